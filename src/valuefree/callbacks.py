@@ -1,0 +1,68 @@
+"""Trainer callbacks: a file of metrics, and an orderly stop on a signal."""
+
+import json
+import logging
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+logger = logging.getLogger(__name__)
+
+
+class MetricsFile(TrainerCallback):
+    """Append every log to ``metrics.jsonl`` in `folder`, one JSON object a line."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs=None, **kwargs: Any
+    ) -> None:
+        """Write one line."""
+        if not state.is_world_process_zero or not logs:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
+
+
+class StopOnSignal(TrainerCallback):
+    """At SIGTERM or SIGINT finish the step, save a checkpoint and stop; a second signal acts as ever.
+
+    Handlers are set while training runs and put back after it. Must be made in the main thread.
+    """
+
+    def __init__(self, signals: tuple[signal.Signals, ...] = (signal.SIGTERM, signal.SIGINT)):
+        self.signals = signals
+        self.received: signal.Signals | None = None
+        self._before: dict[signal.Signals, Any] = {}
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self.received = signal.Signals(number)
+        logger.warning("%s: stopping after this step, with a checkpoint", self.received.name)
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Set the handlers."""
+        self.received = None
+        self._before = {number: signal.signal(number, self._handle) for number in self.signals}
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Ask for a checkpoint and the end, if a signal came."""
+        if self.received is not None:
+            control.should_save = True
+            control.should_training_stop = True
+
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Put the former handlers back."""
+        self._restore()

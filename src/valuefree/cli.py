@@ -1,0 +1,186 @@
+"""The command line: parse, call the Python API, print. One function per verb; torch is imported when a verb needs it."""
+
+import json
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from valuefree import __version__
+from valuefree.config import (
+    VERBS,
+    DemoConfig,
+    EvaluateConfig,
+    GenerateConfig,
+    InspectConfig,
+    ScoreConfig,
+    TrainConfig,
+    parse,
+    unknown,
+)
+from valuefree.errors import ConfigError, ValueFreeError
+
+USAGE = f"""valuefree {__version__}: a better policy from scalar feedback, offline, without a value network
+
+usage: valuefree VERB [options]
+
+{{verbs}}
+
+valuefree VERB --help lists the options of a verb; every verb takes --config FILE, a YAML recipe.
+"""
+
+
+def _table(title: str, rows: Sequence[tuple[str, str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", show_header=False)
+    table.add_column()
+    table.add_column()
+    for name, value in rows:
+        table.add_row(name, value)
+    Console(width=None if sys.stdout.isatty() else 110).print(table)
+
+
+def _settings(options: Any) -> None:
+    print(json.dumps(options.to_dict(), indent=2, ensure_ascii=False))
+
+
+def _side_by_side(samples: Sequence[dict[str, Any]]) -> None:
+    for sample in samples:
+        print(f"\nprompt     {sample['prompt']}")
+        for who in ("reference", "policy"):
+            print(f"{who:<10} [{sample[f'{who}_reward']:.3f}] {sample[who]}")
+
+
+def _show(evaluation: Any) -> None:
+    from valuefree.report import evaluation_table, verdict
+
+    _table("On prompts it never saw (95 % intervals, bootstrap over prompts)", evaluation_table(evaluation))
+    print(verdict(evaluation))
+    _side_by_side(evaluation.samples)
+
+
+def inspect(options: InspectConfig) -> None:
+    """Print the counts of the data and the report of the partition."""
+    from valuefree import commands
+
+    summary, report = commands.inspect(options)
+    print(summary)
+    rows = [(f"target, {q:.0%} quantile", f"{value:+.3f} nats") for q, value in report.target_quantiles.items()]
+    rows += [("level share of the initial loss", f"{report.level_share:.1%}")]
+    rows += [("spread/√(2 log n), the least tau for monte_carlo", f"{report.tau_floor:.3g}")]
+    _table(f"Partition, estimator {report.settings.estimator}, tau {report.settings.tau:g}", rows)
+    print(report)
+
+
+def score(options: ScoreConfig) -> None:
+    """Score every row and say where the scores are."""
+    from valuefree import commands
+
+    if options.dry_run:
+        _settings(options)
+        print(commands.read(options)[1])
+        return
+    file, scores = commands.score(options)
+    print(f"{scores}\nwritten: {file}")
+
+
+def train(options: TrainConfig) -> None:
+    """Train and print what was gained."""
+    from valuefree import commands
+
+    if options.dry_run:
+        _settings(options)
+        print(f"objective: {commands.objective_of(options)}")
+        print(commands.read(options)[1])
+        return
+    result = commands.train(options)
+    if result.stopped:
+        print(f"stopped by {result.stopped}; go on with --resume")
+        return
+    if result.evaluation is not None:
+        _show(result.evaluation)
+    print(f"policy: {result.folder / 'model'}\nreport: {result.folder / 'report.html'}")
+
+
+def generate(options: GenerateConfig) -> None:
+    """Sample responses and say where they are."""
+    from valuefree import commands
+
+    if options.dry_run:
+        _settings(options)
+        print(f"{len(commands.read_prompts(options.prompts, options.prompt))} prompts")
+        return
+    print(f"written: {commands.generate(options)}")
+
+
+def evaluate(options: EvaluateConfig) -> None:
+    """Compare a policy with its reference and print the table."""
+    from valuefree import commands
+
+    if options.dry_run:
+        _settings(options)
+        print(f"{len(commands.read_prompts(options.prompts, options.prompt))} prompts")
+        return
+    evaluation, folder = commands.evaluate_policy(options)
+    _show(evaluation)
+    print(f"report: {folder / 'report.html'}")
+
+
+def demo(options: DemoConfig) -> None:
+    """Run the embedded default and print its table."""
+    if options.dry_run:
+        _settings(options)
+        return
+    from valuefree.demo.run import run
+
+    result = run(options, say=lambda text: print(text, flush=True))
+    _show(result.evaluation)
+    print(f"\n{result.seconds:.0f} s, {result.peak_memory_gb:.1f} GB at most\nreport: {result.folder / 'report.html'}")
+
+
+RUN: dict[str, Callable[[Any], None]] = {
+    "inspect": inspect,
+    "score": score,
+    "train": train,
+    "generate": generate,
+    "evaluate": evaluate,
+    "demo": demo,
+}
+
+
+def _usage() -> str:
+    return USAGE.format(verbs="\n".join(f"  {verb:<10} {config.about}" for verb, config in VERBS.items()))
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Carry out a command line; raises `ValueFreeError` on any fault of the user's."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_usage())
+        return
+    verb, *rest = arguments
+    if verb == "--version":
+        print(__version__)
+        return
+    if verb not in RUN:
+        raise unknown("verb", verb, list(RUN))
+    RUN[verb](parse(verb, rest))
+
+
+def main() -> None:
+    """Entry point of ``valuefree``: 0, or 2 and one message for an error of ours; other errors keep their traceback."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger("valuefree").setLevel(logging.INFO)
+    try:
+        run(sys.argv[1:])
+    except ConfigError as error:
+        print(f"valuefree: {error}", file=sys.stderr)
+        sys.exit(2)
+    except ValueFreeError as error:
+        print(f"valuefree: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

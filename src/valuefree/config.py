@@ -1,0 +1,358 @@
+"""The options of each verb of the command line, as frozen dataclasses; no torch.
+
+A field's metadata says what it means and in which unit; the same text is its ``--help``. Values come from the
+defaults, then a YAML recipe, then flags.
+"""
+
+import argparse
+import difflib
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, ClassVar, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+from valuefree.errors import ConfigError
+
+T = TypeVar("T", bound="Options")
+
+
+def option(default: Any, text: str) -> Any:
+    """A field with a default and its help text."""
+    return field(default=default, metadata={"help": text})
+
+
+def required(text: str) -> Any:
+    """A field that must be given; the first one is positional on the command line."""
+    return field(metadata={"help": text})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Root of all option sets."""
+
+    about: ClassVar[str] = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """All values, for the manifest."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions(Options):
+    """Where the rows are."""
+
+    data: str = required("JSONL, CSV or Parquet file, folder, or hub name with prompt, response and reward")
+    prompt: str = option("prompt", "column of the prompt: text, or a list of messages")
+    response: str = option("response", "column of the response")
+    reward: str = option("reward", "column of the reward")
+    split: str | None = option(None, "split of a hub data set")
+    on_bad: Literal["raise", "drop"] = option("raise", "bad rows: raise an error that lists them, or drop and count")
+    thumbs: bool = option(False, "take true/false and up/down as rewards +1/-1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions(Options):
+    """Which model."""
+
+    model: str = option("google/flan-t5-small", "hub name, folder (also of an adapter), or .gguf file")
+    dtype: Literal["float32", "bfloat16", "float16"] = option("float32", "type of the weights")
+    attn_implementation: str | None = option(None, "eager, sdpa or flash_attention_2; default: transformers' choice")
+    trust_remote_code: bool = option(False, "run model code from the hub")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LengthOptions(Options):
+    """How long sequences may be."""
+
+    max_length: int = option(1024, "tokens of prompt and response together (encoder-decoder: of each)")
+    max_prompt_length: int | None = option(None, "tokens of the prompt; default: no limit of its own")
+    max_response_length: int | None = option(None, "tokens of the response; default: no limit of its own")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreOptions(Options):
+    """How the reference is scored."""
+
+    cache_dir: str | None = option(None, "folder of reference scores; default: valuefree/scores in the user cache")
+    score_batch_tokens: int = option(8192, "padded tokens per batch of scoring")
+    bf16: bool = option(False, "compute under bfloat16 autocast, in scoring and training alike")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectiveOptions(Options):
+    """What is optimised."""
+
+    objective: Literal["rpo", "sft"] = option("rpo", "rpo, or supervised fine-tuning on every response")
+    preset: Literal["paper", "paper-code"] | None = option(None, "RPO as in the paper, or as in its published code")
+    tau: float | None = option(None, "temperature, in standard deviations of the reward; default: 0.5 (presets: 1)")
+    estimator: str | None = option(None, "of V(x); default: auto. See docs/partition.md")
+    level: float | None = option(None, "how firmly V(x) is believed, 0 to inf; default: 1")
+    length_normalize: bool | None = option(None, "token means instead of sums; default: no")
+    on_policy: bool | None = option(None, "the responses were drawn from this model; default: no")
+
+    def __post_init__(self) -> None:
+        knobs = [name for name in ("tau", "estimator", "level", "length_normalize", "on_policy") if self.given(name)]
+        if self.objective == "sft" and (knobs or self.preset):
+            raise ConfigError(f"objective sft does not read {', '.join(knobs or ['preset'])}; leave it out.")
+        fixed = [name for name in knobs if name != "tau"]
+        if self.preset and fixed:
+            raise ConfigError(f"preset {self.preset} fixes {', '.join(fixed)}; give the preset or the option, not both.")
+
+    def given(self, name: str) -> bool:
+        """Whether an option was set."""
+        return getattr(self, name) is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodingOptions(Options):
+    """How responses are sampled."""
+
+    max_new_tokens: int = option(256, "tokens per response, at most")
+    temperature: float = option(0.7, "of sampling; 0 is greedy")
+    top_k: int = option(50, "most likely tokens to sample from; 0 for all")
+    top_p: float = option(0.95, "probability mass to sample from; 1 for all")
+    generation_batch_size: int = option(32, "responses sampled at a time")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardOptions(Options):
+    """How responses are rewarded."""
+
+    reward_function: str | None = option(None, "module:function of prompts and responses, or a reward model's name")
+    samples_per_prompt: int = option(1, "responses per prompt and model")
+
+
+@dataclass(frozen=True, kw_only=True)
+class InspectConfig(DataOptions, ModelOptions, LengthOptions, ScoreOptions, ObjectiveOptions):
+    """Of ``valuefree inspect``."""
+
+    about: ClassVar[str] = "What this data and these settings will do, before anything is trained."
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreConfig(DataOptions, ModelOptions, LengthOptions, ScoreOptions):
+    """Of ``valuefree score``."""
+
+    about: ClassVar[str] = "Log-probability of every response under the reference, into the cache and a Parquet file."
+    out: str = option("scores.parquet", "Parquet file to write: prompt_id, logp (nats), tokens")
+    dry_run: bool = option(False, "read and check the data, print the settings, and stop")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(
+    DataOptions, ModelOptions, LengthOptions, ScoreOptions, ObjectiveOptions, DecodingOptions, RewardOptions
+):
+    """Of ``valuefree train``."""
+
+    about: ClassVar[str] = "Fine-tune a policy on scalar feedback, and report what it gained on held-out prompts."
+    out: str = option("outputs/train", "folder of the run")
+    test_prompts: int = option(48, "prompts held out, for the loss and the comparison with the reference; 0 for none")
+    seed: int = option(0, "of split, order, adapter and sampling")
+    epochs: float = option(1.0, "passes over the training rows")
+    max_steps: int = option(-1, "optimiser steps, instead of epochs; -1 for none")
+    lr: float = option(2e-4, "peak learning rate")
+    warmup_steps: int = option(10, "steps of linear warm-up")
+    batch_size: int = option(16, "responses per micro-batch")
+    accumulation: int = option(1, "micro-batches per optimiser step")
+    lora_rank: int = option(16, "rank of the adapter; 0 trains all weights")
+    gradient_checkpointing: bool = option(False, "recompute activations in the backward pass, to save memory")
+    eval_steps: int = option(0, "steps between losses on held-out rows; 0 for none")
+    patience: int = option(0, "stop after this many evaluations without a better loss; 0 for never")
+    save_steps: int = option(0, "steps between checkpoints; 0 for the end and on a signal only")
+    logging_steps: int = option(10, "steps between log lines")
+    report_to: str = option("none", "tensorboard, wandb, trackio or none")
+    resume: bool = option(False, "go on from the last checkpoint in the folder of the run")
+    kl_prompts: int = option(32, "held-out prompts that estimate the KL to the reference; 0 for none")
+    dry_run: bool = option(False, "read and check the data, print the settings, and stop")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.patience and not (self.eval_steps and self.test_prompts):
+            raise ConfigError(f"patience={self.patience} needs eval_steps and test_prompts above 0, to have a loss.")
+        if self.reward_function and not self.test_prompts:
+            raise ConfigError("reward_function needs test_prompts above 0: it rewards responses to held-out prompts.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerateConfig(ModelOptions, DecodingOptions):
+    """Of ``valuefree generate``."""
+
+    about: ClassVar[str] = "Sample one response per prompt into a JSONL file."
+    prompts: str = required("JSONL, CSV or Parquet file, or text file with one prompt a line")
+    prompt: str = option("prompt", "column of the prompt")
+    out: str = option("responses.jsonl", "JSONL file to write: prompt, response")
+    seed: int = option(0, "of sampling")
+    dry_run: bool = option(False, "count the prompts, print the settings, and stop")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig(ModelOptions, DecodingOptions, RewardOptions):
+    """Of ``valuefree evaluate``."""
+
+    about: ClassVar[str] = "Reward a policy against its reference on the same prompts."
+    prompts: str = required("JSONL, CSV or Parquet file, or text file with one prompt a line")
+    prompt: str = option("prompt", "column of the prompt")
+    reference: str | None = option(None, "model to compare with; default: the adapter's base model")
+    kl_prompts: int = option(64, "prompts that estimate the KL to the reference; 0 for none")
+    out: str = option("outputs/evaluate", "folder for metrics.json and report.html")
+    seed: int = option(0, "of sampling")
+    dry_run: bool = option(False, "count the prompts, print the settings, and stop")
+
+    def __post_init__(self) -> None:
+        if self.reward_function is None:
+            raise ConfigError("evaluate needs --reward-function: module:function, or a reward model's name.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoConfig(Options):
+    """Of ``valuefree demo``."""
+
+    about: ClassVar[str] = "The main job on feedback that comes with the package: train, and compare on held-out prompts."
+    model: Literal["smollm2", "tiny-t5"] = option("smollm2", "SmolLM2-135M-Instruct by pip, or a T5 made in seconds")
+    seed: int = option(0, "of split, order, adapter and sampling")
+    shuffle_rewards: bool = option(False, "control: permute the rewards within each prompt of the training rows")
+    train_prompts: int = option(112, "prompts to train on, of 240")
+    test_prompts: int = option(48, "prompts held out")
+    samples_per_prompt: int = option(2, "responses per held-out prompt and model")
+    epochs: float = option(2.0, "passes over the training rows")
+    lr: float = option(3e-4, "peak learning rate")
+    tau: float | None = option(None, "temperature, in standard deviations of the reward; default: of RPO()")
+    out: str = option("outputs/demo", "folder for report.html, metrics.json and the rest")
+    cache_dir: str | None = option(None, "folder of reference scores; default: valuefree/scores in the user cache")
+    dry_run: bool = option(False, "print the settings and stop")
+
+
+VERBS: dict[str, type[Options]] = {
+    "inspect": InspectConfig,
+    "score": ScoreConfig,
+    "train": TrainConfig,
+    "generate": GenerateConfig,
+    "evaluate": EvaluateConfig,
+    "demo": DemoConfig,
+}
+
+
+# ---------------------------------------------------------------------------------------------------------- parsing
+
+
+def _kinds(annotation: Any) -> tuple[Any, bool]:
+    """The type within ``X | None``, and whether None is allowed."""
+    if get_origin(annotation) in (Union, types.UnionType):
+        inner = [kind for kind in get_args(annotation) if kind is not type(None)]
+        return inner[0], True
+    return annotation, False
+
+
+def _value(name: str, annotation: Any, value: Any) -> Any:
+    """`value` of a recipe as the type of its field."""
+    kind, optional = _kinds(annotation)
+    if value is None and optional:
+        return None
+    if get_origin(kind) is Literal:
+        if value not in get_args(kind):
+            raise ConfigError(f"{name} is {value!r}; choose from {', '.join(map(str, get_args(kind)))}.")
+        return value
+    try:
+        if kind is float and isinstance(value, (int, float, str)) and not isinstance(value, bool):
+            return float(value)  # YAML reads 1e-4 as text
+    except ValueError:
+        raise ConfigError(f"{name} is {value!r}; expected a number.") from None
+    if type(value) is not kind:
+        raise ConfigError(f"{name} is {value!r}; expected {kind.__name__}.")
+    return value
+
+
+def unknown(kind: str, name: str, known: Sequence[str]) -> ConfigError:
+    """An error for a name that is not known, with the nearest that is."""
+    near = difflib.get_close_matches(name, known, n=1)
+    return ConfigError(f"unknown {kind} {name!r}" + (f"; did you mean {near[0]!r}?" if near else "."))
+
+
+def from_mapping(config: type[T], values: Mapping[str, Any]) -> T:
+    """The options from a mapping, checked.
+
+    Raises:
+        ConfigError: an unknown key, a value of another type, a missing or contradictory option.
+    """
+    hints = get_type_hints(config)
+    known = {item.name: item for item in fields(config)}
+    for name in values:
+        if name not in known:
+            raise unknown("key", name, list(known))
+    missing = [name for name, item in known.items() if item.default is MISSING and name not in values]
+    if missing:
+        raise ConfigError(f"missing: {', '.join(missing)}.")
+    return config(**{name: _value(name, hints[name], value) for name, value in values.items()})
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of leaving the process."""
+        raise ConfigError(f"{message} (valuefree {self.prog.split()[-1]} --help)")
+
+
+def _add(parser: argparse.ArgumentParser, item: Field, annotation: Any, positional: bool) -> None:
+    kind, _ = _kinds(annotation)
+    text = item.metadata["help"]
+    if item.default is not MISSING and item.default is not None and "default:" not in text:
+        text += f" (default: {item.default})"
+    text = text.replace("%", "%%")
+    if positional:
+        parser.add_argument(item.name, nargs="?", default=argparse.SUPPRESS, help=text)
+        return
+    flag = "--" + item.name.replace("_", "-")
+    if kind is bool:
+        parser.add_argument(
+            flag, dest=item.name, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=text
+        )
+        return
+    choices = get_args(kind) if get_origin(kind) is Literal else None
+    metavar = None if choices else {int: "N", float: "X"}.get(kind, "TEXT")
+    convert = str if choices else kind
+    parser.add_argument(
+        flag, dest=item.name, type=convert, choices=choices, metavar=metavar, default=argparse.SUPPRESS, help=text
+    )
+
+
+def parser_of(verb: str) -> argparse.ArgumentParser:
+    """The argument parser of a verb."""
+    config = VERBS[verb]
+    parser = _Parser(prog=f"valuefree {verb}", description=config.about, allow_abbrev=False)
+    parser.add_argument("--config", metavar="FILE", help="YAML recipe with these options as keys; flags override it")
+    hints = get_type_hints(config)
+    positional = next((item.name for item in fields(config) if item.default is MISSING), None)
+    for item in fields(config):
+        _add(parser, item, hints[item.name], item.name == positional)
+    return parser
+
+
+def read_recipe(file: str) -> dict[str, Any]:
+    """A YAML recipe as a mapping."""
+    try:
+        recipe = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"could not read the recipe {file}: {error}") from error
+    if recipe is None:
+        return {}
+    if not isinstance(recipe, dict):
+        raise ConfigError(f"the recipe {file} holds {type(recipe).__name__}; expected keys and values.")
+    return recipe
+
+
+def parse(verb: str, arguments: Sequence[str]) -> Options:
+    """The options of `verb` from its arguments and, with ``--config``, a recipe.
+
+    Raises:
+        ConfigError: unknown flags or keys (with the nearest known one), wrong types, contradictions.
+    """
+    parser = parser_of(verb)
+    given, rest = parser.parse_known_args(list(arguments))
+    if rest:
+        flags = [flag for action in parser._actions for flag in action.option_strings]
+        raise unknown("argument", rest[0].split("=")[0], flags)
+    values = vars(given)
+    recipe = values.pop("config", None)
+    return from_mapping(VERBS[verb], (read_recipe(recipe) if recipe else {}) | values)

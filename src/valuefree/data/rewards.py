@@ -1,0 +1,68 @@
+"""Standardise rewards: fitted on the training rows, frozen, saved with the run. No torch."""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from valuefree.errors import ConfigError, DataError
+
+logger = logging.getLogger(__name__)
+
+FILE_NAME = "reward_scaler.json"
+
+
+@dataclass(frozen=True)
+class RewardScaler:
+    """(r − mean) / scale. `scale` is the standard deviation of the training rewards (1 when they are all equal)."""
+
+    mean: float
+    scale: float
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.mean) and np.isfinite(self.scale) and self.scale > 0):
+            raise ConfigError(f"mean {self.mean} and scale {self.scale}: expected finite numbers and a positive scale.")
+
+    @classmethod
+    def fit(cls, rewards: Sequence[float]) -> "RewardScaler":
+        """Mean and standard deviation (over R) of the training rewards.
+
+        Raises:
+            DataError: no rewards, or some that are not finite.
+        """
+        values = np.asarray(rewards, dtype=np.float64)
+        if values.size == 0 or not np.isfinite(values).all():
+            raise DataError(f"cannot fit a reward scaler on {values.size} rewards, of which some are not finite.")
+        scale = float(values.std())
+        if scale == 0:
+            logger.warning("all %d rewards equal %g: there is nothing to learn from them", values.size, values[0])
+            scale = 1.0
+        return cls(float(values.mean()), scale)
+
+    def transform(self, rewards: Sequence[float]) -> np.ndarray:
+        """Standardised rewards, float64 of the same shape."""
+        return (np.asarray(rewards, dtype=np.float64) - self.mean) / self.scale
+
+    def to_dict(self) -> dict[str, float]:
+        """Mean and scale."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, state: Mapping[str, Any]) -> "RewardScaler":
+        """The inverse of `to_dict`; an unknown or missing key is a ConfigError."""
+        if set(state) != {"mean", "scale"}:
+            raise ConfigError(f"a reward scaler has the keys mean and scale; got {sorted(state)}.")
+        return cls(float(state["mean"]), float(state["scale"]))
+
+    def save(self, folder: str | Path) -> None:
+        """Write ``reward_scaler.json`` into `folder`."""
+        (Path(folder) / FILE_NAME).write_text(json.dumps(self.to_dict()) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "RewardScaler":
+        """Read what `save` wrote."""
+        return cls.from_dict(json.loads((Path(folder) / FILE_NAME).read_text(encoding="utf-8")))

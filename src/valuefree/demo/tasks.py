@@ -1,0 +1,106 @@
+"""The demo's prompts: 240 everyday instructions, each with one or two checkable constraints. No torch."""
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+from valuefree.demo.verifiers import describe
+
+TOPICS: dict[str, tuple[str, ...]] = {  # topic → words that show that an answer is about it
+    "a cup of coffee": ("coffee", "espresso", "brew", "cup"),
+    "a rainy day": ("rain", "umbrella", "wet"),
+    "growing tomatoes": ("tomato", "garden", "plant"),
+    "riding a bicycle": ("bicycl", "bike", "ride", "riding", "cycl"),
+    "the summer holidays": ("summer", "holiday", "vacation"),
+    "learning the guitar": ("guitar", "chord", "music", "string"),
+    "a good night's sleep": ("sleep", "bed", "night", "rest"),
+    "walking the dog": ("dog", "walk", "leash", "pet"),
+    "baking bread": ("bread", "dough", "bak", "flour"),
+    "the public library": ("librar", "book", "read"),
+    "a birthday party": ("birthday", "party", "cake", "celebrat"),
+    "drinking enough water": ("water", "drink", "hydrat"),
+    "packing a suitcase": ("suitcase", "pack", "luggage", "travel"),
+    "a mountain hike": ("hik", "mountain", "trail"),
+    "cleaning the kitchen": ("clean", "kitchen", "dish"),
+    "a train journey": ("train", "journey", "rail", "travel"),
+    "looking after houseplants": ("plant", "soil", "water", "leaf", "leaves"),
+    "writing a diary": ("diar", "journal", "writ"),
+    "a bowl of soup": ("soup", "bowl", "broth"),
+    "swimming in the sea": ("swim", "sea", "ocean", "water"),
+    "saving money": ("money", "sav", "budget", "spend"),
+    "the first day of school": ("school", "day", "class", "teacher"),
+    "a family dinner": ("family", "dinner", "meal"),
+    "watching the stars": ("star", "sky", "night"),
+    "repairing a shirt": ("shirt", "sew", "repair", "button", "fabric"),
+    "a visit to the museum": ("museum", "art", "exhibit", "visit"),
+    "making a salad": ("salad", "lettuce", "vegetable", "dressing"),
+    "playing chess": ("chess", "piece", "game", "move"),
+    "a winter morning": ("winter", "morning", "snow", "cold"),
+    "running in the park": ("run", "park", "jog"),
+    "choosing a present": ("present", "gift", "choos"),
+    "a weekend market": ("market", "weekend", "stall", "shop"),
+    "learning a language": ("languag", "learn", "word", "speak"),
+    "camping in a forest": ("camp", "forest", "tent", "tree"),
+    "a phone call to a friend": ("phone", "call", "friend"),
+    "painting a room": ("paint", "room", "wall"),
+    "feeding the birds": ("bird", "feed", "seed"),
+    "a cup of tea": ("tea", "cup", "leaf", "leaves"),
+    "taking photographs": ("photo", "camera", "pictur"),
+    "moving to a new flat": ("mov", "flat", "apartment", "home"),
+    "a job interview": ("interview", "job", "employ"),
+    "sharing a meal": ("meal", "shar", "food", "eat"),
+    "a walk on the beach": ("beach", "walk", "sand", "sea"),
+    "keeping a cat": ("cat", "kitten", "pet"),
+    "reading before bed": ("read", "book", "bed"),
+    "using public transport": ("transport", "bus", "train"),
+    "planting a tree": ("tree", "plant", "root"),
+    "a picnic by the lake": ("picnic", "lake", "food"),
+    "tidying a desk": ("desk", "tid", "organi", "clutter"),
+    "cooking rice": ("rice", "cook", "water"),
+    "a city in autumn": ("autumn", "fall", "city", "leaves", "leaf"),
+    "meeting a neighbour": ("neighbo", "meet", "hello"),
+    "a morning stretch": ("stretch", "morning", "body", "muscle"),
+    "recycling at home": ("recycl", "waste", "bin"),
+    "a paper airplane": ("paper", "airplane", "fold", "plane", "fly"),
+    "a bus ride": ("bus", "ride", "seat"),
+    "eating more fruit": ("fruit", "apple", "eat"),
+    "an evening without screens": ("screen", "evening", "phone"),
+    "a small garden": ("garden", "plant", "flower"),
+    "a snowy street": ("snow", "street", "cold", "white"),
+}
+REQUESTS = ("Describe {}.", "Give a tip about {}.", "Why do people care about {}?", "Write a short note about {}.")
+VALUES: dict[str, tuple[Any, ...]] = {
+    "at_most_words": (12, 15, 20, 25),
+    "one_sentence": (None,),
+    "no_commas": (None,),
+    "full_stop": (None,),
+    "starts_with": ("The", "To", "It"),
+    "include_word": ("good", "time", "you", "simple"),
+    "avoid_word": ("the", "and", "is"),
+    "short_words": (8, 9),
+}
+
+
+@dataclass(frozen=True)
+class Task:
+    """One prompt of the demo, with what a program needs to reward an answer to it."""
+
+    prompt: str
+    constraints: tuple[dict[str, Any], ...]
+    topic_words: tuple[str, ...]
+
+
+def make_tasks(seed: int = 0) -> list[Task]:
+    """All 240 prompts, one per topic and request; two thirds have one constraint, one third has two."""
+    generator = random.Random(seed)
+    tasks = []
+    for topic, topic_words in TOPICS.items():
+        for request in REQUESTS:
+            count = 2 if generator.random() < 1 / 3 else 1
+            kinds = generator.sample(list(VALUES), count)
+            constraints = tuple({"kind": kind, "value": generator.choice(VALUES[kind])} for kind in kinds)
+            if {"starts_with", "avoid_word"} <= set(kinds):  # so that none asks for "The" and forbids "the"
+                constraints = constraints[:1]
+            prompt = " ".join([request.format(topic), *(describe(constraint) for constraint in constraints)])
+            tasks.append(Task(prompt, constraints, topic_words))
+    return tasks

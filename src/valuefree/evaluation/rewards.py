@@ -1,0 +1,258 @@
+"""⑥ What a policy gained: rewards of its responses against those of the reference, on the same held-out prompts."""
+
+import importlib
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerBase
+
+from valuefree.data.batching import Collator, Prompt, as_messages, as_text
+from valuefree.errors import ConfigError, DataError
+from valuefree.evaluation.generation import Decoding, generate_ids
+from valuefree.evaluation.stats import Estimate, WinTieLoss, bootstrap_mean, win_tie_loss
+from valuefree.logprobs import response_logps, shares_prompts
+from valuefree.models import evaluating, has_adapter, is_encoder_decoder, reference_context
+
+logger = logging.getLogger(__name__)
+
+RewardFunction = Callable[[Sequence[Prompt], Sequence[str]], Sequence[float]]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Per prompt (P,) the mean reward of the policy's and of the reference's samples; and what follows from them.
+
+    kl is an estimate of KL(policy‖reference) in nats per response from the policy's own samples at temperature 1, cut
+    at the same number of tokens. Lengths are tokens per response. samples pair a prompt with one response of each.
+    """
+
+    prompts: list[Prompt]
+    policy_rewards: np.ndarray
+    reference_rewards: np.ndarray
+    kl: Estimate | None
+    policy_length: float
+    reference_length: float
+    samples: list[dict[str, Any]]
+    samples_per_prompt: int
+    decoding: Decoding
+
+    @property
+    def gains(self) -> np.ndarray:
+        """Policy minus reference, one per prompt."""
+        return self.policy_rewards - self.reference_rewards
+
+    @property
+    def policy(self) -> Estimate:
+        """Mean reward of the policy."""
+        return bootstrap_mean(self.policy_rewards)
+
+    @property
+    def reference(self) -> Estimate:
+        """Mean reward of the reference."""
+        return bootstrap_mean(self.reference_rewards)
+
+    @property
+    def gain(self) -> Estimate:
+        """Mean of the paired differences."""
+        return bootstrap_mean(self.gains)
+
+    @property
+    def outcomes(self) -> WinTieLoss:
+        """Prompts won, tied and lost by the policy."""
+        return win_tie_loss(self.gains)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, for metrics.json."""
+        return {
+            "prompts": len(self.gains),
+            "samples_per_prompt": self.samples_per_prompt,
+            "policy": self.policy.to_dict(),
+            "reference": self.reference.to_dict(),
+            "gain": self.gain.to_dict(),
+            "outcomes": self.outcomes.to_dict(),
+            "kl": self.kl.to_dict() if self.kl else None,
+            "policy_length": self.policy_length,
+            "reference_length": self.reference_length,
+            "decoding": self.decoding.to_dict(),
+            "held_out": self.prompts,
+            "policy_rewards": self.policy_rewards.tolist(),
+            "reference_rewards": self.reference_rewards.tolist(),
+            "samples": self.samples,
+        }
+
+
+def evaluate(
+    policy: nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Prompt],
+    reward_function: RewardFunction,
+    *,
+    reference: nn.Module | None = None,
+    decoding: Decoding | None = None,
+    samples_per_prompt: int = 1,
+    kl_prompts: int = 64,
+    shown: int = 3,
+    progress: bool = False,
+) -> Evaluation:
+    """Sample policy and reference on the same prompts with the same decoding and seed, and compare their rewards.
+
+    Args:
+        policy: the fine-tuned model; with an adapter, and no `reference`, the adapter switched off is the reference.
+        prompts: held-out prompts, each once.
+        reward_function: from prompts and responses, in order, to one finite number each.
+        decoding: default ``Decoding()``.
+        samples_per_prompt: responses drawn per prompt and model.
+        kl_prompts: how many prompts, from the first, to draw one exact sample for the KL; 0 for none.
+        shown: how many prompts to keep with both responses side by side.
+
+    Raises:
+        ConfigError: no reference. DataError: no prompts, or rewards that are missing or not finite.
+    """
+    if reference is None and not has_adapter(policy):
+        raise ConfigError("the policy has no adapter to switch off; pass reference=, the model it started from.")
+    if not prompts:
+        raise DataError("no prompts to evaluate on.")
+    decoding = decoding or Decoding()
+    other = policy if reference is None else reference
+    shared = {"samples": samples_per_prompt, "progress": progress}
+    _, policy_ids = generate_ids(policy, tokenizer, prompts, decoding, **shared)
+    with _as_reference(other, reference):
+        _, reference_ids = generate_ids(other, tokenizer, prompts, decoding, **shared)
+    texts = [_texts(tokenizer, ids) for ids in (policy_ids, reference_ids)]
+    rewards = [
+        _rewards(reward_function, prompts, answers, samples_per_prompt).reshape(len(prompts), -1) for answers in texts
+    ]
+    first = [answers[::samples_per_prompt] for answers in texts]
+    samples = [
+        {
+            "prompt": prompts[i],
+            "policy": first[0][i],
+            "policy_reward": float(rewards[0][i, 0]),
+            "reference": first[1][i],
+            "reference_reward": float(rewards[1][i, 0]),
+        }
+        for i in range(min(shown, len(prompts)))
+    ]
+    kl = _kl(policy, tokenizer, prompts[:kl_prompts], reference, decoding) if kl_prompts else None
+    lengths = [float(np.mean([len(ids) for ids in answers])) for answers in (policy_ids, reference_ids)]
+    means = [values.mean(axis=1) for values in rewards]
+    return Evaluation(list(prompts), means[0], means[1], kl, lengths[0], lengths[1], samples, samples_per_prompt, decoding)
+
+
+def _as_reference(model: nn.Module, reference: nn.Module | None) -> Any:
+    return reference_context(model) if reference is None else evaluating(model)
+
+
+def _texts(tokenizer: PreTrainedTokenizerBase, ids: list[list[int]]) -> list[str]:
+    return [text.strip() for text in tokenizer.batch_decode(ids, skip_special_tokens=True)]
+
+
+def _rewards(function: RewardFunction, prompts: Sequence[Prompt], texts: list[str], samples: int) -> np.ndarray:
+    asked = [prompt for prompt in prompts for _ in range(samples)]
+    values = np.asarray(function(asked, texts), dtype=np.float64)
+    if values.shape != (len(texts),):
+        raise DataError(f"the reward function gave shape {values.shape} for {len(texts)} responses; expected one each.")
+    bad = np.flatnonzero(~np.isfinite(values))
+    if len(bad):
+        raise DataError(f"the reward function gave {len(bad)} values that are not finite (first: {bad[:10].tolist()}).")
+    return values
+
+
+def _kl(
+    policy: nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Prompt],
+    reference: nn.Module | None,
+    decoding: Decoding,
+) -> Estimate:
+    """Mean log-ratio on fresh samples of the policy itself; the token ids as sampled, never text tokenised again."""
+    asked, answers = generate_ids(policy, tokenizer, prompts, decoding.exact(seed=decoding.seed + 1))
+    collator = Collator(int(tokenizer.pad_token_id), is_encoder_decoder(policy), shares_prompts(policy))
+    rows = {"prompt_ids": asked, "response_ids": answers, "prompt_id": list(range(len(asked)))}
+    ratios = []
+    for start in range(0, len(asked), decoding.batch_size):
+        part = {name: column[start : start + decoding.batch_size] for name, column in rows.items()}
+        batch = collator.tensors(part)
+        batch = {name: tensor.to(next(policy.parameters()).device) for name, tensor in batch.items()}
+        with evaluating(policy):
+            own = response_logps(policy, batch).total.double()
+        other = policy if reference is None else reference
+        with evaluating(other), _as_reference(other, reference):
+            ratios.append((own - response_logps(other, batch).total.double()).cpu())
+    return bootstrap_mean(torch.cat(ratios).numpy())
+
+
+# --------------------------------------------------------------------------------------------------- reward functions
+
+
+def load_reward(spec: str) -> RewardFunction:
+    """A reward function from ``module:function``, or the reward model of that name or folder.
+
+    The function takes prompts and responses, two sequences of equal length, and returns a number for each. A module is
+    looked for in the working folder too.
+
+    Raises:
+        ConfigError: no such module, function or model.
+    """
+    module_name, _, function_name = spec.partition(":")
+    if not function_name or Path(spec).exists():
+        return RewardModel(spec)
+    folder = str(Path.cwd())
+    added = folder not in sys.path
+    if added:
+        sys.path.insert(0, folder)
+    try:
+        function = getattr(importlib.import_module(module_name), function_name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"no reward function {spec!r} ({error}); expected module:function.") from error
+    finally:
+        if added:
+            sys.path.remove(folder)
+    if not callable(function):
+        raise ConfigError(f"{spec!r} is {type(function).__name__}, not a function of prompts and responses.")
+    return function
+
+
+class RewardModel:
+    """A sequence classifier with one output as reward function: higher is better."""
+
+    def __init__(self, name: str, *, batch_size: int = 16, max_length: int = 1024):
+        try:
+            self.tokenizer = AutoTokenizer.from_pretrained(name)
+            self.model = AutoModelForSequenceClassification.from_pretrained(name, use_safetensors=True).eval()
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"could not load a reward model from {name!r}: {error}") from error
+        if self.model.config.num_labels != 1:
+            raise ConfigError(f"{name} has {self.model.config.num_labels} outputs; a reward model has one.")
+        if self.model.config.pad_token_id is None:
+            self.model.config.pad_token_id = self.tokenizer.pad_token_id
+        self.batch_size, self.max_length = batch_size, max_length
+
+    def __call__(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> list[float]:
+        """One score per response."""
+        scores: list[float] = []
+        for start in range(0, len(prompts), self.batch_size):
+            part = slice(start, start + self.batch_size)
+            inputs = self._encode(prompts[part], responses[part]).to(self.model.device)
+            names = [name for name in ("input_ids", "attention_mask", "token_type_ids") if name in inputs]
+            with torch.no_grad():
+                scores += self.model(**{name: inputs[name] for name in names}).logits[:, 0].float().tolist()
+        return scores
+
+    def _encode(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> Any:
+        options = {"padding": True, "truncation": True, "max_length": self.max_length, "return_tensors": "pt"}
+        if not self.tokenizer.chat_template:
+            return self.tokenizer([as_text(prompt) for prompt in prompts], list(responses), **options)
+        chats = [
+            [*as_messages(prompt), {"role": "assistant", "content": response}]
+            for prompt, response in zip(prompts, responses, strict=True)
+        ]
+        texts = [self.tokenizer.apply_chat_template(chat, tokenize=False) for chat in chats]
+        return self.tokenizer(texts, add_special_tokens=False, **options)

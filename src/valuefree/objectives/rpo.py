@@ -1,0 +1,188 @@
+"""Reward Partitioning Optimization."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from valuefree.errors import ConfigError
+from valuefree.objectives.base import Objective, ObjectiveInputs, ObjectiveOutput, check_same_shape
+
+
+def group_mean(values: Tensor, prompt_of: Tensor) -> Tensor:
+    """Mean over the rows that share a prompt, taken back to the rows: shape (R,)."""
+    _, index, counts = torch.unique(prompt_of, return_inverse=True, return_counts=True)
+    sums = values.new_zeros(len(counts)).index_add(0, index, values)
+    return (sums / counts)[index]
+
+
+def rpo_parts(
+    policy_logps: Tensor,
+    reference_logps: Tensor,
+    rewards: Tensor,
+    values: Tensor,
+    *,
+    tau: float,
+    prompt_of: Tensor,
+    group_size: Tensor | None = None,
+    level: float = math.inf,
+) -> tuple[Tensor, Tensor]:
+    r"""The two parts of `rpo_loss`, each of shape (R,): within ½(δ_i − δ̄)², and level ½·κ/(n+κ)·δ̄².
+
+    The gradient on ρ_i is δ_i − n/(n+κ)·δ̄, whichever rows of the group carry a gradient, so that a group may be cut
+    over several micro-batches when each sees the whole group's log-probabilities.
+    """
+    check_same_shape(policy_logps=policy_logps, reference_logps=reference_logps, rewards=rewards, values=values)
+    check_same_shape(policy_logps=policy_logps, prompt_of=prompt_of)
+    if group_size is None:
+        group_size = group_mean(torch.ones_like(policy_logps), prompt_of) * 0 + _counts(prompt_of)
+    check_same_shape(policy_logps=policy_logps, group_size=group_size)
+    delta = policy_logps - reference_logps - (rewards - values) / tau
+    mean = group_mean(delta.detach(), prompt_of)
+    weight = torch.ones_like(mean) if math.isinf(level) else level / (group_size.to(mean) + level)
+    within = 0.5 * (delta - mean).square()
+    # δ̄ is held fixed above, which loses the pull of the level; a term of value zero gives it back row by row.
+    return within, 0.5 * weight * mean.square() + weight * mean * (delta - delta.detach())
+
+
+def _counts(prompt_of: Tensor) -> Tensor:
+    _, index, counts = torch.unique(prompt_of, return_inverse=True, return_counts=True)
+    return counts[index]
+
+
+def rpo_loss(
+    policy_logps: Tensor,
+    reference_logps: Tensor,
+    rewards: Tensor,
+    values: Tensor,
+    *,
+    tau: float,
+    prompt_of: Tensor | None = None,
+    group_size: Tensor | None = None,
+    level: float = math.inf,
+) -> Tensor:
+    r"""Squared residual between the log-ratio and its target, one per response.
+
+    .. math:: \tfrac12\delta_i^2,\qquad
+       \delta_i = \log\frac{\pi_\theta(y_i|x)}{\pi_{ref}(y_i|x)} - \frac{r_i - \hat V(x)}{\tau}
+
+    and with a finite level κ, over the n rows of a prompt,
+
+    .. math:: \tfrac12\Bigl[(\delta_i - \bar\delta)^2 + \frac{\kappa}{n + \kappa}\,\bar\delta^2\Bigr]
+
+    κ = ∞ sums to eq. 21 over the prompt, κ = 0 is the centred regression, free of V̂.
+
+    Args:
+        policy_logps, reference_logps: log-probabilities of the responses, shape (R,), in nats.
+        rewards, values: r and V̂(x), the latter already taken per response, shape (R,), in reward units.
+        tau: temperature, in reward units.
+        prompt_of: which rows share a prompt, shape (R,); needed when `level` is finite.
+        group_size: rows of each row's prompt in the whole training set, shape (R,); default: counted in `prompt_of`.
+        level: κ ≥ 0.
+
+    Returns:
+        Shape (R,). No gradient flows into `values`.
+
+    Raises:
+        ValueError: shapes differ; a finite level without `prompt_of`; τ ≤ 0 or κ < 0.
+
+    Source: eq. 21 of the paper; the level from profiling V out under a prior of strength κ.
+    """
+    check_same_shape(policy_logps=policy_logps, reference_logps=reference_logps, rewards=rewards, values=values)
+    _check_knobs(tau, level)
+    values = values.detach()
+    if math.isinf(level):
+        return 0.5 * (policy_logps - reference_logps - (rewards - values) / tau).square()
+    if prompt_of is None:
+        raise ConfigError(f"level={level} needs prompt_of: the level is one term per prompt. Pass it, or level=inf.")
+    knobs = {"tau": tau, "prompt_of": prompt_of, "group_size": group_size, "level": level}
+    within, between = rpo_parts(policy_logps, reference_logps, rewards, values, **knobs)
+    return within + between
+
+
+def _check_knobs(tau: float, level: float) -> None:
+    if not (tau > 0 and math.isfinite(tau)):
+        raise ConfigError(f"tau is {tau!r}; expected a positive number, in reward units.")
+    if not level >= 0:
+        raise ConfigError(f"level is {level!r}; expected κ ≥ 0: 0 is the centred form, inf is eq. 21.")
+
+
+@dataclass(frozen=True)
+class RPO(Objective):
+    """Reward Partitioning Optimization: regress the log-ratio on (r − V̂(x))/τ.
+
+    Args:
+        tau: temperature, in the unit of the rewards that the trainer sees (standard deviations of the training
+            rewards by default). Smaller moves further from the reference.
+        estimator: of V̂, a name of `valuefree.partition.ESTIMATORS`, or ``auto``: ``coverage``, and ``mean`` with
+            token means. See docs/lab_notes.md for what this choice rests on.
+        level: κ ≥ 0, how firmly V̂ is believed: 0 only compares a prompt's responses, inf is eq. 21.
+        length_normalize: token means instead of sums, in policy, reference and partition alike.
+        on_policy: whether the responses were drawn from the reference; read by ``coverage`` alone, which then takes
+            ``monte_carlo`` for what was not observed, else ``mean``.
+        merge_duplicates: the same response twice for one prompt counts once in V̂, with its mean reward.
+
+    Raises:
+        ConfigError: τ ≤ 0, κ < 0, or ``coverage`` with token means, which are not probabilities of responses.
+    """
+
+    tau: float = 0.5
+    estimator: str = "auto"
+    level: float = 1.0
+    length_normalize: bool = False
+    on_policy: bool = False
+    merge_duplicates: bool = True
+
+    requires: ClassVar[frozenset[str]] = frozenset({"reference_logps", "values", "groups"})
+
+    def __post_init__(self) -> None:
+        _check_knobs(self.tau, self.level)
+        if self.estimator == "coverage" and self.length_normalize:
+            raise ConfigError("estimator='coverage' needs probabilities of responses; length_normalize=True has none.")
+
+    @classmethod
+    def preset(cls, name: Literal["paper", "paper-code"], *, tau: float = 1.0) -> "RPO":
+        """``paper``: eq. 19 and 21 on sums. ``paper-code``: as published, token means and duplicates counted."""
+        presets = {
+            "paper": {"estimator": "reference", "level": math.inf},
+            "paper-code": {
+                "estimator": "reference",
+                "level": math.inf,
+                "length_normalize": True,
+                "merge_duplicates": False,
+            },
+        }
+        if name not in presets:
+            raise ConfigError(f"unknown preset {name!r}; choose from {', '.join(presets)}.")
+        return cls(tau=tau, **presets[name])
+
+    def partition(self) -> dict[str, Any]:
+        """Settings of V̂ with ``auto`` resolved."""
+        auto = "mean" if self.length_normalize else "coverage"
+        return {
+            "tau": self.tau,
+            "estimator": auto if self.estimator == "auto" else self.estimator,
+            "on_policy": self.on_policy,
+            "merge_duplicates": self.merge_duplicates,
+            "length_normalize": self.length_normalize,
+            "level": self.level,
+        }
+
+    def __call__(self, inputs: ObjectiveInputs) -> ObjectiveOutput:
+        """Losses per response, with the log-ratio and the two parts of the loss as metrics."""
+        if inputs.reference_logps is None or inputs.values is None:
+            raise ConfigError("RPO needs reference_logps and values; the trainer computes both.")
+        policy_logps, reference_logps = inputs.policy_logps, inputs.reference_logps
+        if self.length_normalize:
+            policy_logps, reference_logps = policy_logps / inputs.tokens, reference_logps / inputs.tokens
+        data = (policy_logps, reference_logps, inputs.rewards, inputs.values)
+        groups = {"prompt_of": inputs.prompt_of, "group_size": inputs.group_size}
+        within, level = rpo_parts(*data, tau=self.tau, level=self.level, **groups)
+        # Only the sum over a prompt is the loss; its parts per row are what is logged.
+        losses = rpo_loss(*data, tau=self.tau, level=self.level, **groups)
+        logratio = (policy_logps - reference_logps).detach()
+        return ObjectiveOutput(
+            losses, {"loss_within": within.detach(), "loss_level": level.detach(), "logratio": logratio}
+        )

@@ -1,0 +1,20 @@
+"""③ The partition: estimates of V̂(x) from rewards and reference scores, and what tells whether to believe them."""
+
+from valuefree.partition.estimators import (
+    ESTIMATORS,
+    PartitionSettings,
+    partition_targets,
+    partition_values,
+    rank_rewards,
+)
+from valuefree.partition.report import PartitionReport, partition_report
+
+__all__ = [
+    "ESTIMATORS",
+    "PartitionReport",
+    "PartitionSettings",
+    "partition_report",
+    "partition_targets",
+    "partition_values",
+    "rank_rewards",
+]

@@ -1,0 +1,368 @@
+r"""③ Estimates of the log-partition V̂(x) = τ log Ẑ(x), one per prompt, from rewards and reference scores alone.
+
+Everything here is float64 on the CPU, in log space, without gradient, and over the whole data set at once: a partition
+over a batch or a rank would be another number. Index spaces are part of the names: ``_R`` responses, ``_P`` prompts.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from valuefree.errors import ConfigError, DataError
+
+Values = Tensor | Sequence[float]
+ESTIMATORS = ("reference", "monte_carlo", "coverage", "mean", "pooled", "quantile", "zero")
+USES_REFERENCE_SAMPLES = ("monte_carlo", "coverage", "pooled", "quantile")
+
+
+@dataclass(frozen=True)
+class PartitionSettings:
+    """What an objective asks of the partition; the trainer passes it on without reading it.
+
+    tau: temperature, in reward units. estimator: a name from `ESTIMATORS`. on_policy: the responses were drawn from
+    the reference. merge_duplicates: the same response twice for one prompt counts once, with its mean reward.
+    length_normalize: token means instead of sums. level: κ, for the diagnostics.
+    """
+
+    tau: float
+    estimator: str
+    on_policy: bool = False
+    merge_duplicates: bool = True
+    length_normalize: bool = False
+    level: float = math.inf
+
+
+# ---------------------------------------------------------------------------------------------- sums within groups
+
+
+def segment_sum(values_R: Tensor, prompt_of_R: Tensor, prompts: int) -> Tensor:
+    """Sum per prompt, shape (P,)."""
+    return values_R.new_zeros(prompts).index_add_(0, prompt_of_R, values_R)
+
+
+def segment_mean(values_R: Tensor, prompt_of_R: Tensor, prompts: int) -> Tensor:
+    """Mean per prompt, shape (P,)."""
+    return segment_sum(values_R, prompt_of_R, prompts) / torch.bincount(prompt_of_R, minlength=prompts)
+
+
+def segment_logsumexp(values_R: Tensor, prompt_of_R: Tensor, prompts: int) -> Tensor:
+    """log Σ exp per prompt, shape (P,); −∞ for a prompt without rows or with rows of −∞ only."""
+    top_P = values_R.new_full((prompts,), -math.inf)
+    top_P = top_P.scatter_reduce_(0, prompt_of_R, values_R, "amax")
+    safe_P = torch.where(top_P.isfinite(), top_P, torch.zeros_like(top_P))
+    return segment_sum((values_R - safe_P[prompt_of_R]).exp(), prompt_of_R, prompts).log() + safe_P
+
+
+def log1mexp(x: Tensor) -> Tensor:
+    """log(1 − eˣ) for x ≤ 0, accurate at both ends."""
+    return torch.where(x > -math.log(2), torch.log(-torch.expm1(x)), torch.log1p(-x.exp()))
+
+
+# -------------------------------------------------------------------------------------------------------- checking
+
+
+def _floats(name: str, values: Values) -> Tensor:
+    tensor_R = torch.as_tensor(values, dtype=torch.float64, device="cpu").detach()
+    if tensor_R.ndim != 1:
+        raise DataError(f"{name} has shape {tuple(tensor_R.shape)}; expected one value per response, shape (R,).")
+    bad = (~tensor_R.isfinite()).nonzero().flatten().tolist()
+    if bad:
+        raise DataError(f"{name}: {len(bad)} of {len(tensor_R)} values are not finite (first rows: {bad[:10]}).")
+    return tensor_R
+
+
+def _prompt_index(name: str, prompt_of: Tensor | Sequence[int], rows: int) -> tuple[Tensor, int]:
+    """The index as int64 and the number of prompts; every prompt from 0 to P − 1 must occur."""
+    index_R = torch.as_tensor(prompt_of, dtype=torch.int64, device="cpu")
+    if index_R.shape != (rows,):
+        raise DataError(f"{name} has shape {tuple(index_R.shape)}; expected ({rows},), one prompt per response.")
+    if rows == 0:
+        raise DataError("no rows: a partition needs at least one response.")
+    prompts = int(index_R.max()) + 1
+    missing = (torch.bincount(index_R.clamp(min=0), minlength=prompts) == 0).nonzero().flatten().tolist()
+    if int(index_R.min()) < 0 or missing:
+        what = f"numbers {missing[:10]} have no response" if missing else "it has a negative number"
+        raise DataError(f"{name} must number the prompts 0 … {prompts - 1} without a gap, but {what}.")
+    return index_R, prompts
+
+
+def _check_tau(tau: float) -> None:
+    if not (tau > 0 and math.isfinite(tau)):
+        raise ConfigError(f"tau is {tau!r}; expected a positive number, in reward units.")
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Checked input: responses (R), and reference samples (S) when there are any."""
+
+    rewards_R: Tensor
+    logps_R: Tensor
+    prompt_of_R: Tensor
+    prompts: int
+    samples: "tuple[Tensor, Tensor] | None"
+
+
+def _merged(rewards_R: Tensor, logps_R: Tensor, prompt_of_R: Tensor, response_of: Tensor | Sequence[int]):
+    """One row per distinct (prompt, response): mean reward, mean reference score."""
+    ids_R = torch.as_tensor(response_of, dtype=torch.int64, device="cpu")
+    if ids_R.shape != rewards_R.shape:
+        raise DataError(f"response_of has shape {tuple(ids_R.shape)}; expected {tuple(rewards_R.shape)}.")
+    pairs, row_of_R = torch.unique(torch.stack([prompt_of_R, ids_R], 1), dim=0, return_inverse=True)
+    count = len(pairs)
+    return segment_mean(rewards_R, row_of_R, count), segment_mean(logps_R, row_of_R, count), pairs[:, 0]
+
+
+def _rows(rewards, reference_logps, prompt_of, response_of, reference_rewards, reference_prompt_of) -> _Rows:
+    rewards_R = _floats("rewards", rewards)
+    logps_R = _floats("reference_logps", reference_logps)
+    if logps_R.shape != rewards_R.shape:
+        raise DataError(f"rewards has {len(rewards_R)} rows, reference_logps {len(logps_R)}; expected equal counts.")
+    prompt_of_R, prompts = _prompt_index("prompt_of", prompt_of, len(rewards_R))
+    if response_of is not None:
+        rewards_R, logps_R, prompt_of_R = _merged(rewards_R, logps_R, prompt_of_R, response_of)
+    samples = _reference_samples(reference_rewards, reference_prompt_of, prompts)
+    return _Rows(rewards_R, logps_R, prompt_of_R, prompts, samples)
+
+
+def _reference_samples(rewards, prompt_of, prompts: int) -> tuple[Tensor, Tensor] | None:
+    if (rewards is None) != (prompt_of is None):
+        raise ConfigError("reference_rewards and reference_prompt_of go together; got only one of them.")
+    if rewards is None:
+        return None
+    rewards_S = _floats("reference_rewards", rewards)
+    prompt_of_S = torch.as_tensor(prompt_of, dtype=torch.int64, device="cpu")
+    if prompt_of_S.shape != rewards_S.shape:
+        raise DataError(f"reference_prompt_of has shape {tuple(prompt_of_S.shape)}; expected {tuple(rewards_S.shape)}.")
+    if len(prompt_of_S) and (int(prompt_of_S.min()) < 0 or int(prompt_of_S.max()) >= prompts):
+        raise DataError(f"reference_prompt_of must lie in 0 … {prompts - 1}.")
+    missing = (torch.bincount(prompt_of_S, minlength=prompts) == 0).nonzero().flatten().tolist()
+    if missing:
+        raise DataError(f"{len(missing)} of {prompts} prompts have no reference sample (first: {missing[:10]}).")
+    return rewards_S, prompt_of_S
+
+
+# ------------------------------------------------------------------------------------------------------ estimators
+
+
+def _log_mean_exp(rewards_R: Tensor, prompt_of_R: Tensor, prompts: int, tau: float) -> Tensor:
+    counts_P = torch.bincount(prompt_of_R, minlength=prompts)
+    return tau * (segment_logsumexp(rewards_R / tau, prompt_of_R, prompts) - counts_P.log())
+
+
+def _reference(rows: _Rows, tau: float, on_policy: bool) -> Tensor:
+    return tau * segment_logsumexp(rows.logps_R + rows.rewards_R / tau, rows.prompt_of_R, rows.prompts)
+
+
+def _draws(rows: _Rows) -> tuple[Tensor, Tensor]:
+    """What stands for draws from the reference: its scored samples if there are any, else the data."""
+    return rows.samples or (rows.rewards_R, rows.prompt_of_R)
+
+
+def _monte_carlo(rows: _Rows, tau: float, on_policy: bool) -> Tensor:
+    rewards, prompt_of = _draws(rows)
+    return _log_mean_exp(rewards, prompt_of, rows.prompts, tau)
+
+
+def _coverage(rows: _Rows, tau: float, on_policy: bool) -> Tensor:
+    sampled = on_policy or rows.samples is not None
+    unseen_P = (_monte_carlo if sampled else _mean)(rows, tau, on_policy)
+    log_coverage_P = segment_logsumexp(rows.logps_R, rows.prompt_of_R, rows.prompts).clamp(max=0.0)
+    return tau * torch.logaddexp(_reference(rows, tau, on_policy) / tau, log1mexp(log_coverage_P) + unseen_P / tau)
+
+
+def _shrunk(estimates_P: Tensor, variances_P: Tensor, no_variance: bool) -> Tensor:
+    """a·estimate + (1 − a)·mean of the estimates, a = between / (between + own variance); a = 0 when nothing is known."""
+    if len(estimates_P) == 1:
+        return estimates_P
+    if no_variance:
+        return estimates_P.mean().expand_as(estimates_P).clone()
+    between = (estimates_P.var(correction=1) - variances_P.mean()).clamp(min=0.0)
+    total_P = between + variances_P
+    weight_P = torch.where(total_P > 0, between / total_P, torch.ones_like(total_P))
+    return weight_P * estimates_P + (1 - weight_P) * estimates_P.mean()
+
+
+def _mean(rows: _Rows, tau: float, on_policy: bool) -> Tensor:
+    counts_P = torch.bincount(rows.prompt_of_R, minlength=rows.prompts)
+    means_P = segment_mean(rows.rewards_R, rows.prompt_of_R, rows.prompts)
+    responses = len(rows.rewards_R)
+    if responses == rows.prompts:
+        return _shrunk(means_P, torch.zeros_like(means_P), no_variance=True)
+    within = (rows.rewards_R - means_P[rows.prompt_of_R]).square().sum() / (responses - rows.prompts)
+    return _shrunk(means_P, within / counts_P, no_variance=False)
+
+
+def _jackknife_variance(rewards: Tensor, prompt_of: Tensor, prompts: int, tau: float) -> Tensor:
+    """Jackknife variance of `monte_carlo` per prompt; a singleton takes the mean per-draw variance of the others."""
+    scaled = rewards / tau
+    counts_P = torch.bincount(prompt_of, minlength=prompts)
+    total_P = segment_logsumexp(scaled, prompt_of, prompts)
+    # Leaving out the largest term cancels, so it is summed afresh; any other is at most half of the total.
+    order = torch.argsort(scaled, descending=True, stable=True)
+    order = order[torch.argsort(prompt_of[order], stable=True)]
+    starts_P = counts_P.cumsum(0) - counts_P
+    largest = torch.zeros_like(scaled, dtype=torch.bool)
+    largest[order[starts_P]] = True
+    rest_P = segment_logsumexp(scaled.masked_fill(largest, -math.inf), prompt_of, prompts)
+    left_out = torch.where(largest, rest_P[prompt_of], total_P[prompt_of] + log1mexp(scaled - total_P[prompt_of]))
+    several = counts_P[prompt_of] > 1
+    values = tau * (left_out - (counts_P[prompt_of] - 1).clamp(min=1).log())
+    values = torch.where(several, values, torch.zeros_like(values))
+    centred = values - segment_mean(values, prompt_of, prompts)[prompt_of]
+    variance_P = segment_sum(centred.square(), prompt_of, prompts) * (counts_P - 1) / counts_P
+    per_draw = (variance_P * counts_P)[counts_P > 1].mean()
+    return torch.where(counts_P > 1, variance_P, per_draw)
+
+
+def _pooled(rows: _Rows, tau: float, on_policy: bool) -> Tensor:
+    rewards, prompt_of = _draws(rows)
+    estimates_P = _log_mean_exp(rewards, prompt_of, rows.prompts, tau)
+    if len(rewards) == rows.prompts:
+        return _shrunk(estimates_P, torch.zeros_like(estimates_P), no_variance=True)
+    return _shrunk(estimates_P, _jackknife_variance(rewards, prompt_of, rows.prompts, tau), no_variance=False)
+
+
+def _quantile(rows: _Rows, tau: float, on_policy: bool) -> Tensor:
+    if rows.samples is None:
+        ranks_R = rank_rewards(rows.rewards_R, rows.prompt_of_R)
+        return _log_mean_exp(ranks_R, rows.prompt_of_R, rows.prompts, tau)
+    counts_P = torch.bincount(rows.samples[1], minlength=rows.prompts)
+    level_of = {
+        m: tau * float(torch.logsumexp(torch.arange(m + 1, dtype=torch.float64) / (m * tau), 0) - math.log(m + 1))
+        for m in counts_P.unique().tolist()
+    }
+    return torch.tensor([level_of[m] for m in counts_P.tolist()], dtype=torch.float64)
+
+
+def _zero(rows: _Rows, tau: float, on_policy: bool) -> Tensor:
+    return torch.zeros(rows.prompts, dtype=torch.float64)
+
+
+_BY_NAME = {
+    "reference": _reference,
+    "monte_carlo": _monte_carlo,
+    "coverage": _coverage,
+    "mean": _mean,
+    "pooled": _pooled,
+    "quantile": _quantile,
+    "zero": _zero,
+}
+
+
+def partition_values(
+    rewards: Values,
+    reference_logps: Values,
+    prompt_of: Tensor | Sequence[int],
+    *,
+    tau: float,
+    estimator: str = "reference",
+    on_policy: bool = True,
+    response_of: Tensor | Sequence[int] | None = None,
+    reference_rewards: Values | None = None,
+    reference_prompt_of: Tensor | Sequence[int] | None = None,
+) -> Tensor:
+    r"""V̂(x) for every prompt.
+
+    ================  ==========================================================================================
+    ``reference``     τ log Σ_j exp(ℓ_j + r_j/τ), eq. 19; V* + τ log π*(observed): a coverage number
+    ``monte_carlo``   τ (logsumexp(r/τ) − log n); consistent when y ~ π_ref
+    ``coverage``      τ log[Σ_j e^{ℓ_j + r_j/τ} + (1 − C) e^{V₀/τ}], C = Σ_j e^{ℓ_j} ≤ 1, V₀ = ``monte_carlo`` on
+                      policy (or with reference samples), else ``mean``
+    ``mean``          r̄(x) shrunk toward the mean of the r̄(x) by between / (between + within/n)
+    ``pooled``        ``monte_carlo`` shrunk toward its mean over prompts, with its jackknife variance
+    ``quantile``      ``monte_carlo`` of `rank_rewards`; with m reference samples τ log Z_m; τ in quantile units
+    ``zero``          0, the paper's RPO-noNorm
+    ================  ==========================================================================================
+
+    Args:
+        rewards: shape (R,), any unit.
+        reference_logps: ℓ = log π_ref(y|x), shape (R,), in nats.
+        prompt_of: the prompt of each response, shape (R,), numbered 0 … P−1 in any order without a gap.
+        tau: temperature, in the unit of the rewards (of quantiles for ``quantile``).
+        estimator: a name from the table.
+        on_policy: whether the responses were drawn from the reference; read by ``coverage``.
+        response_of: shape (R,); equal numbers within a prompt are one response, which counts once with its mean
+            reward. Without it every row is distinct.
+        reference_rewards, reference_prompt_of: shape (S,), rewards of samples drawn from the reference.
+
+    Returns:
+        float64 tensor of shape (P,) on the CPU, without gradient.
+
+    Raises:
+        ConfigError: unknown estimator, τ ≤ 0, or reference samples for an estimator that does not use them.
+        DataError: unequal lengths, values that are not finite, a gap in `prompt_of`.
+
+    Source: eq. 11 and 19 of the paper; docs/partition.md for the others.
+    """
+    _check_tau(tau)
+    if estimator not in _BY_NAME:
+        raise ConfigError(f"unknown estimator {estimator!r}; choose from {', '.join(ESTIMATORS)}.")
+    if reference_rewards is not None and estimator not in USES_REFERENCE_SAMPLES:
+        raise ConfigError(
+            f"estimator {estimator!r} does not use reference_rewards; {', '.join(USES_REFERENCE_SAMPLES)} do."
+        )
+    rows = _rows(rewards, reference_logps, prompt_of, response_of, reference_rewards, reference_prompt_of)
+    return _BY_NAME[estimator](rows, tau, on_policy)
+
+
+def rank_rewards(
+    rewards: Values,
+    prompt_of: Tensor | Sequence[int],
+    *,
+    reference_rewards: Values | None = None,
+    reference_prompt_of: Tensor | Sequence[int] | None = None,
+) -> Tensor:
+    """Rewards as quantiles of their prompt, float64 of shape (R,): QRPO's transform (arXiv 2507.08068).
+
+    Without reference samples the in-group mid-rank (k − ½)/n, ties sharing their mean rank; with them the share of the
+    prompt's reference samples that are ≤ r. Arguments and errors as in `partition_values`.
+    """
+    rewards_R = _floats("rewards", rewards)
+    prompt_of_R, prompts = _prompt_index("prompt_of", prompt_of, len(rewards_R))
+    samples = _reference_samples(reference_rewards, reference_prompt_of, prompts)
+    pool, pool_prompt = samples or (rewards_R, prompt_of_R)
+    below_R, equal_R = _counts_below(rewards_R, prompt_of_R, pool, pool_prompt, prompts)
+    counts_R = torch.bincount(pool_prompt, minlength=prompts)[prompt_of_R]
+    if samples is not None:
+        return (below_R + equal_R) / counts_R
+    return (below_R + 0.5 * equal_R) / counts_R
+
+
+def _counts_below(values, prompt_of, pool, pool_prompt, prompts: int) -> tuple[Tensor, Tensor]:
+    """For each value, how many of its prompt's pool are smaller, and how many equal; by sorting, O(N log N)."""
+    _, levels = torch.unique(torch.cat([pool, values]), return_inverse=True)
+    width = int(levels.max()) + 1
+    keys = torch.sort(pool_prompt * width + levels[: len(pool)]).values
+    wanted = prompt_of * width + levels[len(pool) :]
+    starts = torch.searchsorted(keys, prompt_of * width)
+    first, last = torch.searchsorted(keys, wanted), torch.searchsorted(keys, wanted, right=True)
+    return (first - starts).double(), (last - first).double()
+
+
+def partition_targets(
+    rewards: Values,
+    reference_logps: Values,
+    prompt_of: Tensor | Sequence[int],
+    settings: PartitionSettings,
+    **rows,
+) -> tuple[Tensor, Tensor]:
+    """The rewards that enter the target (R,) and V̂ per prompt (P,): ``quantile`` changes both.
+
+    `rows` takes `response_of`, `reference_rewards` and `reference_prompt_of` as in `partition_values`.
+    """
+    values_P = partition_values(
+        rewards,
+        reference_logps,
+        prompt_of,
+        tau=settings.tau,
+        estimator=settings.estimator,
+        on_policy=settings.on_policy,
+        **{**rows, "response_of": rows.get("response_of") if settings.merge_duplicates else None},
+    )
+    if settings.estimator != "quantile":
+        return _floats("rewards", rewards), values_P
+    samples = {name: rows.get(name) for name in ("reference_rewards", "reference_prompt_of")}
+    return rank_rewards(rewards, prompt_of, **samples), values_P

@@ -1,0 +1,194 @@
+"""What the partition of a data set looks like before anything is trained, in numbers and in plain sentences."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from valuefree.partition.estimators import (
+    PartitionSettings,
+    Values,
+    partition_targets,
+    segment_logsumexp,
+    segment_mean,
+    segment_sum,
+)
+
+QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+LEVEL_IS_ALL = 0.95  # share of the initial loss above which the run is supervised fine-tuning under another name
+
+
+@dataclass(frozen=True)
+class PartitionReport:
+    """Per prompt (P,): sizes, log_coverage (log C, nats), effective_sizes (of e^{r/τ}), spreads (of rewards), values (V̂).
+
+    Over the data set: target_quantiles of (r − V̂)/τ in nats; level_share of the initial loss, as the run weighs it and
+    at κ = ∞; spread_within, the pooled standard deviation of rewards within prompts; tau_floor = spread/√(2 log n) for
+    the median n; counts of duplicate rows, prompts with one response, and prompts whose rewards are all equal.
+    """
+
+    settings: PartitionSettings
+    sizes: np.ndarray
+    log_coverage: np.ndarray
+    effective_sizes: np.ndarray
+    spreads: np.ndarray
+    values: np.ndarray
+    target_quantiles: dict[float, float]
+    level_share: float
+    level_share_unweighted: float
+    spread_within: float
+    tau_floor: float
+    duplicates: int
+    singletons: int
+    all_equal: int
+    rows: int
+
+    @property
+    def prompts(self) -> int:
+        """Number of prompts."""
+        return len(self.sizes)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is likely to go wrong, and what to change."""
+        tau, estimator = self.settings.tau, self.settings.estimator
+        found = []
+        if self.level_share > LEVEL_IS_ALL:
+            found.append(
+                f"{self.level_share:.1%} of the initial loss is level, the same push for every response of a prompt: "
+                "the rewards hardly act, and this is supervised fine-tuning under another name. "
+                "Use estimator='coverage' or 'mean', or a smaller level."
+            )
+        if estimator == "reference" and np.median(self.log_coverage) < -1:
+            found.append(
+                f"the responses cover e^{np.median(self.log_coverage):.0f} of the reference's probability (median): "
+                "eq. 19 then asks for targets near that many nats, whatever the reward. Use estimator='coverage'."
+            )
+        if estimator in ("monte_carlo", "pooled") and tau < self.tau_floor:
+            found.append(
+                f"tau={tau:g} is below spread/√(2 log n) = {self.tau_floor:.2g}: so few responses cannot show the tail "
+                "that such a tau weighs, and V̂ will come out too low. Raise tau, or use estimator='mean'."
+            )
+        if self.singletons and estimator in ("reference", "monte_carlo"):
+            found.append(
+                f"{self.singletons} of {self.prompts} prompts have one response, where estimator={estimator!r} makes the "
+                "reward cancel out of the target. Use estimator='mean' or 'pooled'."
+            )
+        if self.all_equal > self.prompts / 2:
+            found.append(
+                f"{self.all_equal} of {self.prompts} prompts have responses that are all rewarded alike: "
+                "they teach only the level. Collect finer rewards or more varied responses."
+            )
+        largest = max(abs(self.target_quantiles[0.05]), abs(self.target_quantiles[0.95]))
+        if largest > 20:
+            found.append(
+                f"targets reach {largest:.0f} nats: the policy would have to move very far. Raise tau (now {tau:g})."
+            )
+        return found
+
+    def sentences(self) -> list[str]:
+        """What this data and these settings will do, then what to change."""
+        quantiles = self.target_quantiles
+        low, middle, high = (quantiles[q] for q in (0.05, 0.5, 0.95))
+        level = "∞" if math.isinf(self.settings.level) else f"{self.settings.level:g}"
+        said = [
+            f"{self.rows} responses to {self.prompts} prompts; {int(np.median(self.sizes))} per prompt (median), "
+            f"{self.singletons} prompts with one, {self.all_equal} with equal rewards, {self.duplicates} duplicate rows.",
+            f"Rewards spread {self.spread_within:.3g} within prompts; e^(r/τ) is worth "
+            f"{np.median(self.effective_sizes):.2g} responses per prompt (median).",
+            f"Targets: 90 % between {low:+.2f} and {high:+.2f} nats, median {middle:+.2f}; "
+            f"{self.level_share:.0%} of the initial loss is level at κ = {level} ({self.level_share_unweighted:.0%} at ∞).",
+        ]
+        return said + (self.warnings or ["Nothing speaks against training with these settings."])
+
+    def __str__(self) -> str:
+        return "\n".join(self.sentences())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Summary for a JSON file; the arrays per prompt as medians."""
+        return {
+            "prompts": self.prompts,
+            "rows": self.rows,
+            "estimator": self.settings.estimator,
+            "tau": self.settings.tau,
+            "target_quantiles": {f"{q:g}": value for q, value in self.target_quantiles.items()},
+            "level_share": self.level_share,
+            "level_share_unweighted": self.level_share_unweighted,
+            "spread_within": self.spread_within,
+            "tau_floor": self.tau_floor,
+            "median_effective_size": float(np.median(self.effective_sizes)),
+            "median_log_coverage": float(np.median(self.log_coverage)),
+            "duplicates": self.duplicates,
+            "singletons": self.singletons,
+            "all_equal": self.all_equal,
+            "warnings": self.warnings,
+        }
+
+
+def partition_report(
+    rewards: Values,
+    reference_logps: Values,
+    prompt_of: Tensor | Sequence[int],
+    settings: PartitionSettings,
+    *,
+    response_of: Tensor | Sequence[int] | None = None,
+    reference_rewards: Values | None = None,
+    reference_prompt_of: Tensor | Sequence[int] | None = None,
+) -> PartitionReport:
+    """Diagnostics of V̂ for a data set; arguments and errors as in `partition_values`.
+
+    Without `response_of` every row is distinct, and no duplicate is counted.
+    """
+    samples = {"reference_rewards": reference_rewards, "reference_prompt_of": reference_prompt_of}
+    rewards_R, values_P = partition_targets(
+        rewards, reference_logps, prompt_of, settings, response_of=response_of, **samples
+    )
+    index_R = torch.as_tensor(prompt_of, dtype=torch.int64)
+    prompts = len(values_P)
+    sizes_P = torch.bincount(index_R, minlength=prompts)
+    means_P = segment_mean(rewards_R, index_R, prompts)
+    squares_P = segment_sum((rewards_R - means_P[index_R]).square(), index_R, prompts)
+    targets_R = (rewards_R - values_P[index_R]) / settings.tau
+    within = float(squares_P.sum()) / settings.tau**2
+    level_P = sizes_P * ((means_P - values_P) / settings.tau).square()
+    weight_P = torch.ones(prompts) if math.isinf(settings.level) else settings.level / (sizes_P + settings.level)
+    log_weight_R = rewards_R / settings.tau
+    log_sum_P = segment_logsumexp(log_weight_R, index_R, prompts)
+    effective_P = (2 * log_sum_P - segment_logsumexp(2 * log_weight_R, index_R, prompts)).exp()
+    free = max(int((sizes_P - 1).sum()), 1)
+    spread = math.sqrt(float(squares_P.sum()) / free)
+    median_size = float(sizes_P.double().median())
+    distinct = len(rewards_R)
+    logps_R = torch.as_tensor(reference_logps, dtype=torch.float64)
+    if response_of is not None:
+        pairs = torch.stack([index_R, torch.as_tensor(response_of, dtype=torch.int64)], 1)
+        _, first_R = np.unique(pairs.numpy(), axis=0, return_index=True)
+        distinct = len(first_R)
+        coverage_P = segment_logsumexp(logps_R[first_R], index_R[first_R], prompts)
+    else:
+        coverage_P = segment_logsumexp(logps_R, index_R, prompts)
+    return PartitionReport(
+        settings=settings,
+        sizes=sizes_P.numpy(),
+        log_coverage=coverage_P.clamp(max=0).numpy(),
+        effective_sizes=effective_P.numpy(),
+        spreads=(squares_P / (sizes_P - 1).clamp(min=1)).sqrt().numpy(),
+        values=values_P.numpy(),
+        target_quantiles={q: float(np.quantile(targets_R.numpy(), q)) for q in QUANTILES},
+        level_share=_share(float((weight_P * level_P).sum()), within),
+        level_share_unweighted=_share(float(level_P.sum()), within),
+        spread_within=spread,
+        tau_floor=spread / math.sqrt(2 * math.log(median_size)) if median_size > 1 else math.inf,
+        duplicates=len(rewards_R) - distinct,
+        singletons=int((sizes_P == 1).sum()),
+        all_equal=int(((squares_P == 0) & (sizes_P > 1)).sum()),
+        rows=len(rewards_R),
+    )
+
+
+def _share(level: float, within: float) -> float:
+    return level / (level + within) if level + within > 0 else 0.0

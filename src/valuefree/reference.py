@@ -1,0 +1,228 @@
+"""② Reference scores: log π_ref of every response, once, kept in a cache keyed by content."""
+
+import hashlib
+import json
+import logging
+import math
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import nn
+from tqdm.auto import tqdm
+
+from valuefree.data.batching import Collator
+from valuefree.errors import ConfigError, ScoringError
+from valuefree.logprobs import response_logps
+from valuefree.models import evaluating, reference_context
+
+logger = logging.getLogger(__name__)
+
+SHARD_ROWS = 2048  # scores written at a time; an interruption loses at most these
+Scores = dict[str, tuple[float, int]]
+
+
+@dataclass(frozen=True)
+class ReferenceScores:
+    """Per row, in the order of the data: `logps` in nats, float64 (R,); `tokens` (R,). And how many were computed."""
+
+    logps: np.ndarray
+    tokens: np.ndarray
+    scored: int
+
+    def __str__(self) -> str:
+        return f"reference scores: {len(self.logps)} rows, {self.scored} computed, the rest from the cache"
+
+
+def default_cache_dir() -> Path:
+    """``$VALUEFREE_CACHE``, or ``valuefree/scores`` in the user's cache folder."""
+    if "VALUEFREE_CACHE" in os.environ:
+        return Path(os.environ["VALUEFREE_CACHE"])
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "valuefree" / "scores"
+
+
+def weights_fingerprint(model: nn.Module) -> str:
+    """Hash of every weight of the reference: names, types, shapes and bytes; an adapter on top is left out."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, tensor in sorted(_reference_weights(model).items()):
+        digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _reference_weights(model: nn.Module) -> dict[str, torch.Tensor]:
+    adapters = set(getattr(model, "peft_config", {}))
+    weights = {}
+    for name, tensor in model.state_dict().items():
+        parts = name.split(".")
+        if adapters & set(parts) or any(part.startswith("lora_") for part in parts):
+            continue
+        if adapters:
+            name = ".".join(part for part in parts if part != "base_layer").removeprefix("base_model.model.")
+        weights[name] = tensor
+    return weights
+
+
+def scoring_context(model: nn.Module, autocast: torch.dtype | None) -> str:
+    """What, beside the tokens, the last digits of a score depend on, as one hash."""
+    dtype = next(model.parameters()).dtype
+    parts = {
+        "weights": weights_fingerprint(model),
+        "dtype": str(dtype),
+        "autocast": str(autocast),
+        "attention": model.config._attn_implementation,  # type: ignore[union-attr]
+        "device": next(model.parameters()).device.type,
+    }
+    return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def score_key(prompt_ids: Sequence[int], response_ids: Sequence[int]) -> str:
+    """Key of one row: the tokens that are scored, which is what tokenizer, template, limits and texts amount to."""
+    text = f"{','.join(map(str, prompt_ids))}|{','.join(map(str, response_ids))}"
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+class ScoreCache:
+    """A folder of immutable files, each named by the hash of its content and written by rename.
+
+    Several processes may share it: none changes a file of another, and the same row scored twice is the same row. A
+    file whose content does not match its name is damaged; it is removed, and its rows are scored again.
+    """
+
+    def __init__(self, folder: str | os.PathLike, context: str):
+        self.folder = Path(folder) / context
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.folder):
+                pass
+        except OSError as error:
+            raise ConfigError(
+                f"the score cache {self.folder} cannot be written ({error}). Choose another with --cache-dir."
+            ) from error
+
+    def read(self) -> Scores:
+        """All scores of this context, key → (log-probability, tokens)."""
+        scores: Scores = {}
+        for file in sorted(self.folder.glob("*.parquet")):
+            try:
+                content = file.read_bytes()
+            except FileNotFoundError:  # removed by another process that found it damaged
+                continue
+            if hashlib.blake2b(content, digest_size=16).hexdigest() != file.stem:
+                logger.warning("damaged cache file %s removed; its rows are scored again", file)
+                file.unlink(missing_ok=True)
+                continue
+            table = pq.read_table(pa.BufferReader(content))
+            columns = (table[name].to_pylist() for name in ("key", "logp", "tokens"))
+            scores.update({key: (logp, tokens) for key, logp, tokens in zip(*columns, strict=True)})
+        return scores
+
+    def write(self, scores: Scores) -> None:
+        """Add scores, atomically."""
+        if not scores:
+            return
+        logps, tokens = zip(*scores.values(), strict=True)
+        table = pa.table({"key": list(scores), "logp": list(logps), "tokens": list(tokens)})
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink)
+        content = sink.getvalue().to_pybytes()
+        name = hashlib.blake2b(content, digest_size=16).hexdigest()
+        with tempfile.NamedTemporaryFile(dir=self.folder, suffix=".part", delete=False) as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(file.name).replace(self.folder / f"{name}.parquet")
+
+
+def score_reference(
+    model: nn.Module,
+    table: Any,
+    collator: Collator,
+    *,
+    cache_dir: str | os.PathLike | None = None,
+    autocast: torch.dtype | None = None,
+    batch_tokens: int = 8192,
+    progress: bool = True,
+) -> ReferenceScores:
+    """Log-probability of every response under the reference, each computed once.
+
+    Args:
+        model: the reference, or a peft model, whose adapter is then switched off.
+        table: the output of `valuefree.data.batching.tokenize`.
+        collator: how rows become a batch; the one that training uses.
+        cache_dir: where scores are kept; None keeps none.
+        autocast: compute type under autocast, as in training.
+        batch_tokens: upper limit of rows × padded length of a batch.
+        progress: show a bar.
+
+    Raises:
+        ScoringError: rows without a finite score when all is done; names them.
+        ConfigError: a cache folder that cannot be written.
+    """
+    prompts, responses = table["prompt_ids"], table["response_ids"]
+    keys = [score_key(prompt, response) for prompt, response in zip(prompts, responses, strict=True)]
+    cache = ScoreCache(cache_dir, scoring_context(model, autocast)) if cache_dir is not None else None
+    scores = cache.read() if cache else {}
+    missing = list({key: row for row, key in enumerate(keys) if key not in scores}.values())
+    keep = cache.write if cache else _forget
+    scores |= _score(model, table, missing, keys, collator, autocast, batch_tokens, keep, progress)
+    _prove_coverage(keys, scores)
+    logps = np.array([scores[key][0] for key in keys], dtype=np.float64)
+    tokens = np.array([scores[key][1] for key in keys], dtype=np.int64)
+    result = ReferenceScores(logps, tokens, len(missing))
+    logger.info("%s", result)
+    return result
+
+
+def _forget(scores: Scores) -> None:
+    """Where no cache is kept."""
+
+
+def _prove_coverage(keys: list[str], scores: Scores) -> None:
+    lost = [row for row, key in enumerate(keys) if key not in scores or not math.isfinite(scores[key][0])]
+    if lost:
+        raise ScoringError(
+            f"{len(lost)} of {len(keys)} rows have no finite reference score (first: {lost[:10]}). The reference "
+            "gives these responses probability zero or NaN: look at these rows, or score in float32."
+        )
+
+
+def _score(
+    model: nn.Module,
+    table: Any,
+    rows: list[int],
+    keys: list[str],
+    collator: Collator,
+    autocast: torch.dtype | None,
+    batch_tokens: int,
+    keep: Callable[[Scores], None],
+    progress: bool,
+) -> Scores:
+    if not rows:
+        return {}
+    device = next(model.parameters()).device
+    casting = torch.autocast(device.type, dtype=autocast) if autocast else nullcontext()
+    scores: Scores = {}
+    fresh: Scores = {}
+    with evaluating(model), reference_context(model), casting, tqdm(
+        total=len(rows), desc="score reference", unit="row", disable=not progress, leave=False
+    ) as bar:
+        for part in collator.scoring_batches(table, rows, batch_tokens):
+            batch = {name: tensor.to(device) for name, tensor in collator.batch(table, part).items()}
+            result = response_logps(model, batch)
+            values = zip(result.total.double().tolist(), result.tokens.tolist(), strict=True)
+            fresh |= {keys[row]: value for row, value in zip(part, values, strict=True)}
+            bar.update(len(part))
+            if len(fresh) >= SHARD_ROWS:
+                keep(fresh)
+                scores, fresh = scores | fresh, {}
+    keep(fresh)
+    return scores | fresh
