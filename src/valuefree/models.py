@@ -95,6 +95,7 @@ def load_model(
     config_extra = {"gguf_file": gguf_file} if gguf_file else {}
     config = _loaded(AutoConfig.from_pretrained, folder, trust_remote_code=trust_remote_code, **config_extra)
     auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    extra["config"] = config  # else a GGUF file is read once more, at seconds a reading
     model = _loaded(auto.from_pretrained, folder, dtype=DTYPES[dtype], trust_remote_code=trust_remote_code, **extra)
     if gguf_file:
         model = _plain_copy(model, auto)

@@ -42,11 +42,16 @@ class ReferenceScores:
         return f"reference scores: {len(self.logps)} rows, {self.scored} computed, the rest from the cache"
 
 
-def default_cache_dir() -> Path:
-    """``$VALUEFREE_CACHE``, or ``valuefree/scores`` in the user's cache folder."""
+def cache_root() -> Path:
+    """``$VALUEFREE_CACHE``, or ``valuefree`` in the user's cache folder."""
     if "VALUEFREE_CACHE" in os.environ:
         return Path(os.environ["VALUEFREE_CACHE"])
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "valuefree" / "scores"
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "valuefree"
+
+
+def default_cache_dir() -> Path:
+    """Where reference scores are kept: ``scores`` in `cache_root`."""
+    return cache_root() / "scores"
 
 
 def weights_fingerprint(model: nn.Module) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from valuefree.errors import ConfigError, DataError
@@ -95,7 +96,7 @@ def _of_parquet(file: Path, name: str) -> Iterator[Row]:
                 for values in batch.to_pylist():
                     yield Row(f"{name}:row {index}", values)
                     index += 1
-    except OSError as error:
+    except (OSError, pa.ArrowException) as error:
         yield Row(name, {}, f"not a readable Parquet file: {error}")
 
 

@@ -9,7 +9,7 @@ import argparse
 import json
 from pathlib import Path
 
-from valuefree.demo.smollm2 import smollm2_file
+from valuefree.demo.smollm2 import smollm2_folder
 from valuefree.demo.tasks import make_tasks
 from valuefree.demo.verifiers import constraint_reward
 from valuefree.evaluation.generation import Decoding, generate_ids
@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of prompts and sampling (default: 0)")
     arguments = parser.parse_args()
     tasks = make_tasks(arguments.seed)
-    model, tokenizer = load_model(str(smollm2_file()))
+    model, tokenizer = load_model(str(smollm2_folder()))
     _, ids = generate_ids(
         model, tokenizer, [task.prompt for task in tasks], DECODING, samples=arguments.samples, progress=True
     )

@@ -17,7 +17,7 @@ from valuefree.config import DemoConfig
 from valuefree.data import split_by_prompt, summarize
 from valuefree.data.triplets import prompt_key
 from valuefree.demo.data import feedback, first_prompts, reward, shuffle_rewards
-from valuefree.demo.smollm2 import smollm2_file
+from valuefree.demo.smollm2 import smollm2_folder
 from valuefree.demo.tiny import make_tiny_t5
 from valuefree.errors import ConfigError
 from valuefree.evaluation.generation import Decoding
@@ -114,7 +114,7 @@ def _model(options: DemoConfig, train: datasets.Dataset, folder: Path) -> tuple[
     if options.model == "tiny-t5":
         made = make_tiny_t5(folder / "tiny-t5", train, seed=options.seed, score_cache_dir=options.cache_dir)
         return (*load_model(str(made)), None)
-    model, tokenizer = load_model(str(smollm2_file()))
+    model, tokenizer = load_model(str(smollm2_folder()))
     layers = model.config.num_hidden_layers
     # Adapters in the upper half alone: the backward pass ends there, which saves a quarter of a step.
     return model, tokenizer, lora(RANK, layers=range(layers // 2, layers))
@@ -136,6 +136,8 @@ def _arguments(options: DemoConfig, folder: Path) -> PolicyTrainingArguments:
         logging_first_step=True,
         report_to=[],
         max_length=256,
+        # An answer that was cut while sampling must not be taught to end there.
+        max_response_length=NEW_TOKENS if options.model == "smollm2" else None,
         score_cache_dir=options.cache_dir,
     )
 

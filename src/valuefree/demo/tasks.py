@@ -70,15 +70,16 @@ TOPICS: dict[str, tuple[str, ...]] = {  # topic → words that show that an answ
 }
 REQUESTS = ("Describe {}.", "Give a tip about {}.", "Why do people care about {}?", "Write a short note about {}.")
 VALUES: dict[str, tuple[Any, ...]] = {
-    "at_most_words": (12, 15, 20, 25),
-    "one_sentence": (None,),
-    "no_commas": (None,),
+    "at_most_words": (8, 10, 12, 15),
     "full_stop": (None,),
+    "no_commas": (None,),
+    "one_sentence": (None,),
+    "short_words": (8, 9),
     "starts_with": ("The", "To", "It"),
     "include_word": ("good", "time", "you", "simple"),
     "avoid_word": ("the", "and", "is"),
-    "short_words": (8, 9),
 }
+WEIGHTS = (4, 3, 2, 2, 2, 1, 1, 1)  # how often each is asked for: length and punctuation most
 
 
 @dataclass(frozen=True)
@@ -90,17 +91,20 @@ class Task:
     topic_words: tuple[str, ...]
 
 
+def _kinds(generator: random.Random) -> list[str]:
+    first, second = generator.choices(list(VALUES), WEIGHTS, k=2)
+    clash = {first, second} == {"starts_with", "avoid_word"}  # "The" asked for and "the" forbidden
+    return [first] if generator.random() < 0.5 or first == second or clash else [first, second]
+
+
 def make_tasks(seed: int = 0) -> list[Task]:
-    """All 240 prompts, one per topic and request; two thirds have one constraint, one third has two."""
+    """All 240 prompts, one per topic and request, each with one or two constraints."""
     generator = random.Random(seed)
     tasks = []
     for topic, topic_words in TOPICS.items():
         for request in REQUESTS:
-            count = 2 if generator.random() < 1 / 3 else 1
-            kinds = generator.sample(list(VALUES), count)
+            kinds = _kinds(generator)
             constraints = tuple({"kind": kind, "value": generator.choice(VALUES[kind])} for kind in kinds)
-            if {"starts_with", "avoid_word"} <= set(kinds):  # so that none asks for "The" and forbids "the"
-                constraints = constraints[:1]
             prompt = " ".join([request.format(topic), *(describe(constraint) for constraint in constraints)])
             tasks.append(Task(prompt, constraints, topic_words))
     return tasks

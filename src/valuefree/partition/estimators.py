@@ -149,7 +149,7 @@ def _reference_samples(rewards, prompt_of, prompts: int) -> tuple[Tensor, Tensor
 
 def _log_mean_exp(rewards_R: Tensor, prompt_of_R: Tensor, prompts: int, tau: float) -> Tensor:
     counts_P = torch.bincount(prompt_of_R, minlength=prompts)
-    return tau * (segment_logsumexp(rewards_R / tau, prompt_of_R, prompts) - counts_P.log())
+    return tau * (segment_logsumexp(rewards_R / tau, prompt_of_R, prompts) - counts_P.double().log())
 
 
 def _reference(rows: _Rows, tau: float, on_policy: bool) -> Tensor:
@@ -181,7 +181,7 @@ def _shrunk(estimates_P: Tensor, variances_P: Tensor, no_variance: bool) -> Tens
         return estimates_P.mean().expand_as(estimates_P).clone()
     between = (estimates_P.var(correction=1) - variances_P.mean()).clamp(min=0.0)
     total_P = between + variances_P
-    weight_P = torch.where(total_P > 0, between / total_P, torch.ones_like(total_P))
+    weight_P = torch.where(total_P > 0, between / total_P, torch.zeros_like(total_P))
     return weight_P * estimates_P + (1 - weight_P) * estimates_P.mean()
 
 
@@ -209,7 +209,7 @@ def _jackknife_variance(rewards: Tensor, prompt_of: Tensor, prompts: int, tau: f
     rest_P = segment_logsumexp(scaled.masked_fill(largest, -math.inf), prompt_of, prompts)
     left_out = torch.where(largest, rest_P[prompt_of], total_P[prompt_of] + log1mexp(scaled - total_P[prompt_of]))
     several = counts_P[prompt_of] > 1
-    values = tau * (left_out - (counts_P[prompt_of] - 1).clamp(min=1).log())
+    values = tau * (left_out - (counts_P[prompt_of] - 1).clamp(min=1).double().log())
     values = torch.where(several, values, torch.zeros_like(values))
     centred = values - segment_mean(values, prompt_of, prompts)[prompt_of]
     variance_P = segment_sum(centred.square(), prompt_of, prompts) * (counts_P - 1) / counts_P

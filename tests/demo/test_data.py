@@ -1,0 +1,43 @@
+"""The committed feedback is what the tasks and verifiers say it is; and the control."""
+
+import json
+from collections import defaultdict
+
+import pytest
+
+from valuefree.demo.data import FEEDBACK, feedback, first_prompts, reward, shuffle_rewards
+from valuefree.demo.tasks import make_tasks
+from valuefree.errors import DataError
+
+
+def test_committed_rewards_are_recomputed_from_the_texts():
+    rows = feedback()
+    assert reward(rows["prompt"], rows["response"]) == pytest.approx(rows["reward"])
+
+
+def test_size():
+    rows = [json.loads(line) for line in FEEDBACK.read_text(encoding="utf-8").splitlines()]
+    assert FEEDBACK.stat().st_size < 2**20
+    assert [row["prompt"] for row in rows] == [task.prompt for task in make_tasks()]
+    assert min(len(row["responses"]) for row in rows) >= 4
+
+
+def test_shuffling_permutes_within_each_prompt():
+    rows = feedback()
+    shuffled = shuffle_rewards(rows, seed=0)
+    before, after = defaultdict(list), defaultdict(list)
+    for one, two in zip(rows, shuffled, strict=True):
+        assert one["response"] == two["response"]
+        before[one["prompt_id"]].append(one["reward"])
+        after[two["prompt_id"]].append(two["reward"])
+    assert {k: sorted(v) for k, v in before.items()} == {k: sorted(v) for k, v in after.items()}
+    assert before != after
+
+
+def test_first_prompts():
+    assert set(first_prompts(feedback(), 7)["prompt_id"]) == set(range(7))
+
+
+def test_a_strange_prompt_has_no_reward():
+    with pytest.raises(DataError, match="not of the demo"):
+        reward(["What is love?"], ["Baby"])

@@ -1,0 +1,152 @@
+"""The score cache: what is scored again and what is not, damage, sharing, coverage."""
+
+import multiprocessing
+from dataclasses import replace
+
+import datasets
+import numpy as np
+import pytest
+import torch
+from peft import LoraConfig
+
+from conftest import make_llama, make_t5
+from valuefree.data.batching import Collator, Limits, tokenize
+from valuefree.errors import ConfigError, ScoringError
+from valuefree.logprobs import response_logps
+from valuefree.models import add_adapter, is_encoder_decoder
+from valuefree.reference import ScoreCache, score_reference, scoring_context, weights_fingerprint
+
+LIMITS = Limits()
+
+
+def scores(model, rows, tokenizer, folder, limits=LIMITS, **knobs):
+    table, _ = tokenize(rows, tokenizer, limits=limits, encoder_decoder=is_encoder_decoder(model))
+    collator = Collator(0, is_encoder_decoder(model))
+    return score_reference(model, table, collator, cache_dir=folder, progress=False, **knobs)
+
+
+def test_scores_equal_a_plain_pass_over_each_row(model, rows, tokenizer):
+    result = scores(model, rows, tokenizer, None, batch_tokens=64)
+    table, _ = tokenize(rows, tokenizer, limits=LIMITS, encoder_decoder=is_encoder_decoder(model))
+    plain = Collator(0, is_encoder_decoder(model), share_prompts=False)
+    with torch.no_grad():
+        each = [response_logps(model, plain.batch(table, [row])) for row in range(len(table))]
+    assert result.logps == pytest.approx([one.total.item() for one in each], abs=5e-5)
+    assert result.tokens.tolist() == [one.tokens.item() for one in each]
+
+
+def test_batch_size_order_and_more_rows_rescore_nothing(model, rows, tokenizer, tmp_path):
+    first = scores(model, rows, tokenizer, tmp_path)
+    assert first.scored == 16
+    again = scores(model, rows, tokenizer, tmp_path, batch_tokens=50)
+    assert again.scored == 0
+    order = list(range(15, -1, -1))
+    turned = scores(model, rows.select(order), tokenizer, tmp_path)
+    assert turned.scored == 0
+    np.testing.assert_array_equal(turned.logps, first.logps[order])
+    new = rows.select([0]).map(lambda row: {"response": "a new response"})
+    assert scores(model, datasets.concatenate_datasets([rows, new]), tokenizer, tmp_path).scored == 1
+
+
+def test_one_character_rescores_one_row(model, rows, tokenizer, tmp_path):
+    scores(model, rows, tokenizer, tmp_path)
+    changed = rows.map(lambda row, i: {"response": row["response"] + ("!" if i == 3 else "")}, with_indices=True)
+    assert scores(model, changed, tokenizer, tmp_path).scored == 1
+
+
+def test_one_weight_rescores_all(model, rows, tokenizer, tmp_path):
+    scores(model, rows, tokenizer, tmp_path)
+    with torch.no_grad():
+        next(model.parameters()).view(-1)[7] += 1e-3
+    assert scores(model, rows, tokenizer, tmp_path).scored == 16
+
+
+def test_the_template_rescores_all(rows, chat_tokenizer, tmp_path):
+    model = make_llama(chat_tokenizer)
+    scores(model, rows, chat_tokenizer, tmp_path)
+    chat_tokenizer.chat_template = chat_tokenizer.chat_template.replace("assistant: ", "the answer: ")
+    assert scores(model, rows, chat_tokenizer, tmp_path).scored == 16
+
+
+def test_a_limit_rescores_exactly_the_rows_that_it_cuts(model, rows, tokenizer, tmp_path):
+    scores(model, rows, tokenizer, tmp_path)
+    table, _ = tokenize(rows, tokenizer, limits=LIMITS, encoder_decoder=is_encoder_decoder(model))
+    cut = sum(len(ids) > 14 for ids in table["response_ids"])
+    assert 0 < cut < 16
+    assert scores(model, rows, tokenizer, tmp_path, limits=replace(LIMITS, max_response_length=14)).scored == cut
+
+
+def test_compute_type_and_attention_are_part_of_the_key(rows, tokenizer, tmp_path):
+    model = make_llama(tokenizer)
+    scores(model, rows, tokenizer, tmp_path)
+    assert scores(model, rows, tokenizer, tmp_path, autocast=torch.bfloat16).scored == 16
+    model.set_attn_implementation("eager")
+    assert scores(model, rows, tokenizer, tmp_path).scored == 16
+
+
+def test_a_damaged_file_is_found_removed_and_scored_again(model, rows, tokenizer, tmp_path, caplog):
+    first = scores(model, rows, tokenizer, tmp_path)
+    (file,) = tmp_path.rglob("*.parquet")
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    again = scores(model, rows, tokenizer, tmp_path)
+    assert again.scored == 16
+    assert "damaged" in caplog.text
+    np.testing.assert_array_equal(again.logps, first.logps)
+    assert scores(model, rows, tokenizer, tmp_path).scored == 0
+
+
+def test_an_interrupted_write_leaves_nothing_that_is_read(model, rows, tokenizer, tmp_path):
+    scores(model, rows, tokenizer, tmp_path)
+    (file,) = tmp_path.rglob("*.parquet")
+    file.rename(file.with_name("half.part"))
+    assert scores(model, rows, tokenizer, tmp_path).scored == 16
+
+
+def _write_many(folder: str, start: int) -> None:
+    cache = ScoreCache(folder, "context")
+    for number in range(start, start + 50):
+        cache.write({f"key{number}": (float(number), 1)})
+
+
+def test_two_processes_share_a_cache(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_write_many, args=(str(tmp_path), start)) for start in (0, 25)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert ScoreCache(tmp_path, "context").read() == {f"key{n}": (float(n), 1) for n in range(75)}
+
+
+def test_an_adapter_does_not_change_the_reference(rows, tokenizer, tmp_path):
+    first = scores(make_llama(tokenizer), rows, tokenizer, tmp_path)
+    model = add_adapter(make_llama(tokenizer), LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False))
+    again = scores(model, rows, tokenizer, tmp_path)
+    assert again.scored == 0
+    np.testing.assert_allclose(again.logps, first.logps)
+    fresh = scores(model, rows, tokenizer, tmp_path / "other")
+    np.testing.assert_allclose(fresh.logps, first.logps, atol=1e-4)
+
+
+def test_fingerprint_sees_names_shapes_and_bytes(tokenizer):
+    one, two = make_t5(tokenizer), make_t5(tokenizer)
+    assert weights_fingerprint(one) == weights_fingerprint(two)
+    assert weights_fingerprint(one) != weights_fingerprint(make_t5(tokenizer, seed=1))
+    assert scoring_context(one, None) != scoring_context(one, torch.bfloat16)
+
+
+def test_a_score_that_is_not_finite_is_an_error_that_names_the_row(rows, tokenizer):
+    model = make_llama(tokenizer)
+    with torch.no_grad():
+        model.lm_head.weight[tokenizer("cats")["input_ids"][0]] = float("nan")
+    with pytest.raises(ScoringError, match=r"16 of 16 rows have no finite reference score"):
+        scores(model, rows, tokenizer, None)
+
+
+def test_a_folder_that_cannot_be_made_is_an_error_before_any_work(rows, tokenizer, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ConfigError, match="cannot be written"):
+        scores(make_llama(tokenizer), rows, tokenizer, tmp_path / "file")

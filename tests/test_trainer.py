@@ -1,0 +1,353 @@
+"""The trainer: step zero, accumulation, grouping, resume, what is logged and saved."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pytest
+import torch
+from peft import LoraConfig
+from transformers import TrainerCallback
+
+from conftest import make_llama, make_t5
+from valuefree.callbacks import MetricsFile
+from valuefree.data import RewardScaler
+from valuefree.data.batching import GroupBatches
+from valuefree.errors import ConfigError, DataError
+from valuefree.objectives import RPO, SFT
+from valuefree.trainer import PolicyTrainer, PolicyTrainingArguments
+
+
+def arguments(folder: Path, **changes) -> PolicyTrainingArguments:
+    settings = {
+        "output_dir": str(folder),
+        "per_device_train_batch_size": 8,
+        "max_steps": 3,
+        "learning_rate": 0.01,
+        "lr_scheduler_type": "constant",
+        "optim": "sgd",
+        "max_grad_norm": 0.0,
+        "save_strategy": "no",
+        "report_to": [],
+        "disable_tqdm": True,
+        "logging_steps": 1,
+        "use_cpu": True,
+        "seed": 3,
+    }
+    return PolicyTrainingArguments(**(settings | changes))
+
+
+def trainer(folder, model, rows, tokenizer, objective=None, **changes) -> PolicyTrainer:
+    extra = {name: changes.pop(name) for name in ("peft_config", "eval_dataset", "callbacks") if name in changes}
+    return PolicyTrainer(
+        model, objective or RPO(), arguments(folder, **changes), rows, processing_class=tokenizer, **extra
+    )
+
+
+def weights(model) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+
+@pytest.mark.parametrize("share", [True, False])
+def test_untouched_policy_has_log_ratio_zero(tmp_path, model, rows, tokenizer, share):
+    """Scoring batches and training batches differ in shape: |ρ| ≤ 1e-6·Σ|token log-prob| + 1e-4 in float32."""
+    run = trainer(tmp_path, model, rows, tokenizer, share_prompts=share, score_batch_tokens=70)
+    noise = run.step_zero_noise(batches=4)
+    assert noise["rho_max"] <= 1e-6 * noise["logp_max"] + 1e-4
+
+
+def test_log_ratio_is_exactly_zero_for_the_same_padded_batch(tmp_path, model, rows, tokenizer):
+    run = trainer(tmp_path, model, rows, tokenizer, per_device_train_batch_size=16, score_batch_tokens=10**6)
+    batch = run._collator.batch(run.train_dataset.table, range(16))
+    with torch.no_grad():
+        policy = run._logps(run.model, batch).total
+        reference = run._logps(run.model.eval(), batch).total
+    assert torch.equal(policy, reference)
+
+
+def test_dropout_is_off_unless_asked_for(tmp_path, rows, tokenizer):
+    for off in (True, False):
+        model = make_t5(tokenizer)
+        for module in model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.5
+        run = trainer(tmp_path, model, rows, tokenizer, disable_dropout=off)
+        run.model.train()
+        _, inputs = next(iter(enumerate(run.get_train_dataloader())))
+        with torch.no_grad():
+            given, _ = run._apply(run.model, inputs)
+        rho = (given.policy_logps - given.reference_logps).abs().max().item()
+        assert (rho < 1e-3) == off
+
+
+def step_weights(tmp_path, make, rows, tokenizer, objective, batch, accumulation, **changes):
+    run = trainer(
+        tmp_path,
+        make(tokenizer),
+        rows,
+        tokenizer,
+        objective,
+        per_device_train_batch_size=batch,
+        gradient_accumulation_steps=accumulation,
+        **changes,
+    )
+    run.train()
+    return weights(run.model), [entry["loss"] for entry in run.state.log_history if "loss" in entry]
+
+
+@pytest.mark.parametrize("make", [make_t5, make_llama])
+@pytest.mark.parametrize("objective", [RPO(), RPO(level=math.inf, estimator="mean"), SFT()])
+@pytest.mark.parametrize(("batch", "accumulation"), [(1, 8), (3, 2)])
+def test_accumulation_equals_one_large_batch(tmp_path, make, rows, tokenizer, objective, batch, accumulation):
+    """Groups of 4, 3, 1, 2 and 6 are cut anywhere; three SGD steps end at the same weights."""
+    large, losses = step_weights(tmp_path, make, rows, tokenizer, objective, batch * accumulation, 1)
+    small, same = step_weights(tmp_path, make, rows, tokenizer, objective, batch, accumulation)
+    assert same == pytest.approx(losses, rel=1e-4)
+    for name, tensor in large.items():
+        torch.testing.assert_close(small[name], tensor, atol=2e-6, rtol=1e-4)
+
+
+def test_sharing_prompts_changes_nothing(tmp_path, rows, tokenizer):
+    for make in (make_t5, make_llama):
+        shared, _ = step_weights(tmp_path, make, rows, tokenizer, RPO(), 8, 1)
+        plain, _ = step_weights(tmp_path, make, rows, tokenizer, RPO(), 8, 1, share_prompts=False)
+        for name, tensor in plain.items():
+            torch.testing.assert_close(shared[name], tensor, atol=2e-6, rtol=1e-4)
+
+
+def test_gradient_checkpointing_changes_nothing(tmp_path, rows, tokenizer):
+    for make in (make_t5, make_llama):
+        plain, _ = step_weights(tmp_path, make, rows, tokenizer, RPO(), 8, 1)
+        again, _ = step_weights(tmp_path, make, rows, tokenizer, RPO(), 8, 1, gradient_checkpointing=True)
+        for name, tensor in plain.items():
+            torch.testing.assert_close(again[name], tensor, atol=2e-6, rtol=1e-4)
+
+
+def test_sft_loss_is_the_mean_over_the_tokens_of_the_batch(tmp_path, rows, tokenizer):
+    run = trainer(
+        tmp_path, make_t5(tokenizer), rows, tokenizer, SFT(), per_device_train_batch_size=16, max_steps=1
+    )
+    batch = run._collator.batch(run.train_dataset.table, range(16))
+    with torch.no_grad():
+        result = run._logps(run.model, batch)
+    run.train()
+    expected = -(result.total.sum() / result.tokens.sum()).item()
+    assert run.state.log_history[0]["loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_rpo_moves_log_ratios_toward_their_targets(tmp_path, model, rows, tokenizer):
+    run = trainer(tmp_path, model, rows, tokenizer, RPO(tau=1.0), optim="adamw_torch", max_steps=60)
+    run.train()
+    logs = [entry for entry in run.state.log_history if "loss" in entry]
+    assert logs[-1]["loss"] < 0.2 * logs[0]["loss"]
+    assert logs[-1]["logratio_reward_correlation"] > 0.8
+
+
+def test_logs_carry_the_parts_and_the_speed(tmp_path, rows, tokenizer):
+    run = trainer(tmp_path, make_t5(tokenizer), rows, tokenizer, callbacks=[MetricsFile(tmp_path)])
+    run.train()
+    first = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[0])
+    for name in ("loss", "loss_within", "loss_level", "logratio", "logratio_reward_correlation"):
+        assert math.isfinite(first[name])
+    assert first["loss_within"] + first["loss_level"] == pytest.approx(first["loss"], rel=1e-4)
+    assert first["responses_per_second"] > 0
+    assert first["peak_memory_gb"] > 0
+
+
+def test_adapter_off_is_the_reference(tmp_path, rows, tokenizer):
+    base = make_llama(tokenizer)
+    before = weights(base)
+    lora = LoraConfig(r=2, target_modules="all-linear")
+    run = trainer(tmp_path, base, rows, tokenizer, peft_config=lora, optim="adamw_torch", max_steps=5)
+    run.train()
+    after = {name.replace("base_model.model.", "").replace(".base_layer", ""): t for name, t in weights(run.model).items()}
+    for name, tensor in before.items():
+        assert torch.equal(after[name], tensor)
+    with torch.no_grad(), run.model.disable_adapter():
+        batch = run._collator.batch(run.train_dataset.table, range(16))
+        scores = run._logps(run.model, batch).total.double().numpy()
+    np.testing.assert_allclose(scores, run.train_dataset.reference.logps, atol=1e-4)
+
+
+def test_reward_scaler_is_fitted_on_train_alone_and_saved(tmp_path, rows, tokenizer):
+    train, held_out = rows.select(range(8)), rows.select(range(8, 16))
+    held_out = held_out.remove_columns("prompt_id").add_column("prompt_id", [0, 0] + [1] * 6)
+    run = trainer(tmp_path, make_t5(tokenizer), train, tokenizer, eval_dataset=held_out)
+    assert run.reward_scaler == RewardScaler.fit(train["reward"])
+    np.testing.assert_allclose(run.eval_dataset.rewards, run.reward_scaler.transform(held_out["reward"]))
+    run.save_model(str(tmp_path / "saved"))
+    assert RewardScaler.load(tmp_path / "saved") == run.reward_scaler
+    assert math.isfinite(run.evaluate()["eval_loss"])
+
+
+def test_early_stopping_on_the_held_out_loss(tmp_path, rows, tokenizer):
+    from transformers import EarlyStoppingCallback
+
+    run = trainer(
+        tmp_path,
+        make_t5(tokenizer),
+        rows,
+        tokenizer,
+        eval_dataset=rows,
+        callbacks=[EarlyStoppingCallback(2)],
+        learning_rate=0.0,
+        max_steps=50,
+        eval_strategy="steps",
+        eval_steps=1,
+        save_strategy="steps",
+        save_steps=1,
+        save_total_limit=1,
+        load_best_model_at_end=True,
+        metric_for_best_model="eval_loss",
+    )
+    run.train()
+    assert run.state.global_step == 3
+
+
+# ----------------------------------------------------------------------------------------------------------- resume
+
+
+class StopAt(TrainerCallback):
+    def __init__(self, step: int):
+        self.step = step
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step == self.step:
+            control.should_save = control.should_training_stop = True
+
+
+@pytest.mark.parametrize("stop", [2, 5])
+def test_resume_equals_uninterrupted(tmp_path, rows, tokenizer, stop):
+    """Stopped within the first and within a later epoch (4 steps each)."""
+    settings = {"optim": "adamw_torch", "max_steps": 9, "per_device_train_batch_size": 2, "lr_scheduler_type": "linear"}
+    settings |= {"gradient_accumulation_steps": 2}
+    whole = trainer(tmp_path / "a", make_llama(tokenizer), rows, tokenizer, **settings)
+    whole.train()
+    first = trainer(tmp_path / "b", make_llama(tokenizer), rows, tokenizer, callbacks=[StopAt(stop)], **settings)
+    first.train()
+    assert first.state.global_step == stop
+    second = trainer(tmp_path / "b", make_llama(tokenizer), rows, tokenizer, **settings)
+    second.train(resume_from_checkpoint=True)
+    for name, tensor in weights(whole.model).items():
+        assert torch.equal(weights(second.model)[name], tensor)
+
+
+SCRIPT = """
+import os, signal, sys
+sys.path.insert(0, sys.argv[1])
+import torch
+from conftest import TEXTS, make_llama
+from transformers import TrainerCallback
+from valuefree.callbacks import StopOnSignal
+from valuefree.data import read_triplets
+from valuefree.demo.tiny import tiny_tokenizer
+from valuefree.objectives import RPO
+from valuefree.trainer import PolicyTrainer, PolicyTrainingArguments
+
+class Kill(TrainerCallback):
+    def on_step_begin(self, args, state, control, **kwargs):
+        if state.global_step == int(sys.argv[4]):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+folder, resume = sys.argv[2], sys.argv[3] == "resume"
+tokenizer = tiny_tokenizer(TEXTS, vocabulary=120)
+torch.set_num_threads(1)
+args = PolicyTrainingArguments(output_dir=folder, per_device_train_batch_size=4, max_steps=8, save_strategy="no",
+    report_to=[], disable_tqdm=True, use_cpu=True, seed=1, learning_rate=0.01)
+trainer = PolicyTrainer(make_llama(tokenizer), RPO(), args, read_triplets(sys.argv[5]), processing_class=tokenizer,
+    callbacks=[StopOnSignal(), Kill()])
+trainer.train(resume_from_checkpoint=resume or None)
+torch.save(trainer.model.state_dict(), folder + "/weights.pt")
+print("step", trainer.state.global_step)
+"""
+
+
+def test_a_signal_saves_a_checkpoint_from_which_training_goes_on(tmp_path, rows):
+    file = tmp_path / "rows.jsonl"
+    columns = ("prompt", "response", "reward")
+    file.write_text("\n".join(json.dumps({name: row[name] for name in columns}) for row in rows))
+
+    def run(folder: str, mode: str, kill_at: int) -> str:
+        command = [sys.executable, "-c", SCRIPT, str(Path(__file__).parent), folder, mode, str(kill_at), str(file)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=dict(os.environ), timeout=300)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert "step 8" in run(str(tmp_path / "whole"), "start", -1)
+    assert "step 4" in run(str(tmp_path / "cut"), "start", 3)
+    assert "step 8" in run(str(tmp_path / "cut"), "resume", -1)
+    one, two = (torch.load(tmp_path / name / "weights.pt") for name in ("whole", "cut"))
+    for name, tensor in one.items():
+        assert torch.equal(two[name], tensor)
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+# --------------------------------------------------------------------------------------------------------- batching
+
+
+def groups_of(sizes: list[int]) -> list[int]:
+    return [prompt for prompt, size in enumerate(sizes) for _ in range(size)]
+
+
+def test_every_row_once_per_epoch_and_another_order_in_the_next():
+    batches = GroupBatches(groups_of([4, 3, 1, 2, 6]), batch_size=3, step_rows=6, seed=0)
+    epochs = []
+    for epoch in (0, 1, 0):
+        batches.set_epoch(epoch)
+        epochs.append([row for batch in batches for row in batch])
+        assert len(list(batches)) == len(batches)
+    assert all(sorted(rows) == list(range(16)) for rows in epochs)
+    assert epochs[0] == epochs[2] != epochs[1]
+
+
+def test_equal_groups_that_fit_are_never_cut():
+    batches = GroupBatches(groups_of([4] * 10), batch_size=8, step_rows=16, seed=5)
+    assert all({row // 4 for row in batch} == {row // 4 for row in batch[::4]} for batch in batches)
+
+
+def test_mixed_groups_are_cut_only_where_nothing_fits():
+    sizes = [3, 5, 2, 6, 4, 4, 1, 7]
+    prompt_of = groups_of(sizes)
+    batches = [[prompt_of[row] for row in batch] for batch in GroupBatches(prompt_of, batch_size=8, step_rows=8, seed=1)]
+    cut = sum(len(set(a) & set(b)) for a, b in zip(batches, batches[1:], strict=False))
+    assert cut == 0
+
+
+def test_what_a_step_sees_does_not_depend_on_the_micro_batch():
+    def steps(batch_size: int) -> list[set[int]]:
+        rows = [row for batch in GroupBatches(groups_of([4, 3, 1, 2, 6]), batch_size=batch_size, step_rows=8, seed=2) for row in batch]
+        return [set(rows[start : start + 8]) for start in range(0, 16, 8)]
+
+    assert steps(1) == steps(2) == steps(4) == steps(8)
+
+
+# ----------------------------------------------------------------------------------------------------------- errors
+
+
+def test_missing_columns_are_named(tmp_path, rows, tokenizer):
+    with pytest.raises(DataError, match=r"lacks \['reward'\]"):
+        trainer(tmp_path, make_t5(tokenizer), rows.remove_columns("reward"), tokenizer)
+
+
+def test_a_response_without_room_is_an_error_that_names_the_row(tmp_path, rows, tokenizer):
+    long = datasets.concatenate_datasets([rows, rows.select([0]).map(lambda row: {"prompt": "the sea " * 80})])
+    with pytest.raises(DataError, match="row 16: the prompt alone has"):
+        trainer(tmp_path, make_llama(tokenizer), long, tokenizer, max_length=64)
+    run = trainer(tmp_path, make_llama(tokenizer), long, tokenizer, max_length=64, max_prompt_length=40)
+    assert run.train_dataset.truncation.prompts >= 1
+
+
+def test_no_tokenizer_and_two_adapters_are_errors(tmp_path, rows, tokenizer):
+    with pytest.raises(ConfigError, match="processing_class"):
+        trainer(tmp_path, make_t5(tokenizer), rows, None)
+    from peft import get_peft_model
+
+    adapted = get_peft_model(make_llama(tokenizer), LoraConfig(r=2, target_modules="all-linear"))
+    with pytest.raises(ConfigError, match="already has an adapter"):
+        trainer(tmp_path, adapted, rows, tokenizer, peft_config=LoraConfig(r=2))
