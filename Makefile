@@ -5,10 +5,23 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO_FLAGS ?=
 
-.PHONY: demo test test-slow lint format clean
+.PHONY: demo demo-results test test-slow lint format clean
 
 demo: $(INSTALLED)
 	$(BIN)/valuefree demo $(DEMO_FLAGS)
+
+SEEDS ?= 0 1 2
+RUNS := $(foreach seed,$(SEEDS),outputs/demo-$(seed) outputs/demo-$(seed)-shuffled)
+
+# Six runs of the demo: three seeds, each with true and with shuffled rewards; an hour on two cores.
+demo-results: $(INSTALLED) $(addsuffix /metrics.json,$(RUNS))
+	$(BIN)/python -m valuefree.demo.results $(RUNS) --readme README.md
+
+outputs/demo-%-shuffled/metrics.json: $(INSTALLED)
+	$(BIN)/valuefree demo --seed $* --shuffle-rewards --out $(@D)
+
+outputs/demo-%/metrics.json: $(INSTALLED)
+	$(BIN)/valuefree demo --seed $* --out $(@D)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -m "not slow" -q

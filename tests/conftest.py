@@ -5,6 +5,7 @@ import os
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+
 from pathlib import Path
 
 import datasets
@@ -15,6 +16,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 from valuefree.demo.tiny import tiny_t5, tiny_tokenizer
 
 datasets.disable_progress_bars()
+torch.set_num_threads(1)  # tiny models: a second thread only waits
 
 TEXTS = [
     "Describe the sea in one word. The sea is wide and blue, and it never sleeps.",

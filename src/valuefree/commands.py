@@ -155,9 +155,8 @@ def inspect(options: InspectConfig) -> tuple[DataSummary, PartitionReport]:
     settings = PartitionSettings(**partition)
     rewards = RewardScaler.fit(table["reward"]).transform(table["reward"])
     logps = scores.logps / scores.tokens if settings.length_normalize else scores.logps
-    report = partition_report(
-        rewards, logps, table["prompt_id"], settings, response_of=response_numbers(table["response"])
-    )
+    response_of = response_numbers(table["response"])
+    report = partition_report(rewards, logps, table["prompt_id"], response_of=response_of, **settings.knobs())
     return summary, report
 
 

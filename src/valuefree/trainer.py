@@ -166,6 +166,8 @@ class PolicyTrainer(Trainer):
     ):
         if processing_class is None:
             raise ConfigError("processing_class is None; pass the tokenizer of the model.")
+        if not isinstance(args, PolicyTrainingArguments):
+            raise ConfigError(f"args is {type(args).__name__}; expected PolicyTrainingArguments, which has its fields.")
         if peft_config is not None and has_adapter(model):
             raise ConfigError("model already has an adapter and peft_config asks for another; pass one of the two.")
         self.objective = objective
@@ -224,7 +226,7 @@ class PolicyTrainer(Trainer):
         response_of = response_numbers(prepared.table["response"])
         data = (prepared.rewards, logps, prepared.prompt_of)
         rewards, values = partition_targets(*data, settings, response_of=response_of)
-        prepared.report = partition_report(*data, settings, response_of=response_of)
+        prepared.report = partition_report(*data, response_of=response_of, **settings.knobs())
         prepared.rewards, prepared.values = rewards.numpy(), values.numpy()[prepared.prompt_of]
 
     # ------------------------------------------------------------------------------------------------------ batches
@@ -244,7 +246,8 @@ class PolicyTrainer(Trainer):
         """Prompt-grouped micro-batches; see `GroupBatches`."""
         batch = self.args.train_batch_size
         step_rows = batch * self.args.gradient_accumulation_steps * self.args.world_size
-        return self._loader(self.train_dataset, batch, step_rows, self.args.data_seed or self.args.seed)  # type: ignore
+        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+        return self._loader(self.train_dataset, batch, step_rows, seed)  # type: ignore[arg-type]
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
         """The evaluation rows in their order; a new data set is prepared first."""
@@ -342,6 +345,9 @@ class PolicyTrainer(Trainer):
             peak = torch.cuda.max_memory_allocated()
         else:
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        if self.report is not None:
+            quantiles = self.report.target_quantiles
+            summary |= {f"target_p{q * 100:02.0f}": quantiles[q] for q in (0.05, 0.5, 0.95)}
         speed = {"responses_per_second": n / seconds, "tokens_per_second": total["tokens"] / seconds}
         return {**summary, **speed, "peak_memory_gb": peak / 2**30}
 

@@ -6,7 +6,8 @@ over a batch or a rank would be another number. Index spaces are part of the nam
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,6 +34,10 @@ class PartitionSettings:
     merge_duplicates: bool = True
     length_normalize: bool = False
     level: float = math.inf
+
+    def knobs(self) -> dict[str, Any]:
+        """Keywords of `partition_report`; token means are taken before it."""
+        return {name: value for name, value in asdict(self).items() if name != "length_normalize"}
 
 
 # ---------------------------------------------------------------------------------------------- sums within groups

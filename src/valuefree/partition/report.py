@@ -133,16 +133,28 @@ def partition_report(
     rewards: Values,
     reference_logps: Values,
     prompt_of: Tensor | Sequence[int],
-    settings: PartitionSettings,
     *,
+    tau: float,
+    estimator: str = "reference",
+    on_policy: bool = True,
     response_of: Tensor | Sequence[int] | None = None,
     reference_rewards: Values | None = None,
     reference_prompt_of: Tensor | Sequence[int] | None = None,
+    level: float = math.inf,
+    merge_duplicates: bool = True,
 ) -> PartitionReport:
-    """Diagnostics of V̂ for a data set; arguments and errors as in `partition_values`.
+    """Diagnostics of V̂ for a data set; arguments and errors as in `partition_values`, and:
 
-    Without `response_of` every row is distinct, and no duplicate is counted.
+    Args:
+        rewards, reference_logps, prompt_of: shape (R,).
+        tau, estimator, on_policy, response_of, reference_rewards, reference_prompt_of: as in `partition_values`.
+            Without `response_of` every row is distinct, and no duplicate is counted.
+        level: κ of the run, for the share of the loss that is level.
+        merge_duplicates: whether duplicates count once in V̂; they are counted as duplicates either way.
     """
+    settings = PartitionSettings(
+        tau=tau, estimator=estimator, on_policy=on_policy, merge_duplicates=merge_duplicates, level=level
+    )
     samples = {"reference_rewards": reference_rewards, "reference_prompt_of": reference_prompt_of}
     rewards_R, values_P = partition_targets(
         rewards, reference_logps, prompt_of, settings, response_of=response_of, **samples

@@ -1,0 +1,104 @@
+"""Whole runs of the command line on tiny models."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from conftest import make_llama, make_t5
+from valuefree import cli
+from valuefree.demo.data import feedback, first_prompts
+
+REAL = Path(__file__).parents[3] / "shared" / "data"
+QUICK = ["--test-prompts", "6", "--epochs", "1", "--max-steps", "4", "--max-length", "96", "--max-prompt-length", "48"]
+QUICK += ["--max-new-tokens", "8", "--kl-prompts", "4", "--logging-steps", "2", "--batch-size", "8"]
+
+
+@pytest.fixture(params=[make_t5, make_llama], ids=["t5", "llama"])
+def folder(request, tmp_path, tokenizer):
+    request.param(tokenizer).save_pretrained(tmp_path / "base")
+    tokenizer.save_pretrained(tmp_path / "base")
+    return tmp_path
+
+
+@pytest.fixture
+def rows_file(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    rows = first_prompts(feedback(), 20)
+    columns = ("prompt", "response", "reward")
+    file.write_text("\n".join(json.dumps({name: row[name] for name in columns}) for row in rows))
+    return file
+
+
+def test_inspect_score_train_generate_evaluate(folder, rows_file, capsys):
+    base, out = str(folder / "base"), folder / "run"
+    common = ["--model", base, "--max-length", "128"]
+    cli.run(["inspect", str(rows_file), *common])
+    printed = capsys.readouterr().out
+    assert "80 responses to 20 prompts" in printed
+    assert "Targets: 90 % between" in printed
+    cli.run(["inspect", str(rows_file), *common, "--preset", "paper"])
+    assert "supervised fine-tuning under another name" in capsys.readouterr().out
+
+    cli.run(["score", str(rows_file), *common, "--out", str(folder / "scores.parquet")])
+    assert "0 computed" in capsys.readouterr().out
+
+    reward = "valuefree.demo.data:reward"
+    cli.run(["train", str(rows_file), "--model", base, *QUICK, "--reward-function", reward, "--out", str(out)])
+    printed = capsys.readouterr().out
+    assert "gain, paired" in printed
+    record = json.loads((out / "manifest.json").read_text())
+    assert record["config"]["max_steps"] == 4
+    assert record["data"]["rows"] == 80
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["evaluation"]["prompts"] == 6
+    assert (out / "metrics.jsonl").read_text().count("\n") >= 3
+    html = (out / "report.html").read_text()
+    assert html.count("data:image/png;base64,") == 2
+    assert "http" not in html.split("<pre>")[0].replace("http-equiv", "")
+
+    model = str(out / "model")
+    cli.run(["generate", str(rows_file), "--model", model, "--max-new-tokens", "4", "--out", str(folder / "r.jsonl")])
+    assert len((folder / "r.jsonl").read_text().splitlines()) == 20
+    evaluated = folder / "evaluated"
+    cli.run(
+        ["evaluate", str(rows_file), "--model", model, "--max-new-tokens", "4", "--reward-function", reward]
+        + ["--kl-prompts", "2", "--out", str(evaluated)]
+    )
+    assert json.loads((evaluated / "metrics.json").read_text())["prompts"] == 20
+
+
+def test_full_fine_tuning_compares_with_the_untouched_model(folder, rows_file, capsys):
+    arguments = ["train", str(rows_file), "--model", str(folder / "base"), *QUICK, "--lora-rank", "0", "--objective", "sft"]
+    cli.run([*arguments, "--reward-function", "valuefree.demo.data:reward", "--out", str(folder / "run")])
+    assert "KL to the reference" in capsys.readouterr().out
+
+
+def test_demo_on_the_tiny_t5(tmp_path, capsys):
+    out = tmp_path / "demo"
+    quick = ["--train-prompts", "12", "--test-prompts", "6", "--epochs", "1", "--samples-per-prompt", "1"]
+    cli.run(["demo", "--model", "tiny-t5", "--out", str(out), *quick, "--shuffle-rewards"])
+    printed = capsys.readouterr().out
+    assert "rewards of the training rows are permuted" in printed
+    assert "Gain in held-out reward" in printed
+    assert printed.count("prompt     ") == 3
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["shuffled"] is True
+    assert metrics["step_zero_noise"]["rho_max"] < 1e-2
+    assert (out / "report.html").stat().st_size > 10_000
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the real feedback is not beside this checkout")
+@pytest.mark.parametrize(
+    "name", ["pandalm_human", "topical_chat_human", "vicuna_blog_gpt4", "prometheus_gpt4"]
+)
+def test_train_on_real_feedback_reports_its_dirt(folder, name, capsys, caplog):
+    caplog.set_level("INFO", logger="valuefree")
+    file = str(REAL / f"{name}.jsonl")
+    cli.run(["train", file, "--model", str(folder / "base"), *QUICK, "--on-bad", "drop", "--out", str(folder / "run")])
+    assert "policy: " in capsys.readouterr().out
+    data = json.loads((folder / "run" / "manifest.json").read_text())["data"]
+    known = {"pandalm_human": 8, "vicuna_blog_gpt4": 1}
+    assert sum(data["dropped"].values()) == known.get(name, 0)
+    assert "truncated: " in caplog.text
+    assert "of the initial loss is level" in caplog.text

@@ -1,0 +1,60 @@
+"""What the report says before training, against values worked by hand."""
+
+import math
+
+import pytest
+
+from valuefree.partition import partition_report
+
+LOGS = [math.log(0.5), math.log(0.2)]
+
+
+def test_counts_sizes_and_coverage():
+    report = partition_report(
+        [1, 1, 1, 0, 5, 2, 2], [-1, -1, -2, -3, -1, -2, -3], [0, 0, 0, 0, 1, 2, 2], tau=1.0, response_of=[0, 0, 1, 2, 0, 0, 1]
+    )
+    assert (report.rows, report.prompts) == (7, 3)
+    assert (report.duplicates, report.singletons, report.all_equal) == (1, 1, 1)
+    assert report.sizes.tolist() == [4, 1, 2]
+    coverage = [math.log(math.exp(-1) + math.exp(-2) + math.exp(-3)), -1, math.log(math.exp(-2) + math.exp(-3))]
+    assert report.log_coverage.tolist() == pytest.approx(coverage)
+
+
+def test_effective_size_of_the_weights():
+    """Weights e^{r/τ} = (1, 1, 2): (Σw)²/Σw² = 16/6."""
+    report = partition_report([0, 0, math.log(2)], [-50] * 3, [0] * 3, tau=1.0, estimator="monte_carlo")
+    assert report.effective_sizes.tolist() == pytest.approx([16 / 6])
+
+
+def test_level_share_of_the_initial_loss():
+    """r = (1, −1), V̂ = .5, τ = 1, n = 2: within 1 + 1 = 2, level 2·.25 = .5; at κ = 2 weighted by ½."""
+    value = {"estimator": "monte_carlo", "reference_rewards": [0.5], "reference_prompt_of": [0]}
+    report = partition_report([1, -1], LOGS, [0, 0], tau=1.0, level=2.0, **value)
+    assert report.level_share_unweighted == pytest.approx(0.5 / 2.5)
+    assert report.level_share == pytest.approx(0.25 / 2.25)
+    assert report.target_quantiles[0.5] == pytest.approx(-0.5)
+
+
+def test_the_rule_for_the_temperature():
+    """σ_within = √2 over 1 degree of freedom; n = 2: σ/√(2 log 2)."""
+    report = partition_report([1, -1], LOGS, [0, 0], tau=0.1, estimator="monte_carlo")
+    assert report.tau_floor == pytest.approx(math.sqrt(2) / math.sqrt(2 * math.log(2)))
+    assert any("Raise tau" in warning for warning in report.warnings)
+
+
+def test_eq_19_on_text_is_called_what_it_is():
+    report = partition_report([1, 0, -1, 0.5], [-60, -80, -70, -90], [0, 0, 1, 1], tau=1.0)
+    assert report.level_share > 0.99
+    assert any("supervised fine-tuning under another name" in warning for warning in report.warnings)
+    assert any("coverage" in warning for warning in report.warnings)
+
+
+def test_settings_that_nothing_speaks_against():
+    report = partition_report([1, 0, 1, 0], [-60] * 4, [0, 0, 1, 1], tau=1.0, estimator="mean", level=1.0)
+    assert report.warnings == []
+    assert "Nothing speaks against" in str(report)
+
+
+def test_singletons_under_eq_19_are_warned_about():
+    report = partition_report([1, -1], [-9, -9], [0, 1], tau=1.0)
+    assert any("2 of 2 prompts have one response" in warning for warning in report.warnings)

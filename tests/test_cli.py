@@ -1,0 +1,123 @@
+"""The command line: parsing, recipes, errors that name the nearest, dry runs."""
+
+import json
+import sys
+
+import pytest
+
+from valuefree import cli
+from valuefree.config import VERBS, DemoConfig, TrainConfig, from_mapping, parse, parser_of
+from valuefree.errors import ConfigError
+
+
+def rows_file(folder, count=12):
+    file = folder / "rows.jsonl"
+    rows = [
+        {"prompt": f"Describe the sea {i // 3}", "response": "the sea is wide " * (1 + i % 3), "reward": i % 3}
+        for i in range(count)
+    ]
+    file.write_text("\n".join(json.dumps(row) for row in rows))
+    return file
+
+
+def test_flags_override_the_recipe_and_the_recipe_the_defaults(tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("data: rows.jsonl\nlr: 1e-4\nepochs: 3\nthumbs: true\nlevel: .inf\n")
+    options = parse("train", ["--config", str(recipe), "--epochs", "2"])
+    assert isinstance(options, TrainConfig)
+    assert (options.data, options.lr, options.epochs, options.thumbs) == ("rows.jsonl", 1e-4, 2.0, True)
+    assert options.level == float("inf")
+    assert options.model == "google/flan-t5-small"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["x.jsonl", "--tua", "1"], "did you mean '--tau'"),
+        (["x.jsonl", "--tau", "warm"], "invalid float"),
+        (["x.jsonl", "--on-bad", "ignore"], "invalid choice"),
+        ([], "missing: data"),
+        (["x.jsonl", "--preset", "paper", "--level", "1"], "preset paper fixes level"),
+        (["x.jsonl", "--objective", "sft", "--tau", "1"], "sft does not read tau"),
+        (["x.jsonl", "--patience", "2"], "needs eval_steps"),
+        (["x.jsonl", "--reward-function", "m:f", "--test-prompts", "0"], "needs test_prompts"),
+    ],
+)
+def test_wrong_arguments_say_what_is_meant(arguments, words):
+    with pytest.raises(ConfigError, match=words):
+        parse("train", arguments)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("lerning_rate: 1", "unknown key 'lerning_rate'"),
+        ("epoch: 1", "did you mean 'epochs'"),
+        ("data: x\nepochs: many", "epochs is 'many'; expected a number"),
+        ("data: x\nbatch_size: 1.5", "batch_size is 1.5; expected int"),
+        ("data: x\non_bad: skip", "choose from raise, drop"),
+        ("- a\n- b", "expected keys and values"),
+        ("a: [", "could not read the recipe"),
+    ],
+)
+def test_wrong_recipes_say_what_is_meant(tmp_path, text, words):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(text)
+    with pytest.raises(ConfigError, match=words):
+        parse("train", ["--config", str(recipe)])
+
+
+def test_every_option_of_every_verb_has_a_help_text_and_its_default():
+    for verb in VERBS:
+        text = parser_of(verb).format_help()
+        for action in parser_of(verb)._actions:
+            assert action.help, f"{verb} {action.dest}"
+        assert "default" in text
+
+
+def test_from_mapping_keeps_what_to_dict_gives():
+    options = DemoConfig(seed=3)
+    assert from_mapping(DemoConfig, options.to_dict()) == options
+
+
+def test_unknown_verb_names_the_nearest():
+    with pytest.raises(ConfigError, match="did you mean 'train'"):
+        cli.run(["trian"])
+
+
+def test_usage_and_version(capsys):
+    cli.run([])
+    out = capsys.readouterr().out
+    assert all(verb in out for verb in VERBS)
+    cli.run(["--version"])
+    assert capsys.readouterr().out.strip() == "0.1.0"
+
+
+@pytest.mark.parametrize("verb", ["train", "score"])
+def test_dry_run_reads_the_data_and_stops(tmp_path, capsys, verb):
+    out = tmp_path / "out"
+    cli.run([verb, str(rows_file(tmp_path)), "--dry-run", "--out", str(out)])
+    printed = capsys.readouterr().out
+    assert "12 responses to 4 prompts" in printed
+    assert not out.exists()
+
+
+def test_dry_runs_of_the_others(tmp_path, capsys):
+    rows = str(rows_file(tmp_path))
+    cli.run(["generate", rows, "--dry-run"])
+    cli.run(["evaluate", rows, "--dry-run", "--reward-function", "m:f"])
+    cli.run(["demo", "--dry-run"])
+    printed = capsys.readouterr().out
+    assert printed.count("4 prompts") == 2
+    assert '"shuffle_rewards": false' in printed
+
+
+def test_an_error_of_ours_is_one_message_and_an_exit_code(tmp_path, monkeypatch, capsys):
+    for arguments, code in ((["train", "--nope"], 2), (["train", str(tmp_path / "none.jsonl"), "--dry-run"], 1)):
+        monkeypatch.setattr(sys, "argv", ["valuefree", *arguments])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        assert stop.value.code == code
+        error = capsys.readouterr().err
+        assert error.startswith("valuefree: ")
+        assert "Traceback" not in error

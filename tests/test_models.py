@@ -1,0 +1,70 @@
+"""Loading: folders of either kind, GGUF, errors; dropout."""
+
+import pytest
+import torch
+
+from conftest import make_llama, make_t5
+from valuefree.demo.smollm2 import smollm2_file
+from valuefree.errors import ConfigError
+from valuefree.models import disable_dropout, is_encoder_decoder, load_model
+
+
+@pytest.mark.parametrize("make", [make_t5, make_llama])
+def test_a_local_folder_of_either_kind(tmp_path, tokenizer, make):
+    model = make(tokenizer)
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    loaded, loaded_tokenizer = load_model(str(tmp_path))
+    assert is_encoder_decoder(loaded) == is_encoder_decoder(model)
+    assert not loaded.training
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor)
+    assert loaded_tokenizer("the sea")["input_ids"] == tokenizer("the sea")["input_ids"]
+
+
+def test_dtype(tmp_path, tokenizer):
+    make_llama(tokenizer).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    assert load_model(str(tmp_path), dtype="bfloat16")[0].dtype == torch.bfloat16
+    with pytest.raises(ConfigError, match="choose from float32"):
+        load_model(str(tmp_path), dtype="int8")
+
+
+def test_no_such_model(tmp_path):
+    with pytest.raises(ConfigError, match="could not load"):
+        load_model(str(tmp_path / "nowhere"))
+
+
+def test_pickled_weights_are_refused(tmp_path, tokenizer):
+    model = make_llama(tokenizer)
+    model.config.save_pretrained(tmp_path)
+    torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match="could not load"):
+        load_model(str(tmp_path))
+
+
+def test_two_gguf_files_need_a_choice(tmp_path):
+    for name in ("a.gguf", "b.gguf"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(ConfigError, match="holds 2 GGUF files"):
+        load_model(str(tmp_path))
+
+
+def test_dropout_is_found_in_modules_and_in_fields(tokenizer):
+    model = make_llama(tokenizer, attention_dropout=0.1)
+    assert disable_dropout(model) == 2
+    assert disable_dropout(model) == 0
+    assert model.model.layers[0].self_attn.attention_dropout == 0.0
+
+
+@pytest.mark.slow
+def test_gguf_loads_saves_and_loads_again_with_equal_logits(tmp_path):
+    model, tokenizer = load_model(str(smollm2_file()))
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    again, same = load_model(str(tmp_path))
+    ids = torch.tensor([tokenizer("The sea is wide")["input_ids"]])
+    assert same("The sea is wide")["input_ids"] == ids[0].tolist()
+    with torch.no_grad():
+        assert torch.equal(model(input_ids=ids).logits, again(input_ids=ids).logits)
