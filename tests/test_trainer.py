@@ -29,7 +29,7 @@ def arguments(folder: Path, **changes) -> PolicyTrainingArguments:
         "output_dir": str(folder),
         "per_device_train_batch_size": 8,
         "max_steps": 3,
-        "learning_rate": 0.01,
+        "learning_rate": 1e-3,
         "lr_scheduler_type": "constant",
         "optim": "sgd",
         "max_grad_norm": 0.0,
@@ -222,7 +222,7 @@ class StopAt(TrainerCallback):
             control.should_save = control.should_training_stop = True
 
 
-@pytest.mark.parametrize("stop", [2, 5])
+@pytest.mark.parametrize("stop", [2, 4, 5])
 def test_resume_equals_uninterrupted(tmp_path, rows, tokenizer, stop):
     """Stopped within the first and within a later epoch (4 steps each)."""
     settings = {"optim": "adamw_torch", "max_steps": 9, "per_device_train_batch_size": 2, "lr_scheduler_type": "linear"}
@@ -242,11 +242,10 @@ SCRIPT = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[1])
 import torch
-from conftest import TEXTS, make_llama
-from transformers import TrainerCallback
+from conftest import make_llama
+from transformers import AutoTokenizer, TrainerCallback
 from valuefree.callbacks import StopOnSignal
 from valuefree.data import read_triplets
-from valuefree.demo.tiny import tiny_tokenizer
 from valuefree.objectives import RPO
 from valuefree.trainer import PolicyTrainer, PolicyTrainingArguments
 
@@ -256,7 +255,7 @@ class Kill(TrainerCallback):
             os.kill(os.getpid(), signal.SIGTERM)
 
 folder, resume = sys.argv[2], sys.argv[3] == "resume"
-tokenizer = tiny_tokenizer(TEXTS, vocabulary=120)
+tokenizer = AutoTokenizer.from_pretrained(sys.argv[6])  # trained anew it would differ between processes
 torch.set_num_threads(1)
 args = PolicyTrainingArguments(output_dir=folder, per_device_train_batch_size=4, max_steps=8, save_strategy="no",
     report_to=[], disable_tqdm=True, use_cpu=True, seed=1, learning_rate=0.01)
@@ -268,13 +267,15 @@ print("step", trainer.state.global_step)
 """
 
 
-def test_a_signal_saves_a_checkpoint_from_which_training_goes_on(tmp_path, rows):
+def test_a_signal_saves_a_checkpoint_from_which_training_goes_on(tmp_path, rows, tokenizer):
+    tokenizer.save_pretrained(tmp_path / "tokenizer")
     file = tmp_path / "rows.jsonl"
     columns = ("prompt", "response", "reward")
     file.write_text("\n".join(json.dumps({name: row[name] for name in columns}) for row in rows))
 
     def run(folder: str, mode: str, kill_at: int) -> str:
         command = [sys.executable, "-c", SCRIPT, str(Path(__file__).parent), folder, mode, str(kill_at), str(file)]
+        command.append(str(tmp_path / "tokenizer"))
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=dict(os.environ), timeout=300)
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -296,13 +297,13 @@ def groups_of(sizes: list[int]) -> list[int]:
 
 
 def test_every_row_once_per_epoch_and_another_order_in_the_next():
-    batches = GroupBatches(groups_of([4, 3, 1, 2, 6]), batch_size=3, step_rows=6, seed=0)
+    batches = GroupBatches(groups_of([4, 3, 1, 2, 6] * 3), batch_size=3, step_rows=6, seed=0)
     epochs = []
     for epoch in (0, 1, 0):
         batches.set_epoch(epoch)
         epochs.append([row for batch in batches for row in batch])
         assert len(list(batches)) == len(batches)
-    assert all(sorted(rows) == list(range(16)) for rows in epochs)
+    assert all(sorted(rows) == list(range(48)) for rows in epochs)
     assert epochs[0] == epochs[2] != epochs[1]
 
 
@@ -312,11 +313,11 @@ def test_equal_groups_that_fit_are_never_cut():
 
 
 def test_mixed_groups_are_cut_only_where_nothing_fits():
-    sizes = [3, 5, 2, 6, 4, 4, 1, 7]
-    prompt_of = groups_of(sizes)
+    """Sizes 2, 3, 5 and 6 with plenty of each fill batches of 8 without a cut but at the end of the epoch."""
+    prompt_of = groups_of([3, 5, 2, 6] * 20)
     batches = [[prompt_of[row] for row in batch] for batch in GroupBatches(prompt_of, batch_size=8, step_rows=8, seed=1)]
-    cut = sum(len(set(a) & set(b)) for a, b in zip(batches, batches[1:], strict=False))
-    assert cut == 0
+    cuts = [bool(set(a) & set(b)) for a, b in zip(batches, batches[1:], strict=False)]
+    assert sum(cuts) <= 2
 
 
 def test_what_a_step_sees_does_not_depend_on_the_micro_batch():

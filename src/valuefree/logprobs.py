@@ -163,7 +163,7 @@ def _probe(core: nn.Module) -> None:
         else:
             own = core(input_ids=ids, attention_mask=batch["attention_mask"]).logits
             ours = _head(core)(_causal_states(core, batch, torch.arange(3, device=device)[None]))
-    if own.shape != ours.shape or not torch.allclose(own.float(), ours.float(), rtol=1e-2, atol=1e-2):
+    if own.shape != ours.shape or not torch.allclose(own.float(), ours.float(), rtol=1e-2, atol=1e-2, equal_nan=True):
         raise ConfigError(
             f"{type(core).__name__} does more between hidden states and logits than valuefree knows, so its "
             "log-probabilities would be wrong. Please report the model's name."

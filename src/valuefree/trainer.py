@@ -174,7 +174,8 @@ class PolicyTrainer(Trainer):
         policy = add_adapter(model, peft_config) if peft_config is not None else model
         if args.disable_dropout:
             disable_dropout(policy)
-        super().__init__(model=policy, args=args, processing_class=processing_class, **kwargs)
+        data = {"train_dataset": train_dataset, "eval_dataset": eval_dataset}
+        super().__init__(model=policy, args=args, processing_class=processing_class, **data, **kwargs)
         encoder_decoder = is_encoder_decoder(model)
         share = args.share_prompts and shares_prompts(policy)
         self._collator = Collator(int(processing_class.pad_token_id), encoder_decoder, share)

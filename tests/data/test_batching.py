@@ -76,6 +76,6 @@ def test_labels_count_the_response_alone():
 
 def test_aligned_keeps_every_group_and_the_order_of_those_that_fit():
     groups = [[0, 1], [2, 3, 4], [5], [6, 7]]
-    # after [0, 1] two places are left: [2, 3, 4] must wait, [5] fits, then nothing does and [2, 3, 4] straddles
-    assert aligned(groups, 4) == [[0, 1], [5], [2, 3, 4], [6, 7]]
+    # [0, 1] leaves two places, which [6, 7] fills; then [2, 3, 4] and [5]
+    assert aligned(groups, 4) == [[0, 1], [6, 7], [2, 3, 4], [5]]
     assert aligned([[0, 1], [2, 3]], 4) == [[0, 1], [2, 3]]

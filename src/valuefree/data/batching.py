@@ -310,35 +310,61 @@ class GroupBatches:
         for row, prompt in enumerate(prompt_of):
             groups.setdefault(int(prompt), []).append(row)
         self._groups = list(groups.values())
-        self._rows = len(prompt_of)
+        self._prompt_of = [int(prompt) for prompt in prompt_of]
 
     def set_epoch(self, epoch: int) -> None:
         """Called by the trainer; the order depends on it."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return -(-self._rows // self.batch_size)
+        whole, rest = divmod(len(self._prompt_of), self.step_rows)
+        return whole * -(-self.step_rows // self.batch_size) + -(-rest // self.batch_size)
 
     def __iter__(self) -> Iterator[list[int]]:
         groups = list(self._groups)
         if self.seed is not None:
             random.Random(f"{self.seed}/{self.epoch}").shuffle(groups)
-        rows = [row for group in aligned(aligned(groups, self.step_rows), self.batch_size) for row in group]
-        for start in range(0, len(rows), self.batch_size):
-            yield rows[start : start + self.batch_size]
+        rows = [row for group in aligned(groups, self.step_rows) for row in group]
+        for start in range(0, len(rows), self.step_rows):
+            step = self._by_micro_batch(rows[start : start + self.step_rows])
+            for first in range(0, len(step), self.batch_size):
+                yield step[first : first + self.batch_size]
+
+    def _by_micro_batch(self, rows: list[int]) -> list[int]:
+        """The rows of one step, their prompts ordered to end where micro-batches do."""
+        parts: dict[int, list[int]] = {}
+        for row in rows:
+            parts.setdefault(self._prompt_of[row], []).append(row)
+        return [row for part in aligned(list(parts.values()), self.batch_size) for row in part]
 
 
-def aligned(groups: list[list[int]], capacity: int, window: int = 64) -> list[list[int]]:
-    """`groups` reordered a little, so that group ends fall on multiples of `capacity` as often as is cheap to find.
+def aligned(groups: list[list[int]], capacity: int, window: int = 32) -> list[list[int]]:
+    """`groups` reordered a little, so that group ends fall on multiples of `capacity` where their sizes allow.
 
-    First fit within the next `window` groups; where none fits, the next one straddles the boundary. Groups that
-    already fit in order stay in order.
+    Of the next `window` groups the first is taken that leaves room which others of the window fill exactly; if none
+    does, the first that fits; if none fits, the first, which then straddles. Groups that fit in order stay in order.
     """
     waiting, ordered, used = list(groups), [], 0
     while waiting:
         room = capacity - used % capacity
-        fitting = (index for index, group in enumerate(waiting[:window]) if len(group) <= room)
-        group = waiting.pop(next(fitting, 0))
+        sizes = [len(group) for group in waiting[:window]]
+        exact = (index for index, size in enumerate(sizes) if _fills(sizes, index, room))
+        index = next(exact, next((index for index, size in enumerate(sizes) if size <= room), 0))
+        group = waiting.pop(index)
         ordered.append(group)
         used += len(group)
     return ordered
+
+
+def _fills(sizes: list[int], index: int, room: int) -> bool:
+    """Whether the group at `index`, with some of the others, fills `room` exactly."""
+    rest = room - sizes[index]
+    if rest <= 0:
+        return rest == 0
+    reachable = 1  # bit k: some of the others sum to k
+    for other, size in enumerate(sizes):
+        if other != index and size <= rest:
+            reachable |= (reachable << size) & ((2 << rest) - 1)
+            if reachable >> rest & 1:
+                return True
+    return False

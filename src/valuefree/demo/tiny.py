@@ -16,15 +16,16 @@ VOCABULARY = 1500
 
 
 def tiny_tokenizer(texts: Sequence[str], vocabulary: int = VOCABULARY) -> PreTrainedTokenizerFast:
-    """A unigram tokenizer in T5's manner: <pad> 0, </s> 1, <unk> 2; a text ends with </s>."""
-    tokenizer = Tokenizer(models.Unigram())
+    """A BPE tokenizer with T5's special tokens: <pad> 0, </s> 1, <unk> 2; a text ends with </s>.
+
+    BPE, because training a unigram model gives other pieces in every process.
+    """
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
     tokenizer.normalizer = normalizers.NFKC()
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.decoder = Metaspace()
     special = ["<pad>", "</s>", "<unk>"]
-    trainer = trainers.UnigramTrainer(
-        vocab_size=vocabulary, special_tokens=special, unk_token="<unk>", show_progress=False
-    )
+    trainer = trainers.BpeTrainer(vocab_size=vocabulary, special_tokens=special, show_progress=False)
     tokenizer.train_from_iterator(texts, trainer)
     tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
     return PreTrainedTokenizerFast(
