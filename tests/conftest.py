@@ -73,7 +73,13 @@ def make_llama(tokenizer: PreTrainedTokenizerFast, seed: int = 0, **config: obje
 def make_gpt2(tokenizer: PreTrainedTokenizerFast, seed: int = 0) -> torch.nn.Module:
     torch.manual_seed(seed)
     config = GPT2Config(
-        vocab_size=len(tokenizer), n_embd=32, n_layer=2, n_head=4, n_positions=256, pad_token_id=0, eos_token_id=1,
+        vocab_size=len(tokenizer),
+        n_embd=32,
+        n_layer=2,
+        n_head=4,
+        n_positions=256,
+        pad_token_id=0,
+        eos_token_id=1,
         bos_token_id=1,
     )
     return GPT2LMHeadModel(config).eval()
@@ -90,7 +96,7 @@ def model(request: pytest.FixtureRequest, tokenizer: PreTrainedTokenizerFast) ->
 @pytest.fixture
 def rows() -> datasets.Dataset:
     """Five prompts with 4, 3, 1, 2 and 6 responses."""
-    words = "the sea is wide and blue apples pears bread dough rest cats purr".split()
+    words = ["the", "sea", "is", "wide", "and", "blue", "apples", "pears", "bread", "dough", "rest", "cats", "purr"]
     records = []
     for prompt, size in enumerate([4, 3, 1, 2, 6]):
         for number in range(size):

@@ -2,12 +2,14 @@
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
 from valuefree import cli
-from valuefree.config import VERBS, DemoConfig, TrainConfig, from_mapping, parse, parser_of
+from valuefree.config import VERBS, DemoConfig, TrainConfig
 from valuefree.errors import ConfigError
+from valuefree.parsing import from_mapping, parse, parser_of
 
 
 def rows_file(folder, count=12):
@@ -121,3 +123,21 @@ def test_an_error_of_ours_is_one_message_and_an_exit_code(tmp_path, monkeypatch,
         error = capsys.readouterr().err
         assert error.startswith("valuefree: ")
         assert "Traceback" not in error
+
+
+EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("recipe", EXAMPLES, ids=lambda file: file.name)
+def test_every_example_is_a_recipe_that_its_verb_takes(recipe):
+    verb = recipe.name.split("_")[0]
+    assert f"valuefree {verb} --config examples/{recipe.name}" in recipe.read_text(encoding="utf-8")
+    options = parse(verb, ["--config", str(recipe)])
+    assert options.data != ""
+
+
+def test_the_readme_names_verbs_and_flags_that_exist():
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    command = next(line for line in readme.splitlines() if line.startswith("valuefree train"))
+    options = parse("train", command.split()[2:])
+    assert (options.data, options.model, options.out) == ("feedback.jsonl", "google/flan-t5-small", "run")

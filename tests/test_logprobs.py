@@ -1,10 +1,11 @@
-"""response_logps against the model's own logits, and what must not matter: padding, side, chunks, sharing of prompts."""
+"""response_logps against the model's own logits, and what must not matter: padding, side, chunks, sharing."""
 
 import pytest
 import torch
 
 from conftest import MAKERS, TEXTS, make_llama, make_t5
-from valuefree.data.batching import IGNORED, Collator, Limits, collate, collate_shared, tokenize
+from valuefree.data.batching import IGNORED, Collator, collate, collate_shared
+from valuefree.data.rendering import Limits, tokenize
 from valuefree.errors import ConfigError
 from valuefree.logprobs import response_logps, shares_prompts
 from valuefree.models import is_encoder_decoder
@@ -14,9 +15,7 @@ RESPONSES = [[20, 21, 22, 1], [30, 1], [23, 24, 25, 26, 27, 1]]
 
 
 def batch_of(model, side="right", pad=0, prompts=PROMPTS, responses=RESPONSES):
-    return collate(
-        prompts, responses, pad_token_id=pad, encoder_decoder=is_encoder_decoder(model), padding_side=side
-    )
+    return collate(prompts, responses, pad_token_id=pad, encoder_decoder=is_encoder_decoder(model), padding_side=side)
 
 
 def by_hand(model, prompt, response) -> float:
@@ -94,7 +93,9 @@ def test_a_shared_prompt_gives_the_same_scores_and_gradients(kind, attention, wi
         model.zero_grad()
         total = response_logps(model, batch).total
         (total * torch.arange(1.0, 6.0)).sum().backward()
-        results.append((total.detach(), torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])))
+        results.append(
+            (total.detach(), torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
+        )
     torch.testing.assert_close(results[0][0], results[1][0], atol=1e-5, rtol=1e-5)
     scale = results[1][1].abs().max()
     assert ((results[0][1] - results[1][1]).abs().max() / scale).item() < 1e-5

@@ -10,7 +10,8 @@ import torch
 from peft import LoraConfig
 
 from conftest import make_llama, make_t5
-from valuefree.data.batching import Collator, Limits, tokenize
+from valuefree.data.batching import Collator
+from valuefree.data.rendering import Limits, tokenize
 from valuefree.errors import ConfigError, ScoringError
 from valuefree.logprobs import response_logps
 from valuefree.models import add_adapter, is_encoder_decoder

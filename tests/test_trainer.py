@@ -1,5 +1,6 @@
 """The trainer: step zero, accumulation, grouping, resume, what is logged and saved."""
 
+import itertools
 import json
 import math
 import os
@@ -12,8 +13,8 @@ import datasets
 import numpy as np
 import pytest
 import torch
-from peft import LoraConfig
-from transformers import TrainerCallback
+from peft import LoraConfig, get_peft_model
+from transformers import EarlyStoppingCallback, TrainerCallback
 
 from conftest import make_llama, make_t5
 from valuefree.callbacks import MetricsFile
@@ -130,9 +131,7 @@ def test_gradient_checkpointing_changes_nothing(tmp_path, rows, tokenizer):
 
 
 def test_sft_loss_is_the_mean_over_the_tokens_of_the_batch(tmp_path, rows, tokenizer):
-    run = trainer(
-        tmp_path, make_t5(tokenizer), rows, tokenizer, SFT(), per_device_train_batch_size=16, max_steps=1
-    )
+    run = trainer(tmp_path, make_t5(tokenizer), rows, tokenizer, SFT(), per_device_train_batch_size=16, max_steps=1)
     batch = run._collator.batch(run.train_dataset.table, range(16))
     with torch.no_grad():
         result = run._logps(run.model, batch)
@@ -166,7 +165,9 @@ def test_adapter_off_is_the_reference(tmp_path, rows, tokenizer):
     lora = LoraConfig(r=2, target_modules="all-linear")
     run = trainer(tmp_path, base, rows, tokenizer, peft_config=lora, optim="adamw_torch", max_steps=5)
     run.train()
-    after = {name.replace("base_model.model.", "").replace(".base_layer", ""): t for name, t in weights(run.model).items()}
+    after = {
+        name.replace("base_model.model.", "").replace(".base_layer", ""): t for name, t in weights(run.model).items()
+    }
     for name, tensor in before.items():
         assert torch.equal(after[name], tensor)
     with torch.no_grad(), run.model.disable_adapter():
@@ -187,8 +188,6 @@ def test_reward_scaler_is_fitted_on_train_alone_and_saved(tmp_path, rows, tokeni
 
 
 def test_early_stopping_on_the_held_out_loss(tmp_path, rows, tokenizer):
-    from transformers import EarlyStoppingCallback
-
     run = trainer(
         tmp_path,
         make_t5(tokenizer),
@@ -315,14 +314,20 @@ def test_equal_groups_that_fit_are_never_cut():
 def test_mixed_groups_are_cut_only_where_nothing_fits():
     """Sizes 2, 3, 5 and 6 with plenty of each fill batches of 8 without a cut but at the end of the epoch."""
     prompt_of = groups_of([3, 5, 2, 6] * 20)
-    batches = [[prompt_of[row] for row in batch] for batch in GroupBatches(prompt_of, batch_size=8, step_rows=8, seed=1)]
-    cuts = [bool(set(a) & set(b)) for a, b in zip(batches, batches[1:], strict=False)]
+    batches = [
+        [prompt_of[row] for row in batch] for batch in GroupBatches(prompt_of, batch_size=8, step_rows=8, seed=1)
+    ]
+    cuts = [bool(set(a) & set(b)) for a, b in itertools.pairwise(batches)]
     assert sum(cuts) <= 2
 
 
 def test_what_a_step_sees_does_not_depend_on_the_micro_batch():
     def steps(batch_size: int) -> list[set[int]]:
-        rows = [row for batch in GroupBatches(groups_of([4, 3, 1, 2, 6]), batch_size=batch_size, step_rows=8, seed=2) for row in batch]
+        rows = [
+            row
+            for batch in GroupBatches(groups_of([4, 3, 1, 2, 6]), batch_size=batch_size, step_rows=8, seed=2)
+            for row in batch
+        ]
         return [set(rows[start : start + 8]) for start in range(0, 16, 8)]
 
     assert steps(1) == steps(2) == steps(4) == steps(8)
@@ -344,11 +349,15 @@ def test_a_response_without_room_is_an_error_that_names_the_row(tmp_path, rows, 
     assert run.train_dataset.truncation.prompts >= 1
 
 
+def test_several_processes_are_refused_rather_than_trained_apart(tmp_path, rows, tokenizer, monkeypatch):
+    monkeypatch.setattr(PolicyTrainingArguments, "world_size", 2)
+    with pytest.raises(ConfigError, match="2 processes"):
+        trainer(tmp_path, make_t5(tokenizer), rows, tokenizer)
+
+
 def test_no_tokenizer_and_two_adapters_are_errors(tmp_path, rows, tokenizer):
     with pytest.raises(ConfigError, match="processing_class"):
         trainer(tmp_path, make_t5(tokenizer), rows, None)
-    from peft import get_peft_model
-
     adapted = get_peft_model(make_llama(tokenizer), LoraConfig(r=2, target_modules="all-linear"))
     with pytest.raises(ConfigError, match="already has an adapter"):
         trainer(tmp_path, adapted, rows, tokenizer, peft_config=LoraConfig(r=2))

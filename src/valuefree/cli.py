@@ -1,4 +1,4 @@
-"""The command line: parse, call the Python API, print. One function per verb; torch is imported when a verb needs it."""
+"""The command line: parse, call the Python API, print. One function per verb; torch comes in when a verb needs it."""
 
 import json
 import logging
@@ -15,10 +15,9 @@ from valuefree.config import (
     InspectConfig,
     ScoreConfig,
     TrainConfig,
-    parse,
-    unknown,
 )
 from valuefree.errors import ConfigError, ValueFreeError
+from valuefree.parsing import parse, unknown
 
 USAGE = f"""valuefree {__version__}: a better policy from scalar feedback, offline, without a value network
 

@@ -27,11 +27,11 @@ from valuefree.config import (
     ModelOptions,
     ObjectiveOptions,
     ScoreConfig,
-    ScoreOptions,
     TrainConfig,
 )
 from valuefree.data import DataSummary, RewardScaler, read_with_summary, split_by_prompt
-from valuefree.data.batching import Collator, Limits, Prompt, tokenize
+from valuefree.data.batching import Collator
+from valuefree.data.rendering import Limits, Prompt, tokenize
 from valuefree.data.sources import rows_of
 from valuefree.data.triplets import prompt_key
 from valuefree.errors import ConfigError, DataError
@@ -42,9 +42,10 @@ from valuefree.manifest import fingerprint, manifest, write_json
 from valuefree.models import is_encoder_decoder, load_model
 from valuefree.objectives import RPO, SFT, Objective
 from valuefree.partition import PartitionReport, PartitionSettings, partition_report
+from valuefree.prepared import response_numbers
 from valuefree.reference import ReferenceScores, default_cache_dir, score_reference
 from valuefree.report import write_report
-from valuefree.trainer import PolicyTrainer, PolicyTrainingArguments, response_numbers
+from valuefree.trainer import PolicyTrainer, PolicyTrainingArguments
 
 logger = logging.getLogger(__name__)
 
@@ -127,9 +128,7 @@ def read_prompts(source: str, column: str) -> list[Prompt]:
 # ------------------------------------------------------------------------------------------------------------- verbs
 
 
-def _scored(
-    rows: datasets.Dataset, options: Any, progress: bool = True
-) -> tuple[datasets.Dataset, ReferenceScores]:
+def _scored(rows: datasets.Dataset, options: Any, progress: bool = True) -> tuple[datasets.Dataset, ReferenceScores]:
     model, tokenizer = load(options)
     encoder_decoder = is_encoder_decoder(model)
     table, _ = tokenize(rows, tokenizer, limits=limits_of(options), encoder_decoder=encoder_decoder)
@@ -172,7 +171,7 @@ def score(options: ScoreConfig) -> tuple[Path, ReferenceScores]:
 
 
 def training_arguments(options: TrainConfig, seed: int) -> PolicyTrainingArguments:
-    """transformers' arguments from the options."""
+    """Transformers' arguments from the options."""
     folder = Path(options.out) / "checkpoints"
     return PolicyTrainingArguments(
         output_dir=str(folder),

@@ -1,22 +1,13 @@
 """The options of each verb of the command line, as frozen dataclasses; no torch.
 
 A field's metadata says what it means and in which unit; the same text is its ``--help``. Values come from the
-defaults, then a YAML recipe, then flags.
+defaults, then a YAML recipe, then flags (`valuefree.parsing`).
 """
 
-import argparse
-import difflib
-import types
-from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, Field, asdict, dataclass, field, fields
-from pathlib import Path
-from typing import Any, ClassVar, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
-
-import yaml
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar, Literal
 
 from valuefree.errors import ConfigError
-
-T = TypeVar("T", bound="Options")
 
 
 def option(default: Any, text: str) -> Any:
@@ -99,7 +90,9 @@ class ObjectiveOptions(Options):
             raise ConfigError(f"objective sft does not read {', '.join(knobs or ['preset'])}; leave it out.")
         fixed = [name for name in knobs if name != "tau"]
         if self.preset and fixed:
-            raise ConfigError(f"preset {self.preset} fixes {', '.join(fixed)}; give the preset or the option, not both.")
+            raise ConfigError(
+                f"preset {self.preset} fixes {', '.join(fixed)}; give the preset or the option, not both."
+            )
 
     def given(self, name: str) -> bool:
         """Whether an option was set."""
@@ -210,7 +203,9 @@ class EvaluateConfig(ModelOptions, DecodingOptions, RewardOptions):
 class DemoConfig(Options):
     """Of ``valuefree demo``."""
 
-    about: ClassVar[str] = "The main job on feedback that comes with the package: train, and compare on held-out prompts."
+    about: ClassVar[str] = (
+        "The main job on feedback that comes with the package: train, and compare on held-out prompts."
+    )
     model: Literal["smollm2", "tiny-t5"] = option("smollm2", "SmolLM2-135M-Instruct by pip, or a T5 made in seconds")
     seed: int = option(0, "of split, order, adapter and sampling")
     shuffle_rewards: bool = option(False, "control: permute the rewards within each prompt of the training rows")
@@ -233,126 +228,3 @@ VERBS: dict[str, type[Options]] = {
     "evaluate": EvaluateConfig,
     "demo": DemoConfig,
 }
-
-
-# ---------------------------------------------------------------------------------------------------------- parsing
-
-
-def _kinds(annotation: Any) -> tuple[Any, bool]:
-    """The type within ``X | None``, and whether None is allowed."""
-    if get_origin(annotation) in (Union, types.UnionType):
-        inner = [kind for kind in get_args(annotation) if kind is not type(None)]
-        return inner[0], True
-    return annotation, False
-
-
-def _value(name: str, annotation: Any, value: Any) -> Any:
-    """`value` of a recipe as the type of its field."""
-    kind, optional = _kinds(annotation)
-    if value is None and optional:
-        return None
-    if get_origin(kind) is Literal:
-        if value not in get_args(kind):
-            raise ConfigError(f"{name} is {value!r}; choose from {', '.join(map(str, get_args(kind)))}.")
-        return value
-    try:
-        if kind is float and isinstance(value, (int, float, str)) and not isinstance(value, bool):
-            return float(value)  # YAML reads 1e-4 as text
-    except ValueError:
-        raise ConfigError(f"{name} is {value!r}; expected a number.") from None
-    if type(value) is not kind:
-        raise ConfigError(f"{name} is {value!r}; expected {kind.__name__}.")
-    return value
-
-
-def unknown(kind: str, name: str, known: Sequence[str]) -> ConfigError:
-    """An error for a name that is not known, with the nearest that is."""
-    near = difflib.get_close_matches(name, known, n=1)
-    return ConfigError(f"unknown {kind} {name!r}" + (f"; did you mean {near[0]!r}?" if near else "."))
-
-
-def from_mapping(config: type[T], values: Mapping[str, Any]) -> T:
-    """The options from a mapping, checked.
-
-    Raises:
-        ConfigError: an unknown key, a value of another type, a missing or contradictory option.
-    """
-    hints = get_type_hints(config)
-    known = {item.name: item for item in fields(config)}
-    for name in values:
-        if name not in known:
-            raise unknown("key", name, list(known))
-    missing = [name for name, item in known.items() if item.default is MISSING and name not in values]
-    if missing:
-        raise ConfigError(f"missing: {', '.join(missing)}.")
-    return config(**{name: _value(name, hints[name], value) for name, value in values.items()})
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """Raise instead of leaving the process."""
-        raise ConfigError(f"{message} (valuefree {self.prog.split()[-1]} --help)")
-
-
-def _add(parser: argparse.ArgumentParser, item: Field, annotation: Any, positional: bool) -> None:
-    kind, _ = _kinds(annotation)
-    text = item.metadata["help"]
-    if item.default is not MISSING and item.default is not None and "default:" not in text:
-        text += f" (default: {item.default})"
-    text = text.replace("%", "%%")
-    if positional:
-        parser.add_argument(item.name, nargs="?", default=argparse.SUPPRESS, help=text)
-        return
-    flag = "--" + item.name.replace("_", "-")
-    if kind is bool:
-        parser.add_argument(
-            flag, dest=item.name, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=text
-        )
-        return
-    choices = get_args(kind) if get_origin(kind) is Literal else None
-    metavar = None if choices else {int: "N", float: "X"}.get(kind, "TEXT")
-    convert = str if choices else kind
-    parser.add_argument(
-        flag, dest=item.name, type=convert, choices=choices, metavar=metavar, default=argparse.SUPPRESS, help=text
-    )
-
-
-def parser_of(verb: str) -> argparse.ArgumentParser:
-    """The argument parser of a verb."""
-    config = VERBS[verb]
-    parser = _Parser(prog=f"valuefree {verb}", description=config.about, allow_abbrev=False)
-    parser.add_argument("--config", metavar="FILE", help="YAML recipe with these options as keys; flags override it")
-    hints = get_type_hints(config)
-    positional = next((item.name for item in fields(config) if item.default is MISSING), None)
-    for item in fields(config):
-        _add(parser, item, hints[item.name], item.name == positional)
-    return parser
-
-
-def read_recipe(file: str) -> dict[str, Any]:
-    """A YAML recipe as a mapping."""
-    try:
-        recipe = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"could not read the recipe {file}: {error}") from error
-    if recipe is None:
-        return {}
-    if not isinstance(recipe, dict):
-        raise ConfigError(f"the recipe {file} holds {type(recipe).__name__}; expected keys and values.")
-    return recipe
-
-
-def parse(verb: str, arguments: Sequence[str]) -> Options:
-    """The options of `verb` from its arguments and, with ``--config``, a recipe.
-
-    Raises:
-        ConfigError: unknown flags or keys (with the nearest known one), wrong types, contradictions.
-    """
-    parser = parser_of(verb)
-    given, rest = parser.parse_known_args(list(arguments))
-    if rest:
-        flags = [flag for action in parser._actions for flag in action.option_strings]
-        raise unknown("argument", rest[0].split("=")[0], flags)
-    values = vars(given)
-    recipe = values.pop("config", None)
-    return from_mapping(VERBS[verb], (read_recipe(recipe) if recipe else {}) | values)

@@ -185,4 +185,6 @@ def shares_prompts(model: nn.Module) -> bool:
 
 
 # Families whose positions come from position_ids alone, each checked by a test or by reading its attention.
-POSITION_RESTARTS = frozenset({"llama", "mistral", "qwen2", "qwen3", "gemma", "gpt2", "gpt_neox", "phi", "olmo2", "smollm3"})
+POSITION_RESTARTS = frozenset(
+    {"llama", "mistral", "qwen2", "qwen3", "gemma", "gpt2", "gpt_neox", "phi", "olmo2", "smollm3"}
+)

@@ -217,9 +217,12 @@ def _score(
     casting = torch.autocast(device.type, dtype=autocast) if autocast else nullcontext()
     scores: Scores = {}
     fresh: Scores = {}
-    with evaluating(model), reference_context(model), casting, tqdm(
-        total=len(rows), desc="score reference", unit="row", disable=not progress, leave=False
-    ) as bar:
+    with (
+        evaluating(model),
+        reference_context(model),
+        casting,
+        tqdm(total=len(rows), desc="score reference", unit="row", disable=not progress, leave=False) as bar,
+    ):
         for part in collator.scoring_batches(table, rows, batch_tokens):
             batch = {name: tensor.to(device) for name, tensor in collator.batch(table, part).items()}
             result = response_logps(model, batch)

@@ -11,7 +11,7 @@ from typing import Any
 import jinja2
 from matplotlib.figure import Figure
 
-from valuefree.data.batching import as_text
+from valuefree.data.rendering import as_text
 from valuefree.evaluation.rewards import Evaluation
 from valuefree.partition import PartitionReport
 

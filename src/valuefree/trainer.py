@@ -3,8 +3,6 @@
 import logging
 import resource
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,118 +11,26 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainingArguments
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
 from transformers.trainer_utils import EvalLoopOutput
 
-from valuefree.data.batching import Collator, GroupBatches, Limits, Truncation, tokenize
+from valuefree.arguments import PolicyTrainingArguments
+from valuefree.data.batching import Collator, GroupBatches
+from valuefree.data.rendering import tokenize
 from valuefree.data.rewards import RewardScaler
 from valuefree.errors import ConfigError, DataError
-from valuefree.logprobs import CHUNK_TOKENS, MAX_LOGIT_BYTES, ResponseLogps, response_logps, shares_prompts
+from valuefree.logprobs import ResponseLogps, response_logps, shares_prompts
 from valuefree.models import add_adapter, disable_dropout, has_adapter, is_encoder_decoder
 from valuefree.objectives.base import Objective, ObjectiveInputs, ObjectiveOutput
-from valuefree.partition import PartitionReport, PartitionSettings, partition_report, partition_targets
-from valuefree.reference import ReferenceScores, default_cache_dir, score_reference
+from valuefree.partition import PartitionSettings, partition_report, partition_targets
+from valuefree.prepared import Prepared, RowCollator, response_numbers
+from valuefree.reference import default_cache_dir, score_reference
+
+__all__ = ["PolicyTrainer", "PolicyTrainingArguments"]
 
 logger = logging.getLogger(__name__)
 
 COLUMNS = ("prompt", "response", "reward", "prompt_id")
-
-
-@dataclass
-class PolicyTrainingArguments(TrainingArguments):
-    """transformers' TrainingArguments, and what is ours. `per_device_train_batch_size` counts responses."""
-
-    learning_rate: float = field(default=1e-4, metadata={"help": "peak learning rate; 1e-4 suits LoRA"})
-    per_device_train_batch_size: int = field(default=16, metadata={"help": "responses per micro-batch and device"})
-    per_device_eval_batch_size: int = field(default=16, metadata={"help": "responses per evaluation batch and device"})
-    max_length: int = field(default=1024, metadata={"help": "tokens of prompt + response (decoder) or of each (T5)"})
-    max_prompt_length: int | None = field(default=None, metadata={"help": "tokens of the prompt alone"})
-    max_response_length: int | None = field(default=None, metadata={"help": "tokens of the response alone"})
-    standardize_rewards: bool = field(default=True, metadata={"help": "to mean 0 and variance 1 over the train rows"})
-    disable_dropout: bool = field(default=True, metadata={"help": "in the policy; the reference never has any"})
-    share_prompts: bool = field(default=True, metadata={"help": "run a prompt once for its responses, where exact"})
-    score_batch_tokens: int = field(default=8192, metadata={"help": "padded tokens per batch of reference scoring"})
-    score_cache_dir: str | None = field(default=None, metadata={"help": "default: valuefree/scores in the user cache"})
-    chunk_tokens: int = field(default=CHUNK_TOKENS, metadata={"help": "response tokens per projection of the head"})
-    max_logit_bytes: int = field(default=MAX_LOGIT_BYTES, metadata={"help": "logits kept for backward, in bytes"})
-
-    def __post_init__(self) -> None:
-        self.remove_unused_columns = False  # the rows carry more than the model's arguments
-        super().__post_init__()
-        for name in ("score_batch_tokens", "chunk_tokens"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; expected at least 1.")
-
-    def limits(self) -> Limits:
-        """Longest sequences."""
-        return Limits(self.max_length, self.max_prompt_length, self.max_response_length)
-
-
-def response_numbers(responses: Sequence[str]) -> np.ndarray:
-    """A number for each distinct text, shape (R,): the `response_of` of the partition."""
-    known: dict[str, int] = {}
-    return np.array([known.setdefault(text, len(known)) for text in responses], dtype=np.int64)
-
-
-@dataclass
-class Prepared:
-    """One data set made ready: tokens, and one value per row for the objective; a `Dataset` of row numbers."""
-
-    table: datasets.Dataset
-    truncation: Truncation
-    prompt_of: np.ndarray
-    group_size: np.ndarray
-    rewards: np.ndarray
-    reference: ReferenceScores | None = None
-    values: np.ndarray | None = None
-    report: PartitionReport | None = None
-
-    def __len__(self) -> int:
-        return len(self.table)
-
-    def __getitem__(self, row: int) -> int:
-        return row
-
-    def groups(self) -> dict[int, list[int]]:
-        """Rows of each prompt."""
-        rows: dict[int, list[int]] = {}
-        for row, prompt in enumerate(self.prompt_of.tolist()):
-            rows.setdefault(prompt, []).append(row)
-        return rows
-
-
-@dataclass
-class RowCollator:
-    """From row numbers to a micro-batch; with `whole_groups`, also the rows of its prompts that are not in it."""
-
-    prepared: Prepared
-    collator: Collator
-    whole_groups: bool
-
-    def __post_init__(self) -> None:
-        self._groups = self.prepared.groups() if self.whole_groups else {}
-
-    def __call__(self, rows: list[int]) -> dict[str, Any]:
-        inside = set(rows)
-        prompts = dict.fromkeys(self.prepared.prompt_of[rows].tolist())
-        beside = [row for prompt in prompts for row in self._groups.get(prompt, ()) if row not in inside]
-        everything = rows + beside
-        chunks = [beside[start : start + len(rows)] for start in range(0, len(beside), len(rows))]
-        return {
-            "batch": self.collator.batch(self.prepared.table, rows),
-            "context": [self.collator.batch(self.prepared.table, chunk) for chunk in chunks],
-            "counted": len(rows),
-            "rows": {name: torch.from_numpy(column[everything]) for name, column in self._columns().items()},
-        }
-
-    def _columns(self) -> dict[str, np.ndarray]:
-        columns = {"prompt_of": self.prepared.prompt_of, "group_size": self.prepared.group_size}
-        columns["rewards"] = self.prepared.rewards
-        if self.prepared.reference is not None:
-            columns["reference_logps"] = self.prepared.reference.logps
-        if self.prepared.values is not None:
-            columns["values"] = self.prepared.values
-        return columns
 
 
 class PolicyTrainer(Trainer):
@@ -168,6 +74,11 @@ class PolicyTrainer(Trainer):
             raise ConfigError("processing_class is None; pass the tokenizer of the model.")
         if not isinstance(args, PolicyTrainingArguments):
             raise ConfigError(f"args is {type(args).__name__}; expected PolicyTrainingArguments, which has its fields.")
+        if args.world_size > 1:
+            raise ConfigError(
+                f"{args.world_size} processes: PolicyTrainer computes log-probabilities inside the model, where "
+                "gradients are not yet averaged over processes. Train in one process, with gradient accumulation."
+            )
         if peft_config is not None and has_adapter(model):
             raise ConfigError("model already has an adapter and peft_config asks for another; pass one of the two.")
         self.objective = objective
@@ -246,7 +157,7 @@ class PolicyTrainer(Trainer):
     def get_train_dataloader(self) -> DataLoader:
         """Prompt-grouped micro-batches; see `GroupBatches`."""
         batch = self.args.train_batch_size
-        step_rows = batch * self.args.gradient_accumulation_steps * self.args.world_size
+        step_rows = batch * self.args.gradient_accumulation_steps
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
         return self._loader(self.train_dataset, batch, step_rows, seed)  # type: ignore[arg-type]
 
@@ -263,8 +174,7 @@ class PolicyTrainer(Trainer):
         """Responses, or response tokens, of the global batch: what the sum of its losses is divided by."""
         if not batch_samples:
             return None
-        count = torch.tensor(float(sum(self._count(sample) for sample in batch_samples)), device=device)
-        return self.accelerator.reduce(count, "sum") if self.args.world_size > 1 else count  # type: ignore
+        return torch.tensor(float(sum(self._count(sample) for sample in batch_samples)), device=device)
 
     def _count(self, inputs: dict[str, Any]) -> int:
         if self.objective.counts == "responses":
@@ -286,7 +196,9 @@ class PolicyTrainer(Trainer):
         total = torch.cat([own.total, *(part.total for part in rest)])
         tokens = torch.cat([own.tokens, *(part.tokens for part in rest)])
         # ρ is formed in float64: at −5000 nats float32 steps are 5e-4 wide.
-        rows = {name: column if column.dtype == torch.int64 else column.double() for name, column in inputs["rows"].items()}
+        rows = {
+            name: column if column.dtype == torch.int64 else column.double() for name, column in inputs["rows"].items()
+        }
         given = ObjectiveInputs(policy_logps=total.double(), tokens=tokens, **rows)
         return given, self.objective(given)
 
@@ -303,8 +215,6 @@ class PolicyTrainer(Trainer):
         count = num_items_in_batch if num_items_in_batch is not None else self._count(inputs)
         total = output.losses[:counted].sum()
         loss = total / count
-        if self.args.world_size > 1 and num_items_in_batch is not None:
-            loss = loss * self.accelerator.num_processes  # gradients are averaged over processes
         if model.training:
             self._gather(given, output, counted)
         return (loss.float(), {"sum": total.detach(), "count": self._count(inputs)}) if return_outputs else loss.float()
@@ -329,15 +239,11 @@ class PolicyTrainer(Trainer):
         super().log(logs, start_time)
 
     def _summary(self) -> dict[str, float]:
-        names = sorted(self._sums)
-        vector = torch.tensor([self._sums[name] for name in names], device=self.args.device)
-        if self.args.world_size > 1:
-            vector = self.accelerator.reduce(vector, "sum")
-        total = dict(zip(names, vector.tolist(), strict=True))
+        total = self._sums
         seconds = time.perf_counter() - self._since
         self._sums, self._since = {}, time.perf_counter()
         n = total["responses"]
-        summary = {name.removeprefix("mean/"): total[name] / n for name in names if name.startswith("mean/")}
+        summary = {name.removeprefix("mean/"): total[name] / n for name in total if name.startswith("mean/")}
         if "xy" in total:
             spread = (total["xx"] - total["x"] ** 2 / n) * (total["yy"] - total["y"] ** 2 / n)
             together = total["xy"] - total["x"] * total["y"] / n
@@ -353,7 +259,7 @@ class PolicyTrainer(Trainer):
         return {**summary, **speed, "peak_memory_gb": peak / 2**30}
 
     def step_zero_noise(self, batches: int = 2) -> dict[str, float]:
-        """|ρ| of the untouched policy on the first micro-batches, in nats, beside Σ|token log-prob|: should be rounding."""
+        """|ρ| of the untouched policy on the first micro-batches, in nats, beside Σ|token log-prob|: mere rounding."""
         worst, scale = 0.0, 0.0
         loader = self.get_train_dataloader()
         for _, inputs in zip(range(batches), loader, strict=False):

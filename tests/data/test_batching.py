@@ -4,7 +4,8 @@ import datasets
 import pytest
 
 from conftest import TEXTS
-from valuefree.data.batching import IGNORED, Limits, aligned, as_text, collate, prompt_ids, response_ids, tokenize
+from valuefree.data.batching import IGNORED, aligned, collate
+from valuefree.data.rendering import Limits, as_text, prompt_ids, response_ids, tokenize
 from valuefree.errors import ConfigError, DataError
 
 TALK = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yes"}, {"role": "user", "content": "go"}]
@@ -35,9 +36,7 @@ def test_a_response_ends_with_one_end_of_sequence(tokenizer, encoder_decoder):
 def test_encoder_keeps_the_beginning_and_its_end_token_decoder_the_end(tokenizer):
     full = prompt_ids(tokenizer, TEXTS[0])
     for encoder_decoder in (True, False):
-        table, cut = tokenize(
-            one(), tokenizer, limits=Limits(max_prompt_length=5), encoder_decoder=encoder_decoder
-        )
+        table, cut = tokenize(one(), tokenizer, limits=Limits(max_prompt_length=5), encoder_decoder=encoder_decoder)
         expected = [*full[:4], full[-1]] if encoder_decoder else full[-5:]
         assert table[0]["prompt_ids"] == expected
         assert (cut.prompts, cut.responses) == (1, 0)

@@ -66,7 +66,9 @@ def test_hub_name_goes_through_datasets(monkeypatch):
 
     def load(name, split=None):
         asked.append((name, split))
-        return datasets.DatasetDict(train=datasets.Dataset.from_list(GOOD[:1]), test=datasets.Dataset.from_list(GOOD[1:2]))
+        return datasets.DatasetDict(
+            train=datasets.Dataset.from_list(GOOD[:1]), test=datasets.Dataset.from_list(GOOD[1:2])
+        )
 
     monkeypatch.setattr(datasets, "load_dataset", load)
     assert contents(read_triplets("someone/feedback")) == EXPECTED[:1]
@@ -107,7 +109,11 @@ def test_messages_and_strings_mix(tmp_path):
         {"role": "assistant", "content": "hm"},
         {"role": "user", "content": "more"},
     ]
-    items = [GOOD[0], {"prompt": talk, "response": "x", "reward": 0}, {"prompt": talk[:1], "response": "w", "reward": 0}]
+    items = [
+        GOOD[0],
+        {"prompt": talk, "response": "x", "reward": 0},
+        {"prompt": talk[:1], "response": "w", "reward": 0},
+    ]
     dataset = read_triplets(lines(tmp_path, items))
     assert dataset["prompt_id"] == [0, 1, 0]  # a string is its single user message
     assert dataset[1]["prompt"] == talk
@@ -211,7 +217,12 @@ def test_thumbs_when_asked_for(tmp_path):
 
 
 def test_odd_but_usable_rows_are_counted(tmp_path):
-    items = [*GOOD, GOOD[0], {"prompt": "c", "response": "p", "reward": 3}, {"prompt": "c", "response": "q", "reward": 3}]
+    items = [
+        *GOOD,
+        GOOD[0],
+        {"prompt": "c", "response": "p", "reward": 3},
+        {"prompt": "c", "response": "q", "reward": 3},
+    ]
     _, summary = read_with_summary(lines(tmp_path, items))
     assert (summary.rows, summary.prompts, summary.duplicates) == (6, 3, 1)
     assert (summary.singletons, summary.all_equal) == (1, 1)
@@ -224,10 +235,12 @@ def test_no_such_file(source):
 
 
 def test_nothing_usable(tmp_path):
+    empty = tmp_path / "empty"
+    empty.mkdir()
     with pytest.raises(DataError, match="no usable row"):
         read_triplets(lines(tmp_path, []))
     with pytest.raises(DataError, match="holds no"):
-        read_triplets(tmp_path / "empty" if (tmp_path / "empty").mkdir() else tmp_path / "empty")
+        read_triplets(empty)
 
 
 def test_contradictory_arguments(tmp_path):

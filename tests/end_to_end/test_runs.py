@@ -61,15 +61,23 @@ def test_inspect_score_train_generate_evaluate(folder, rows_file, capsys):
     cli.run(["generate", str(rows_file), "--model", model, "--max-new-tokens", "4", "--out", str(folder / "r.jsonl")])
     assert len((folder / "r.jsonl").read_text().splitlines()) == 20
     evaluated = folder / "evaluated"
-    cli.run(
-        ["evaluate", str(rows_file), "--model", model, "--max-new-tokens", "4", "--reward-function", reward]
-        + ["--kl-prompts", "2", "--out", str(evaluated)]
-    )
+    arguments = ["evaluate", str(rows_file), "--model", model, "--max-new-tokens", "4", "--kl-prompts", "2"]
+    cli.run([*arguments, "--reward-function", reward, "--out", str(evaluated)])
     assert json.loads((evaluated / "metrics.json").read_text())["prompts"] == 20
 
 
 def test_full_fine_tuning_compares_with_the_untouched_model(folder, rows_file, capsys):
-    arguments = ["train", str(rows_file), "--model", str(folder / "base"), *QUICK, "--lora-rank", "0", "--objective", "sft"]
+    arguments = [
+        "train",
+        str(rows_file),
+        "--model",
+        str(folder / "base"),
+        *QUICK,
+        "--lora-rank",
+        "0",
+        "--objective",
+        "sft",
+    ]
     cli.run([*arguments, "--reward-function", "valuefree.demo.data:reward", "--out", str(folder / "run")])
     assert "KL to the reference" in capsys.readouterr().out
 
@@ -89,9 +97,7 @@ def test_demo_on_the_tiny_t5(tmp_path, capsys):
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real feedback is not beside this checkout")
-@pytest.mark.parametrize(
-    "name", ["pandalm_human", "topical_chat_human", "vicuna_blog_gpt4", "prometheus_gpt4"]
-)
+@pytest.mark.parametrize("name", ["pandalm_human", "topical_chat_human", "vicuna_blog_gpt4", "prometheus_gpt4"])
 def test_train_on_real_feedback_reports_its_dirt(folder, name, capsys, caplog):
     caplog.set_level("INFO", logger="valuefree")
     file = str(REAL / f"{name}.jsonl")

@@ -104,7 +104,9 @@ def test_no_reference_no_prompts_or_bad_rewards_are_errors(tokenizer):
 
 
 def test_reward_function_by_name(tmp_path, monkeypatch):
-    (tmp_path / "my_rewards.py").write_text("def words(prompts, responses):\n    return [len(r.split()) for r in responses]\n")
+    (tmp_path / "my_rewards.py").write_text(
+        "def words(prompts, responses):\n    return [len(r.split()) for r in responses]\n"
+    )
     monkeypatch.chdir(tmp_path)
     path = list(sys.path)
     assert load_reward("my_rewards:words")(["a"], ["one two"]) == [2]
@@ -117,8 +119,13 @@ def test_reward_function_by_name(tmp_path, monkeypatch):
 def test_reward_model_by_folder(tmp_path, tokenizer):
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
-        num_labels=1, pad_token_id=0,
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_labels=1,
+        pad_token_id=0,
     )
     LlamaForSequenceClassification(config).save_pretrained(tmp_path / "rm")
     tokenizer.save_pretrained(tmp_path / "rm")

@@ -22,9 +22,7 @@ def loss_at(value: float, **knobs) -> torch.Tensor:
     return rpo_loss(REFERENCE + RHO, REFERENCE, REWARDS, torch.full((2,), value, dtype=torch.float64), tau=1.0, **knobs)
 
 
-@pytest.mark.parametrize(
-    ("value", "expected"), [(0.359572503680, 0.445124817885), (0.433780830483, 0.478271945971)]
-)
+@pytest.mark.parametrize(("value", "expected"), [(0.359572503680, 0.445124817885), (0.433780830483, 0.478271945971)])
 def test_mean_loss_of_two_observed_responses(value, expected):
     assert loss_at(value).mean().item() == pytest.approx(expected, abs=1e-12)
 
@@ -47,7 +45,14 @@ def test_group_size_of_the_data_set_sets_the_weight():
     """δ̄ = 1 in sight of two rows of a group of seven: κ/(n + κ) = 1/8."""
     zero = torch.zeros(2, dtype=torch.float64)
     loss = rpo_loss(
-        double(0, 2), zero, zero, zero, tau=1.0, prompt_of=torch.tensor([0, 0]), group_size=torch.tensor([7, 7]), level=1.0
+        double(0, 2),
+        zero,
+        zero,
+        zero,
+        tau=1.0,
+        prompt_of=torch.tensor([0, 0]),
+        group_size=torch.tensor([7, 7]),
+        level=1.0,
     )
     assert loss.tolist() == pytest.approx([0.5 * (1 + 1 / 8)] * 2)
 

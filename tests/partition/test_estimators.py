@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from valuefree.errors import ConfigError, DataError
 from valuefree.partition import ESTIMATORS, partition_values, rank_rewards
-from valuefree.partition.estimators import log1mexp, segment_logsumexp
+from valuefree.partition.segments import log1mexp, segment_logsumexp
 
 LOGS = [math.log(p) for p in (0.5, 0.3, 0.2)]
 

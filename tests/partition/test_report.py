@@ -11,7 +11,11 @@ LOGS = [math.log(0.5), math.log(0.2)]
 
 def test_counts_sizes_and_coverage():
     report = partition_report(
-        [1, 1, 1, 0, 5, 2, 2], [-1, -1, -2, -3, -1, -2, -3], [0, 0, 0, 0, 1, 2, 2], tau=1.0, response_of=[0, 0, 1, 2, 0, 0, 1]
+        [1, 1, 1, 0, 5, 2, 2],
+        [-1, -1, -2, -3, -1, -2, -3],
+        [0, 0, 0, 0, 1, 2, 2],
+        tau=1.0,
+        response_of=[0, 0, 1, 2, 0, 0, 1],
     )
     assert (report.rows, report.prompts) == (7, 3)
     assert (report.duplicates, report.singletons, report.all_equal) == (1, 1, 1)

@@ -1,4 +1,4 @@
-"""Read rows from where people keep them, each with the place it came from; nothing is judged here but what cannot be read."""
+"""Read rows from where people keep them, each with its place; only what cannot be read is judged here."""
 
 import csv
 import json
@@ -19,7 +19,7 @@ SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
 
 @dataclass(frozen=True)
 class Row:
-    """One raw row. `where` is ``file:line``; `fault` says why it could not be read; `typed` is false where all is text."""
+    """One raw row. `where` is ``file:line``; `fault` why it could not be read; `typed` is false where all is text."""
 
     where: str
     values: dict[str, Any]

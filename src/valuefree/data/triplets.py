@@ -17,7 +17,16 @@ from valuefree.errors import ConfigError, DataError
 
 logger = logging.getLogger(__name__)
 
-THUMBS = {"up": 1.0, "true": 1.0, "thumbs_up": 1.0, "👍": 1.0, "down": -1.0, "false": -1.0, "thumbs_down": -1.0, "👎": -1.0}
+THUMBS = {
+    "up": 1.0,
+    "true": 1.0,
+    "thumbs_up": 1.0,
+    "👍": 1.0,
+    "down": -1.0,
+    "false": -1.0,
+    "thumbs_down": -1.0,
+    "👎": -1.0,
+}
 NESTED = "responses"
 TEXT_NAMES = ("text", "response")
 ADVICE = "Mend these rows, or pass on_bad='drop' (--on-bad drop) to leave them out and count them."

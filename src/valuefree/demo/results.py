@@ -1,6 +1,6 @@
 """Pool runs of the demo over seeds into docs/results/demo.md: each run, the pooled gain, and the shuffle control.
 
-    python -m valuefree.demo.results outputs/demo-* [--out docs/results/demo.md] [--readme README.md]
+python -m valuefree.demo.results outputs/demo-* [--out docs/results/demo.md] [--readme README.md]
 """
 
 import argparse

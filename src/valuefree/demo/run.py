@@ -86,7 +86,9 @@ def run(options: DemoConfig, *, say: Callable[[str], None]) -> DemoResult:
     )
     say(f"\n{trainer.report}\n")
     noise = trainer.step_zero_noise()
-    say(f"log-ratio of the untouched policy: at most {noise['rho_max']:.2g} nats (scores reach {noise['logp_max']:.0f})")
+    say(
+        f"log-ratio of the untouched policy: at most {noise['rho_max']:.2g} nats (scores reach {noise['logp_max']:.0f})"
+    )
     trainer.train()
     if signals.received is not None:
         raise ConfigError(f"stopped by {signals.received.name}; the demo does not resume, run it again.")

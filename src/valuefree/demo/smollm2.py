@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import os
 import shutil
 import tempfile
 from importlib.util import find_spec
@@ -46,7 +45,7 @@ def smollm2_folder() -> Path:
     model.save_pretrained(part)
     tokenizer.save_pretrained(part)
     try:
-        os.rename(part, folder)
+        part.rename(folder)
     except OSError:  # another process was first
         shutil.rmtree(part)
         if not (folder / "config.json").exists():

@@ -13,7 +13,7 @@ _HOME = {
     "bootstrap_mean": "stats",
     "win_tie_loss": "stats",
 }
-__all__ = sorted(_HOME)  # noqa: PLE0605  the table above is the list
+__all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:

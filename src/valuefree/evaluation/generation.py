@@ -9,14 +9,15 @@ from torch import nn
 from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
-from valuefree.data.batching import Prompt, collate, cut_prompt, prompt_ids
+from valuefree.data.batching import collate
+from valuefree.data.rendering import Prompt, cut_prompt, prompt_ids
 from valuefree.errors import ConfigError
 from valuefree.models import evaluating, is_encoder_decoder
 
 
 @dataclass(frozen=True)
 class Decoding:
-    """How to sample. max_new_tokens and max_prompt_length in tokens; temperature 0 is greedy; top_k 0 and top_p 1 off."""
+    """How to sample: lengths in tokens; temperature 0 is greedy; top_k 0 and top_p 1 are off."""
 
     max_new_tokens: int = 256
     temperature: float = 0.7

@@ -13,7 +13,8 @@ import torch
 from torch import nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerBase
 
-from valuefree.data.batching import Collator, Prompt, as_messages, as_text
+from valuefree.data.batching import Collator
+from valuefree.data.rendering import Prompt, as_messages, as_text
 from valuefree.errors import ConfigError, DataError
 from valuefree.evaluation.generation import Decoding, generate_ids
 from valuefree.evaluation.stats import Estimate, WinTieLoss, bootstrap_mean, win_tie_loss
@@ -143,7 +144,9 @@ def evaluate(
     kl = _kl(policy, tokenizer, prompts[:kl_prompts], reference, decoding) if kl_prompts else None
     lengths = [float(np.mean([len(ids) for ids in answers])) for answers in (policy_ids, reference_ids)]
     means = [values.mean(axis=1) for values in rewards]
-    return Evaluation(list(prompts), means[0], means[1], kl, lengths[0], lengths[1], samples, samples_per_prompt, decoding)
+    return Evaluation(
+        list(prompts), means[0], means[1], kl, lengths[0], lengths[1], samples, samples_per_prompt, decoding
+    )
 
 
 def _as_reference(model: nn.Module, reference: nn.Module | None) -> Any:

@@ -42,7 +42,9 @@ def bootstrap_mean(values: Sequence[float] | np.ndarray, *, seed: int = 0, confi
     """
     data = np.asarray(values, dtype=np.float64)
     if data.ndim != 1 or data.size == 0 or not np.isfinite(data).all():
-        raise DataError(f"expected finite values, one per prompt; got shape {data.shape} or values that are not finite.")
+        raise DataError(
+            f"expected finite values, one per prompt; got shape {data.shape} or values that are not finite."
+        )
     mean = float(data.mean())
     if data.size < 2:
         return Estimate(mean, None, data.size)

@@ -1,4 +1,4 @@
-"""What an objective is: a pure function of tensors, and a frozen dataclass that binds its knobs and says what it needs."""
+"""What an objective is: a pure function of tensors, and a frozen dataclass that binds its knobs."""
 
 import math
 from abc import ABC, abstractmethod
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def check_same_shape(**tensors: Tensor) -> None:
-    """Raise ValueError unless all have one and the same one-dimensional shape; broadcasting would hide an index error."""
+    """Raise ValueError unless all have the same one-dimensional shape; broadcasting would hide an index error."""
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     if len(set(shapes.values())) > 1 or any(len(shape) != 1 for shape in shapes.values()):
         listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
@@ -50,8 +50,12 @@ class Objective(ABC):
     global batch, ``responses`` or response ``tokens``.
     """
 
-    requires: ClassVar[frozenset[str]]
     counts: ClassVar[Literal["responses", "tokens"]] = "responses"
+
+    @property
+    @abstractmethod
+    def requires(self) -> frozenset[str]:
+        """What the trainer must provide."""
 
     @abstractmethod
     def __call__(self, inputs: ObjectiveInputs) -> ObjectiveOutput:

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -37,7 +37,7 @@ def rpo_parts(
     check_same_shape(policy_logps=policy_logps, reference_logps=reference_logps, rewards=rewards, values=values)
     check_same_shape(policy_logps=policy_logps, prompt_of=prompt_of)
     if group_size is None:
-        group_size = group_mean(torch.ones_like(policy_logps), prompt_of) * 0 + _counts(prompt_of)
+        group_size = _counts(prompt_of)
     check_same_shape(policy_logps=policy_logps, group_size=group_size)
     delta = policy_logps - reference_logps - (rewards - values) / tau
     mean = group_mean(delta.detach(), prompt_of)
@@ -135,8 +135,6 @@ class RPO(Objective):
     on_policy: bool = False
     merge_duplicates: bool = True
 
-    requires: ClassVar[frozenset[str]] = frozenset({"reference_logps", "values", "groups"})
-
     def __post_init__(self) -> None:
         _check_knobs(self.tau, self.level)
         if self.estimator == "coverage" and self.length_normalize:
@@ -157,6 +155,12 @@ class RPO(Objective):
         if name not in presets:
             raise ConfigError(f"unknown preset {name!r}; choose from {', '.join(presets)}.")
         return cls(tau=tau, **presets[name])
+
+    @property
+    def requires(self) -> frozenset[str]:
+        """Reference scores and V̂; with a finite level also a prompt's rows together."""
+        needed = {"reference_logps", "values"}
+        return frozenset(needed if math.isinf(self.level) else needed | {"groups"})
 
     def partition(self) -> dict[str, Any]:
         """Settings of V̂ with ``auto`` resolved."""

@@ -21,8 +21,12 @@ def sft_loss(policy_logps: Tensor) -> Tensor:
 class SFT(Objective):
     """Maximum likelihood of every response; the rewards are not read."""
 
-    requires: ClassVar[frozenset[str]] = frozenset()
     counts: ClassVar[Literal["responses", "tokens"]] = "tokens"
+
+    @property
+    def requires(self) -> frozenset[str]:
+        """Nothing but the policy."""
+        return frozenset()
 
     def __call__(self, inputs: ObjectiveInputs) -> ObjectiveOutput:
         """Losses per response."""

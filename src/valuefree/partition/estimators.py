@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from valuefree.errors import ConfigError, DataError
+from valuefree.partition.segments import log1mexp, segment_logsumexp, segment_mean, segment_sum
 
 Values = Tensor | Sequence[float]
 ESTIMATORS = ("reference", "monte_carlo", "coverage", "mean", "pooled", "quantile", "zero")
@@ -38,32 +39,6 @@ class PartitionSettings:
     def knobs(self) -> dict[str, Any]:
         """Keywords of `partition_report`; token means are taken before it."""
         return {name: value for name, value in asdict(self).items() if name != "length_normalize"}
-
-
-# ---------------------------------------------------------------------------------------------- sums within groups
-
-
-def segment_sum(values_R: Tensor, prompt_of_R: Tensor, prompts: int) -> Tensor:
-    """Sum per prompt, shape (P,)."""
-    return values_R.new_zeros(prompts).index_add_(0, prompt_of_R, values_R)
-
-
-def segment_mean(values_R: Tensor, prompt_of_R: Tensor, prompts: int) -> Tensor:
-    """Mean per prompt, shape (P,)."""
-    return segment_sum(values_R, prompt_of_R, prompts) / torch.bincount(prompt_of_R, minlength=prompts)
-
-
-def segment_logsumexp(values_R: Tensor, prompt_of_R: Tensor, prompts: int) -> Tensor:
-    """log Σ exp per prompt, shape (P,); −∞ for a prompt without rows or with rows of −∞ only."""
-    top_P = values_R.new_full((prompts,), -math.inf)
-    top_P = top_P.scatter_reduce_(0, prompt_of_R, values_R, "amax")
-    safe_P = torch.where(top_P.isfinite(), top_P, torch.zeros_like(top_P))
-    return segment_sum((values_R - safe_P[prompt_of_R]).exp(), prompt_of_R, prompts).log() + safe_P
-
-
-def log1mexp(x: Tensor) -> Tensor:
-    """log(1 − eˣ) for x ≤ 0, accurate at both ends."""
-    return torch.where(x > -math.log(2), torch.log(-torch.expm1(x)), torch.log1p(-x.exp()))
 
 
 # -------------------------------------------------------------------------------------------------------- checking
@@ -179,7 +154,7 @@ def _coverage(rows: _Rows, tau: float, on_policy: bool) -> Tensor:
 
 
 def _shrunk(estimates_P: Tensor, variances_P: Tensor, no_variance: bool) -> Tensor:
-    """a·estimate + (1 − a)·mean of the estimates, a = between / (between + own variance); a = 0 when nothing is known."""
+    """a·estimate + (1 − a)·mean of the estimates, a = between / (between + own variance), 0 for 0/0."""
     if len(estimates_P) == 1:
         return estimates_P
     if no_variance:

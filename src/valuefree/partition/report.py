@@ -13,10 +13,8 @@ from valuefree.partition.estimators import (
     PartitionSettings,
     Values,
     partition_targets,
-    segment_logsumexp,
-    segment_mean,
-    segment_sum,
 )
+from valuefree.partition.segments import segment_logsumexp, segment_mean, segment_sum
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 LEVEL_IS_ALL = 0.95  # share of the initial loss above which the run is supervised fine-tuning under another name
@@ -24,7 +22,9 @@ LEVEL_IS_ALL = 0.95  # share of the initial loss above which the run is supervis
 
 @dataclass(frozen=True)
 class PartitionReport:
-    """Per prompt (P,): sizes, log_coverage (log C, nats), effective_sizes (of e^{r/τ}), spreads (of rewards), values (V̂).
+    """What the partition of a data set looks like.
+
+    Per prompt (P,): sizes, log_coverage (log C, nats), effective_sizes (of e^{r/τ}), spreads (of rewards), values (V̂).
 
     Over the data set: target_quantiles of (r − V̂)/τ in nats; level_share of the initial loss, as the run weighs it and
     at κ = ∞; spread_within, the pooled standard deviation of rewards within prompts; tau_floor = spread/√(2 log n) for
@@ -75,8 +75,8 @@ class PartitionReport:
             )
         if self.singletons and estimator in ("reference", "monte_carlo"):
             found.append(
-                f"{self.singletons} of {self.prompts} prompts have one response, where estimator={estimator!r} makes the "
-                "reward cancel out of the target. Use estimator='mean' or 'pooled'."
+                f"{self.singletons} of {self.prompts} prompts have one response, where estimator={estimator!r} makes "
+                "the reward cancel out of the target. Use estimator='mean' or 'pooled'."
             )
         if self.all_equal > self.prompts / 2:
             found.append(
@@ -97,11 +97,13 @@ class PartitionReport:
         level = "∞" if math.isinf(self.settings.level) else f"{self.settings.level:g}"
         said = [
             f"{self.rows} responses to {self.prompts} prompts; {int(np.median(self.sizes))} per prompt (median), "
-            f"{self.singletons} prompts with one, {self.all_equal} with equal rewards, {self.duplicates} duplicate rows.",
+            f"{self.singletons} prompts with one, {self.all_equal} with equal rewards, "
+            f"{self.duplicates} duplicate rows.",
             f"Rewards spread {self.spread_within:.3g} within prompts; e^(r/τ) is worth "
             f"{np.median(self.effective_sizes):.2g} responses per prompt (median).",
             f"Targets: 90 % between {low:+.2f} and {high:+.2f} nats, median {middle:+.2f}; "
-            f"{self.level_share:.0%} of the initial loss is level at κ = {level} ({self.level_share_unweighted:.0%} at ∞).",
+            f"{self.level_share:.0%} of the initial loss is level at κ = {level} "
+            f"({self.level_share_unweighted:.0%} at ∞).",
         ]
         return said + (self.warnings or ["Nothing speaks against training with these settings."])
 
@@ -143,7 +145,7 @@ def partition_report(
     level: float = math.inf,
     merge_duplicates: bool = True,
 ) -> PartitionReport:
-    """Diagnostics of V̂ for a data set; arguments and errors as in `partition_values`, and:
+    """Diagnostics of V̂ for a data set; errors as in `partition_values`.
 
     Args:
         rewards, reference_logps, prompt_of: shape (R,).

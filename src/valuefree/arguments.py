@@ -1,0 +1,39 @@
+"""Arguments of the trainer: transformers' own, and what is ours."""
+
+from dataclasses import dataclass, field
+
+from transformers import TrainingArguments
+
+from valuefree.data.rendering import Limits
+from valuefree.errors import ConfigError
+from valuefree.logprobs import CHUNK_TOKENS, MAX_LOGIT_BYTES
+
+
+@dataclass
+class PolicyTrainingArguments(TrainingArguments):
+    """transformers' TrainingArguments, and what is ours. `per_device_train_batch_size` counts responses."""
+
+    learning_rate: float = field(default=1e-4, metadata={"help": "peak learning rate; 1e-4 suits LoRA"})
+    per_device_train_batch_size: int = field(default=16, metadata={"help": "responses per micro-batch and device"})
+    per_device_eval_batch_size: int = field(default=16, metadata={"help": "responses per evaluation batch and device"})
+    max_length: int = field(default=1024, metadata={"help": "tokens of prompt + response (decoder) or of each (T5)"})
+    max_prompt_length: int | None = field(default=None, metadata={"help": "tokens of the prompt alone"})
+    max_response_length: int | None = field(default=None, metadata={"help": "tokens of the response alone"})
+    standardize_rewards: bool = field(default=True, metadata={"help": "to mean 0 and variance 1 over the train rows"})
+    disable_dropout: bool = field(default=True, metadata={"help": "in the policy; the reference never has any"})
+    share_prompts: bool = field(default=True, metadata={"help": "run a prompt once for its responses, where exact"})
+    score_batch_tokens: int = field(default=8192, metadata={"help": "padded tokens per batch of reference scoring"})
+    score_cache_dir: str | None = field(default=None, metadata={"help": "default: valuefree/scores in the user cache"})
+    chunk_tokens: int = field(default=CHUNK_TOKENS, metadata={"help": "response tokens per projection of the head"})
+    max_logit_bytes: int = field(default=MAX_LOGIT_BYTES, metadata={"help": "logits kept for backward, in bytes"})
+
+    def __post_init__(self) -> None:
+        self.remove_unused_columns = False  # the rows carry more than the model's arguments
+        super().__post_init__()
+        for name in ("score_batch_tokens", "chunk_tokens"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; expected at least 1.")
+
+    def limits(self) -> Limits:
+        """Longest sequences."""
+        return Limits(self.max_length, self.max_prompt_length, self.max_response_length)

@@ -1,0 +1,29 @@
+"""Sums, means and log-sum-exps of the responses of each prompt, in log space."""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def segment_sum(values_R: Tensor, prompt_of_R: Tensor, prompts: int) -> Tensor:
+    """Sum per prompt, shape (P,)."""
+    return values_R.new_zeros(prompts).index_add_(0, prompt_of_R, values_R)
+
+
+def segment_mean(values_R: Tensor, prompt_of_R: Tensor, prompts: int) -> Tensor:
+    """Mean per prompt, shape (P,)."""
+    return segment_sum(values_R, prompt_of_R, prompts) / torch.bincount(prompt_of_R, minlength=prompts)
+
+
+def segment_logsumexp(values_R: Tensor, prompt_of_R: Tensor, prompts: int) -> Tensor:
+    """Log Σ exp per prompt, shape (P,); −∞ for a prompt without rows or with rows of −∞ only."""
+    top_P = values_R.new_full((prompts,), -math.inf)
+    top_P = top_P.scatter_reduce_(0, prompt_of_R, values_R, "amax")
+    safe_P = torch.where(top_P.isfinite(), top_P, torch.zeros_like(top_P))
+    return segment_sum((values_R - safe_P[prompt_of_R]).exp(), prompt_of_R, prompts).log() + safe_P
+
+
+def log1mexp(x: Tensor) -> Tensor:
+    """log(1 − eˣ) for x ≤ 0, accurate at both ends."""
+    return torch.where(x > -math.log(2), torch.log(-torch.expm1(x)), torch.log1p(-x.exp()))
