@@ -212,7 +212,7 @@ def load_reward(spec: str) -> RewardFunction:
     if added:
         sys.path.insert(0, folder)
     try:
-        function = getattr(importlib.import_module(module_name), function_name)
+        function: Any = getattr(importlib.import_module(module_name), function_name)
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"no reward function {spec!r} ({error}); expected module:function.") from error
     finally:
