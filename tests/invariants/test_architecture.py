@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import valuefree
+import valuefree.evaluation
 
 SOURCE = Path(valuefree.__file__).parent
 LEVELS = [  # a module imports modules of its own or an earlier level
@@ -95,6 +96,8 @@ def test_help_is_quick_and_without_torch(verb):
 def test_every_public_name_is_there_and_documented():
     for name in valuefree.__all__:
         assert (getattr(valuefree, name).__doc__ or "").strip(), name
+    assert sorted(valuefree.__all__) == sorted({*valuefree._HOME, *(n for n in dir(valuefree) if n.endswith("Error"))})
+    assert sorted(valuefree.evaluation.__all__) == sorted(valuefree.evaluation._HOME)
     with pytest.raises(AttributeError):
         _ = valuefree.no_such_name
 

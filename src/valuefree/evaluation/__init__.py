@@ -1,7 +1,12 @@
 """⑥ Evaluation: generate, reward, compare. Names are loaded on first use, so that `stats` needs no torch."""
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from valuefree.evaluation.generation import Decoding, generate
+    from valuefree.evaluation.rewards import Evaluation, evaluate, load_reward
+    from valuefree.evaluation.stats import Estimate, bootstrap_mean, win_tie_loss
 
 _HOME = {
     "Decoding": "generation",
@@ -13,7 +18,16 @@ _HOME = {
     "bootstrap_mean": "stats",
     "win_tie_loss": "stats",
 }
-__all__ = sorted(_HOME)
+__all__ = [
+    "Decoding",
+    "Estimate",
+    "Evaluation",
+    "bootstrap_mean",
+    "evaluate",
+    "generate",
+    "load_reward",
+    "win_tie_loss",
+]
 
 
 def __getattr__(name: str) -> Any:
