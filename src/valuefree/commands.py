@@ -31,7 +31,7 @@ from valuefree.config import (
 )
 from valuefree.data import DataSummary, RewardScaler, read_with_summary, split_by_prompt
 from valuefree.data.batching import Collator
-from valuefree.data.rendering import Limits, Prompt, tokenize
+from valuefree.data.rendering import Limits, Prompt, padding_of, tokenize
 from valuefree.data.sources import rows_of
 from valuefree.data.triplets import prompt_key
 from valuefree.errors import ConfigError, DataError
@@ -135,7 +135,7 @@ def _scored(rows: datasets.Dataset, options: Any, progress: bool = True) -> tupl
     scores = score_reference(
         model,
         table,
-        Collator(int(tokenizer.pad_token_id), encoder_decoder, shares_prompts(model)),
+        Collator(padding_of(tokenizer), encoder_decoder, shares_prompts(model)),
         cache_dir=options.cache_dir or default_cache_dir(),
         autocast=torch.bfloat16 if options.bf16 else None,
         batch_tokens=options.score_batch_tokens,

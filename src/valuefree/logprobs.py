@@ -62,7 +62,8 @@ def response_logps(
     hidden, ids, positions, rows, count = _hidden_and_targets(core, batch)
     selected = hidden.reshape(-1, hidden.shape[-1]).index_select(0, positions)
     head = _head(core)
-    again = torch.is_grad_enabled() and len(ids) * core.config.get_text_config().vocab_size * 4 > max_logit_bytes
+    vocabulary: int = core.config.get_text_config().vocab_size  # type: ignore[union-attr, operator]
+    again = torch.is_grad_enabled() and len(ids) * vocabulary * 4 > max_logit_bytes
     parts = []
     for part, part_ids in zip(selected.split(chunk_tokens), ids.split(chunk_tokens), strict=True):
         if again:

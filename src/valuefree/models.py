@@ -118,7 +118,7 @@ def _plain_copy(model: PreTrainedModel, auto: Any) -> PreTrainedModel:
     """The same weights without the GGUF quantisation record, which makes a model refuse to be saved."""
     config = model.config
     if hasattr(config, "quantization_config"):
-        del config.quantization_config
+        delattr(config, "quantization_config")
     plain = auto.from_config(config, dtype=model.dtype, attn_implementation=config._attn_implementation)
     plain.load_state_dict(model.state_dict())
     plain.generation_config = model.generation_config

@@ -59,7 +59,8 @@ def weights_fingerprint(model: nn.Module) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for name, tensor in sorted(_reference_weights(model).items()):
         digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        content = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
+        digest.update(content)  # type: ignore[arg-type]  # an array is a buffer
     return digest.hexdigest()
 
 

@@ -16,7 +16,7 @@ from transformers.trainer_utils import EvalLoopOutput
 
 from valuefree.arguments import PolicyTrainingArguments
 from valuefree.data.batching import Collator, GroupBatches
-from valuefree.data.rendering import tokenize
+from valuefree.data.rendering import padding_of, tokenize
 from valuefree.data.rewards import RewardScaler
 from valuefree.errors import ConfigError, DataError
 from valuefree.logprobs import ResponseLogps, response_logps, shares_prompts
@@ -89,7 +89,7 @@ class PolicyTrainer(Trainer):
         super().__init__(model=policy, args=args, processing_class=processing_class, **data, **kwargs)
         encoder_decoder = is_encoder_decoder(model)
         share = args.share_prompts and shares_prompts(policy)
-        self._collator = Collator(int(processing_class.pad_token_id), encoder_decoder, share)
+        self._collator = Collator(padding_of(processing_class), encoder_decoder, share)
         rewards = train_dataset["reward"] if "reward" in train_dataset.column_names else []
         self.reward_scaler = RewardScaler.fit(rewards) if args.standardize_rewards and rewards else RewardScaler(0, 1)
         scorer = reference_model if reference_model is not None else policy
@@ -285,14 +285,14 @@ class PolicyTrainer(Trainer):
         metric_key_prefix: str = "eval",
     ) -> EvalLoopOutput:
         """Mean loss of the evaluation rows, and the objective's metrics."""
-        model = self._wrap_model(self.model, training=False)
+        model = self._wrap_model(self.model, training=False)  # type: ignore[arg-type]
         model.eval()
         sums: dict[str, float] = {"loss": 0.0}
         losses = rows = 0
         for inputs in dataloader:
             counted = int(inputs["counted"])
             with torch.no_grad(), self.compute_loss_context_manager():
-                _, output = self._apply(model, self._prepare_inputs(inputs))
+                _, output = self._apply(model, self._prepare_inputs(inputs))  # type: ignore[arg-type]
             for name, values in {"loss": output.losses, **output.metrics}.items():
                 sums[name] = sums.get(name, 0.0) + float(values[:counted].sum())
             losses, rows = losses + self._count(inputs), rows + counted

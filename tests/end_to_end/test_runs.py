@@ -89,7 +89,7 @@ def test_demo_on_the_tiny_t5(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "rewards of the training rows are permuted" in printed
     assert "Gain in held-out reward" in printed
-    assert printed.count("prompt     ") == 3
+    assert printed.count("\nprompt     ") == 3
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["shuffled"] is True
     assert metrics["step_zero_noise"]["rho_max"] < 1e-2

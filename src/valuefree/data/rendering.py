@@ -61,10 +61,20 @@ def as_text(prompt: Prompt) -> str:
     return "\n".join(f"{message['role']}: {message['content']}" for message in messages)
 
 
+def end_of(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Token id that ends a response."""
+    return int(tokenizer.eos_token_id)  # type: ignore[arg-type]
+
+
+def padding_of(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Token id that fills a batch; its content is never read."""
+    return int(tokenizer.pad_token_id)  # type: ignore[arg-type]
+
+
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> list[int]:
     """Token ids of a prompt, ready to be answered: through the chat template where the tokenizer has one."""
     if tokenizer.chat_template:
-        rendered = tokenizer.apply_chat_template(as_messages(prompt), add_generation_prompt=True, tokenize=False)
+        rendered = str(tokenizer.apply_chat_template(as_messages(prompt), add_generation_prompt=True, tokenize=False))
         return tokenizer(rendered, add_special_tokens=False)["input_ids"]
     return tokenizer(as_text(prompt))["input_ids"]
 
@@ -75,7 +85,8 @@ def response_ids(tokenizer: PreTrainedTokenizerBase, response: str, *, encoder_d
         ids = tokenizer(text_target=response)["input_ids"]
     else:
         ids = tokenizer(response, add_special_tokens=False)["input_ids"]
-    return ids if ids and ids[-1] == tokenizer.eos_token_id else [*ids, tokenizer.eos_token_id]
+    end = end_of(tokenizer)
+    return ids if ids and ids[-1] == end else [*ids, end]
 
 
 def cut_prompt(ids: list[int], longest: int, *, encoder_decoder: bool) -> list[int]:

@@ -80,7 +80,7 @@ def _of_datasets(
     if isinstance(source, datasets.DatasetDict):
         wanted = split or ("train" if "train" in source or len(source) != 1 else next(iter(source)))
         if wanted not in source:
-            raise ConfigError(f"no split {wanted!r}; there are {', '.join(source)}.")
+            raise ConfigError(f"no split {wanted!r}; there are {', '.join(map(str, source))}.")
         source = source[wanted]
     elif split is not None and not chosen:
         raise ConfigError(f"split={split!r} was given, but the data set is a single one, without splits.")

@@ -4,6 +4,7 @@ import random
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import datasets
 
@@ -20,7 +21,7 @@ def _tasks() -> dict[str, Task]:
     return {task.prompt: task for task in make_tasks()}
 
 
-def reward(prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
+def reward(prompts: Sequence[Any], responses: Sequence[str]) -> list[float]:
     """Checked share of the constraints, and a little for staying on topic; for the demo's own prompts.
 
     Usable as ``--reward-function valuefree.demo.data:reward``.

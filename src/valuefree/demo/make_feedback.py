@@ -21,7 +21,7 @@ DECODING = Decoding(max_new_tokens=40, temperature=0.7, top_k=50, top_p=1.0, bat
 
 def main() -> None:
     """Sample, reward, write one line per prompt."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, default=FEEDBACK, help="where to write (default: the committed file)")
     parser.add_argument("--samples", type=int, default=4, help="answers per prompt (default: 4)")
     parser.add_argument("--seed", type=int, default=0, help="of prompts and sampling (default: 0)")

@@ -98,7 +98,7 @@ def write_between(file: Path, text: str) -> None:
 
 def main() -> None:
     """Read the runs' metrics.json and write the page, and the table into the README."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("runs", nargs="+", type=Path, help="folders of runs of the demo")
     parser.add_argument("--out", type=Path, default=Path("docs/results/demo.md"), help="page to write")
     parser.add_argument("--readme", type=Path, help="file with the markers to write the table between")

@@ -45,10 +45,10 @@ def tiny_t5(tokenizer: PreTrainedTokenizerFast, *, seed: int = 0, width: int = 6
         num_heads=4,
         dropout_rate=0.0,
         feed_forward_proj="gated-gelu",
-        decoder_start_token_id=0,
         pad_token_id=0,
         eos_token_id=1,
     )
+    config.decoder_start_token_id = 0
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return T5ForConditionalGeneration(config)

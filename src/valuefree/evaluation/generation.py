@@ -10,7 +10,7 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from valuefree.data.batching import collate
-from valuefree.data.rendering import Prompt, cut_prompt, prompt_ids
+from valuefree.data.rendering import Prompt, cut_prompt, end_of, padding_of, prompt_ids
 from valuefree.errors import ConfigError
 from valuefree.models import evaluating, is_encoder_decoder
 
@@ -101,7 +101,7 @@ def generate_ids(
             )
             new = output[:, 1:] if encoder_decoder else output[:, batch["input_ids"].shape[1] :]
             for row, ids in zip(rows, new.tolist(), strict=True):
-                answers[row] = _until_end(ids, tokenizer.eos_token_id)
+                answers[row] = _until_end(ids, end_of(tokenizer))
     return asked, answers
 
 
@@ -109,7 +109,7 @@ def _prompt_batch(rows: list[list[int]], tokenizer: PreTrainedTokenizerBase, enc
     side = "right" if encoder_decoder else "left"
     nothing: list[list[int]] = [[] for _ in rows]
     batch = collate(
-        rows, nothing, pad_token_id=tokenizer.pad_token_id, encoder_decoder=encoder_decoder, padding_side=side
+        rows, nothing, pad_token_id=padding_of(tokenizer), encoder_decoder=encoder_decoder, padding_side=side
     )
     return {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerBase
 
 from valuefree.data.batching import Collator
-from valuefree.data.rendering import Prompt, as_messages, as_text
+from valuefree.data.rendering import Prompt, as_messages, as_text, padding_of
 from valuefree.errors import ConfigError, DataError
 from valuefree.evaluation.generation import Decoding, generate_ids
 from valuefree.evaluation.stats import Estimate, WinTieLoss, bootstrap_mean, win_tie_loss
@@ -177,7 +177,7 @@ def _kl(
 ) -> Estimate:
     """Mean log-ratio on fresh samples of the policy itself; the token ids as sampled, never text tokenised again."""
     asked, answers = generate_ids(policy, tokenizer, prompts, decoding.exact(seed=decoding.seed + 1))
-    collator = Collator(int(tokenizer.pad_token_id), is_encoder_decoder(policy), shares_prompts(policy))
+    collator = Collator(padding_of(tokenizer), is_encoder_decoder(policy), shares_prompts(policy))
     rows = {"prompt_ids": asked, "response_ids": answers, "prompt_id": list(range(len(asked)))}
     ratios = []
     for start in range(0, len(asked), decoding.batch_size):
@@ -220,7 +220,7 @@ def load_reward(spec: str) -> RewardFunction:
             sys.path.remove(folder)
     if not callable(function):
         raise ConfigError(f"{spec!r} is {type(function).__name__}, not a function of prompts and responses.")
-    return function
+    return cast("RewardFunction", function)
 
 
 class RewardModel:

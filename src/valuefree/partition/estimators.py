@@ -9,13 +9,15 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from valuefree.errors import ConfigError, DataError
 from valuefree.partition.segments import log1mexp, segment_logsumexp, segment_mean, segment_sum
 
-Values = Tensor | Sequence[float]
+Values = Tensor | np.ndarray | Sequence[float]
+Index = Tensor | np.ndarray | Sequence[int]
 ESTIMATORS = ("reference", "monte_carlo", "coverage", "mean", "pooled", "quantile", "zero")
 USES_REFERENCE_SAMPLES = ("monte_carlo", "coverage", "pooled", "quantile")
 
@@ -54,7 +56,7 @@ def _floats(name: str, values: Values) -> Tensor:
     return tensor_R
 
 
-def _prompt_index(name: str, prompt_of: Tensor | Sequence[int], rows: int) -> tuple[Tensor, int]:
+def _prompt_index(name: str, prompt_of: Index, rows: int) -> tuple[Tensor, int]:
     """The index as int64 and the number of prompts; every prompt from 0 to P − 1 must occur."""
     index_R = torch.as_tensor(prompt_of, dtype=torch.int64, device="cpu")
     if index_R.shape != (rows,):
@@ -85,7 +87,7 @@ class _Rows:
     samples: "tuple[Tensor, Tensor] | None"
 
 
-def _merged(rewards_R: Tensor, logps_R: Tensor, prompt_of_R: Tensor, response_of: Tensor | Sequence[int]):
+def _merged(rewards_R: Tensor, logps_R: Tensor, prompt_of_R: Tensor, response_of: Index):
     """One row per distinct (prompt, response): mean reward, mean reference score."""
     ids_R = torch.as_tensor(response_of, dtype=torch.int64, device="cpu")
     if ids_R.shape != rewards_R.shape:
@@ -235,14 +237,14 @@ _BY_NAME = {
 def partition_values(
     rewards: Values,
     reference_logps: Values,
-    prompt_of: Tensor | Sequence[int],
+    prompt_of: Index,
     *,
     tau: float,
     estimator: str = "reference",
     on_policy: bool = True,
-    response_of: Tensor | Sequence[int] | None = None,
+    response_of: Index | None = None,
     reference_rewards: Values | None = None,
-    reference_prompt_of: Tensor | Sequence[int] | None = None,
+    reference_prompt_of: Index | None = None,
 ) -> Tensor:
     r"""V̂(x) for every prompt.
 
@@ -290,10 +292,10 @@ def partition_values(
 
 def rank_rewards(
     rewards: Values,
-    prompt_of: Tensor | Sequence[int],
+    prompt_of: Index,
     *,
     reference_rewards: Values | None = None,
-    reference_prompt_of: Tensor | Sequence[int] | None = None,
+    reference_prompt_of: Index | None = None,
 ) -> Tensor:
     """Rewards as quantiles of their prompt, float64 of shape (R,): QRPO's transform (arXiv 2507.08068).
 
@@ -325,7 +327,7 @@ def _counts_below(values, prompt_of, pool, pool_prompt, prompts: int) -> tuple[T
 def partition_targets(
     rewards: Values,
     reference_logps: Values,
-    prompt_of: Tensor | Sequence[int],
+    prompt_of: Index,
     settings: PartitionSettings,
     **rows,
 ) -> tuple[Tensor, Tensor]:

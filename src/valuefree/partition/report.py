@@ -1,15 +1,14 @@
 """What the partition of a data set looks like before anything is trained, in numbers and in plain sentences."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from valuefree.partition.estimators import (
+    Index,
     PartitionSettings,
     Values,
     partition_targets,
@@ -134,14 +133,14 @@ class PartitionReport:
 def partition_report(
     rewards: Values,
     reference_logps: Values,
-    prompt_of: Tensor | Sequence[int],
+    prompt_of: Index,
     *,
     tau: float,
     estimator: str = "reference",
     on_policy: bool = True,
-    response_of: Tensor | Sequence[int] | None = None,
+    response_of: Index | None = None,
     reference_rewards: Values | None = None,
-    reference_prompt_of: Tensor | Sequence[int] | None = None,
+    reference_prompt_of: Index | None = None,
     level: float = math.inf,
     merge_duplicates: bool = True,
 ) -> PartitionReport:
