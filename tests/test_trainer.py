@@ -355,6 +355,14 @@ def test_several_processes_are_refused_rather_than_trained_apart(tmp_path, rows,
         trainer(tmp_path, make_t5(tokenizer), rows, tokenizer)
 
 
+def test_an_unknown_estimator_is_an_error_before_anything_is_scored(tmp_path, rows, tokenizer):
+    with pytest.raises(ConfigError, match="unknown estimator 'meen'; choose from"):
+        trainer(
+            tmp_path, make_t5(tokenizer), rows, tokenizer, RPO(estimator="meen"), score_cache_dir=str(tmp_path / "c")
+        )
+    assert not (tmp_path / "c").exists()
+
+
 def test_no_tokenizer_and_two_adapters_are_errors(tmp_path, rows, tokenizer):
     with pytest.raises(ConfigError, match="processing_class"):
         trainer(tmp_path, make_t5(tokenizer), rows, None)

@@ -13,10 +13,12 @@ logger = logging.getLogger(__name__)
 
 
 class MetricsFile(TrainerCallback):
-    """Append every log to ``metrics.jsonl`` in `folder`, one JSON object a line."""
+    """Write every log to ``metrics.jsonl`` in `folder`, one JSON object a line; `resume` keeps what is there."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, *, resume: bool = False):
         self.folder = folder
+        if not resume:
+            (folder / "metrics.jsonl").unlink(missing_ok=True)
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs=None, **kwargs: Any

@@ -150,8 +150,8 @@ def inspect(options: InspectConfig) -> tuple[DataSummary, PartitionReport]:
     partition = objective_of(options).partition()
     if partition is None:
         raise ConfigError(f"objective {options.objective} has no partition to inspect.")
-    table, scores = _scored(rows, options)
     settings = PartitionSettings(**partition)
+    table, scores = _scored(rows, options)
     rewards = RewardScaler.fit(table["reward"]).transform(table["reward"])
     logps = scores.logps / scores.tokens if settings.length_normalize else scores.logps
     response_of = response_numbers(table["response"])
@@ -238,10 +238,10 @@ def train(options: TrainConfig) -> TrainResult:
         fingerprint={"train": _fingerprint(rows), "held_out": _fingerprint(held_out) if held_out else None},
     )
     write_json(folder / "manifest.json", record)
-    torch.manual_seed(options.seed)  # for the adapter's first weights; a command owns its process
     model, tokenizer = load(options)
+    torch.manual_seed(options.seed)  # of the adapter, whatever loading drew; a command owns its process
     signals = StopOnSignal()
-    callbacks: list[Any] = [MetricsFile(folder), signals]
+    callbacks: list[Any] = [MetricsFile(folder, resume=options.resume), signals]
     if options.patience:
         callbacks.append(EarlyStoppingCallback(early_stopping_patience=options.patience))
     trainer = PolicyTrainer(
@@ -256,9 +256,10 @@ def train(options: TrainConfig) -> TrainResult:
     )
     if trainer.report is not None:
         logger.info("%s", trainer.report)
-    checkpoint = get_last_checkpoint(str(folder / "checkpoints")) if options.resume else None
+    checkpoints = folder / "checkpoints"
+    checkpoint = get_last_checkpoint(str(checkpoints)) if options.resume and checkpoints.is_dir() else None
     if options.resume and checkpoint is None:
-        raise ConfigError(f"--resume: no checkpoint in {folder / 'checkpoints'}.")
+        raise ConfigError(f"--resume: no checkpoint in {checkpoints}.")
     trainer.train(resume_from_checkpoint=checkpoint)
     if signals.received is not None:
         return TrainResult(trainer, None, folder, signals.received.name)

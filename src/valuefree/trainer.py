@@ -82,6 +82,8 @@ class PolicyTrainer(Trainer):
         if peft_config is not None and has_adapter(model):
             raise ConfigError("model already has an adapter and peft_config asks for another; pass one of the two.")
         self.objective = objective
+        partition = objective.partition()
+        self._settings = PartitionSettings(**partition) if partition is not None else None
         policy = add_adapter(model, peft_config) if peft_config is not None else model
         if args.disable_dropout:
             disable_dropout(policy)
@@ -124,9 +126,8 @@ class PolicyTrainer(Trainer):
                 batch_tokens=args.score_batch_tokens,
                 progress=not args.disable_tqdm,
             )
-        partition = self.objective.partition()
-        if partition is not None:
-            self._partition(prepared, PartitionSettings(**partition))
+        if self._settings is not None:
+            self._partition(prepared, self._settings)
         return prepared
 
     def _partition(self, prepared: Prepared, settings: PartitionSettings) -> None:

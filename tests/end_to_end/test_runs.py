@@ -1,13 +1,19 @@
 """Whole runs of the command line on tiny models."""
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from conftest import make_llama, make_t5
 from valuefree import cli
 from valuefree.demo.data import feedback, first_prompts
+from valuefree.errors import ConfigError
+from valuefree.trainer import PolicyTrainer
 
 REAL = Path(__file__).parents[3] / "shared" / "data"
 QUICK = ["--test-prompts", "6", "--epochs", "1", "--max-steps", "4", "--max-length", "96", "--max-prompt-length", "48"]
@@ -64,6 +70,31 @@ def test_inspect_score_train_generate_evaluate(folder, rows_file, capsys):
     arguments = ["evaluate", str(rows_file), "--model", model, "--max-new-tokens", "4", "--kl-prompts", "2"]
     cli.run([*arguments, "--reward-function", reward, "--out", str(evaluated)])
     assert json.loads((evaluated / "metrics.json").read_text())["prompts"] == 20
+
+
+def test_a_stopped_run_goes_on_with_resume(folder, rows_file, capsys, monkeypatch):
+    """SIGTERM in the second of four steps; the resumed adapter equals that of a run never stopped."""
+    common = ["train", str(rows_file), "--model", str(folder / "base"), *QUICK, "--logging-steps", "1"]
+    cli.run([*common, "--out", str(folder / "whole")])
+    with pytest.raises(ConfigError, match="no checkpoint"):
+        cli.run([*common, "--out", str(folder / "cut"), "--resume"])
+    step = PolicyTrainer.training_step
+
+    def stopping(self, *args, **kwargs):
+        if self.state.global_step == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(PolicyTrainer, "training_step", stopping)
+    cli.run([*common, "--out", str(folder / "cut")])
+    assert "stopped by SIGTERM; go on with --resume" in capsys.readouterr().out
+    monkeypatch.undo()
+    monkeypatch.setenv("VALUEFREE_CACHE", str(folder / "cache"))
+    cli.run([*common, "--out", str(folder / "cut"), "--resume"])
+    one, two = (load_file(folder / name / "model" / "adapter_model.safetensors") for name in ("whole", "cut"))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    steps = [json.loads(line)["step"] for line in (folder / "cut" / "metrics.jsonl").read_text().splitlines()]
+    assert sorted(set(steps)) == [1, 2, 3, 4]
 
 
 def test_full_fine_tuning_compares_with_the_untouched_model(folder, rows_file, capsys):

@@ -71,8 +71,8 @@ def run(options: DemoConfig, *, say: Callable[[str], None]) -> DemoResult:
         fingerprint={"train": _fingerprint(train), "held_out": fingerprint({"prompt": prompts})},
     )
     write_json(folder / "manifest.json", record)
-    torch.manual_seed(options.seed)  # for the adapter's first weights; a command owns its process
     model, tokenizer, adapter = _model(options, train, folder)
+    torch.manual_seed(options.seed)  # of the adapter, whatever loading drew; a command owns its process
     say(f"model: {options.model}, {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters")
     signals = StopOnSignal()
     trainer = PolicyTrainer(

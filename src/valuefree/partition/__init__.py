@@ -1,13 +1,8 @@
 """③ The partition: estimates of V̂(x) from rewards and reference scores, and what tells whether to believe them."""
 
-from valuefree.partition.estimators import (
-    ESTIMATORS,
-    PartitionSettings,
-    partition_targets,
-    partition_values,
-    rank_rewards,
-)
+from valuefree.partition.estimators import partition_targets, partition_values, rank_rewards
 from valuefree.partition.report import PartitionReport, partition_report
+from valuefree.partition.settings import ESTIMATORS, PartitionSettings
 
 __all__ = [
     "ESTIMATORS",

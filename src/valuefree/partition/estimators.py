@@ -6,8 +6,7 @@ over a batch or a rank would be another number. Index spaces are part of the nam
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,32 +14,11 @@ from torch import Tensor
 
 from valuefree.errors import ConfigError, DataError
 from valuefree.partition.segments import log1mexp, segment_logsumexp, segment_mean, segment_sum
+from valuefree.partition.settings import PartitionSettings, check_settings
 
 Values = Tensor | np.ndarray | Sequence[float]
 Index = Tensor | np.ndarray | Sequence[int]
-ESTIMATORS = ("reference", "monte_carlo", "coverage", "mean", "pooled", "quantile", "zero")
 USES_REFERENCE_SAMPLES = ("monte_carlo", "coverage", "pooled", "quantile")
-
-
-@dataclass(frozen=True)
-class PartitionSettings:
-    """What an objective asks of the partition; the trainer passes it on without reading it.
-
-    tau: temperature, in reward units. estimator: a name from `ESTIMATORS`. on_policy: the responses were drawn from
-    the reference. merge_duplicates: the same response twice for one prompt counts once, with its mean reward.
-    length_normalize: token means instead of sums. level: κ, for the diagnostics.
-    """
-
-    tau: float
-    estimator: str
-    on_policy: bool = False
-    merge_duplicates: bool = True
-    length_normalize: bool = False
-    level: float = math.inf
-
-    def knobs(self) -> dict[str, Any]:
-        """Keywords of `partition_report`; token means are taken before it."""
-        return {name: value for name, value in asdict(self).items() if name != "length_normalize"}
 
 
 # -------------------------------------------------------------------------------------------------------- checking
@@ -69,11 +47,6 @@ def _prompt_index(name: str, prompt_of: Index, rows: int) -> tuple[Tensor, int]:
         what = f"numbers {missing[:10]} have no response" if missing else "it has a negative number"
         raise DataError(f"{name} must number the prompts 0 … {prompts - 1} without a gap, but {what}.")
     return index_R, prompts
-
-
-def _check_tau(tau: float) -> None:
-    if not (tau > 0 and math.isfinite(tau)):
-        raise ConfigError(f"tau is {tau!r}; expected a positive number, in reward units.")
 
 
 @dataclass(frozen=True)
@@ -279,9 +252,7 @@ def partition_values(
 
     Source: eq. 11 and 19 of the paper; docs/partition.md for the others.
     """
-    _check_tau(tau)
-    if estimator not in _BY_NAME:
-        raise ConfigError(f"unknown estimator {estimator!r}; choose from {', '.join(ESTIMATORS)}.")
+    check_settings(tau, estimator)
     if reference_rewards is not None and estimator not in USES_REFERENCE_SAMPLES:
         raise ConfigError(
             f"estimator {estimator!r} does not use reference_rewards; {', '.join(USES_REFERENCE_SAMPLES)} do."

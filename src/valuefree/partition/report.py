@@ -7,13 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from valuefree.partition.estimators import (
-    Index,
-    PartitionSettings,
-    Values,
-    partition_targets,
-)
+from valuefree.partition.estimators import Index, Values, partition_targets
 from valuefree.partition.segments import segment_logsumexp, segment_mean, segment_sum
+from valuefree.partition.settings import PartitionSettings
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 LEVEL_IS_ALL = 0.95  # share of the initial loss above which the run is supervised fine-tuning under another name
