@@ -285,7 +285,9 @@ def _compare(trainer: PolicyTrainer, options: TrainConfig, held_out: datasets.Da
         prompts,
         reward_function,
         reference=reference,
-        decoding=decoding_of(options, options.seed),
+        decoding=replace(
+            decoding_of(options, options.seed), max_prompt_length=options.max_prompt_length or options.max_length
+        ),
         samples_per_prompt=options.samples_per_prompt,
         kl_prompts=options.kl_prompts,
         progress=True,

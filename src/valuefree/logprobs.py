@@ -185,7 +185,7 @@ def shares_prompts(model: nn.Module) -> bool:
     return full and window is None and positions and config._attn_implementation in ("sdpa", "eager")
 
 
-# Families whose positions come from position_ids alone, each checked by a test or by reading its attention.
+# Families whose positions come from position_ids alone; a test compares each with unshared rows.
 POSITION_RESTARTS = frozenset(
     {"llama", "mistral", "qwen2", "qwen3", "gemma", "gpt2", "gpt_neox", "phi", "olmo2", "smollm3"}
 )

@@ -163,7 +163,7 @@ class PolicyTrainer(Trainer):
         return self._loader(self.train_dataset, batch, step_rows, seed)  # type: ignore[arg-type]
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
-        """The evaluation rows in their order; a new data set is prepared first."""
+        """The evaluation rows, prepared when the trainer was made, in their order."""
         prepared = eval_dataset if eval_dataset is not None else self.eval_dataset
         if isinstance(prepared, datasets.Dataset):
             raise ConfigError("pass the evaluation rows as eval_dataset when the trainer is made: it scores them then.")
