@@ -1,7 +1,33 @@
 """④ Objectives: pure functions, one value per response, and one frozen dataclass each that binds the knobs."""
 
-from valuefree.objectives.base import Objective, ObjectiveInputs, ObjectiveOutput
+from valuefree.objectives.base import Objective, ObjectiveInputs, ObjectiveOutput, TrainingRows
+from valuefree.objectives.dro import DRO, dro_loss
+from valuefree.objectives.kto import KTO, kto_loss
+from valuefree.objectives.nca import NCA, nca_loss
+from valuefree.objectives.pairwise import DPO, IPO, SLiC, dpo_loss, ipo_loss, pairs_within, slic_loss
 from valuefree.objectives.rpo import RPO, rpo_loss
 from valuefree.objectives.sft import SFT, sft_loss
 
-__all__ = ["RPO", "SFT", "Objective", "ObjectiveInputs", "ObjectiveOutput", "rpo_loss", "sft_loss"]
+__all__ = [
+    "DPO",
+    "DRO",
+    "IPO",
+    "KTO",
+    "NCA",
+    "RPO",
+    "SFT",
+    "Objective",
+    "ObjectiveInputs",
+    "ObjectiveOutput",
+    "SLiC",
+    "TrainingRows",
+    "dpo_loss",
+    "dro_loss",
+    "ipo_loss",
+    "kto_loss",
+    "nca_loss",
+    "pairs_within",
+    "rpo_loss",
+    "sft_loss",
+    "slic_loss",
+]

@@ -2,10 +2,13 @@
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar
 
 from torch import Tensor
+
+from valuefree.errors import ConfigError
 
 
 def check_same_shape(**tensors: Tensor) -> None:
@@ -16,13 +19,39 @@ def check_same_shape(**tensors: Tensor) -> None:
         raise ValueError(f"expected one value per response, all of the same shape (R,); got {listed}.")
 
 
+def check_positive(unit: str, **knobs: float) -> None:
+    """Raise ConfigError unless every knob is a positive, finite number."""
+    for name, value in knobs.items():
+        if not (value > 0 and math.isfinite(value)):
+            raise ConfigError(f"{name} is {value!r}; expected a positive number, in {unit}.")
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """A whole data set, one value per response (R), as an objective may look at it before training.
+
+    rewards: as they enter the target, float64. raw_rewards: as in the data. prompt_of: int64, prompts 0 … P−1. columns:
+    what the data have of the objective's own `columns`. reference_rewards, reference_prompt_of: rewards of scored
+    samples of the reference (S), if there are any.
+    """
+
+    rewards: Tensor
+    raw_rewards: Tensor
+    prompt_of: Tensor
+    columns: Mapping[str, Tensor] = field(default_factory=dict)
+    reference_rewards: Tensor | None = None
+    reference_prompt_of: Tensor | None = None
+
+
 @dataclass(frozen=True)
 class ObjectiveInputs:
     """One micro-batch, one value per response (R). What an objective does not require may be None.
 
     policy_logps, reference_logps: sums of token log-probabilities, in nats. tokens: response tokens. rewards: as they
-    enter the target. values: V̂, already taken per response. prompt_of: which rows share a prompt. group_size: rows of
-    that prompt in the whole training set.
+    enter the target. values: V̂, already taken per response. learned: output of the value network for each row's prompt,
+    with gradient. baseline: mean log-ratio, in nats, of the policy on mismatched pairs of the whole step, shape ().
+    prompt_of: which rows share a prompt. group_size: rows of that prompt in the whole training set. columns: what
+    `Objective.row_values` gave for these rows.
     """
 
     policy_logps: Tensor
@@ -32,6 +61,25 @@ class ObjectiveInputs:
     group_size: Tensor
     reference_logps: Tensor | None = None
     values: Tensor | None = None
+    learned: Tensor | None = None
+    baseline: Tensor | None = None
+    columns: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def needed(self, name: str) -> Tensor:
+        """The field `name`, which the objective requires.
+
+        Raises:
+            ConfigError: it is None.
+        """
+        value = getattr(self, name)
+        if value is None:
+            raise ConfigError(f"this objective needs {name}; the trainer provides it to those that require it.")
+        return value
+
+    def logratios(self, *, per_token: bool = False) -> Tensor:
+        """ρ = log π_θ − log π_ref, in nats, shape (R,); divided by the response tokens if `per_token`."""
+        rho = self.policy_logps - self.needed("reference_logps")
+        return rho / self.tokens if per_token else rho
 
 
 @dataclass(frozen=True)
@@ -46,11 +94,13 @@ class Objective(ABC):
     """An objective; subclasses are frozen dataclasses.
 
     requires: of ``reference_logps`` (log π_ref of every row), ``values`` (V̂ from the partition that `partition`
-    describes) and ``groups`` (a prompt's rows together). counts: what the sum of the losses is divided by over the
-    global batch, ``responses`` or response ``tokens``.
+    describes), ``learned`` (a value network's output), ``baseline`` (log-ratio on mismatched pairs) and ``groups`` (a
+    prompt's rows together). counts: what the sum of the losses is divided by over the global batch: ``responses``,
+    response ``tokens``, or the sum of one of the columns of `row_values`. columns: of the data, read when there.
     """
 
-    counts: ClassVar[Literal["responses", "tokens"]] = "responses"
+    counts: ClassVar[str] = "responses"
+    columns: ClassVar[tuple[str, ...]] = ()
 
     @property
     @abstractmethod
@@ -64,6 +114,26 @@ class Objective(ABC):
     def partition(self) -> dict[str, Any] | None:
         """Fields of `valuefree.partition.PartitionSettings`, or None when no V̂ is needed."""
         return None
+
+    def value_network(self) -> dict[str, Any] | None:
+        """Keywords of `valuefree.models.ValueNetwork`, or None when none is needed."""
+        return None
+
+    def learning_rates(self, lr: float) -> dict[str, float]:
+        """Learning rates of ``policy`` and ``value`` parameters, given that of the training arguments."""
+        return {"policy": lr, "value": lr}
+
+    def resolved(self, rows: TrainingRows) -> "Objective":
+        """The objective with what it leaves to the data decided; by default itself."""
+        return self
+
+    def select(self, rows: TrainingRows) -> Tensor | None:
+        """Which rows to train on, bool of shape (R,); None for all."""
+        return None
+
+    def row_values(self, rows: TrainingRows) -> dict[str, Tensor]:
+        """Further values per row (R,), computed once over the selected rows; they come back as `inputs.columns`."""
+        return {}
 
     def to_dict(self) -> dict[str, Any]:
         """Name and knobs, for the manifest; infinities as text."""

@@ -1,21 +1,23 @@
 """Reward Partitioning Optimization."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from valuefree.errors import ConfigError
-from valuefree.objectives.base import Objective, ObjectiveInputs, ObjectiveOutput, check_same_shape
-
-
-def group_mean(values: Tensor, prompt_of: Tensor) -> Tensor:
-    """Mean over the rows that share a prompt, taken back to the rows: shape (R,)."""
-    _, index, counts = torch.unique(prompt_of, return_inverse=True, return_counts=True)
-    sums = values.new_zeros(len(counts)).index_add(0, index, values)
-    return (sums / counts)[index]
+from valuefree.objectives.base import (
+    Objective,
+    ObjectiveInputs,
+    ObjectiveOutput,
+    TrainingRows,
+    check_positive,
+    check_same_shape,
+)
+from valuefree.objectives.dro import dro_loss
+from valuefree.objectives.groups import group_counts, group_mean
 
 
 def rpo_parts(
@@ -37,7 +39,7 @@ def rpo_parts(
     check_same_shape(policy_logps=policy_logps, reference_logps=reference_logps, rewards=rewards, values=values)
     check_same_shape(policy_logps=policy_logps, prompt_of=prompt_of)
     if group_size is None:
-        group_size = _counts(prompt_of)
+        group_size = group_counts(prompt_of)
     check_same_shape(policy_logps=policy_logps, group_size=group_size)
     delta = policy_logps - reference_logps - (rewards - values) / tau
     mean = group_mean(delta.detach(), prompt_of)
@@ -45,11 +47,6 @@ def rpo_parts(
     within = 0.5 * (delta - mean).square()
     # δ̄ is held fixed above, which loses the pull of the level; a term of value zero gives it back row by row.
     return within, 0.5 * weight * mean.square() + weight * mean * (delta - delta.detach())
-
-
-def _counts(prompt_of: Tensor) -> Tensor:
-    _, index, counts = torch.unique(prompt_of, return_inverse=True, return_counts=True)
-    return counts[index]
 
 
 def rpo_loss(
@@ -103,8 +100,7 @@ def rpo_loss(
 
 
 def _check_knobs(tau: float, level: float) -> None:
-    if not (tau > 0 and math.isfinite(tau)):
-        raise ConfigError(f"tau is {tau!r}; expected a positive number, in reward units.")
+    check_positive("reward units", tau=tau)
     if not level >= 0:
         raise ConfigError(f"level is {level!r}; expected κ ≥ 0: 0 is the centred form, inf is eq. 21.")
 
@@ -113,32 +109,42 @@ def _check_knobs(tau: float, level: float) -> None:
 class RPO(Objective):
     """Reward Partitioning Optimization: regress the log-ratio on (r − V̂(x))/τ.
 
+    What is left at its default is decided by `resolved` from the training rows; docs/lab_notes.md says what that choice
+    rests on.
+
     Args:
         tau: temperature, in the unit of the rewards that the trainer sees (standard deviations of the training
-            rewards by default). Smaller moves further from the reference.
-        estimator: of V̂, a name of `valuefree.partition.ESTIMATORS`, or ``auto``: ``coverage``, and ``mean`` with
-            token means. See docs/lab_notes.md for what this choice rests on.
-        level: κ ≥ 0, how firmly V̂ is believed: 0 only compares a prompt's responses, inf is eq. 21.
+            rewards by default). Smaller moves further from the reference. Default: 0.5.
+        estimator: of V̂, a name of `valuefree.partition.ESTIMATORS`; ``learned``, the estimate that ``auto`` takes plus
+            the output of a value network, which learns by the loss of DRO; or ``auto``: ``coverage``, and ``mean`` with
+            token means.
+        level: κ ≥ 0, how firmly V̂ is believed: 0 only compares a prompt's responses, inf is eq. 21. Default: 1.
         length_normalize: token means instead of sums, in policy, reference and partition alike.
-        on_policy: whether the responses were drawn from the reference; read by ``coverage`` alone, which then takes
-            ``monte_carlo`` for what was not observed, else ``mean``.
+        on_policy: whether the responses were drawn from the reference; read by ``coverage`` and ``regressed``.
         merge_duplicates: the same response twice for one prompt counts once in V̂, with its mean reward.
+        value_lr: learning rate of the value network of ``learned``; default: that of the training arguments.
 
     Raises:
-        ConfigError: τ ≤ 0, κ < 0, or ``coverage`` with token means, which are not probabilities of responses.
+        ConfigError: τ ≤ 0, κ < 0, ``coverage`` with token means, which are not probabilities of responses, or
+            `value_lr` without ``learned``.
     """
 
-    tau: float = 0.5
+    tau: float | None = None
     estimator: str = "auto"
-    level: float = 1.0
+    level: float | None = None
     length_normalize: bool = False
     on_policy: bool = False
     merge_duplicates: bool = True
+    value_lr: float | None = None
 
     def __post_init__(self) -> None:
-        _check_knobs(self.tau, self.level)
+        _check_knobs(1.0 if self.tau is None else self.tau, 1.0 if self.level is None else self.level)
         if self.estimator == "coverage" and self.length_normalize:
             raise ConfigError("estimator='coverage' needs probabilities of responses; length_normalize=True has none.")
+        if self.value_lr is not None:
+            check_positive("1/step", value_lr=self.value_lr)
+            if self.estimator != "learned":
+                raise ConfigError(f"value_lr is read by estimator='learned' alone, and it is {self.estimator!r}.")
 
     @classmethod
     def preset(cls, name: Literal["paper", "paper-code"], *, tau: float = 1.0) -> "RPO":
@@ -156,37 +162,67 @@ class RPO(Objective):
             raise ConfigError(f"unknown preset {name!r}; choose from {', '.join(presets)}.")
         return cls(tau=tau, **presets[name])
 
+    def resolved(self, rows: TrainingRows) -> "RPO":
+        """With estimator, level and τ decided where they are left open."""
+        estimator = self.estimator
+        if estimator == "auto":
+            estimator = "mean" if self.length_normalize else "coverage"
+        return replace(
+            self,
+            estimator=estimator,
+            tau=0.5 if self.tau is None else self.tau,
+            level=1.0 if self.level is None else self.level,
+        )
+
     @property
     def requires(self) -> frozenset[str]:
-        """Reference scores and V̂; with a finite level also a prompt's rows together."""
+        """Reference scores and V̂; with a finite level also a prompt's rows together; with ``learned`` a network."""
         needed = {"reference_logps", "values"}
-        return frozenset(needed if math.isinf(self.level) else needed | {"groups"})
+        needed |= {"learned"} if self.estimator == "learned" else set()
+        return frozenset(needed if self.level is not None and math.isinf(self.level) else needed | {"groups"})
 
     def partition(self) -> dict[str, Any]:
-        """Settings of V̂ with ``auto`` resolved."""
-        auto = "mean" if self.length_normalize else "coverage"
+        """Settings of V̂, once `resolved`."""
+        base = "mean" if self.length_normalize else "coverage"
         return {
-            "tau": self.tau,
-            "estimator": auto if self.estimator == "auto" else self.estimator,
+            "tau": self._decided("tau"),
+            "estimator": base if self.estimator == "learned" else self.estimator,
             "on_policy": self.on_policy,
             "merge_duplicates": self.merge_duplicates,
             "length_normalize": self.length_normalize,
-            "level": self.level,
+            "level": self._decided("level"),
         }
+
+    def _decided(self, name: str) -> float:
+        value = getattr(self, name)
+        if value is None or self.estimator == "auto":
+            raise ConfigError(f"{name} is left to the data: call resolved(rows) first, as the trainer does.")
+        return value
+
+    def value_network(self) -> dict[str, Any] | None:
+        """A network of its own for ``learned``."""
+        return {"shared_encoder": False} if self.estimator == "learned" else None
+
+    def learning_rates(self, lr: float) -> dict[str, float]:
+        """The value network's is `value_lr` if given."""
+        return {"policy": lr, "value": self.value_lr if self.value_lr is not None else lr}
 
     def __call__(self, inputs: ObjectiveInputs) -> ObjectiveOutput:
         """Losses per response, with the log-ratio and the two parts of the loss as metrics."""
-        if inputs.reference_logps is None or inputs.values is None:
-            raise ConfigError("RPO needs reference_logps and values; the trainer computes both.")
-        policy_logps, reference_logps = inputs.policy_logps, inputs.reference_logps
-        if self.length_normalize:
-            policy_logps, reference_logps = policy_logps / inputs.tokens, reference_logps / inputs.tokens
-        data = (policy_logps, reference_logps, inputs.rewards, inputs.values)
+        tau, level = self._decided("tau"), self._decided("level")
+        rho = inputs.logratios(per_token=self.length_normalize)
+        held, values = rho.detach(), inputs.needed("values")
+        metrics = {"logratio": held}
+        value_losses: Tensor | None = None
+        if self.estimator == "learned":
+            values = values + inputs.needed("learned").to(values)
+            value_losses = dro_loss(held, torch.zeros_like(held), inputs.rewards, values, tau=tau)
+            values = values.detach()
+            metrics |= {"value": values, "loss_value": value_losses.detach()}
+        data = (rho, torch.zeros_like(rho), inputs.rewards, values)
         groups = {"prompt_of": inputs.prompt_of, "group_size": inputs.group_size}
-        within, level = rpo_parts(*data, tau=self.tau, level=self.level, **groups)
+        within, between = rpo_parts(*data, tau=tau, level=level, **groups)
         # Only the sum over a prompt is the loss; its parts per row are what is logged.
-        losses = rpo_loss(*data, tau=self.tau, level=self.level, **groups)
-        logratio = (policy_logps - reference_logps).detach()
-        return ObjectiveOutput(
-            losses, {"loss_within": within.detach(), "loss_level": level.detach(), "logratio": logratio}
-        )
+        losses = rpo_loss(*data, tau=tau, level=level, **groups)
+        metrics |= {"loss_within": within.detach(), "loss_level": between.detach()}
+        return ObjectiveOutput(losses if value_losses is None else losses + value_losses, metrics)

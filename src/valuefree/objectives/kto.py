@@ -1,0 +1,145 @@
+"""Kahneman–Tversky optimisation."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from valuefree.errors import ConfigError
+from valuefree.objectives.base import (
+    Objective,
+    ObjectiveInputs,
+    ObjectiveOutput,
+    TrainingRows,
+    check_positive,
+    check_same_shape,
+)
+
+
+def kto_loss(
+    policy_logps: Tensor,
+    reference_logps: Tensor,
+    desirable: Tensor,
+    baseline: Tensor,
+    *,
+    beta: float,
+    desirable_weight: float = 1.0,
+    undesirable_weight: float = 1.0,
+) -> Tensor:
+    r"""One loss per response, shape (R,).
+
+    .. math:: \lambda_D\,[1 - \sigma(\beta(\rho - z_0))]\ \text{if desirable, else}\
+              \lambda_U\,[1 - \sigma(\beta(z_0 - \rho))]
+
+    Args:
+        policy_logps, reference_logps: shape (R,), in nats.
+        desirable: bool, shape (R,).
+        baseline: z₀ in nats, shape () or (R,), used as given: clamp and detach it where it is estimated.
+        beta: pull to the reference, in 1/nats. desirable_weight, undesirable_weight: λ_D and λ_U.
+
+    Raises:
+        ValueError: shapes differ. ConfigError: β ≤ 0 or a weight < 0.
+
+    Source: eq. 5 to 8 of the paper; Ethayarajh et al. 2024, arXiv 2402.01306.
+    """
+    check_same_shape(policy_logps=policy_logps, reference_logps=reference_logps, desirable=desirable)
+    if baseline.ndim:
+        check_same_shape(policy_logps=policy_logps, baseline=baseline)
+    _check_knobs(beta, desirable_weight, undesirable_weight)
+    centred = policy_logps - reference_logps - baseline
+    wanted = desirable_weight * (1 - torch.sigmoid(beta * centred))
+    unwanted = undesirable_weight * (1 - torch.sigmoid(-beta * centred))
+    return torch.where(desirable, wanted, unwanted)
+
+
+def _check_knobs(beta: float, desirable_weight: float, undesirable_weight: float) -> None:
+    check_positive("1/nats", beta=beta)
+    if min(desirable_weight, undesirable_weight) < 0 or desirable_weight + undesirable_weight == 0:
+        raise ConfigError(
+            f"desirable_weight={desirable_weight}, undesirable_weight={undesirable_weight}: expected numbers ≥ 0, "
+            "not both 0."
+        )
+
+
+@dataclass(frozen=True)
+class KTO(Objective):
+    """Kahneman–Tversky optimisation; see `kto_loss`.
+
+    Args:
+        beta: pull to the reference, in 1/nats.
+        desirable_weight, undesirable_weight: λ_D, λ_U.
+        threshold: rewards above it, in the unit of the data, are desirable; default: the mean of the data set's. A
+            bool column ``desirable`` in the data comes before it.
+        baseline: ``mismatched``: z₀ = max(0, mean log-ratio of responses of other prompts), as its authors do, over the
+            whole step; ``matched``: the mean over the micro-batch's own rows, not clamped, as the paper's code does.
+        length_normalize: token means instead of sums; the paper's code.
+
+    Raises:
+        ConfigError: β ≤ 0, weights < 0, an unknown baseline.
+    """
+
+    columns: ClassVar[tuple[str, ...]] = ("desirable",)
+
+    beta: float = 0.1
+    desirable_weight: float = 1.0
+    undesirable_weight: float = 1.0
+    threshold: float | None = None
+    baseline: Literal["mismatched", "matched"] = "mismatched"
+    length_normalize: bool = False
+
+    def __post_init__(self) -> None:
+        _check_knobs(self.beta, self.desirable_weight, self.undesirable_weight)
+        if self.baseline not in ("mismatched", "matched"):
+            raise ConfigError(f"baseline is {self.baseline!r}; choose from mismatched, matched.")
+        if self.length_normalize and self.baseline == "mismatched":
+            raise ConfigError("length_normalize=True goes with baseline='matched': both are the paper's code.")
+
+    @classmethod
+    def preset(cls, name: Literal["paper-code"]) -> "KTO":
+        """``paper-code``: β 1, token means, z₀ of the matched batch without clamp, desirable from the mean on."""
+        if name != "paper-code":
+            raise ConfigError(f"unknown preset {name!r}; choose from paper-code.")
+        return cls(beta=1.0, baseline="matched", length_normalize=True)
+
+    @property
+    def requires(self) -> frozenset[str]:
+        """Reference scores, and log-ratios on mismatched pairs unless the baseline is matched."""
+        return frozenset({"reference_logps"} | ({"baseline"} if self.baseline == "mismatched" else set()))
+
+    def resolved(self, rows: TrainingRows) -> "KTO":
+        """With the threshold taken from the training rows, so that it holds for others too."""
+        if self.threshold is not None or "desirable" in rows.columns:
+            return self
+        return replace(self, threshold=float(rows.raw_rewards.mean()))
+
+    def row_values(self, rows: TrainingRows) -> dict[str, Tensor]:
+        """Which rows are desirable."""
+        if "desirable" in rows.columns:
+            return {"desirable": rows.columns["desirable"].bool()}
+        threshold = float(rows.raw_rewards.mean()) if self.threshold is None else self.threshold
+        # The paper's code counts a reward at the mean as desirable; its authors ask for more than the mean.
+        reached = rows.raw_rewards >= threshold if self.baseline == "matched" else rows.raw_rewards > threshold
+        if reached.all() or not reached.any():
+            raise ConfigError(
+                f"threshold {threshold:g} makes {'all' if reached.all() else 'no'} rows desirable; KTO needs both "
+                "kinds. Give a threshold within the rewards, or a column 'desirable'."
+            )
+        return {"desirable": reached}
+
+    def __call__(self, inputs: ObjectiveInputs) -> ObjectiveOutput:
+        """Losses per response, with log-ratio and z₀ as metrics."""
+        rho = inputs.logratios(per_token=self.length_normalize)
+        held = rho.detach()
+        baseline = held.mean() if self.baseline == "matched" else inputs.needed("baseline").detach().clamp(min=0)
+        desirable = inputs.columns["desirable"].bool()
+        losses = kto_loss(
+            rho,
+            torch.zeros_like(rho),
+            desirable,
+            baseline.to(rho),
+            beta=self.beta,
+            desirable_weight=self.desirable_weight,
+            undesirable_weight=self.undesirable_weight,
+        )
+        return ObjectiveOutput(losses, {"logratio": held, "baseline": baseline.to(held).expand_as(held)})
