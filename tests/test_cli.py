@@ -87,6 +87,20 @@ def test_unknown_verb_names_the_nearest():
         cli.run(["trian"])
 
 
+def test_a_study_is_a_verb_of_two_words(capsys):
+    for arguments in (["study"], ["study", "--help"]):
+        cli.run(arguments)
+        out = capsys.readouterr().out
+        assert all(verb in out for verb in VERBS if verb.startswith("study "))
+    with pytest.raises(ConfigError, match="unknown study 'smal'; did you mean 'small'"):
+        cli.run(["study", "smal"])
+    with pytest.raises(ConfigError, match="unknown verb 'stduy'; did you mean 'study'"):
+        cli.run(["stduy", "small"])
+    with pytest.raises(ConfigError, match=r"invalid int value: 'x' \(valuefree study small --help\)"):
+        parse("study small", ["--seeds", "x"])
+    assert parse("study small", ["--seeds", "7", "--no-quick"]).seeds == 7
+
+
 def test_usage_and_version(capsys):
     cli.run([])
     out = capsys.readouterr().out

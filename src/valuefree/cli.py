@@ -14,6 +14,7 @@ from valuefree.config import (
     GenerateConfig,
     InspectConfig,
     ScoreConfig,
+    StudySmallConfig,
     TrainConfig,
 )
 from valuefree.errors import ConfigError, ValueFreeError
@@ -139,6 +140,15 @@ def demo(options: DemoConfig) -> None:
     print(f"\n{result.seconds:.0f} s, {result.peak_memory_gb:.1f} GB at most\nreport: {result.folder / 'report.html'}")
 
 
+def study_small(options: StudySmallConfig) -> None:
+    """Run what the study lacks and say where its page is."""
+    from valuefree.study.small import run
+
+    result = run.study(options, say=lambda text: print(text, flush=True))
+    if result is not None:
+        print(f"rows: {result.rows}, of which failed: {result.failed}\npage: {result.page}")
+
+
 RUN: dict[str, Callable[[Any], None]] = {
     "inspect": inspect,
     "score": score,
@@ -146,25 +156,41 @@ RUN: dict[str, Callable[[Any], None]] = {
     "generate": generate,
     "evaluate": evaluate,
     "demo": demo,
+    "study small": study_small,
 }
 
 
-def _usage() -> str:
-    return USAGE.format(verbs="\n".join(f"  {verb:<10} {config.about}" for verb, config in VERBS.items()))
+def _listed(verbs: Sequence[str]) -> str:
+    return "\n".join(f"  {verb:<12} {VERBS[verb].about}" for verb in verbs)
+
+
+def _verb(arguments: Sequence[str]) -> tuple[str | None, Sequence[str]]:
+    """The verb, of one word or two, and what follows; no verb when help on the first of two words was asked for."""
+    first, *rest = arguments
+    of_two = {verb.split()[1]: verb for verb in RUN if verb.split()[0] == first and " " in verb}
+    if not of_two:
+        if first not in RUN:
+            raise unknown("verb", first, list(dict.fromkeys(verb.split()[0] for verb in RUN)))
+        return first, rest
+    if not rest or rest[0] in ("-h", "--help"):
+        print(f"usage: valuefree {first} {{{','.join(of_two)}}} [options]\n\n{_listed(list(of_two.values()))}")
+        return None, []
+    if rest[0] not in of_two:
+        raise unknown(first, rest[0], list(of_two))
+    return of_two[rest[0]], rest[1:]
 
 
 def run(arguments: Sequence[str]) -> None:
     """Carry out a command line; raises `ValueFreeError` on any fault of the user's."""
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(_usage())
+        print(USAGE.format(verbs=_listed(list(VERBS))))
         return
-    verb, *rest = arguments
-    if verb == "--version":
+    if arguments[0] == "--version":
         print(__version__)
         return
-    if verb not in RUN:
-        raise unknown("verb", verb, list(RUN))
-    RUN[verb](parse(verb, rest))
+    verb, rest = _verb(arguments)
+    if verb is not None:
+        RUN[verb](parse(verb, rest))
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """The options of each verb of the command line, as frozen dataclasses; no torch.
 
 A field's metadata says what it means and in which unit; the same text is its ``--help``. Values come from the
-defaults, then a YAML recipe, then flags (`valuefree.parsing`).
+defaults, then a YAML recipe, then flags (`valuefree.parsing`). A verb of two words is a world of a study.
 """
 
 from dataclasses import asdict, dataclass, field, fields
@@ -236,6 +236,33 @@ class DemoConfig(Options):
     dry_run: bool = option(False, "print the settings and stop")
 
 
+@dataclass(frozen=True, kw_only=True)
+class StudySmallConfig(Options):
+    """Of ``valuefree study small``."""
+
+    about: ClassVar[str] = "Every objective on tiny language models whose reward is a program: reward at equal KL."
+    models: str = option("t5,decoder", "kinds of model, by comma")
+    regimes: str = option("on,off", "where the training responses come from: the reference (on) or others (off)")
+    methods: str = option("all", "names of the methods table, by comma; an unknown name lists the nearest")
+    seeds: int | None = option(None, "reported seeds; default: 5, with quick 2")
+    tuning_seeds: int | None = option(None, "seeds that settings are chosen on, not reported; default: 1")
+    control: Literal["shuffle", "none"] = option("shuffle", "run every method on rewards permuted within prompts too")
+    control_seeds: int | None = option(None, "seeds of the control; default: 3, with quick 2")
+    workers: int | None = option(None, "processes, of one thread each; default: one a core")
+    out: str = option("outputs/study-small", "folder of cells, rows, tables, figures; run again to go on")
+    page: str | None = option(None, "file of the page; default: small.md in the folder out")
+    quick: bool = option(False, "fewer seeds, settings and steps, all methods")
+    dry_run: bool = option(False, "count the cells, estimate the time, and stop")
+
+    def __post_init__(self) -> None:
+        for name in ("seeds", "tuning_seeds", "control_seeds", "workers"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} is {value}; expected at least 1.")
+        if self.control == "none" and self.control_seeds is not None:
+            raise ConfigError("control none does not read control_seeds; leave it out, or pass control shuffle.")
+
+
 VERBS: dict[str, type[Options]] = {
     "inspect": InspectConfig,
     "score": ScoreConfig,
@@ -243,4 +270,5 @@ VERBS: dict[str, type[Options]] = {
     "generate": GenerateConfig,
     "evaluate": EvaluateConfig,
     "demo": DemoConfig,
+    "study small": StudySmallConfig,
 }

@@ -69,7 +69,7 @@ def from_mapping(config: type[T], values: Mapping[str, Any]) -> T:
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise instead of leaving the process."""
-        raise ConfigError(f"{message} (valuefree {self.prog.split()[-1]} --help)")
+        raise ConfigError(f"{message} ({self.prog} --help)")
 
 
 def _add(parser: argparse.ArgumentParser, item: Field, annotation: Any, positional: bool) -> None:

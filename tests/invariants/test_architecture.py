@@ -25,6 +25,7 @@ LEVELS = [  # a module imports modules of its own or an earlier level
     {"report"},
     {"commands"},
     {"demo"},
+    {"study"},
     {"cli"},
     {"__main__"},
 ]
@@ -57,8 +58,9 @@ def test_arrows_go_down_only(file):
         assert level[name] <= own, f"{file} imports {name}, which stands above it"
 
 
-def test_nothing_imports_the_command_line():
+def test_nothing_imports_the_command_line_and_it_alone_the_study():
     assert not [file for file in FILES if part_of(file) not in ("cli", "__main__") and "cli" in imports(file)]
+    assert not [file for file in FILES if part_of(file) not in ("cli", "study") and "study" in imports(file)]
 
 
 def test_objectives_import_torch_and_base_alone():
@@ -82,7 +84,7 @@ def test_no_torch_at_import(module):
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("verb", ["", "train", "inspect", "demo"])
+@pytest.mark.parametrize("verb", ["", "train", "inspect", "demo", "study", "study small"])
 def test_help_is_quick_and_without_torch(verb):
     code = (
         "import sys; sys.argv = ['valuefree', *sys.argv[1:]]; from valuefree.cli import main\n"

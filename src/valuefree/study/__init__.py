@@ -1,0 +1,1 @@
+"""⑦ Worlds where methods are compared under one protocol."""
