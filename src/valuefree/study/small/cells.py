@@ -1,0 +1,97 @@
+"""Cells of the grid: what is run, in which order, and under which name it is kept. No torch."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from valuefree.study.small.files import write_text
+from valuefree.study.small.scale import TUNING_SEED
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run. stage: ``tune`` (on validation prompts), ``report``, or ``control`` (rewards shuffled), on test prompts."""
+
+    kind: str
+    regime: str
+    method: str
+    lr: float
+    strength: float | None
+    seed: int
+    stage: str
+
+    @property
+    def group(self) -> tuple[str, str, str]:
+        """Kind of model, regime and method: what is tuned together."""
+        return self.kind, self.regime, self.method
+
+    @property
+    def name(self) -> str:
+        """Of the cell's file."""
+        knob = "none" if self.strength is None else f"{self.strength:g}"
+        return f"{self.kind}-{self.regime}-{self.method}-{self.stage}-lr{self.lr:g}-k{knob}-seed{self.seed}"
+
+    def file(self, folder: Path) -> Path:
+        """Where its row is kept."""
+        return folder / "cells" / f"{self.name}.json"
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a cell gave: its curve, from the untouched reference on, or the error that ended it.
+
+    curve: one dict per measured checkpoint: ``step`` and the fields of `Measured`. seconds: of the whole cell. commit:
+    of the source that ran it.
+    """
+
+    cell: Cell
+    curve: list[dict[str, Any]] | None
+    error: str | None
+    seconds: float
+    commit: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """For its file."""
+        outcome = {"curve": self.curve, "error": self.error, "seconds": self.seconds, "commit": self.commit}
+        return {"cell": self.cell.to_dict(), **outcome}
+
+    def write(self, folder: Path) -> None:
+        """Keep it in the study's folder."""
+        write_text(self.cell.file(folder), json.dumps(self.to_dict(), indent=1))
+
+    @classmethod
+    def read(cls, file: Path) -> "Row":
+        """From its file."""
+        content = json.loads(file.read_text(encoding="utf-8"))
+        return cls(Cell(**content["cell"]), content["curve"], content["error"], content["seconds"], content["commit"])
+
+
+def tuning_cells(
+    groups: Sequence[tuple[str, str, str]], settings: dict[str, list[tuple[float, float | None]]], seeds: int
+) -> list[Cell]:
+    """Every setting of every method on the tuning seeds; `settings` by method."""
+    return [
+        Cell(kind, regime, method, lr, strength, TUNING_SEED + seed, "tune")
+        for kind, regime, method in groups
+        for lr, strength in settings[method]
+        for seed in range(seeds)
+    ]
+
+
+def final_cells(
+    chosen: dict[tuple[str, str, str], tuple[float, float | None]], seeds: int, control_seeds: int
+) -> list[Cell]:
+    """Reported and control runs of every group at its setting."""
+    stages = [("report", seed) for seed in range(seeds)] + [("control", seed) for seed in range(control_seeds)]
+    return [Cell(*group, *setting, seed, stage) for group, setting in chosen.items() for stage, seed in stages]
+
+
+def missing(cells: Sequence[Cell], folder: Path) -> list[Cell]:
+    """Those whose row is not on disk."""
+    return [cell for cell in cells if not cell.file(folder).exists()]

@@ -1,0 +1,84 @@
+"""The methods of the study, one table: how each is made from its own knob of strength."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from valuefree.objectives import DPO, DRO, IPO, KTO, NCA, RPO, SFT, Objective, SLiC
+from valuefree.parsing import unknown
+from valuefree.study.small.scale import Scale
+
+
+@dataclass(frozen=True)
+class Method:
+    """A name and how to make its objective.
+
+    knob: what `make` takes, or None when there is nothing to take. strengths: values of it, best known first; a study
+    takes as many as its scale says.
+    """
+
+    name: str
+    make: Callable[[float], Objective]
+    knob: str | None = None
+    strengths: tuple[float, ...] = ()
+
+    def objective(self, strength: float | None) -> Objective:
+        """The objective with its knob at `strength`."""
+        return self.make(0.0 if strength is None else strength)
+
+    def settings(self, scale: Scale) -> list[tuple[float, float | None]]:
+        """(learning rate, strength) to try: as many for every method."""
+        if self.knob is None:
+            return [(lr, None) for lr in scale.lone_lrs()]
+        return [(lr, strength) for lr in scale.lrs for strength in sorted(self.strengths[: scale.strengths])]
+
+
+TAUS = (0.5, 0.15, 0.05)  # standard deviations of the reward, against sums of log-probabilities
+TOKEN_TAUS = (1.0, 5.0, 0.3)  # against token means: 1 and 5 are those of the paper and of its code
+BETAS = (0.1, 0.3, 0.03)
+
+
+def _rpo(name: str, **knobs) -> Method:
+    return Method(name, lambda tau: RPO(tau=tau, **knobs), "tau", TAUS)
+
+
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        _rpo("rpo"),
+        Method("rpo-paper", lambda tau: RPO.preset("paper", tau=tau), "tau", TAUS),
+        Method("rpo-paper-code", lambda tau: RPO.preset("paper-code", tau=tau), "tau", TOKEN_TAUS),
+        _rpo("rpo-monte_carlo", estimator="monte_carlo"),
+        _rpo("rpo-mean", estimator="mean"),
+        _rpo("rpo-zero", estimator="zero"),
+        _rpo("rpo-centred", level=0.0),
+        _rpo("rpo-learned", estimator="learned"),
+        _rpo("rpo-regressed", estimator="regressed"),
+        Method("nca", lambda tau: NCA(tau=tau), "tau", TAUS),
+        Method("dro", lambda tau: DRO(tau=tau), "tau", TAUS),
+        Method("dro-shared", lambda tau: DRO(tau=tau, shared_encoder=True), "tau", TAUS),
+        Method("kto", lambda beta: KTO(beta=beta), "beta", BETAS),
+        Method("dpo", lambda beta: DPO(beta=beta), "beta", BETAS),
+        Method("ipo", lambda beta: IPO(beta=beta), "beta", (0.1, 1.0, 0.3)),
+        Method("slic", lambda beta: SLiC(beta=beta), "beta", BETAS),
+        Method("sft-all", lambda _: SFT()),
+        Method("sft-best", lambda _: SFT(on="best")),
+        Method("sft-weighted", lambda tau: SFT(on="weighted", tau=tau), "tau", TAUS),
+    )
+}
+
+
+def chosen(text: str, known: Sequence[str], kind: str) -> list[str]:
+    """Names by comma, each known; ``all`` for all of them.
+
+    Raises:
+        ConfigError: a name that is not known, with the nearest that is.
+    """
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if names == ["all"]:
+        return list(known)
+    for name in names:
+        if name not in known:
+            raise unknown(kind, name, known)
+    if not names:
+        raise unknown(kind, text, known)
+    return list(dict.fromkeys(names))

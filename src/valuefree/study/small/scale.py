@@ -1,0 +1,63 @@
+"""How large the small study is: everything that its numbers depend on beside the axes of the grid. No torch."""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+KLS = (0.5, 2.0, 8.0)  # nats per response at which methods are compared
+TUNING_SEED = 1000  # the first; reported seeds count from 0
+NEW_TOKENS = 20
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Sizes of the world and of a run.
+
+    reference_steps, reference_batch: of the training of a reference. train_prompts × responses: rows of a run.
+    test_prompts × samples: what a checkpoint is measured on; validation_samples per prompt when tuning. checkpoints:
+    steps at which a run is measured, of which the last ends it. lrs: of the methods with a knob of strength, who try
+    each with every strength. Seeds: reported, of the tuning, of the control.
+    """
+
+    reference_steps: int = 500
+    reference_batch: int = 64
+    behaviour_steps: int = 60
+    train_prompts: int = 96
+    responses: int = 4
+    batch: int = 32
+    checkpoints: tuple[int, ...] = (2, 4, 8, 16, 32, 64)
+    warmup_steps: int = 2
+    test_prompts: int = 64
+    samples: int = 4
+    validation_samples: int = 2
+    lrs: tuple[float, ...] = (1e-3, 3e-3)
+    strengths: int = 3
+    seeds: int = 5
+    tuning_seeds: int = 1
+    control_seeds: int = 3
+
+    @property
+    def points(self) -> int:
+        """Settings that every method tries."""
+        return len(self.lrs) * self.strengths
+
+    def lone_lrs(self) -> tuple[float, ...]:
+        """As many learning rates for methods without a knob: from a tenth of the lowest to twice the highest."""
+        low, high = math.log(min(self.lrs) / 10), math.log(max(self.lrs) * 2)
+        step = (high - low) / max(self.points - 1, 1)
+        return tuple(float(f"{math.exp(low + step * number):.2g}") for number in range(self.points))
+
+    def world(self) -> dict[str, Any]:
+        """What a folder's cells must share; seeds may be added later."""
+        return {name: value for name, value in asdict(self).items() if not name.endswith("seeds")}
+
+
+QUICK = Scale(
+    reference_steps=250,
+    behaviour_steps=40,
+    checkpoints=(2, 6, 12, 24),
+    lrs=(3e-3,),
+    strengths=2,
+    seeds=2,
+    control_seeds=2,
+)
