@@ -12,7 +12,7 @@ import datasets
 import torch
 
 from valuefree.callbacks import MetricsFile, StopOnSignal
-from valuefree.commands import lora
+from valuefree.commands.objects import lora
 from valuefree.config import DemoConfig
 from valuefree.data import split_by_prompt, summarize
 from valuefree.data.triplets import prompt_key
