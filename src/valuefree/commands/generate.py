@@ -8,7 +8,7 @@ from tqdm.auto import tqdm
 from valuefree.commands.objects import decoding_of, load_there, read_prompts
 from valuefree.config import GenerateConfig
 from valuefree.data.rendering import Prompt
-from valuefree.data.triplets import prompt_key
+from valuefree.data.validation import prompt_key
 from valuefree.errors import DataError, ServingError
 from valuefree.evaluation.generation import generate_ids
 from valuefree.evaluation.serving import ask

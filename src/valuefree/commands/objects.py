@@ -12,7 +12,7 @@ from valuefree.config import DataOptions, DecodingOptions, LengthOptions, ModelO
 from valuefree.data import DataSummary, read_with_summary
 from valuefree.data.rendering import Limits, Prompt
 from valuefree.data.sources import rows_of
-from valuefree.data.triplets import prompt_key
+from valuefree.data.validation import prompt_key
 from valuefree.errors import ConfigError, DataError
 from valuefree.evaluation.generation import Decoding
 from valuefree.models import accelerator_device, load_model

@@ -15,7 +15,7 @@ from valuefree.callbacks import MetricsFile, StopOnSignal
 from valuefree.commands.objects import decoding_of, load, lora, objective_of, read
 from valuefree.config import TrainConfig
 from valuefree.data import split_by_prompt
-from valuefree.data.triplets import prompt_key
+from valuefree.data.validation import prompt_key
 from valuefree.errors import ConfigError
 from valuefree.evaluation.rewards import Evaluation, evaluate, load_reward
 from valuefree.manifest import fingerprint, manifest, write_json
