@@ -8,37 +8,44 @@ from typing import Any
 import datasets
 from peft import LoraConfig, PeftModel
 
-from valuefree.config import DataOptions, DecodingOptions, LengthOptions, ModelOptions, ObjectiveOptions
-from valuefree.data import DataSummary, read_with_summary
+from valuefree.config import DataOptions, DecodingOptions, LengthOptions, ModelOptions, ObjectiveOptions, TrainConfig
+from valuefree.data import DataSummary, read_pairs_with_summary, read_with_summary
 from valuefree.data.rendering import Limits, Prompt
 from valuefree.data.sources import rows_of
 from valuefree.data.validation import prompt_key
 from valuefree.errors import ConfigError, DataError
 from valuefree.evaluation.generation import Decoding
 from valuefree.models import accelerator_device, load_model
-from valuefree.objectives import RPO, SFT, Objective
+from valuefree.objectives import DPO, DRO, IPO, KTO, NCA, RPO, SFT, Objective, SLiC
+
+OBJECTIVES: dict[str, type[Any]] = {
+    "rpo": RPO,
+    "dro": DRO,
+    "kto": KTO,
+    "sft": SFT,
+    "nca": NCA,
+    "dpo": DPO,
+    "ipo": IPO,
+    "slic": SLiC,
+}
 
 
 def objective_of(options: ObjectiveOptions) -> Objective:
     """The objective that the options describe; what is not given keeps the objective's own default."""
-    if options.objective == "sft":
-        return SFT()
-    names = ("tau", "estimator", "level", "length_normalize", "on_policy")
-    knobs = {name: getattr(options, name) for name in names if options.given(name)}
-    return RPO.preset(options.preset, **knobs) if options.preset else RPO(**knobs)
+    kind, knobs = OBJECTIVES[options.objective], options.knobs()
+    return kind.preset(options.preset, **knobs) if options.preset else kind(**knobs)
 
 
 def read(options: DataOptions) -> tuple[datasets.Dataset, DataSummary]:
-    """The rows, and what was odd about them."""
-    return read_with_summary(
-        options.data,
-        prompt=options.prompt,
-        response=options.response,
-        reward=options.reward,
-        split=options.split,
-        on_bad=options.on_bad,
-        thumbs=options.thumbs,
-    )
+    """The rows, and what was odd about them; of pairs where the options name their columns."""
+    common: dict[str, Any] = {"prompt": options.prompt, "split": options.split, "on_bad": options.on_bad}
+    desirable = None
+    if isinstance(options, TrainConfig):
+        desirable = options.desirable
+        if options.chosen is not None and options.rejected is not None:
+            return read_pairs_with_summary(options.data, chosen=options.chosen, rejected=options.rejected, **common)
+    columns: dict[str, Any] = {"response": options.response, "reward": options.reward, "desirable": desirable}
+    return read_with_summary(options.data, thumbs=options.thumbs, **columns, **common)
 
 
 def load(options: ModelOptions) -> tuple[Any, Any]:

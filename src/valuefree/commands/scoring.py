@@ -14,8 +14,8 @@ from valuefree.config import InspectConfig, ScoreConfig
 from valuefree.data import DataSummary, RewardScaler
 from valuefree.data.columns import array_of
 from valuefree.data.rendering import tokenize
-from valuefree.errors import ConfigError
 from valuefree.models import is_encoder_decoder
+from valuefree.objectives import TrainingRows
 from valuefree.partition import PartitionReport, PartitionSettings, partition_report
 from valuefree.prepared import collator_for, response_numbers
 from valuefree.processes import rank_and_size
@@ -41,15 +41,15 @@ def _scored(rows: datasets.Dataset, options: Any, progress: bool = True) -> tupl
 def inspect(options: InspectConfig) -> tuple[DataSummary, PartitionReport]:
     """Read, score and report; trains nothing."""
     rows, summary = read(options)
-    partition = objective_of(options).partition()
-    if partition is None:
-        raise ConfigError(f"objective {options.objective} has no partition to inspect.")
-    settings = PartitionSettings(**partition)
     table, scores = _scored(rows, options)
+    prompt_of = array_of(table["prompt_id"], np.int64)
+    raw = array_of(table["reward"], np.float64)
     rewards = RewardScaler.fit(table["reward"]).transform(table["reward"])
+    columns = [torch.from_numpy(column) for column in (rewards, raw, prompt_of)]
+    whole = TrainingRows(rewards=columns[0], raw_rewards=columns[1], prompt_of=columns[2])
+    settings = PartitionSettings(**(objective_of(options).resolved(whole).partition() or {}))
     logps = scores.logps / scores.tokens if settings.length_normalize else scores.logps
     response_of = response_numbers(table["response"])
-    prompt_of = array_of(table["prompt_id"], np.int64)
     report = partition_report(rewards, logps, prompt_of, response_of=response_of, **settings.knobs())
     return summary, report
 

@@ -1,11 +1,11 @@
 """The options of the command line; no torch."""
 
+from valuefree.config.objectives import KNOBS, PAIRWISE, PARTITIONED, PRESETS, REWARD_MODEL, ObjectiveOptions
 from valuefree.config.options import (
     DataOptions,
     DecodingOptions,
     LengthOptions,
     ModelOptions,
-    ObjectiveOptions,
     Options,
     RewardOptions,
     ScoreOptions,
@@ -21,6 +21,11 @@ from valuefree.config.verbs import (
 )
 
 __all__ = [
+    "KNOBS",
+    "PAIRWISE",
+    "PARTITIONED",
+    "PRESETS",
+    "REWARD_MODEL",
     "VERBS",
     "DataOptions",
     "DecodingOptions",

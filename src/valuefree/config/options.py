@@ -4,10 +4,8 @@ A field's metadata says what it means and in which unit; the same text is its ``
 defaults, then a YAML recipe, then flags (`valuefree.parsing`).
 """
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar, Literal
-
-from valuefree.errors import ConfigError
 
 
 def option(default: Any, text: str) -> Any:
@@ -29,6 +27,10 @@ class Options:
     def to_dict(self) -> dict[str, Any]:
         """All values, for the manifest."""
         return asdict(self)
+
+    def changed(self) -> list[str]:
+        """Options that differ from their defaults."""
+        return [item.name for item in fields(self) if getattr(self, item.name) != item.default]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,33 +72,6 @@ class ScoreOptions(Options):
     cache_dir: str | None = option(None, "folder of reference scores; default: valuefree/scores in the user cache")
     score_batch_tokens: int = option(8192, "padded tokens per batch of scoring")
     bf16: bool = option(False, "compute under bfloat16 autocast, in scoring and training alike")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ObjectiveOptions(Options):
-    """What is optimised."""
-
-    objective: Literal["rpo", "sft"] = option("rpo", "rpo, or supervised fine-tuning on every response")
-    preset: Literal["paper", "paper-code"] | None = option(None, "RPO as in the paper, or as in its published code")
-    tau: float | None = option(None, "temperature, in standard deviations of the reward; default: 0.5 (presets: 1)")
-    estimator: str | None = option(None, "of V(x); default: auto. See docs/partition.md")
-    level: float | None = option(None, "how firmly V(x) is believed, 0 to inf; default: 1")
-    length_normalize: bool | None = option(None, "token means instead of sums; default: no")
-    on_policy: bool | None = option(None, "the responses were drawn from this model; default: no")
-
-    def __post_init__(self) -> None:
-        knobs = [name for name in ("tau", "estimator", "level", "length_normalize", "on_policy") if self.given(name)]
-        if self.objective == "sft" and (knobs or self.preset):
-            raise ConfigError(f"objective sft does not read {', '.join(knobs or ['preset'])}; leave it out.")
-        fixed = [name for name in knobs if name != "tau"]
-        if self.preset and fixed:
-            raise ConfigError(
-                f"preset {self.preset} fixes {', '.join(fixed)}; give the preset or the option, not both."
-            )
-
-    def given(self, name: str) -> bool:
-        """Whether an option was set."""
-        return getattr(self, name) is not None
 
 
 @dataclass(frozen=True, kw_only=True)

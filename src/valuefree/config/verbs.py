@@ -1,14 +1,14 @@
 """The options of each verb of the command line; no torch."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from valuefree.config.objectives import PAIRWISE, PARTITIONED, REWARD_MODEL, ObjectiveOptions
 from valuefree.config.options import (
     DataOptions,
     DecodingOptions,
     LengthOptions,
     ModelOptions,
-    ObjectiveOptions,
     Options,
     RewardOptions,
     ScoreOptions,
@@ -17,12 +17,40 @@ from valuefree.config.options import (
 )
 from valuefree.errors import ConfigError
 
+REFERENCE_SAMPLES = (
+    "rpo: file of scored samples of the model itself, as `valuefree sample --score` writes, for V(x); default: none"
+)
+NOT_OF_REWARD_MODELS = (
+    "max_prompt_length",
+    "max_response_length",
+    "cache_dir",
+    "score_batch_tokens",
+    "batch_tokens",
+    "max_new_tokens",
+    "temperature",
+    "top_k",
+    "top_p",
+    "generation_batch_size",
+    "reward_function",
+    "samples_per_prompt",
+    "kl_prompts",
+    "reference_samples",
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class InspectConfig(DataOptions, ModelOptions, LengthOptions, ScoreOptions, ObjectiveOptions):
     """Of ``valuefree inspect``."""
 
     about: ClassVar[str] = "What this data and these settings will do, before anything is trained."
+    reference_samples: str | None = option(None, REFERENCE_SAMPLES)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.objective not in PARTITIONED:
+            raise ConfigError(
+                f"objective {self.objective} has no partition to inspect; {', '.join(PARTITIONED)} has one."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +68,11 @@ class TrainConfig(
 ):
     """Of ``valuefree train``."""
 
-    about: ClassVar[str] = "Fine-tune a policy on scalar feedback, and report what it gained on held-out prompts."
+    about: ClassVar[str] = "Fine-tune a policy on feedback, and report what it gained on held-out prompts."
+    chosen: str | None = option(None, "column of the preferred response: pairs of your own; default: pairs by reward")
+    rejected: str | None = option(None, "column of the response that lost; goes with chosen; default: none")
+    desirable: str | None = option(None, "kto: column of true/false; default: rewards above the threshold")
+    reference_samples: str | None = option(None, REFERENCE_SAMPLES)
     out: str = option("outputs/train", "folder of the run")
     test_prompts: int = option(48, "prompts held out, for the loss and the comparison with the reference; 0 for none")
     seed: int = option(0, "of split, order, adapter and sampling")
@@ -68,6 +100,28 @@ class TrainConfig(
             raise ConfigError(f"patience={self.patience} needs eval_steps and test_prompts above 0, to have a loss.")
         if self.reward_function and not self.test_prompts:
             raise ConfigError("reward_function needs test_prompts above 0: it rewards responses to held-out prompts.")
+        self._check_columns()
+        if self.objective == REWARD_MODEL:
+            idle = [name for name in self.changed() if name in NOT_OF_REWARD_MODELS]
+            if idle:
+                raise ConfigError(f"objective {REWARD_MODEL} does not read {', '.join(idle)}; leave it out.")
+        if self.reference_samples is not None and self.objective not in PARTITIONED:
+            raise ConfigError(f"reference_samples is read by {', '.join(PARTITIONED)}, not by {self.objective}.")
+
+    def _check_columns(self) -> None:
+        if (self.chosen is None) != (self.rejected is None):
+            raise ConfigError("chosen and rejected go together: give both columns, or neither for pairs by reward.")
+        if self.desirable is not None and (self.objective != "kto" or self.threshold is not None):
+            raise ConfigError("desirable is read by objective kto alone, and in place of threshold.")
+        if self.chosen is None:
+            return
+        if self.objective not in (*PAIRWISE, REWARD_MODEL):
+            raise ConfigError(
+                f"chosen and rejected are read by {', '.join(PAIRWISE)} and {REWARD_MODEL}, not by {self.objective}."
+            )
+        idle = [name for name in ("response", "reward", "thumbs", "pairs") if name in self.changed()]
+        if idle:
+            raise ConfigError(f"with chosen and rejected nothing reads {', '.join(idle)}; leave it out.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +144,7 @@ class GenerateConfig(ModelOptions, DecodingOptions):
     def __post_init__(self) -> None:
         local = ("dtype", "attn_implementation", "trust_remote_code", "generation_batch_size")
         remote = ("api_key_env", "concurrency", "timeout_seconds", "max_retries", "resume")
-        changed = [item.name for item in fields(self) if getattr(self, item.name) != item.default]
+        changed = self.changed()
         if self.server is not None and (idle := [name for name in local if name in changed]):
             raise ConfigError(f"server loads the model itself, so it does not read {', '.join(idle)}; leave it out.")
         if self.server is None and (idle := [name for name in remote if name in changed]):

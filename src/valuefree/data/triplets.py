@@ -43,10 +43,9 @@ def read_triplets(
     Returns:
         Columns prompt (str, or messages if any prompt is a list of messages), response (str), reward (float64),
         prompt_id (int64, 0 … P−1 by first appearance), and desirable (bool) if asked for. More rows than fit 128 MB
-        are written to a temporary file
-        under ``$VALUEFREE_CACHE`` (or ~/.cache/valuefree), which is mapped into memory, and removed when the process
-        ends. Prompts are equal where 128 bits of hash are: among n distinct ones two are mistaken for each other with
-        a probability of about n²/2¹²⁹, 10⁻²⁵ for ten million.
+        are written to a temporary file under ``$VALUEFREE_CACHE`` (or ~/.cache/valuefree), which is mapped into
+        memory, and removed when the process ends. Prompts are equal where 128 bits of hash are: among n distinct ones
+        two are mistaken for each other with a probability of about n²/2¹²⁹, 10⁻²⁵ for ten million.
 
     Raises:
         DataError: faults, each with file, line and reason (the first 20 and the count), or no usable row.
