@@ -1,14 +1,19 @@
 """The command line: parsing, recipes, errors that name the nearest, dry runs."""
 
+import inspect
 import json
 import sys
+from dataclasses import fields
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 
 from valuefree import cli
-from valuefree.config import VERBS, DemoConfig, TrainConfig
+from valuefree.commands.objects import OBJECTIVES, objective_of
+from valuefree.config import KNOBS, PARTITIONED, PRESETS, REWARD_MODEL, VERBS, DemoConfig, TrainConfig
 from valuefree.errors import ConfigError
+from valuefree.objectives import KTO, Objective
 from valuefree.parsing import from_mapping, parse, parser_of
 
 
@@ -40,7 +45,23 @@ def test_flags_override_the_recipe_and_the_recipe_the_defaults(tmp_path):
         (["x.jsonl", "--on-bad", "ignore"], "invalid choice"),
         ([], "missing: data"),
         (["x.jsonl", "--preset", "paper", "--level", "1"], "preset paper fixes level"),
-        (["x.jsonl", "--objective", "sft", "--tau", "1"], "sft does not read tau"),
+        (["x.jsonl", "--objective", "sft", "--level", "1"], "sft does not read level; it has on, tau"),
+        (["x.jsonl", "--objective", "dpo", "--tau", "1", "--on", "all"], "does not read tau, on; it has beta, pairs"),
+        (["x.jsonl", "--beta", "1"], "rpo does not read beta; it has tau, estimator"),
+        (["x.jsonl", "--objective", "reward-model", "--beta", "1"], "it has pairs"),
+        (["x.jsonl", "--objective", "reward-model", "--top-k", "1"], "does not read top_k"),
+        (["x.jsonl", "--objective", "dro", "--preset", "paper"], "dro has no preset paper; it has paper-code"),
+        (["x.jsonl", "--objective", "nca", "--preset", "paper"], "nca has no preset paper; it has none"),
+        (["x.jsonl", "--objective", "kto", "--preset", "paper-code", "--beta", "1"], "preset paper-code fixes beta"),
+        (["x.jsonl", "--objective", "dpo", "--chosen", "c"], "chosen and rejected go together"),
+        (["x.jsonl", "--chosen", "c", "--rejected", "r"], "read by dpo, ipo, slic and reward-model, not by rpo"),
+        (
+            ["x.jsonl", "--objective", "dpo", "--chosen", "c", "--rejected", "r", "--pairs", "all", "--thumbs"],
+            "nothing reads thumbs, pairs",
+        ),
+        (["x.jsonl", "--desirable", "liked"], "read by objective kto alone"),
+        (["x.jsonl", "--objective", "kto", "--desirable", "d", "--threshold", "0"], "in place of threshold"),
+        (["x.jsonl", "--objective", "kto", "--reference-samples", "s.jsonl"], "read by rpo, not by kto"),
         (["x.jsonl", "--patience", "2"], "needs eval_steps"),
         (["x.jsonl", "--reward-function", "m:f", "--test-prompts", "0"], "needs test_prompts"),
     ],
@@ -67,6 +88,42 @@ def test_wrong_recipes_say_what_is_meant(tmp_path, text, words):
     recipe.write_text(text)
     with pytest.raises(ConfigError, match=words):
         parse("train", ["--config", str(recipe)])
+
+
+def test_only_an_objective_with_a_partition_is_inspected():
+    with pytest.raises(ConfigError, match="kto has no partition to inspect; rpo has one"):
+        parse("inspect", ["x.jsonl", "--objective", "kto"])
+
+
+def test_the_key_on_of_a_recipe_is_no_truth_value(tmp_path):
+    (tmp_path / "recipe.yaml").write_text("data: x\nobjective: sft\non: best\n")
+    assert parse("train", ["--config", str(tmp_path / "recipe.yaml")]).knobs() == {"on": "best"}
+
+
+def test_the_knobs_on_the_command_line_are_the_fields_of_the_objectives():
+    assert set(KNOBS) == {*OBJECTIVES, REWARD_MODEL}
+    for name, kind in OBJECTIVES.items():
+        assert set(KNOBS[name]) == {item.name for item in fields(kind)}, name
+        assert (name in PARTITIONED) == (kind().partition.__func__ is not Objective.partition)
+    annotations = {item.name: item for item in fields(TrainConfig)}
+    assert all(annotations[knob].default is None for knobs in KNOBS.values() for knob in knobs)
+
+
+def test_the_presets_on_the_command_line_are_those_of_the_objectives():
+    assert set(PRESETS) == {name for name, kind in OBJECTIVES.items() if hasattr(kind, "preset")}
+    for name, presets in PRESETS.items():
+        kind = OBJECTIVES[name]
+        (allowed,) = {presets[preset] for preset in presets}
+        assert allowed == tuple(inspect.signature(kind.preset).parameters)[1:]
+        assert set(presets) == set(get_args(get_type_hints(kind.preset)["name"]))
+        for preset in presets:
+            assert objective_of(TrainConfig(data="x", objective=name, preset=preset)) == kind.preset(preset)
+
+
+def test_a_knob_reaches_its_objective():
+    options = parse("train", ["x", "--objective", "kto", "--beta", "0.3", "--baseline", "matched"])
+    assert objective_of(options) == KTO(beta=0.3, baseline="matched")
+    assert objective_of(parse("train", ["x", "--objective", "ipo", "--no-length-normalize"])).length_normalize is False
 
 
 def test_every_option_of_every_verb_has_a_help_text_and_its_default():

@@ -63,9 +63,9 @@ def _show(evaluation: Any) -> None:
 
 def inspect(options: InspectConfig) -> None:
     """Print the counts of the data and the report of the partition."""
-    from valuefree import commands
+    from valuefree.commands import scoring
 
-    summary, report = commands.inspect(options)
+    summary, report = scoring.inspect(options)
     print(summary)
     rows = [(f"target, {q:.0%} quantile", f"{value:+.3f} nats") for q, value in report.target_quantiles.items()]
     rows += [("level share of the initial loss", f"{report.level_share:.1%}")]
@@ -76,26 +76,27 @@ def inspect(options: InspectConfig) -> None:
 
 def score(options: ScoreConfig) -> None:
     """Score every row and say where the scores are."""
-    from valuefree import commands
+    from valuefree.commands import objects, scoring
 
     if options.dry_run:
         _settings(options)
-        print(commands.read(options)[1])
+        print(objects.read(options)[1])
         return
-    file, scores = commands.score(options)
+    file, scores = scoring.score(options)
     print(f"{scores}\nwritten: {file}")
 
 
 def train(options: TrainConfig) -> None:
     """Train and print what was gained."""
-    from valuefree import commands
+    from valuefree.commands import objects
+    from valuefree.commands.train import train as run_training
 
     if options.dry_run:
         _settings(options)
-        print(f"objective: {commands.objective_of(options)}")
-        print(commands.read(options)[1])
+        print(f"objective: {objects.objective_of(options)}")
+        print(objects.read(options)[1])
         return
-    result = commands.train(options)
+    result = run_training(options)
     if result.stopped:
         print(f"stopped by {result.stopped}; go on with --resume")
         return
@@ -106,24 +107,26 @@ def train(options: TrainConfig) -> None:
 
 def generate(options: GenerateConfig) -> None:
     """Sample responses and say where they are."""
-    from valuefree import commands
+    from valuefree.commands import objects
+    from valuefree.commands.generate import generate as run_generation
 
     if options.dry_run:
         _settings(options)
-        print(f"{len(commands.read_prompts(options.prompts, options.prompt))} prompts")
+        print(f"{len(objects.read_prompts(options.prompts, options.prompt))} prompts")
         return
-    print(f"written: {commands.generate(options)}")
+    print(f"written: {run_generation(options)}")
 
 
 def evaluate(options: EvaluateConfig) -> None:
     """Compare a policy with its reference and print the table."""
-    from valuefree import commands
+    from valuefree.commands import objects
+    from valuefree.commands.evaluate import evaluate_policy
 
     if options.dry_run:
         _settings(options)
-        print(f"{len(commands.read_prompts(options.prompts, options.prompt))} prompts")
+        print(f"{len(objects.read_prompts(options.prompts, options.prompt))} prompts")
         return
-    evaluation, folder = commands.evaluate_policy(options)
+    evaluation, folder = evaluate_policy(options)
     _show(evaluation)
     print(f"report: {folder / 'report.html'}")
 

@@ -117,7 +117,8 @@ def read_recipe(file: str) -> dict[str, Any]:
         return {}
     if not isinstance(recipe, dict):
         raise ConfigError(f"the recipe {file} holds {type(recipe).__name__}; expected keys and values.")
-    return recipe
+    # YAML 1.1 takes the key `on` for true.
+    return {"on" if name is True else str(name): value for name, value in recipe.items()}
 
 
 def parse(verb: str, arguments: Sequence[str]) -> Options:

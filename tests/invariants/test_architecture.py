@@ -20,7 +20,7 @@ LEVELS = [  # a module imports modules of its own or an earlier level
     {"partition"},
     {"objectives"},
     {"arguments", "callbacks", "prepared"},
-    {"trainer"},
+    {"trainer", "reward_model"},
     {"evaluation"},
     {"report"},
     {"commands"},

@@ -1,6 +1,17 @@
-"""① Triplets: read, validate, split and standardise (prompt, response, reward) rows."""
+"""① Triplets: read, validate, split and standardise (prompt, response, reward) rows; pairs as such rows."""
 
+from valuefree.data.pairs import read_pairs, read_pairs_with_summary
 from valuefree.data.rewards import RewardScaler
-from valuefree.data.triplets import DataSummary, read_triplets, read_with_summary, split_by_prompt, summarize
+from valuefree.data.summary import DataSummary, summarize
+from valuefree.data.triplets import read_triplets, read_with_summary, split_by_prompt
 
-__all__ = ["DataSummary", "RewardScaler", "read_triplets", "read_with_summary", "split_by_prompt", "summarize"]
+__all__ = [
+    "DataSummary",
+    "RewardScaler",
+    "read_pairs",
+    "read_pairs_with_summary",
+    "read_triplets",
+    "read_with_summary",
+    "split_by_prompt",
+    "summarize",
+]

@@ -4,7 +4,7 @@ import difflib
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,12 +30,13 @@ SOMETHING = r"[^\s\x1c-\x1f]"  # a character that str.strip() keeps: Rust's \s l
 
 @dataclass(frozen=True)
 class Names:
-    """Names of the three columns, and whether thumbs are rewards."""
+    """Names of the columns, and whether thumbs are rewards; desirable is None where it is not read."""
 
     prompt: str
     response: str
     reward: str
     thumbs: bool
+    desirable: str | None = None
 
 
 class Bad(Exception):
@@ -55,10 +56,13 @@ def usable(batch: pa.RecordBatch) -> np.ndarray:
     return frame.select(good).to_series().to_numpy()
 
 
-def triplets(row: Row, columns: Names) -> Iterator[tuple[str, "tuple[Any, str, float] | Bad"]]:
-    """Place and content of each response of a row, or what is wrong with it."""
+def triplets(row: Row, columns: Names) -> Iterator[tuple[str, "tuple[Any, ...] | Bad"]]:
+    """Place and content (prompt, response, reward, and desirable if it is read) of each response of a row.
+
+    Or what is wrong with it.
+    """
     if row.fault:
-        yield row.where, Bad(row.fault.split(":")[0], row.fault[len(row.fault.split(":")[0]) :])
+        yield row.where, unreadable(row.fault)
         return
     nested = row.values.get(NESTED) if columns.response not in row.values else None
     if nested is None:
@@ -74,29 +78,69 @@ def triplets(row: Row, columns: Names) -> Iterator[tuple[str, "tuple[Any, str, f
             continue
         text = next((name for name in (columns.response, *TEXT_NAMES) if name in item), TEXT_NAMES[0])
         values = {columns.prompt: row.values.get(columns.prompt)} | dict(item)
-        inner = Names(columns.prompt, text, columns.reward, columns.thumbs)
+        inner = replace(columns, response=text)
         yield where, _checked(values, inner, row.typed)
 
 
-def _checked(values: Mapping[str, Any], columns: Names, typed: bool) -> "tuple[Any, str, float] | Bad":
+def _checked(values: Mapping[str, Any], columns: Names, typed: bool) -> "tuple[Any, ...] | Bad":
+    names = [columns.prompt, columns.response, columns.reward]
+    names += [columns.desirable] if columns.desirable is not None else []
     try:
-        for name in (columns.prompt, columns.response, columns.reward):
-            if name not in values:
-                raise Bad(f"no column {name!r}", f" (there are: {', '.join(values)}{_nearest(name, values)})")
-            if values[name] is None or (not typed and name == columns.reward and values[name] == ""):
+        for name in names:
+            check_there(values, name)
+            if not typed and name == columns.reward and values[name] == "":
                 raise Bad(f"{name} is null")
-        prompt = _prompt(values[columns.prompt], columns.prompt)
-        response = values[columns.response]
-        if not isinstance(response, str):
-            raise Bad(f"{columns.response} is not text", f": {_shown(response)}")
-        if not response.strip():
-            raise Bad(f"{columns.response} is empty")
-        for name, text in ((columns.prompt, prompt_key(prompt)), (columns.response, response)):
-            if not_unicode(text):
-                raise Bad(f"{name} holds half a surrogate pair, which is no character")
-        return prompt, response, _reward(values[columns.reward], columns, typed)
+        prompt = prompt_of(values, columns.prompt)
+        response = text_of(values, columns.response)
+        reward = _reward(values[columns.reward], columns, typed)
+        if columns.desirable is None:
+            return prompt, response, reward
+        return prompt, response, reward, _truth(values[columns.desirable], columns.desirable)
     except Bad as fault:
         return fault
+
+
+def unreadable(fault: str) -> Bad:
+    """The fault of a row that could not be read."""
+    reason = fault.split(":")[0]
+    return Bad(reason, fault[len(reason) :])
+
+
+def check_there(values: Mapping[str, Any], name: str) -> None:
+    """Raise `Bad` unless the row has a value in column `name`."""
+    if name not in values:
+        raise Bad(f"no column {name!r}", f" (there are: {', '.join(values)}{_nearest(name, values)})")
+    if values[name] is None:
+        raise Bad(f"{name} is null")
+
+
+def prompt_of(values: Mapping[str, Any], name: str) -> Any:
+    """The prompt in column `name`, as text or messages; raises `Bad`."""
+    prompt = _prompt(values[name], name)
+    _check_characters(prompt_key(prompt), name)
+    return prompt
+
+
+def text_of(values: Mapping[str, Any], name: str) -> str:
+    """The text in column `name`, which says something; raises `Bad`."""
+    text = values[name]
+    if not isinstance(text, str):
+        raise Bad(f"{name} is not text", f": {_shown(text)}")
+    if not text.strip():
+        raise Bad(f"{name} is empty")
+    _check_characters(text, name)
+    return text
+
+
+def _check_characters(text: str, name: str) -> None:
+    if not_unicode(text):
+        raise Bad(f"{name} holds half a surrogate pair, which is no character")
+
+
+def _truth(value: Any, name: str) -> bool:
+    if isinstance(value, (bool, str)) and str(value).strip().lower() in THUMBS:
+        return THUMBS[str(value).strip().lower()] > 0
+    raise Bad(f"{name} is not true or false", f": {_shown(value)}")
 
 
 def _nearest(name: str, values: Mapping[str, Any]) -> str:

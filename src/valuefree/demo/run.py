@@ -12,10 +12,10 @@ import datasets
 import torch
 
 from valuefree.callbacks import MetricsFile, StopOnSignal
-from valuefree.commands import lora
+from valuefree.commands.objects import lora
 from valuefree.config import DemoConfig
 from valuefree.data import split_by_prompt, summarize
-from valuefree.data.triplets import prompt_key
+from valuefree.data.validation import prompt_key
 from valuefree.demo.data import feedback, first_prompts, reward, shuffle_rewards
 from valuefree.demo.smollm2 import smollm2_folder
 from valuefree.demo.tiny import make_tiny_t5

@@ -11,15 +11,16 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import nn
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
-from valuefree.data.rendering import Prompt, as_messages, as_text
+from valuefree.data.rendering import Prompt
 from valuefree.errors import ConfigError, DataError
 from valuefree.evaluation.generation import Decoding, generate_ids
 from valuefree.evaluation.stats import Estimate, WinTieLoss, bootstrap_mean, win_tie_loss
 from valuefree.logprobs import packs, response_logps
-from valuefree.models import evaluating, has_adapter, reference_context
+from valuefree.models import accelerator_device, evaluating, has_adapter, reference_context
 from valuefree.prepared import collator_for
+from valuefree.reward_model import MAX_LENGTH, load_reward_model, reward_inputs, scores_of
 
 logger = logging.getLogger(__name__)
 
@@ -160,8 +161,16 @@ def _texts(tokenizer: PreTrainedTokenizerBase, ids: list[list[int]]) -> list[str
 
 
 def _rewards(function: RewardFunction, prompts: Sequence[Prompt], texts: list[str], samples: int) -> np.ndarray:
-    asked = [prompt for prompt in prompts for _ in range(samples)]
-    values = np.asarray(function(asked, texts), dtype=np.float64)
+    return rewards_of(function, [prompt for prompt in prompts for _ in range(samples)], texts)
+
+
+def rewards_of(function: RewardFunction, prompts: Sequence[Prompt], texts: Sequence[str]) -> np.ndarray:
+    """One finite reward per response, float64 of shape (R,).
+
+    Raises:
+        DataError: the function gave another number of values, or some that are not finite.
+    """
+    values = np.asarray(function(prompts, texts), dtype=np.float64)
     if values.shape != (len(texts),):
         raise DataError(f"the reward function gave shape {values.shape} for {len(texts)} responses; expected one each.")
     bad = np.flatnonzero(~np.isfinite(values))
@@ -226,38 +235,28 @@ def load_reward(spec: str) -> RewardFunction:
 
 
 class RewardModel:
-    """A sequence classifier with one output as reward function: higher is better."""
+    """A sequence classifier with one output as reward function: higher is better.
 
-    def __init__(self, name: str, *, batch_size: int = 16, max_length: int = 1024):
-        try:
-            self.tokenizer = AutoTokenizer.from_pretrained(name)
-            self.model = AutoModelForSequenceClassification.from_pretrained(name, use_safetensors=True).eval()
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"could not load a reward model from {name!r}: {error}") from error
-        if self.model.config.num_labels != 1:
-            raise ConfigError(f"{name} has {self.model.config.num_labels} outputs; a reward model has one.")
-        if self.model.config.pad_token_id is None:
-            self.model.config.pad_token_id = self.tokenizer.pad_token_id
-        self.batch_size, self.max_length = batch_size, max_length
+    Rows are rendered as `valuefree.reward_model.RewardModelTrainer` renders them.
+
+    Args:
+        name: hub name or folder. batch_size: responses at a time. max_length: tokens of prompt and response together;
+            no more than the model's tokenizer names.
+    """
+
+    def __init__(self, name: str, *, batch_size: int = 16, max_length: int = MAX_LENGTH):
+        model, tokenizer = load_reward_model(name)
+        self.inputs = reward_inputs(model, tokenizer, max_length)
+        self.model: Any = model.to(accelerator_device())  # type: ignore[arg-type]
+        self.batch_size = batch_size
 
     def __call__(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> list[float]:
         """One score per response."""
         scores: list[float] = []
         for start in range(0, len(prompts), self.batch_size):
             part = slice(start, start + self.batch_size)
-            inputs = self._encode(prompts[part], responses[part]).to(self.model.device)
-            names = [name for name in ("input_ids", "attention_mask", "token_type_ids") if name in inputs]
+            batch, _ = self.inputs.batch(prompts[part], responses[part])
             with torch.no_grad():
-                scores += self.model(**{name: inputs[name] for name in names}).logits[:, 0].float().tolist()
+                there = {name: tensor.to(self.model.device) for name, tensor in batch.items()}
+                scores += scores_of(self.model, there).tolist()
         return scores
-
-    def _encode(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> Any:
-        options = {"padding": True, "truncation": True, "max_length": self.max_length, "return_tensors": "pt"}
-        if not self.tokenizer.chat_template:
-            return self.tokenizer([as_text(prompt) for prompt in prompts], list(responses), **options)
-        chats = [
-            [*as_messages(prompt), {"role": "assistant", "content": response}]
-            for prompt, response in zip(prompts, responses, strict=True)
-        ]
-        texts = [self.tokenizer.apply_chat_template(chat, tokenize=False) for chat in chats]
-        return self.tokenizer(texts, add_special_tokens=False, **options)

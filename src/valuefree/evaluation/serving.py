@@ -11,7 +11,7 @@ from hashlib import blake2b
 from typing import Any
 
 from valuefree.data.rendering import Prompt, as_messages
-from valuefree.data.triplets import prompt_key
+from valuefree.data.validation import prompt_key
 from valuefree.errors import ConfigError
 from valuefree.evaluation.generation import Decoding
 

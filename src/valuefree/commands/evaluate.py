@@ -1,0 +1,34 @@
+"""``valuefree evaluate``."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from valuefree.commands.objects import decoding_of, load, load_there, read_prompts
+from valuefree.config import EvaluateConfig
+from valuefree.evaluation.rewards import Evaluation, evaluate, load_reward
+from valuefree.manifest import fingerprint, manifest, write_json
+from valuefree.report import write_report
+
+
+def evaluate_policy(options: EvaluateConfig) -> tuple[Evaluation, Path]:
+    """Rewards of a policy against its reference; writes metrics.json and report.html."""
+    prompts = read_prompts(options.prompts, options.prompt)
+    reward_function = load_reward(str(options.reward_function))
+    record = manifest("evaluate", options.to_dict(), fingerprint=fingerprint({"prompt": prompts}))
+    policy, tokenizer = load_there(options)
+    reference = load(replace(options, model=options.reference))[0] if options.reference else None
+    evaluation = evaluate(
+        policy,
+        tokenizer,
+        prompts,
+        reward_function,
+        reference=reference,
+        decoding=decoding_of(options, options.seed),
+        samples_per_prompt=options.samples_per_prompt,
+        kl_prompts=options.kl_prompts,
+        progress=True,
+    )
+    folder = Path(options.out)
+    write_json(folder / "metrics.json", evaluation.to_dict())
+    write_report(folder, title=f"valuefree evaluate: {options.model}", manifest=record, evaluation=evaluation)
+    return evaluation, folder

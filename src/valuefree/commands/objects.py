@@ -1,0 +1,112 @@
+"""From the options of the command line to the objects of the Python API."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import datasets
+from peft import LoraConfig, PeftModel
+
+from valuefree.config import DataOptions, DecodingOptions, LengthOptions, ModelOptions, ObjectiveOptions, TrainConfig
+from valuefree.data import DataSummary, read_pairs_with_summary, read_with_summary
+from valuefree.data.rendering import Limits, Prompt
+from valuefree.data.sources import rows_of
+from valuefree.data.validation import prompt_key
+from valuefree.errors import ConfigError, DataError
+from valuefree.evaluation.generation import Decoding
+from valuefree.models import accelerator_device, load_model
+from valuefree.objectives import DPO, DRO, IPO, KTO, NCA, RPO, SFT, Objective, SLiC
+
+OBJECTIVES: dict[str, type[Any]] = {
+    "rpo": RPO,
+    "dro": DRO,
+    "kto": KTO,
+    "sft": SFT,
+    "nca": NCA,
+    "dpo": DPO,
+    "ipo": IPO,
+    "slic": SLiC,
+}
+
+
+def objective_of(options: ObjectiveOptions) -> Objective:
+    """The objective that the options describe; what is not given keeps the objective's own default."""
+    kind, knobs = OBJECTIVES[options.objective], options.knobs()
+    return kind.preset(options.preset, **knobs) if options.preset else kind(**knobs)
+
+
+def read(options: DataOptions) -> tuple[datasets.Dataset, DataSummary]:
+    """The rows, and what was odd about them; of pairs where the options name their columns."""
+    common: dict[str, Any] = {"prompt": options.prompt, "split": options.split, "on_bad": options.on_bad}
+    desirable = None
+    if isinstance(options, TrainConfig):
+        desirable = options.desirable
+        if options.chosen is not None and options.rejected is not None:
+            return read_pairs_with_summary(options.data, chosen=options.chosen, rejected=options.rejected, **common)
+    columns: dict[str, Any] = {"response": options.response, "reward": options.reward, "desirable": desirable}
+    return read_with_summary(options.data, thumbs=options.thumbs, **columns, **common)
+
+
+def load(options: ModelOptions) -> tuple[Any, Any]:
+    """Model and tokenizer; the folder of an adapter gives its base model with the adapter on."""
+    settings = {"dtype": options.dtype, "attn_implementation": options.attn_implementation}
+    settings |= {"trust_remote_code": options.trust_remote_code}
+    adapter = Path(options.model) / "adapter_config.json"
+    if not adapter.exists():
+        return load_model(options.model, **settings)
+    base = json.loads(adapter.read_text(encoding="utf-8")).get("base_model_name_or_path")
+    if not base:
+        raise ConfigError(f"{adapter} does not say which model it belongs to (base_model_name_or_path).")
+    model, tokenizer = load_model(base, **settings)
+    return PeftModel.from_pretrained(model, options.model).eval(), tokenizer
+
+
+def load_there(options: ModelOptions) -> tuple[Any, Any]:
+    """As `load`, on the GPU if there is one."""
+    model, tokenizer = load(options)
+    return model.to(accelerator_device()), tokenizer
+
+
+def decoding_of(options: DecodingOptions, seed: int) -> Decoding:
+    """How to sample."""
+    return Decoding(
+        max_new_tokens=options.max_new_tokens,
+        temperature=options.temperature,
+        top_k=options.top_k,
+        top_p=options.top_p,
+        batch_size=options.generation_batch_size,
+        seed=seed,
+    )
+
+
+def limits_of(options: LengthOptions) -> Limits:
+    """Longest sequences."""
+    return Limits(options.max_length, options.max_prompt_length, options.max_response_length)
+
+
+def read_prompts(source: str, column: str) -> list[Prompt]:
+    """Distinct prompts of a file of rows, or the lines of a ``.txt`` file."""
+    if source.endswith(".txt"):
+        try:
+            lines = Path(source).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"could not read {source}: {error}") from error
+        found: list[Prompt] = [line for line in lines if line.strip()]
+    else:
+        found = []
+        for row in rows_of(source, None):
+            if row.fault or not row.values.get(column):
+                raise DataError(f"{row.where}: {row.fault or f'no {column!r}'}")
+            found.append(row.values[column])
+    if not found:
+        raise DataError(f"{source} holds no prompts.")
+    return list({prompt_key(prompt): prompt for prompt in found}.values())
+
+
+def lora(rank: int, *, layers: Sequence[int] | None = None) -> LoraConfig:
+    """An adapter on every linear layer (of some layers only, for speed)."""
+    if layers is None:
+        return LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear")
+    names = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+    return LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=names, layers_to_transform=list(layers))

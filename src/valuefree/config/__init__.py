@@ -1,0 +1,47 @@
+"""The options of the command line; no torch."""
+
+from valuefree.config.objectives import KNOBS, PAIRWISE, PARTITIONED, PRESETS, REWARD_MODEL, ObjectiveOptions
+from valuefree.config.options import (
+    DataOptions,
+    DecodingOptions,
+    LengthOptions,
+    ModelOptions,
+    Options,
+    RewardOptions,
+    ScoreOptions,
+)
+from valuefree.config.studies import StudyExactConfig, StudySmallConfig
+from valuefree.config.verbs import (
+    VERBS,
+    DemoConfig,
+    EvaluateConfig,
+    GenerateConfig,
+    InspectConfig,
+    ScoreConfig,
+    TrainConfig,
+)
+
+__all__ = [
+    "KNOBS",
+    "PAIRWISE",
+    "PARTITIONED",
+    "PRESETS",
+    "REWARD_MODEL",
+    "VERBS",
+    "DataOptions",
+    "DecodingOptions",
+    "DemoConfig",
+    "EvaluateConfig",
+    "GenerateConfig",
+    "InspectConfig",
+    "LengthOptions",
+    "ModelOptions",
+    "ObjectiveOptions",
+    "Options",
+    "RewardOptions",
+    "ScoreConfig",
+    "ScoreOptions",
+    "StudyExactConfig",
+    "StudySmallConfig",
+    "TrainConfig",
+]

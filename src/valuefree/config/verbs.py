@@ -1,0 +1,203 @@
+"""The options of each verb of the command line; no torch."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from valuefree.config.objectives import PAIRWISE, PARTITIONED, REWARD_MODEL, ObjectiveOptions
+from valuefree.config.options import (
+    DataOptions,
+    DecodingOptions,
+    LengthOptions,
+    ModelOptions,
+    Options,
+    RewardOptions,
+    ScoreOptions,
+    option,
+    required,
+)
+from valuefree.config.studies import StudyExactConfig, StudySmallConfig
+from valuefree.errors import ConfigError
+
+REFERENCE_SAMPLES = (
+    "rpo: file of scored samples of the model itself, as `valuefree sample --score` writes, for V(x); default: none"
+)
+NOT_OF_REWARD_MODELS = (
+    "max_prompt_length",
+    "max_response_length",
+    "cache_dir",
+    "score_batch_tokens",
+    "batch_tokens",
+    "max_new_tokens",
+    "temperature",
+    "top_k",
+    "top_p",
+    "generation_batch_size",
+    "reward_function",
+    "samples_per_prompt",
+    "kl_prompts",
+    "reference_samples",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InspectConfig(DataOptions, ModelOptions, LengthOptions, ScoreOptions, ObjectiveOptions):
+    """Of ``valuefree inspect``."""
+
+    about: ClassVar[str] = "What this data and these settings will do, before anything is trained."
+    reference_samples: str | None = option(None, REFERENCE_SAMPLES)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.objective not in PARTITIONED:
+            raise ConfigError(
+                f"objective {self.objective} has no partition to inspect; {', '.join(PARTITIONED)} has one."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreConfig(DataOptions, ModelOptions, LengthOptions, ScoreOptions):
+    """Of ``valuefree score``."""
+
+    about: ClassVar[str] = "Log-probability of every response under the reference, into the cache and a Parquet file."
+    out: str = option("scores.parquet", "Parquet file to write: prompt_id, logp (nats), tokens")
+    dry_run: bool = option(False, "read and check the data, print the settings, and stop")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(
+    DataOptions, ModelOptions, LengthOptions, ScoreOptions, ObjectiveOptions, DecodingOptions, RewardOptions
+):
+    """Of ``valuefree train``."""
+
+    about: ClassVar[str] = "Fine-tune a policy on feedback, and report what it gained on held-out prompts."
+    chosen: str | None = option(None, "column of the preferred response: pairs of your own; default: pairs by reward")
+    rejected: str | None = option(None, "column of the response that lost; goes with chosen; default: none")
+    desirable: str | None = option(None, "kto: column of true/false; default: rewards above the threshold")
+    reference_samples: str | None = option(None, REFERENCE_SAMPLES)
+    out: str = option("outputs/train", "folder of the run")
+    test_prompts: int = option(48, "prompts held out, for the loss and the comparison with the reference; 0 for none")
+    seed: int = option(0, "of split, order, adapter and sampling")
+    epochs: float = option(1.0, "passes over the training rows")
+    max_steps: int = option(-1, "optimiser steps, instead of epochs; -1 for none")
+    lr: float = option(5e-4, "peak learning rate; for full fine-tuning (lora_rank 0) rather 1e-5 to 1e-4")
+    warmup_steps: int = option(10, "steps of linear warm-up")
+    batch_size: int = option(8, "responses per micro-batch")
+    batch_tokens: int | None = option(None, "positions per micro-batch, padding included; default: no limit of its own")
+    accumulation: int = option(1, "micro-batches per optimiser step")
+    lora_rank: int = option(16, "rank of the adapter; 0 trains all weights")
+    gradient_checkpointing: bool = option(False, "recompute activations in the backward pass, to save memory")
+    eval_steps: int = option(0, "steps between losses on held-out rows; 0 for none")
+    patience: int = option(0, "stop after this many evaluations without a better loss; 0 for never")
+    save_steps: int = option(0, "steps between checkpoints; 0 for the end and on a signal only")
+    logging_steps: int = option(10, "steps between log lines")
+    report_to: str = option("none", "tensorboard, wandb, trackio or none")
+    resume: bool = option(False, "go on from the last checkpoint in the folder of the run")
+    kl_prompts: int = option(32, "held-out prompts that estimate the KL to the reference; 0 for none")
+    dry_run: bool = option(False, "read and check the data, print the settings, and stop")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.patience and not (self.eval_steps and self.test_prompts):
+            raise ConfigError(f"patience={self.patience} needs eval_steps and test_prompts above 0, to have a loss.")
+        if self.reward_function and not self.test_prompts:
+            raise ConfigError("reward_function needs test_prompts above 0: it rewards responses to held-out prompts.")
+        self._check_columns()
+        if self.objective == REWARD_MODEL:
+            idle = [name for name in self.changed() if name in NOT_OF_REWARD_MODELS]
+            if idle:
+                raise ConfigError(f"objective {REWARD_MODEL} does not read {', '.join(idle)}; leave it out.")
+        if self.reference_samples is not None and self.objective not in PARTITIONED:
+            raise ConfigError(f"reference_samples is read by {', '.join(PARTITIONED)}, not by {self.objective}.")
+
+    def _check_columns(self) -> None:
+        if (self.chosen is None) != (self.rejected is None):
+            raise ConfigError("chosen and rejected go together: give both columns, or neither for pairs by reward.")
+        if self.desirable is not None and (self.objective != "kto" or self.threshold is not None):
+            raise ConfigError("desirable is read by objective kto alone, and in place of threshold.")
+        if self.chosen is None:
+            return
+        if self.objective not in (*PAIRWISE, REWARD_MODEL):
+            raise ConfigError(
+                f"chosen and rejected are read by {', '.join(PAIRWISE)} and {REWARD_MODEL}, not by {self.objective}."
+            )
+        idle = [name for name in ("response", "reward", "thumbs", "pairs") if name in self.changed()]
+        if idle:
+            raise ConfigError(f"with chosen and rejected nothing reads {', '.join(idle)}; leave it out.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerateConfig(ModelOptions, DecodingOptions):
+    """Of ``valuefree generate``."""
+
+    about: ClassVar[str] = "Sample one response per prompt into a JSONL file."
+    prompts: str = required("JSONL, CSV or Parquet file, or text file with one prompt a line")
+    prompt: str = option("prompt", "column of the prompt")
+    out: str = option("responses.jsonl", "JSONL file to write: prompt, response")
+    seed: int = option(0, "of sampling")
+    server: str | None = option(None, "ask this OpenAI-compatible server, http://host:port/v1; model is its name there")
+    api_key_env: str = option("OPENAI_API_KEY", "environment variable with the server's key, if it wants one")
+    concurrency: int = option(16, "requests under way at a time")
+    timeout_seconds: float = option(120.0, "of one try of a request")
+    max_retries: int = option(5, "further tries of a request that failed")
+    resume: bool = option(False, "ask only for prompts that the file out lacks, and append; keep the settings the same")
+    dry_run: bool = option(False, "count the prompts, print the settings, and stop")
+
+    def __post_init__(self) -> None:
+        local = ("dtype", "attn_implementation", "trust_remote_code", "generation_batch_size")
+        remote = ("api_key_env", "concurrency", "timeout_seconds", "max_retries", "resume")
+        changed = self.changed()
+        if self.server is not None and (idle := [name for name in local if name in changed]):
+            raise ConfigError(f"server loads the model itself, so it does not read {', '.join(idle)}; leave it out.")
+        if self.server is None and (idle := [name for name in remote if name in changed]):
+            raise ConfigError(f"{', '.join(idle)} needs server: without it the model runs in this process.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig(ModelOptions, DecodingOptions, RewardOptions):
+    """Of ``valuefree evaluate``."""
+
+    about: ClassVar[str] = "Reward a policy against its reference on the same prompts."
+    prompts: str = required("JSONL, CSV or Parquet file, or text file with one prompt a line")
+    prompt: str = option("prompt", "column of the prompt")
+    reference: str | None = option(None, "model to compare with; default: the adapter's base model")
+    kl_prompts: int = option(64, "prompts that estimate the KL to the reference; 0 for none")
+    out: str = option("outputs/evaluate", "folder for metrics.json and report.html")
+    seed: int = option(0, "of sampling")
+    dry_run: bool = option(False, "count the prompts, print the settings, and stop")
+
+    def __post_init__(self) -> None:
+        if self.reward_function is None:
+            raise ConfigError("evaluate needs --reward-function: module:function, or a reward model's name.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoConfig(Options):
+    """Of ``valuefree demo``."""
+
+    about: ClassVar[str] = (
+        "The main job on feedback that comes with the package: train, and compare on held-out prompts."
+    )
+    model: Literal["smollm2", "tiny-t5"] = option("smollm2", "SmolLM2-135M-Instruct by pip, or a T5 made in seconds")
+    seed: int = option(0, "of split, order, adapter and sampling")
+    shuffle_rewards: bool = option(False, "control: permute the rewards within each prompt of the training rows")
+    train_prompts: int = option(192, "prompts to train on, of 240")
+    test_prompts: int = option(48, "prompts held out")
+    samples_per_prompt: int = option(2, "responses per held-out prompt and model")
+    epochs: float = option(1.0, "passes over the training rows")
+    lr: float = option(5e-4, "peak learning rate")
+    tau: float | None = option(None, "temperature, in standard deviations of the reward; default: of RPO()")
+    out: str = option("outputs/demo", "folder for report.html, metrics.json and the rest")
+    cache_dir: str | None = option(None, "folder of reference scores; default: valuefree/scores in the user cache")
+    dry_run: bool = option(False, "print the settings and stop")
+
+
+VERBS: dict[str, type[Options]] = {
+    "inspect": InspectConfig,
+    "score": ScoreConfig,
+    "train": TrainConfig,
+    "generate": GenerateConfig,
+    "evaluate": EvaluateConfig,
+    "demo": DemoConfig,
+    "study exact": StudyExactConfig,
+    "study small": StudySmallConfig,
+}

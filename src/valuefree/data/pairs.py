@@ -1,0 +1,82 @@
+"""Pairs of the user's own, one preferred to the other, as the triplets that all objectives read."""
+
+import itertools
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import datasets
+import pyarrow as pa
+
+from valuefree.data.reading import read_judged
+from valuefree.data.sources import Row
+from valuefree.data.summary import DataSummary
+from valuefree.data.validation import Bad, check_there, prompt_of, text_of, unreadable
+from valuefree.errors import ConfigError
+
+
+def read_pairs(
+    source: Any,
+    *,
+    prompt: str = "prompt",
+    chosen: str = "chosen",
+    rejected: str = "rejected",
+    split: str | None = None,
+    on_bad: Literal["raise", "drop"] = "raise",
+) -> datasets.Dataset:
+    """Rows of (prompt, chosen, rejected), validated, as two triplets each.
+
+    Args:
+        source, split, on_bad: as of `valuefree.data.read_triplets`.
+        prompt, chosen, rejected: names of the columns. A prompt is a string or a list of messages, the others are text.
+
+    Returns:
+        For each pair the chosen row with reward 1, then the rejected one with reward 0: columns prompt, response,
+        reward, prompt_id as of `read_triplets`, and pair_id (int64, 0 … N−1), which the pairwise objectives read.
+
+    Raises:
+        DataError: faults, each with file, line and reason, among them two texts that are the same; or no usable row.
+        ConfigError: contradictory arguments.
+    """
+    names = {"prompt": prompt, "chosen": chosen, "rejected": rejected}
+    return read_pairs_with_summary(source, split=split, on_bad=on_bad, **names)[0]
+
+
+def read_pairs_with_summary(
+    source: Any,
+    *,
+    prompt: str = "prompt",
+    chosen: str = "chosen",
+    rejected: str = "rejected",
+    split: str | None = None,
+    on_bad: Literal["raise", "drop"] = "raise",
+) -> tuple[datasets.Dataset, DataSummary]:
+    """As `read_pairs`, with the counts of what was read, dropped and odd."""
+    if len({prompt, chosen, rejected}) < 3:
+        raise ConfigError(f"prompt, chosen and rejected need three columns; got {prompt!r}, {chosen!r}, {rejected!r}.")
+    numbers = itertools.count()
+
+    def judge(row: Row) -> Iterator[tuple[str, tuple[Any, ...] | Bad]]:
+        pair = _pair(row, prompt, chosen, rejected)
+        if isinstance(pair, Bad):
+            yield row.where, pair
+            return
+        number = next(numbers)
+        for text, reward in zip(pair[1:], (1.0, 0.0), strict=True):
+            yield row.where, (pair[0], text, reward, number)
+
+    return read_judged(source, split, judge, on_bad=on_bad, extra=pa.field("pair_id", pa.int64()))
+
+
+def _pair(row: Row, prompt: str, chosen: str, rejected: str) -> tuple[Any, str, str] | Bad:
+    """Prompt, chosen and rejected text of a row, or what is wrong with it."""
+    if row.fault:
+        return unreadable(row.fault)
+    try:
+        for name in (prompt, chosen, rejected):
+            check_there(row.values, name)
+        better, worse = text_of(row.values, chosen), text_of(row.values, rejected)
+        if better == worse:
+            raise Bad(f"{chosen} and {rejected} are the same text")
+        return prompt_of(row.values, prompt), better, worse
+    except Bad as fault:
+        return fault

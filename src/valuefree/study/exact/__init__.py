@@ -1,0 +1,1 @@
+"""The exact world: policies over T tokens for which Z, V*, π*, E r and KL have closed forms."""
