@@ -14,6 +14,7 @@ from valuefree.config import (
     GenerateConfig,
     InspectConfig,
     ScoreConfig,
+    StudyExactConfig,
     StudySmallConfig,
     TrainConfig,
 )
@@ -143,6 +144,15 @@ def demo(options: DemoConfig) -> None:
     print(f"\n{result.seconds:.0f} s, {result.peak_memory_gb:.1f} GB at most\nreport: {result.folder / 'report.html'}")
 
 
+def study_exact(options: StudyExactConfig) -> None:
+    """Run the study and say where its page is."""
+    from valuefree.study.exact import run
+
+    result = run.study(options, say=lambda text: print(text, flush=True))
+    if result is not None:
+        print(f"rows: {result.rows}, of which without a result: {result.failed}\npage: {result.page}")
+
+
 def study_small(options: StudySmallConfig) -> None:
     """Run what the study lacks and say where its page is."""
     from valuefree.study.small import run
@@ -159,6 +169,7 @@ RUN: dict[str, Callable[[Any], None]] = {
     "generate": generate,
     "evaluate": evaluate,
     "demo": demo,
+    "study exact": study_exact,
     "study small": study_small,
 }
 

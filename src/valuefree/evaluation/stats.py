@@ -99,3 +99,15 @@ def win_tie_loss(differences: Sequence[float] | np.ndarray, *, tolerance: float 
     decided = wins + losses
     p_value = float(stats.binomtest(wins, decided, 0.5).pvalue) if decided else 1.0
     return WinTieLoss(wins, len(data) - decided, losses, p_value)
+
+
+def t_mean(values: Sequence[float]) -> Estimate:
+    """Mean of a few values, one per seed, with Student's 95 % interval; None as interval for a single one."""
+    data = np.asarray(values, dtype=np.float64)
+    if data.ndim != 1 or data.size == 0 or not np.isfinite(data).all():
+        raise DataError(f"expected finite values, one per seed; got shape {data.shape} or values that are not finite.")
+    mean = float(data.mean())
+    if data.size < 2:
+        return Estimate(mean, None, data.size)
+    half = float(stats.t.ppf(0.975, data.size - 1) * stats.sem(data))
+    return Estimate(mean, (mean - half, mean + half), data.size)

@@ -15,10 +15,10 @@ SLOWER = (1.0, 0.5, 0.25, 0.125)
 class Method:
     """One row of the tables.
 
-    make: the objective, from a point of `strengths` and whether the data are on-policy. A strength is the temperature in
-    units of the standardised reward times `unit` (knob ``tau``), β (``beta``), or a factor on the learning rates
-    (``lr``) where a method has no knob: each is given equally many points. oracle: V* instead of V̂. samples: scored
-    reference samples per prompt, which the others do not have.
+    make: the objective, from a point of `strengths` and whether the data are on-policy. A strength is the temperature,
+    in reward units (knob ``tau``), β (``beta``), or a factor on the learning rates (``lr``) where a method has no knob:
+    each is given equally many points. oracle: V* instead of V̂. samples: scored reference samples per prompt, which the
+    others do not have.
     """
 
     name: str

@@ -25,6 +25,8 @@ from valuefree.study.exact.world import (
     tilted,
 )
 
+VALUE_SAMPLES = 4096  # of the reference per prompt, for V* where it has no closed form
+POLICY_SAMPLES = 128  # of every policy per prompt, for E r there
 DTYPE = torch.float32  # of the policies in training; their yardsticks are float64
 
 
@@ -61,17 +63,24 @@ class Problem:
 
 @dataclass(frozen=True)
 class Yardstick:
-    """Prompts, and the optimum there."""
+    """Prompts, and the optimum there: log π* (of the additive reward), and V* with its standard error."""
 
     prompts: Prompts
-    best: Tensor  # log π*
-    values: Tensor  # V*, (P,)
+    best: Tensor
+    values: Tensor  # (P,)
+    error: float = 0.0
 
     @classmethod
-    def at(cls, prompts: Prompts, tau: float) -> "Yardstick":
-        """At the evaluation's temperature."""
+    def at(cls, world: World, prompts: Prompts, tau: float) -> "Yardstick":
+        """At the evaluation's temperature: exact for an additive reward, else from samples of the reference."""
         best, values = optimum(prompts.reference, prompts.reward, tau)
-        return cls(prompts, best, values + prompts.offset)
+        if world.settings.reward == "additive":
+            return cls(prompts, best, values + prompts.offset)
+        drawn = rewards_of(world, prompts, sample(prompts.reference, VALUE_SAMPLES, torch.Generator().manual_seed(1)))
+        values = tau * (torch.logsumexp(drawn / tau, dim=1) - math.log(VALUE_SAMPLES))
+        ratio = ((drawn - values[:, None]) / tau).exp()
+        error = tau * ratio.var(1).div(VALUE_SAMPLES).mean().div(len(values)).sqrt()
+        return cls(prompts, best, values, float(error))
 
 
 def make_problem(settings, regime: Regime, seed: int, *, shuffle: bool = False, held_out: int = 128) -> Problem:
@@ -91,7 +100,7 @@ def make_problem(settings, regime: Regime, seed: int, *, shuffle: bool = False, 
     problem = Problem(seed, world, regime, prompts, tokens, rewards, drawn)
     for part in ("validation", "test"):
         held = make_prompts(world, held_out, seed=seed, part=part)
-        problem.yardsticks[part] = Yardstick.at(held, regime.tau)
+        problem.yardsticks[part] = Yardstick.at(world, held, regime.tau)
     return problem
 
 
@@ -150,7 +159,7 @@ def _set_up(problem: Problem, method: Method, strength: float, reference: Tensor
         )
         values = values_P[renumbered]
     if method.oracle:
-        best = Yardstick.at(problem.train, strength)
+        best = Yardstick.at(problem.world, problem.train, strength)
         values = ((best.values - mean) / unit)[prompt_of[kept]]
     return _Rows(
         objective,
@@ -202,19 +211,44 @@ class Batch:
         return flat.gather(-1, index).sum(-2)
 
     def outcome(self, weights: Tensor, part: str) -> Outcome:
-        """The yardstick on held-out prompts, exact."""
+        """The yardstick on held-out prompts, of policies by their weights."""
+        held = [problem.yardsticks[part].prompts for problem in self.problems]
+        features = torch.stack([prompts.features for prompts in held])
+        reference = torch.stack([prompts.reference for prompts in held])
+        return self.worth(self.tables(weights.double(), features, reference), part)
+
+    def worth(self, policy: Tensor, part: str) -> Outcome:
+        """The yardstick on held-out prompts, of policies (S, L, P, T, C, A)."""
         held = [problem.yardsticks[part] for problem in self.problems]
-        features = torch.stack([y.prompts.features for y in held])
         reference = torch.stack([y.prompts.reference for y in held])
-        reward = torch.stack([y.prompts.reward for y in held])
-        offset = torch.stack([y.prompts.offset for y in held])
+        if self.exact:
+            reward = torch.stack([y.prompts.reward for y in held])
+            offset = torch.stack([y.prompts.offset for y in held])
+            gained = expectation(policy, reward[:, None]) + offset[:, None]
+        else:
+            gained = self._sampled(policy, part)
         values = torch.stack([y.values for y in held])
-        policy = self.tables(weights.double(), features, reference)
-        gained = expectation(policy, reward[:, None]) + offset[:, None]
         kl = kl_divergence(policy, reference[:, None])
-        tau = self.problems[0].regime.tau
-        gap = values[:, None] - gained + tau * kl
+        gap = values[:, None] - gained + self.problems[0].regime.tau * kl
         return Outcome(gap.mean(-1), gained.mean(-1), kl.mean(-1))
+
+    @property
+    def exact(self) -> bool:
+        """Whether E r and V* have closed forms."""
+        return self.problems[0].world.settings.reward == "additive"
+
+    def _sampled(self, policy: Tensor, part: str) -> Tensor:
+        """E_π r (S, L, P) from samples."""
+        every = []
+        for s, problem in enumerate(self.problems):
+            prompts = problem.yardsticks[part].prompts
+            tables = policy[s].flatten(0, 1)  # (L·P, T, C, A)
+            rates = policy.shape[1]
+            tokens = sample(tables, POLICY_SAMPLES, torch.Generator().manual_seed(2))
+            drawn = tokens.unflatten(0, (rates, -1)).transpose(0, 1).flatten(1, 2)  # (P, L·n, T)
+            rewards = rewards_of(problem.world, prompts, drawn).unflatten(1, (rates, -1))
+            every.append(rewards.mean(-1).T)
+        return torch.stack(every)
 
 
 @dataclass(frozen=True)
@@ -329,20 +363,22 @@ def _loss(rows: _Rows, logps: Tensor, learned: Tensor | None, baseline: Tensor |
 
 
 def reference_points(batch: Batch, part: str) -> dict[str, Outcome]:
-    """π_ref and π* on held-out prompts, (S, 1)."""
+    """π_ref, and π* where it is known, on held-out prompts, (S, 1) each."""
     held = [problem.yardsticks[part] for problem in batch.problems]
-    points = {}
-    for name in ("reference", "optimum"):
-        gaps, rewards, kls = [], [], []
-        for y in held:
-            policy = y.prompts.reference if name == "reference" else y.best
-            gained = expectation(policy, y.prompts.reward) + y.prompts.offset
-            kl = kl_divergence(policy, y.prompts.reference)
-            tau = batch.problems[0].regime.tau
-            gaps.append(float((y.values - gained + tau * kl).mean()))
-            rewards.append(float(gained.mean()))
-            kls.append(float(kl.mean()))
-        points[name] = Outcome(*(torch.tensor(v, dtype=torch.float64)[:, None] for v in (gaps, rewards, kls)))
+    tables = {"π_ref": torch.stack([y.prompts.reference for y in held])}
+    if batch.exact:
+        tables["π*"] = torch.stack([y.best for y in held])
+    return {name: batch.worth(table[:, None], part) for name, table in tables.items()}
+
+
+def frontier(batch: Batch, part: str, taus: Sequence[float]) -> list[tuple[float, float]]:
+    """(KL, E r) of the optimum at each temperature, means over seeds and prompts: no policy lies above this curve."""
+    points = []
+    for tau in taus:
+        held = [problem.yardsticks[part].prompts for problem in batch.problems]
+        best = torch.stack([optimum(prompts.reference, prompts.reward, tau)[0] for prompts in held])
+        worth = batch.worth(best[:, None], part)
+        points.append((float(worth.kl.mean()), float(worth.reward.mean())))
     return points
 
 
