@@ -35,8 +35,8 @@ def _environment() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _begin() -> None:
-    """Of a worker: one thread, and quiet."""
+def quietly() -> None:
+    """How a worker begins: one thread of torch, no output, and an end when its parent ends."""
     import datasets  # noqa: PLC0415  in the worker alone
     import torch  # noqa: PLC0415
     import transformers  # noqa: PLC0415
@@ -57,49 +57,67 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def carry_out(tasks: Sequence[Task], workers: int) -> Iterator[tuple[int, Any]]:
-    """(number of the task, what it returned) as they end; an error of a task is raised.
+class Workers:
+    """Processes that are started when first needed and kept until the end of the ``with``.
 
-    A worker that dies (say for want of memory) takes its pool along. What was running then is run again, one at a time,
-    and a task in which a worker dies alone is given back as `WorkerDied` in place of a result.
+    Args:
+        count: how many at most. begin: what each does first.
     """
-    left, suspects = deque(range(len(tasks))), deque[int]()
-    with _environment():
+
+    def __init__(self, count: int, begin: Callable[[], None] = quietly):
+        self.count, self.begin = count, begin
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._close()
+
+    def run(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Any]]:
+        """(number of the task, what it returned) as they end; an error of a task is raised.
+
+        A worker that dies (say for want of memory) takes its pool along. What was running then is run again, one at a
+        time, and a task in which a worker dies alone is given back as `WorkerDied` in place of a result.
+        """
+        left, suspects = deque(range(len(tasks))), deque[int]()
         while left or suspects:
             if suspects:
-                yield _alone(tasks, suspects.popleft())
+                yield self._alone(tasks, suspects.popleft())
             else:
-                yield from _until_broken(tasks, workers, left, suspects)
+                yield from self._until_broken(tasks, left, suspects)
 
+    def _submit(self, task: Task) -> Future:
+        with _environment():  # processes are started as tasks come in
+            if self._pool is None:
+                context = multiprocessing.get_context("spawn")  # a forked torch may hang
+                self._pool = ProcessPoolExecutor(self.count, mp_context=context, initializer=self.begin)
+            function, arguments = task
+            return self._pool.submit(function, *arguments)
 
-def _pool(workers: int) -> ProcessPoolExecutor:
-    context = multiprocessing.get_context("spawn")  # a forked torch may hang
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_begin)
+    def _close(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
 
-
-def _alone(tasks: Sequence[Task], number: int) -> tuple[int, Any]:
-    function, arguments = tasks[number]
-    with _pool(1) as pool:
+    def _alone(self, tasks: Sequence[Task], number: int) -> tuple[int, Any]:
         try:
-            return number, pool.submit(function, *arguments).result()
+            return number, self._submit(tasks[number]).result()
         except BrokenProcessPool as error:
+            self._close()
             return number, WorkerDied(f"its worker process died in the middle of it: {error}")
 
-
-def _until_broken(
-    tasks: Sequence[Task], workers: int, left: deque[int], suspects: deque[int]
-) -> Iterator[tuple[int, Any]]:
-    """Results until all tasks of `left` are done, or the pool breaks; then `suspects` has what was running."""
-    running: dict[Future, int] = {}
-    with _pool(min(workers, len(left))) as pool:
+    def _until_broken(self, tasks: Sequence[Task], left: deque[int], suspects: deque[int]) -> Iterator[tuple[int, Any]]:
+        """Results until all tasks of `left` are done, or the pool breaks; then `suspects` has what was running."""
+        running: dict[Future, int] = {}
         try:
             while left or running:
-                while left and len(running) < workers:
-                    function, arguments = tasks[left[0]]
-                    running[pool.submit(function, *arguments)] = left[0]
+                while left and len(running) < self.count:
+                    running[self._submit(tasks[left[0]])] = left[0]
                     left.popleft()
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     result = future.result()
                     yield running.pop(future), result
         except BrokenProcessPool:
+            self._close()
             suspects.extend(running.values())

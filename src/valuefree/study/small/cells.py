@@ -12,7 +12,7 @@ from valuefree.study.small.scale import TUNING_SEED
 
 @dataclass(frozen=True)
 class Cell:
-    """One run. stage: ``tune`` (on validation prompts), ``report``, or ``control`` (rewards shuffled), on test prompts."""
+    """One run. stage: ``tune`` (on validation prompts), ``report``, or ``control`` (shuffled), on test prompts."""
 
     kind: str
     regime: str

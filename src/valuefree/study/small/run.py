@@ -11,16 +11,16 @@ from typing import Any
 from valuefree.config import StudySmallConfig
 from valuefree.errors import ConfigError
 from valuefree.manifest import git_commit, manifest
-from valuefree.study.pool import WorkerDied, carry_out
 from valuefree.study.small.cells import Cell, Row, final_cells, missing, tuning_cells
 from valuefree.study.small.files import write_text
 from valuefree.study.small.frontier import choose
 from valuefree.study.small.methods import METHODS, chosen
 from valuefree.study.small.models import KINDS
 from valuefree.study.small.page import write_page
+from valuefree.study.pool import WorkerDied, Workers
 from valuefree.study.small.scale import QUICK, Scale
 from valuefree.study.small.training import run_cell
-from valuefree.study.small.world import REGIMES, make_reference
+from valuefree.study.small.world import REGIMES, has_references, make_reference
 
 Say = Callable[[str], None]
 PROGRESS_SECONDS = 30
@@ -101,11 +101,13 @@ def study(options: StudySmallConfig, *, say: Say, scale: Scale | None = None) ->
         return None
     _claim(folder, scale)
     record = manifest("study small", options.to_dict(), scale=scale.world())
-    list(carry_out([(make_reference, (folder, kind, scale)) for kind in axes.kinds], workers))
-    say(f"references: {time.perf_counter() - start:.0f} s since the start")
-    rows = _run(tuning, folder, scale, workers, say)
-    best = choose(rows)
-    rows += _run(final_cells(best, scale.seeds, scale.control_seeds), folder, scale, workers, say)
+    with Workers(workers) as processes:
+        lacking = [kind for kind in axes.kinds if not has_references(folder, kind)]
+        list(processes.run([(make_reference, (folder, kind, scale)) for kind in lacking]))
+        say(f"references of {', '.join(axes.kinds)}: {time.perf_counter() - start:.0f} s since the start")
+        rows = _run(tuning, folder, scale, processes, say)
+        best = choose(rows)
+        rows += _run(final_cells(best, scale.seeds, scale.control_seeds), folder, scale, processes, say)
     record["seconds"] = time.perf_counter() - start
     page = Path(options.page) if options.page else folder / "small.md"
     write_page(page, folder, rows, best, axes.groups, scale, record)
@@ -135,13 +137,13 @@ def _claim(folder: Path, scale: Scale) -> None:
         )
 
 
-def _run(cells: Sequence[Cell], folder: Path, scale: Scale, workers: int, say: Say) -> list[Row]:
+def _run(cells: Sequence[Cell], folder: Path, scale: Scale, processes: Workers, say: Say) -> list[Row]:
     """Run those that are missing; the rows of all."""
     todo = missing(cells, folder)
     commit = git_commit()
     start = said = time.perf_counter()
     tasks = [(run_cell, (cell, folder, scale, commit)) for cell in todo]
-    for done, (number, result) in enumerate(carry_out(tasks, workers), start=1):
+    for done, (number, result) in enumerate(processes.run(tasks), start=1):
         if isinstance(result, WorkerDied):
             result = Row(todo[number], None, f"{type(result).__name__}: {result}", 0.0, commit)
             result.write(folder)

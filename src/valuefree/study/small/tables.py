@@ -60,6 +60,13 @@ class World:
             return None
         return difference(rewards_at(self.curves[method], kl), rewards_at(self.curves[other], kl))
 
+    def gain_against(self, method: str, other: str) -> Paired | None:
+        """Gain of `method` less that of `other`, which every run has."""
+        if other not in self.curves:
+            return None
+        ours, theirs = ({seed: gain(curve) for seed, curve in self.curves[m].items()} for m in (method, other))
+        return difference(dict(ours), dict(theirs))
+
     def control(self, method: str) -> Control | None:
         """With shuffled rewards."""
         return control_of(self.rows, self.group(method))
@@ -151,20 +158,18 @@ def rewards_table(
 
 
 def differences_table(world: World, scale: Scale) -> str:
-    """Per method: its reward less that of the default and of SFT on all, at each KL, paired on seeds."""
+    """Per method: its gain and its reward at each KL less those of the default and of SFT on all, paired on seeds."""
     others = [other for other in (DEFAULT, BASELINE) if other in world.methods]
-    head = ["method", *(f"− {other}, {kl:g} nats" for other in others for kl in KLS)]
-    lines = [
-        [
-            method,
-            *(
-                EMPTY if method == other else number(world.against(method, other, kl), seeds=scale.seeds, signed=True)
-                for other in others
-                for kl in KLS
-            ),
-        ]
-        for method in world.methods
-    ]
+    head = ["method"]
+    for other in others:
+        head += [f"− {other}: gain", *(f"− {other}: {kl:g} nats" for kl in KLS)]
+    lines = []
+    for method in world.methods:
+        line = [method]
+        for other in others:
+            found = [world.gain_against(method, other), *(world.against(method, other, kl) for kl in KLS)]
+            line += [EMPTY if method == other else number(one, seeds=scale.seeds, signed=True) for one in found]
+        lines.append(line)
     return markdown(head, lines)
 
 

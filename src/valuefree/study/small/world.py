@@ -98,6 +98,11 @@ def _write_model(model: PreTrainedModel, folder: Path) -> None:
         shutil.rmtree(part)
 
 
+def has_references(folder: Path, kind: str) -> bool:
+    """Whether `make_reference` has nothing to do."""
+    return all((folder / "world" / kind / name).exists() for name in ("reference", "better", "worse"))
+
+
 def make_reference(folder: Path, kind: str, scale: Scale) -> None:
     """Train the reference of `kind` on texts of the grammar, and from it the better and the worse policy."""
     if not (folder / "world" / kind / "reference").exists():
