@@ -227,7 +227,7 @@ def decided(**knobs) -> RPO:
 
 
 def test_every_partition_setting_of_rpo_is_one_that_the_partition_knows():
-    assert PartitionSettings(**decided().partition()).estimator == "coverage"
+    assert PartitionSettings(**decided().partition()).estimator == "informed"
     assert PartitionSettings(**decided(length_normalize=True).partition()).estimator == "mean"
 
 

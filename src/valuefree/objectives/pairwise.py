@@ -170,7 +170,7 @@ class _Pairwise(Objective):
         return kept
 
     def row_values(self, rows: TrainingRows) -> dict[str, Tensor]:
-        """``pairs``: half the pairs that a row stands in, so that rows sum to pairs; place in the data; user's pairs."""
+        """``pairs``: half the pairs a row stands in, so that rows sum to pairs; its place in the data; user's pairs."""
         place = torch.arange(len(rows.rewards))
         return {"pairs": self._memberships(rows).double() / 2, "place": place, **rows.columns}
 

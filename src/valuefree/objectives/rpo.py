@@ -105,6 +105,14 @@ def _check_knobs(tau: float, level: float) -> None:
         raise ConfigError(f"level is {level!r}; expected κ ≥ 0: 0 is the centred form, inf is eq. 21.")
 
 
+def spread(rewards: Tensor, prompt_of: Tensor) -> float:
+    """Pooled standard deviation of the rewards within prompts; of all rewards where it is zero; 1 if that is too."""
+    free = len(rewards) - len(torch.unique(prompt_of))
+    within = (rewards - group_mean(rewards, prompt_of)).square().sum() / max(free, 1)
+    variance = float(within) or float((rewards - rewards.mean()).square().mean()) or 1.0
+    return math.sqrt(variance)
+
+
 @dataclass(frozen=True)
 class RPO(Objective):
     """Reward Partitioning Optimization: regress the log-ratio on (r − V̂(x))/τ.
@@ -114,10 +122,9 @@ class RPO(Objective):
 
     Args:
         tau: temperature, in the unit of the rewards that the trainer sees (standard deviations of the training
-            rewards by default). Smaller moves further from the reference. Default: 0.5.
-        estimator: of V̂, a name of `valuefree.partition.ESTIMATORS`; ``learned``, the estimate that ``auto`` takes plus
-            the output of a value network, which learns by the loss of DRO; or ``auto``: ``coverage``, and ``mean`` with
-            token means.
+            rewards by default). Smaller moves further from the reference. Default: see `resolved`.
+        estimator: of V̂, a name of `valuefree.partition.ESTIMATORS`; ``learned``, which is ``mean`` plus the output of
+            a value network that learns by the loss of DRO; or ``auto``, see `resolved`.
         level: κ ≥ 0, how firmly V̂ is believed: 0 only compares a prompt's responses, inf is eq. 21. Default: 1.
         length_normalize: token means instead of sums, in policy, reference and partition alike.
         on_policy: whether the responses were drawn from the reference; read by ``coverage`` and ``regressed``.
@@ -139,8 +146,10 @@ class RPO(Objective):
 
     def __post_init__(self) -> None:
         _check_knobs(1.0 if self.tau is None else self.tau, 1.0 if self.level is None else self.level)
-        if self.estimator == "coverage" and self.length_normalize:
-            raise ConfigError("estimator='coverage' needs probabilities of responses; length_normalize=True has none.")
+        if self.estimator in ("coverage", "informed") and self.length_normalize:
+            raise ConfigError(
+                f"estimator={self.estimator!r} needs probabilities of responses; length_normalize=True has none."
+            )
         if self.value_lr is not None:
             check_positive("1/step", value_lr=self.value_lr)
             if self.estimator != "learned":
@@ -163,16 +172,17 @@ class RPO(Objective):
         return cls(tau=tau, **presets[name])
 
     def resolved(self, rows: TrainingRows) -> "RPO":
-        """With estimator, level and τ decided where they are left open."""
+        """With estimator, level and τ decided where they are left open.
+
+        V̂: ``informed``, which takes reference samples where there are some; ``mean`` with token means, which have no
+        coverage. κ: 1. τ: the pooled standard deviation of the rewards within prompts over √2, at which the optimum
+        lies about σ²/2τ² = 1 nat from the reference; where no prompt has two unlike rewards, that of all rewards.
+        """
         estimator = self.estimator
         if estimator == "auto":
-            estimator = "mean" if self.length_normalize else "coverage"
-        return replace(
-            self,
-            estimator=estimator,
-            tau=0.5 if self.tau is None else self.tau,
-            level=1.0 if self.level is None else self.level,
-        )
+            estimator = "mean" if self.length_normalize else "informed"
+        tau = spread(rows.rewards, rows.prompt_of) / math.sqrt(2) if self.tau is None else self.tau
+        return replace(self, estimator=estimator, tau=tau, level=1.0 if self.level is None else self.level)
 
     @property
     def requires(self) -> frozenset[str]:
@@ -183,10 +193,9 @@ class RPO(Objective):
 
     def partition(self) -> dict[str, Any]:
         """Settings of V̂, once `resolved`."""
-        base = "mean" if self.length_normalize else "coverage"
         return {
             "tau": self._decided("tau"),
-            "estimator": base if self.estimator == "learned" else self.estimator,
+            "estimator": "mean" if self.estimator == "learned" else self.estimator,
             "on_policy": self.on_policy,
             "merge_duplicates": self.merge_duplicates,
             "length_normalize": self.length_normalize,

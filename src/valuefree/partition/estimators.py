@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from valuefree.errors import ConfigError, DataError
-from valuefree.partition.regression import ridge_values
+from valuefree.partition.regression import ridge_predictions, ridge_values
 from valuefree.partition.segments import log1mexp, pair_starts, segment_logsumexp, segment_mean, segment_sum
 from valuefree.partition.settings import USES_REFERENCE_SAMPLES, PartitionSettings, check_settings
 
@@ -139,9 +139,13 @@ def _monte_carlo(rows: _Rows, tau: float, on_policy: bool) -> Tensor:
 
 def _coverage(rows: _Rows, tau: float, on_policy: bool) -> Tensor:
     sampled = on_policy or rows.samples is not None
-    unseen_P = (_monte_carlo if sampled else _mean)(rows, tau, on_policy)
+    return _seen_and_unseen(rows, tau, (_monte_carlo if sampled else _mean)(rows, tau, on_policy))
+
+
+def _seen_and_unseen(rows: _Rows, tau: float, unseen_P: Tensor) -> Tensor:
+    """The exact sum over what was observed, and `unseen_P` for the rest of the reference's probability."""
     log_coverage_P = segment_logsumexp(rows.logps_R, rows.prompt_of_R, rows.prompts).clamp(max=0.0)
-    return tau * torch.logaddexp(_reference(rows, tau, on_policy) / tau, log1mexp(log_coverage_P) + unseen_P / tau)
+    return tau * torch.logaddexp(_reference(rows, tau, True) / tau, log1mexp(log_coverage_P) + unseen_P / tau)
 
 
 def _shrunk(estimates_P: Tensor, variances_P: Tensor, no_variance: bool) -> Tensor:
@@ -208,12 +212,33 @@ def _quantile(rows: _Rows, tau: float, on_policy: bool) -> Tensor:
     return torch.tensor([level_of[m] for m in counts_P.tolist()], dtype=torch.float64)
 
 
-def _regressed(rows: _Rows, tau: float, on_policy: bool) -> Tensor:
+def _informed(rows: _Rows, tau: float, on_policy: bool) -> Tensor:
+    features_PD = _needed_features(rows, "informed")
+    rewards, prompt_of = _draws(rows)
+    counts_P = torch.bincount(prompt_of, minlength=rows.prompts)
+    means_P = segment_mean(rewards, prompt_of, rows.prompts)
+    predicted_P = ridge_predictions(features_PD, means_P)
+    if len(rewards) == rows.prompts:  # one draw each: nothing tells noise from signal, so the others' word counts
+        return _seen_and_unseen(rows, tau, predicted_P)
+    within = (rewards - means_P[prompt_of]).square().sum() / (len(rewards) - rows.prompts)
+    variance_P = within / counts_P
+    beyond = ((means_P - predicted_P).square().mean() - variance_P.mean()).clamp(min=0.0)
+    total_P = beyond + variance_P
+    own_P = torch.where(total_P > 0, beyond / total_P, torch.zeros_like(total_P))
+    return _seen_and_unseen(rows, tau, own_P * means_P + (1 - own_P) * predicted_P)
+
+
+def _needed_features(rows: _Rows, name: str) -> Tensor:
     if rows.features_PD is None:
-        raise ConfigError("estimator='regressed' needs features, a vector per prompt; the trainer computes them.")
+        raise ConfigError(f"estimator={name!r} needs features, a vector per prompt; the trainer computes them.")
+    return rows.features_PD
+
+
+def _regressed(rows: _Rows, tau: float, on_policy: bool) -> Tensor:
+    features_PD = _needed_features(rows, "regressed")
     if on_policy or rows.samples is not None:
-        return ridge_values(rows.features_PD, _monte_carlo(rows, tau, on_policy))
-    return ridge_values(rows.features_PD, segment_mean(rows.rewards_R, rows.prompt_of_R, rows.prompts))
+        return ridge_values(features_PD, _monte_carlo(rows, tau, on_policy))
+    return ridge_values(features_PD, segment_mean(rows.rewards_R, rows.prompt_of_R, rows.prompts))
 
 
 def _zero(rows: _Rows, tau: float, on_policy: bool) -> Tensor:
@@ -224,6 +249,7 @@ _BY_NAME = {
     "reference": _reference,
     "monte_carlo": _monte_carlo,
     "coverage": _coverage,
+    "informed": _informed,
     "mean": _mean,
     "pooled": _pooled,
     "quantile": _quantile,
@@ -252,6 +278,8 @@ def partition_values(
     ``monte_carlo``   τ (logsumexp(r/τ) − log n); consistent when y ~ π_ref
     ``coverage``      τ log[Σ_j e^{ℓ_j + r_j/τ} + (1 − C) e^{V₀/τ}], C = Σ_j e^{ℓ_j} ≤ 1, V₀ = ``monte_carlo`` on
                       policy (or with reference samples), else ``mean``
+    ``informed``      ``coverage`` with V₀ = r̄(x) (of the reference samples, if any) shrunk toward its ridge prediction
+                      from the `features` of the other prompts, by what the prediction leaves unexplained
     ``mean``          r̄(x) shrunk toward the mean of the r̄(x) by between / (between + within/n)
     ``pooled``        ``monte_carlo`` shrunk toward its mean over prompts, with its jackknife variance
     ``quantile``      ``monte_carlo`` of `rank_rewards`; with m reference samples τ log Z_m; τ in quantile units
@@ -270,7 +298,7 @@ def partition_values(
         response_of: shape (R,); equal numbers within a prompt are one response, which counts once with its mean
             reward. Without it every row is distinct.
         reference_rewards, reference_prompt_of: shape (S,), rewards of samples drawn from the reference.
-        features: (P, d), read by ``regressed``: what is known of each prompt, such as states of the reference.
+        features: (P, d), read by ``informed`` and ``regressed``: a vector per prompt, such as states of the reference.
 
     Returns:
         float64 tensor of shape (P,) on the CPU, without gradient.

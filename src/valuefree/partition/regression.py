@@ -19,6 +19,23 @@ def ridge_values(features_PD: Tensor, targets_P: Tensor) -> Tensor:
     Args:
         features_PD: float64, (P, d); d may exceed P. targets_P: float64, (P,).
     """
+    return _fit(features_PD, targets_P)[0]
+
+
+def ridge_predictions(features_PD: Tensor, targets_P: Tensor) -> Tensor:
+    r"""As `ridge_values`, each prompt predicted from the others: :math:`y_i - (y_i-\hat y_i)/(1-h_i)`, shape (P,).
+
+    h is the leverage, of the intercept too; the strength is the one that all prompts together choose. A single prompt,
+    which no other predicts, gets its own value.
+    """
+    fitted_P, leverage_P = _fit(features_PD, targets_P)
+    if len(targets_P) == 1:
+        return fitted_P
+    return targets_P - (targets_P - fitted_P) / (1 - leverage_P).clamp(min=TINY)
+
+
+def _fit(features_PD: Tensor, targets_P: Tensor) -> tuple[Tensor, Tensor]:
+    """Fitted values and leverages, (P,) each."""
     mean = targets_P.mean()
     centred_P = targets_P - mean
     spread_D = features_PD.std(0, correction=0)
@@ -28,7 +45,7 @@ def ridge_values(features_PD: Tensor, targets_P: Tensor) -> Tensor:
     kept_K = s_K > TINY * s_K[:1]
     u_PK, s_K = u_PK[:, kept_K], s_K[kept_K]
     if not len(s_K):
-        return mean.expand_as(targets_P).clone()
+        return mean.expand_as(targets_P).clone(), torch.full_like(targets_P, 1 / len(targets_P))
     along_K = u_PK.T @ centred_P
     strength_L = STRENGTHS * s_K[0].square()
     left_LK = strength_L[:, None] / (s_K.square() + strength_L[:, None])  # share of each direction that is not fitted
@@ -36,4 +53,5 @@ def ridge_values(features_PD: Tensor, targets_P: Tensor) -> Tensor:
     rest_L = (left_LK * along_K).square().sum(1) + beyond
     free_L = (len(targets_P) - 1 - len(s_K)) + left_LK.sum(1)
     best = int((rest_L / free_L.square()).argmin())
-    return mean + u_PK @ ((1 - left_LK[best]) * along_K)
+    kept_K = 1 - left_LK[best]
+    return mean + u_PK @ (kept_K * along_K), 1 / len(targets_P) + u_PK.square() @ kept_K

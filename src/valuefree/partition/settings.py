@@ -6,8 +6,8 @@ from typing import Any
 
 from valuefree.errors import ConfigError
 
-ESTIMATORS = ("reference", "monte_carlo", "coverage", "mean", "pooled", "quantile", "regressed", "zero")
-USES_REFERENCE_SAMPLES = ("monte_carlo", "coverage", "pooled", "quantile", "regressed")
+ESTIMATORS = ("reference", "monte_carlo", "coverage", "informed", "mean", "pooled", "quantile", "regressed", "zero")
+USES_REFERENCE_SAMPLES = ("monte_carlo", "coverage", "informed", "pooled", "quantile", "regressed")
 
 
 def check_settings(tau: float, estimator: str) -> None:
@@ -40,7 +40,7 @@ class PartitionSettings:
     @property
     def needs_features(self) -> bool:
         """Whether a vector per prompt is to be given with the rewards."""
-        return self.estimator == "regressed"
+        return self.estimator in ("informed", "regressed")
 
     def knobs(self) -> dict[str, Any]:
         """Keywords of `partition_report`; token means are taken before it."""

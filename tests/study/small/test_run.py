@@ -15,7 +15,7 @@ from study.small.conftest import TINY
 from valuefree import cli
 from valuefree.config import StudySmallConfig
 from valuefree.errors import ConfigError
-from valuefree.study.small.pool import WorkerDied, Workers
+from valuefree.study.pool import WorkerDied, Workers
 from valuefree.study.small.run import scale_of, study
 from valuefree.study.small.scale import QUICK, Scale
 

@@ -82,9 +82,14 @@ def carry_out(task: Task) -> list[Row]:
     try:
         rows = _rows(task)
     except (ValueFreeError, ValueError, RuntimeError) as error:
-        rows = [_row(task, seed, error=f"{type(error).__name__}: {error}") for seed in task.seeds]
+        rows = failed(task, f"{type(error).__name__}: {error}")
     seconds = time.perf_counter() - start
     return [row | {"seconds": seconds} for row in rows]
+
+
+def failed(task: Task, reason: str) -> list[Row]:
+    """Rows of a task that gave none, one per seed."""
+    return [_row(task, seed, error=reason) | {"seconds": 0.0} for seed in task.seeds]
 
 
 def _row(task: Task, seed: int, **values: Any) -> Row:

@@ -25,6 +25,7 @@ from valuefree.study.exact.grid import (
     anchors,
     carry_out,
     default_regimes,
+    failed,
     sweep_regimes,
     tasks,
 )
@@ -32,8 +33,7 @@ from valuefree.study.exact.methods import METHODS, TAUS
 from valuefree.study.exact.page import Page, write_page
 from valuefree.study.exact.training import Regime
 from valuefree.study.exact.world import WorldSettings
-from valuefree.study.pool import WorkerDied
-from valuefree.study.pool import carry_out as in_processes
+from valuefree.study.pool import WorkerDied, Workers
 
 Say = Callable[[str], None]
 PROGRESS_SECONDS = 20
@@ -94,15 +94,16 @@ def study(options: StudyExactConfig, *, say: Say) -> StudyResult | None:
 def _carry_out(todo: Sequence[Task], workers: int, say: Say) -> list[Row]:
     rows: list[Row] = []
     start = said = time.perf_counter()
-    for done, (number, result) in enumerate(in_processes([(carry_out, (task,)) for task in todo], workers), start=1):
-        if isinstance(result, WorkerDied):
-            raise result
-        rows += result
-        if any(row["error"] for row in result):
-            say(f"no result: {todo[number].method} in {todo[number].regime.name}: {result[0]['error']}")
-        if time.perf_counter() - said > PROGRESS_SECONDS or done == len(todo):
-            said = time.perf_counter()
-            say(f"{done} of {len(todo)} tasks, {(said - start) / 60:.1f} min")
+    with Workers(workers) as processes:
+        for done, (number, result) in enumerate(processes.run([(carry_out, (task,)) for task in todo]), start=1):
+            if isinstance(result, WorkerDied):
+                result = failed(todo[number], str(result))
+            rows += result
+            if result[0]["error"]:
+                say(f"no result: {todo[number].method} in {todo[number].regime.name}: {result[0]['error']}")
+            if time.perf_counter() - said > PROGRESS_SECONDS or done == len(todo):
+                said = time.perf_counter()
+                say(f"{done} of {len(todo)} tasks, {(said - start) / 60:.1f} min")
     return rows
 
 

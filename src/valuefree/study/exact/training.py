@@ -153,7 +153,7 @@ def _set_up(problem: Problem, method: Method, strength: float, reference: Tensor
     if asked is not None:
         settings = PartitionSettings(**asked)
         per = problem.world.settings.length if settings.length_normalize else 1
-        extra = {"features": problem.train.features[:, 1:]} if settings.estimator == "regressed" else {}
+        extra = {"features": problem.train.features[:, 1:]} if settings.needs_features else {}
         rewards, values_P = partition_targets(
             rows.rewards, reference[kept] / per, renumbered, settings, **samples, **extra
         )

@@ -11,13 +11,13 @@ from typing import Any
 from valuefree.config import StudySmallConfig
 from valuefree.errors import ConfigError
 from valuefree.manifest import git_commit, manifest
+from valuefree.study.pool import WorkerDied, Workers
 from valuefree.study.small.cells import Cell, Row, final_cells, missing, tuning_cells
 from valuefree.study.small.files import write_text
 from valuefree.study.small.frontier import choose
 from valuefree.study.small.methods import METHODS, chosen
 from valuefree.study.small.models import KINDS
 from valuefree.study.small.page import write_page
-from valuefree.study.pool import WorkerDied, Workers
 from valuefree.study.small.scale import QUICK, Scale
 from valuefree.study.small.training import run_cell
 from valuefree.study.small.world import REGIMES, has_references, make_reference
