@@ -1,4 +1,4 @@
-"""Every objective in the trainer: it trains, both networks where there are two, and gets what it asks for."""
+"""Every objective in the trainer: it trains, and what it asks for is what it gets."""
 
 import pytest
 import torch

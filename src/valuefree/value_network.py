@@ -47,14 +47,14 @@ class ValueNetwork(nn.Module):
     def __init__(self, model: nn.Module, *, shared_encoder: bool = False, peft_config: Any = None):
         super().__init__()
         if has_adapter(model):
-            peft_config = peft_config or model.peft_config["default"]  # type: ignore[index, union-attr]
+            peft_config = peft_config or model.active_peft_config
             model = model if shared_encoder else copy.deepcopy(model).unload()  # type: ignore[operator]
         core = core_of(model)
         weight = next(core.parameters())
         width = int(core.config.get_text_config().hidden_size)  # type: ignore[union-attr, operator]
         place: dict[str, Any] = {"dtype": weight.dtype, "device": weight.device}
         # The policy's adapter shall start the same whether or not there is a value network.
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[]):
             last = nn.Linear(width, 1, **place)
             self.head = nn.Sequential(nn.Linear(width, width, **place), nn.ReLU(), last) if shared_encoder else last
             self.backbone = None if shared_encoder else _copied(backbone_of(core), peft_config)
