@@ -16,6 +16,7 @@ from valuefree.config.verbs import (
     EvaluateConfig,
     GenerateConfig,
     InspectConfig,
+    SampleConfig,
     ScoreConfig,
     TrainConfig,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "ObjectiveOptions",
     "Options",
     "RewardOptions",
+    "SampleConfig",
     "ScoreConfig",
     "ScoreOptions",
     "TrainConfig",
