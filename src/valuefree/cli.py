@@ -97,6 +97,9 @@ def train(options: TrainConfig) -> None:
         _settings(options)
         print(f"objective: {options.objective if reward_model else objects.objective_of(options)}")
         print(objects.read(options)[1])
+        samples = objects.reference_samples_of(options)
+        if samples is not None:
+            print(f"{len(samples)} reference samples of {len(samples.unique('prompt_id'))} prompts")
         return
     if reward_model:
         _train_reward_model(options)

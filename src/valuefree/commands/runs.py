@@ -11,7 +11,7 @@ from transformers import EarlyStoppingCallback, Trainer
 from transformers.trainer_utils import get_last_checkpoint
 
 from valuefree.callbacks import MetricsFile, StopOnSignal
-from valuefree.commands.objects import read
+from valuefree.commands.objects import read, reference_samples_of
 from valuefree.config import TrainConfig
 from valuefree.data import DataSummary, split_by_prompt
 from valuefree.errors import ConfigError
@@ -25,6 +25,7 @@ class Run:
     options: TrainConfig
     rows: datasets.Dataset
     held_out: datasets.Dataset | None
+    reference_samples: datasets.Dataset | None
     summary: DataSummary
     folder: Path
     record: dict[str, Any]
@@ -33,21 +34,23 @@ class Run:
     @classmethod
     def start(cls, options: TrainConfig, objective: dict[str, Any]) -> "Run":
         """Read, split, and write manifest.json. `objective`: name and knobs."""
+        samples = reference_samples_of(options)
         rows, summary = read(options)
         held_out = None
         if options.test_prompts:
             rows, held_out = split_by_prompt(rows, test_prompts=options.test_prompts, seed=options.seed)
         folder = Path(options.out)
+        parts = {"train": rows, "held_out": held_out, "reference_samples": samples}
         record = manifest(
             "train",
             options.to_dict(),
             objective=objective,
             data=summary.to_dict(),
-            fingerprint={"train": _fingerprint(rows), "held_out": _fingerprint(held_out) if held_out else None},
+            fingerprint={name: _fingerprint(part) if part is not None else None for name, part in parts.items()},
         )
         if int(os.environ.get("RANK", "0")) == 0:
             write_json(folder / "manifest.json", record)
-        return cls(options, rows, held_out, summary, folder, record, StopOnSignal())
+        return cls(options, rows, held_out, samples, summary, folder, record, StopOnSignal())
 
     def callbacks(self) -> list[Any]:
         """For the trainer: metrics.jsonl, an orderly stop, patience."""

@@ -62,6 +62,7 @@ def train(options: TrainConfig) -> TrainResult:
         eval_dataset=run.held_out if options.eval_steps else None,
         processing_class=tokenizer,
         peft_config=lora(options.lora_rank) if options.lora_rank else None,
+        reference_samples=run.reference_samples,
         callbacks=run.callbacks(),
     )
     if trainer.report is not None:
