@@ -19,7 +19,7 @@ from conftest import make_llama, make_t5
 from valuefree.callbacks import MetricsFile
 from valuefree.data import RewardScaler
 from valuefree.errors import ConfigError, DataError
-from valuefree.objectives import RPO, SFT
+from valuefree.objectives import DPO, DRO, IPO, KTO, NCA, RPO, SFT
 from valuefree.trainer import PolicyTrainer, PolicyTrainingArguments
 
 
@@ -50,7 +50,8 @@ def trainer(folder, model, rows, tokenizer, objective=None, **changes) -> Policy
 
 
 def weights(model) -> dict[str, torch.Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+    """Of the policy, and of a value network beside it."""
+    return {name: tensor.detach().clone() for name, tensor in [*model.state_dict().items(), *model.named_parameters()]}
 
 
 @pytest.mark.parametrize("share", [True, False])
@@ -101,7 +102,25 @@ def step_weights(tmp_path, make, rows, tokenizer, objective, batch, accumulation
 
 
 @pytest.mark.parametrize("make", [make_t5, make_llama])
-@pytest.mark.parametrize("objective", [RPO(), RPO(level=math.inf, estimator="mean"), SFT()])
+@pytest.mark.parametrize(
+    "objective",
+    [
+        RPO(),
+        RPO(level=math.inf, estimator="mean"),
+        RPO(estimator="learned"),
+        DRO(),
+        DRO(shared_encoder=True),
+        KTO(),
+        NCA(),
+        DPO(pairs="all"),
+        DPO(pairs="adjacent"),
+        IPO(),
+        SFT(),
+        SFT(on="best"),
+        SFT(on="weighted"),
+    ],
+    ids=repr,
+)
 @pytest.mark.parametrize(("batch", "accumulation"), [(1, 8), (3, 2)])
 def test_accumulation_equals_one_large_batch(tmp_path, make, rows, tokenizer, objective, batch, accumulation):
     """Groups of 4, 3, 1, 2 and 6 are cut anywhere; three SGD steps end at the same weights."""

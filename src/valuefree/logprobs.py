@@ -18,7 +18,7 @@ from valuefree.attention import PackedRows, attention_name, no_mask, use_packed_
 from valuefree.data.batching import IGNORED
 from valuefree.errors import ConfigError
 from valuefree.head import HeadPath, HeadSettings, linear_logps
-from valuefree.models import evaluating, is_encoder_decoder
+from valuefree.models import core_of, evaluating, is_encoder_decoder
 
 logger = logging.getLogger(__name__)
 
@@ -29,10 +29,14 @@ _READY: "WeakKeyDictionary[nn.Module, set[str]]" = WeakKeyDictionary()
 
 
 class ResponseLogps(NamedTuple):
-    """Per response: `total` log π(y|x) in nats, float32 at least, shape (R,); `tokens` counted in it, int64."""
+    """Per response: `total` log π(y|x) in nats, float32 at least, shape (R,); `tokens` counted in it, int64.
+
+    `values`: what the model's value network says of prompts, where it was asked, shape (P,).
+    """
 
     total: Tensor
     tokens: Tensor
+    values: Tensor | None = None
 
     @property
     def mean(self) -> Tensor:
@@ -46,6 +50,7 @@ def response_logps(
     *,
     chunk_tokens: int = CHUNK_TOKENS,
     max_logit_bytes: int = MAX_LOGIT_BYTES,
+    value_batch: Mapping[str, Tensor] | None = None,
 ) -> ResponseLogps:
     """Log-probability of each response, over its tokens alone, end of sequence included.
 
@@ -63,6 +68,8 @@ def response_logps(
             side, or another form that `valuefree.data.batching.Collator` makes.
         chunk_tokens: response tokens per projection.
         max_logit_bytes: of float32 logits kept for the backward pass.
+        value_batch: prompts that the model's `valuefree.value_network.ValueNetwork` values in the same call, so that
+            what wraps the model sees both networks at work.
 
     Returns:
         `ResponseLogps` with one value per row of ``labels`` (per response in the shared form).
@@ -72,10 +79,11 @@ def response_logps(
     """
     prepare(model)
     limits = {"chunk_tokens": chunk_tokens, "max_logit_bytes": max_logit_bytes}
-    return model(**{BATCH: batch}, **limits)
+    return model(**{BATCH: batch, VALUES: value_batch}, **limits)
 
 
 BATCH = "response_batch"  # keyword by which a prepared model's forward is asked for log-probabilities
+VALUES = "value_batch"  # and for values of prompts
 
 
 def prepare(model: nn.Module) -> None:
@@ -88,7 +96,7 @@ def prepare(model: nn.Module) -> None:
         ConfigError: an architecture whose logits are not its head applied to its last hidden state; an adapter that
             adds tokens (prompt tuning); weights that DeepSpeed has already taken apart.
     """
-    core = _core(model)
+    core = core_of(model)
     if core in _READY:
         return
     if any(hasattr(weight, "ds_id") for weight in core.parameters()):
@@ -106,7 +114,9 @@ def prepare(model: nn.Module) -> None:
     def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
         batch = kwargs.get(BATCH)
         if batch is not None:
-            return _response_logps(self, batch, kwargs["chunk_tokens"], kwargs["max_logit_bytes"])
+            found = _response_logps(self, batch, kwargs["chunk_tokens"], kwargs["max_logit_bytes"])
+            prompts = kwargs[VALUES]
+            return found if prompts is None else found._replace(values=self.value_network(self, prompts))  # type: ignore[operator]
         return own(*args, **kwargs) if own is not None else type(self).forward(self, *args, **kwargs)
 
     core.forward = MethodType(forward, core)  # type: ignore[method-assign]
@@ -173,13 +183,6 @@ def _log_path(core: nn.Module, path: HeadPath, tokens: int, vocabulary: int) -> 
             "frozen": "its weight is frozen, so no logits are kept and nothing is computed again",
         }
         logger.info("head: %d tokens × %d (%.0f MiB of logits): %s", tokens, vocabulary, size, said[path])
-
-
-def _core(model: nn.Module) -> nn.Module:
-    """The transformers model within wrappers; an adapter stays in force, as its layers sit inside."""
-    while isinstance(getattr(model, "module", None), nn.Module):
-        model = model.module  # type: ignore[assignment]
-    return model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]
 
 
 def _hidden_and_targets(core: nn.Module, batch: Mapping[str, Tensor]):
@@ -312,7 +315,7 @@ def packs(model: nn.Module) -> bool:
 
     A T5 whose layers are sharded by FSDP is not packed: its relative positions are weights of one layer that all use.
     """
-    core = _core(model)
+    core = core_of(model)
     config = core.config.get_text_config()  # type: ignore[union-attr, operator]
     if attention_name(core) != "sdpa":
         return False

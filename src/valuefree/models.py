@@ -34,6 +34,18 @@ def is_encoder_decoder(model: nn.Module) -> bool:
     return bool(model.config.is_encoder_decoder)  # type: ignore[union-attr]
 
 
+def core_of(model: nn.Module) -> nn.Module:
+    """The transformers model within wrappers; an adapter stays in force, as its layers sit inside."""
+    while isinstance(getattr(model, "module", None), nn.Module):
+        model = model.module  # type: ignore[assignment]
+    return model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]
+
+
+def backbone_of(core: nn.Module) -> nn.Module:
+    """What reads a prompt: the encoder, or a decoder without its head."""
+    return core.get_encoder() if is_encoder_decoder(core) else getattr(core, core.base_model_prefix)  # type: ignore
+
+
 def _gguf(name: str, gguf_file: str | None) -> tuple[str, str | None]:
     path = Path(name)
     if path.suffix == ".gguf":

@@ -1,7 +1,7 @@
 """A data set made ready for training: tokens, and one value per row for the objective."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -9,14 +9,16 @@ import datasets
 import numpy as np
 import torch
 from datasets.arrow_dataset import Column
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from valuefree.data.batching import Collator
+from valuefree.data.batching import Collator, prompt_batch
 from valuefree.data.columns import column_hashes, lengths_of, numbered
 from valuefree.data.rendering import Truncation, padding_of
 from valuefree.data.sampling import Lengths
+from valuefree.errors import ConfigError
 from valuefree.logprobs import packs
+from valuefree.mismatched import Mismatched, paired
 from valuefree.models import is_encoder_decoder
 from valuefree.partition import PartitionReport
 from valuefree.reference import ReferenceScores
@@ -42,14 +44,19 @@ def collator_for(
 
 @dataclass
 class Prepared:
-    """One data set made ready: tokens, and one value per row for the objective; a `Dataset` of row numbers."""
+    """One data set made ready: tokens, and one value per row for the objective; a `Dataset` of row numbers.
+
+    columns: what the objective made of its rows, (R,) each. mismatched: pairs for a baseline, if it asks for one.
+    """
 
     table: datasets.Dataset
     truncation: Truncation
     prompt_of: np.ndarray
     group_size: np.ndarray
     rewards: np.ndarray
+    columns: dict[str, Tensor] = field(default_factory=dict)
     reference: ReferenceScores | None = None
+    mismatched: Mismatched | None = None
     values: np.ndarray | None = None
     report: PartitionReport | None = None
 
@@ -74,11 +81,17 @@ class Prepared:
 
 @dataclass
 class RowCollator:
-    """From row numbers to a micro-batch; with `whole_groups`, also the rows of its prompts that are not in it."""
+    """From row numbers to a micro-batch.
+
+    whole_groups: also the rows of its prompts that are not in it. prompts: also its distinct prompts by themselves.
+    counts: as of `valuefree.objectives.Objective`.
+    """
 
     prepared: Prepared
     collator: Collator
-    whole_groups: bool
+    counts: str = "responses"
+    whole_groups: bool = False
+    prompts: bool = False
 
     def __post_init__(self) -> None:
         self._groups = self.prepared.groups() if self.whole_groups else {}
@@ -87,26 +100,55 @@ class RowCollator:
         """What a step needs of these row numbers; one of ~row < 0 is run and does not count.
 
         Returns:
-            ``batch`` of the rows; ``context``, batches of the rest of their groups; ``rows``, values of both;
-            ``responses`` and ``tokens``, how many of the former count; ``padding`` and ``positions`` of the batch.
+            ``batch`` of the rows; ``context``, batches of the rest of their groups; ``rows`` and ``columns``, values of
+            both; ``prompts`` and ``prompt_row``, the distinct prompts (or None) and which of them each row has;
+            ``numbers`` of the rows; ``responses`` and ``tokens``, how many of the former count, and ``count``, their
+            part of what the loss is divided by; ``padding`` and ``positions`` of the batch.
         """
         rows = [number if number >= 0 else ~number for number in numbers]
         counted = sum(number >= 0 for number in numbers)
         inside = set(rows)
-        prompts = dict.fromkeys(self.prepared.prompt_of[rows].tolist())
-        beside = [row for prompt in prompts for row in self._groups.get(prompt, ()) if row not in inside]
+        distinct = dict.fromkeys(self.prepared.prompt_of[rows].tolist())
+        beside = [row for prompt in distinct for row in self._groups.get(prompt, ()) if row not in inside]
         chunks = [beside[start : start + len(rows)] for start in range(0, len(beside), len(rows))]
         batch = self.collator.batch(self.prepared.table, rows)
         padding, positions = self.collator.padding(batch)
+        sums = {"responses": counted, "tokens": int(self.prepared.lengths.response[rows[:counted]].sum())}
+        prompts, prompt_row = self._prompts(rows + beside) if self.prompts else (None, None)
         return {
             "batch": batch,
             "context": [self.collator.batch(self.prepared.table, chunk) for chunk in chunks],
             "rows": {name: torch.from_numpy(column[rows + beside]) for name, column in self._columns().items()},
-            "responses": counted,
-            "tokens": int(self.prepared.lengths.response[rows[:counted]].sum()),
+            "columns": {name: column[rows + beside] for name, column in self.prepared.columns.items()},
+            "prompts": prompts,
+            "prompt_row": prompt_row,
+            "numbers": rows,
+            **sums,
+            "count": sums[self.counts] if self.counts in sums else self._sum(rows[:counted]),
             "padding": padding,
             "positions": positions,
         }
+
+    def mismatched(self, rows: list[int], epoch: int) -> tuple[dict[str, Tensor], Tensor]:
+        """The batch of these rows' mismatched pairs, and their reference scores (R,)."""
+        drawn = self.prepared.mismatched
+        if drawn is None:
+            raise ConfigError("no mismatched pairs were drawn for these rows.")
+        partners, scores = drawn.of_epoch(epoch)
+        pairs = paired(self.prepared.table, rows, partners[rows], drawn.limit)
+        return self.collator.tensors(pairs), torch.from_numpy(scores[rows])
+
+    def _sum(self, rows: list[int]) -> float:
+        return float(self.prepared.columns[self.counts][rows].sum())
+
+    def _prompts(self, rows: list[int]) -> tuple[dict[str, Tensor], Tensor]:
+        first: dict[int, int] = {}
+        for row in rows:
+            first.setdefault(int(self.prepared.prompt_of[row]), row)
+        at = {prompt: index for index, prompt in enumerate(first)}
+        ids = self.prepared.table[list(first.values())]["prompt_ids"]
+        place = torch.tensor([at[int(self.prepared.prompt_of[row])] for row in rows])
+        return prompt_batch(ids, self.collator.pad_token_id), place
 
     def _columns(self) -> dict[str, np.ndarray]:
         columns = {"prompt_of": self.prepared.prompt_of, "group_size": self.prepared.group_size}

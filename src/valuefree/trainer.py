@@ -2,14 +2,11 @@
 
 import logging
 import os
-import resource
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import datasets
-import numpy as np
 import torch
 from accelerate.data_loader import prepare_data_loader
 from torch import Tensor, nn
@@ -18,32 +15,31 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
 from transformers.trainer_utils import EvalLoopOutput
 
 from valuefree.arguments import PolicyTrainingArguments
-from valuefree.data.columns import array_of
-from valuefree.data.rendering import tokenize
 from valuefree.data.rewards import RewardScaler
 from valuefree.data.sampling import GroupBatches
-from valuefree.errors import ConfigError, DataError
+from valuefree.errors import ConfigError
 from valuefree.logprobs import ResponseLogps, packs, prepare, response_logps
-from valuefree.models import add_adapter, disable_dropout, has_adapter, is_encoder_decoder, on_device
+from valuefree.metering import Meter
+from valuefree.models import add_adapter, disable_dropout, has_adapter, is_encoder_decoder
 from valuefree.objectives.base import Objective, ObjectiveInputs, ObjectiveOutput
-from valuefree.partition import PartitionSettings, partition_report, partition_targets
-from valuefree.prepared import Prepared, RowCollator, collator_for, response_numbers
+from valuefree.preparation import Preparation, check_columns, partition_settings, training_rows
+from valuefree.prepared import Prepared, RowCollator, collator_for
 from valuefree.processes import reduce
-from valuefree.reference import default_cache_dir, score_reference
+from valuefree.value_network import ValueNetwork, attach, network_of, save, split_groups
 
 __all__ = ["PolicyTrainer", "PolicyTrainingArguments"]
 
 logger = logging.getLogger(__name__)
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
-COLUMNS = ("prompt", "response", "reward", "prompt_id")
 
 
 class PolicyTrainer(Trainer):
     """Fine-tune a policy on (prompt, response, reward) rows by any `Objective`.
 
-    Before training it tokenises, standardises rewards on the training rows, scores every response once under the
-    reference, and estimates the partition over the whole data set, as far as the objective requires these.
+    Before training it standardises rewards on the training rows, lets the objective decide what it leaves to the data
+    and choose its rows, tokenises them, scores every response once under the reference, estimates the partition over
+    the whole data set, and draws mismatched pairs for every epoch, as far as the objective requires these.
 
     Args:
         model: encoder-decoder or decoder-only policy.
@@ -52,14 +48,18 @@ class PolicyTrainer(Trainer):
         train_dataset, eval_dataset: as `valuefree.data.read_triplets` returns them.
         processing_class: the tokenizer.
         reference_model: default: the policy as it is given, with the adapter, if any, switched off.
-        peft_config: adds a fresh adapter to `model`.
+        peft_config: adds a fresh adapter to `model`, and one to the value network if there is one.
+        reference_samples: prompt, response and reward of samples drawn from the reference, which the partition then
+            takes instead of the data; every prompt must have one.
         kwargs: as of `transformers.Trainer` (callbacks, optimizers, …).
 
     Raises:
         DataError: columns missing, responses truncated away. ScoringError: rows without a reference score.
 
     Attributes:
-        reward_scaler: saved with every checkpoint. report: the `PartitionReport` of the training rows.
+        objective: with what it leaves to the data decided.
+        reward_scaler: saved with every checkpoint.
+        report: the `PartitionReport` of the training rows.
     """
 
     loss_is_scaled_for_ga = True  # compute_loss divides by the count of the global batch
@@ -74,6 +74,7 @@ class PolicyTrainer(Trainer):
         processing_class: PreTrainedTokenizerBase | None = None,
         reference_model: PreTrainedModel | None = None,
         peft_config: Any = None,
+        reference_samples: datasets.Dataset | None = None,
         **kwargs: Any,
     ):
         if processing_class is None:
@@ -93,10 +94,16 @@ class PolicyTrainer(Trainer):
             )
         if peft_config is not None and has_adapter(model):
             raise ConfigError("model already has an adapter and peft_config asks for another; pass one of the two.")
-        self.objective = objective
-        partition = objective.partition()
-        self._settings = PartitionSettings(**partition) if partition is not None else None
+        check_columns(train_dataset)
+        rewards = train_dataset["reward"]
+        self.reward_scaler = RewardScaler.fit(rewards) if args.standardize_rewards else RewardScaler(0, 1)
+        rows = training_rows(train_dataset, objective, self.reward_scaler, reference_samples)
+        self.objective = objective = objective.resolved(rows)
+        settings = partition_settings(objective, rows)
+        learned = objective.value_network() if "learned" in objective.requires else None
+        network = ValueNetwork(model, peft_config=peft_config, **learned) if learned is not None else None
         policy = add_adapter(model, peft_config) if peft_config is not None else model
+        attach(policy, network)
         if args.disable_dropout:
             disable_dropout(policy)
         data = {"train_dataset": train_dataset, "eval_dataset": eval_dataset}
@@ -106,56 +113,54 @@ class PolicyTrainer(Trainer):
         packed = args.padding_free and not (is_encoder_decoder(model) and self.is_fsdp_enabled)
         packed = packed and (reference_model is None or packs(reference_model))
         self._collator = collator_for(policy, processing_class, share_prompts=args.share_prompts, padding_free=packed)
-        rewards = train_dataset["reward"] if "reward" in train_dataset.column_names else []
-        self.reward_scaler = RewardScaler.fit(rewards) if args.standardize_rewards and rewards else RewardScaler(0, 1)
-        scorer = reference_model if reference_model is not None else policy
-        self.train_dataset = self._prepare(train_dataset, scorer)  # type: ignore[assignment]
-        self.eval_dataset = self._prepare(eval_dataset, scorer) if eval_dataset is not None else None
+        preparation = Preparation(
+            objective,
+            settings,
+            args,
+            processing_class,
+            self._collator,
+            scorer=reference_model if reference_model is not None else policy,
+            autocast=AUTOCAST.get(self.accelerator.mixed_precision),  # the recipe's, or the launcher's
+        )
+        self.train_dataset = preparation(train_dataset, rows)  # type: ignore[assignment]
+        self.eval_dataset = None
+        if eval_dataset is not None:
+            eval_rows = training_rows(eval_dataset, objective, self.reward_scaler, reference_samples)
+            self.eval_dataset = preparation(eval_dataset, eval_rows)  # type: ignore[assignment]
+        if "baseline" in objective.requires:
+            epochs, *_ = self.set_initial_training_values(args, self.get_train_dataloader())
+            preparation.mismatch(self.train_dataset, epochs=epochs, seed=self._data_seed)  # type: ignore[arg-type]
+            if self.eval_dataset is not None:
+                preparation.mismatch(self.eval_dataset, epochs=1, seed=self._data_seed)
         self.report = self.train_dataset.report
-        self._sums: dict[str, float] = {}
-        self._since = time.perf_counter()
+        self._meter = Meter(args.device)
 
-    # ------------------------------------------------------------------------------------------------- preparation
+    @property
+    def _data_seed(self) -> int:
+        return self.args.seed if self.args.data_seed is None else self.args.data_seed
 
-    def _prepare(self, dataset: datasets.Dataset, scorer: nn.Module) -> Prepared:
-        missing = [name for name in COLUMNS if name not in dataset.column_names]
-        if missing:
-            raise DataError(f"the data set lacks {missing} (has {dataset.column_names}); make it with read_triplets.")
-        args: PolicyTrainingArguments = self.args  # type: ignore[assignment]
-        encoder_decoder = self._collator.encoder_decoder
-        table, cut = tokenize(dataset, self.processing_class, limits=args.limits(), encoder_decoder=encoder_decoder)  # type: ignore
-        prompt_of = array_of(table["prompt_id"], np.int64)
-        group_size = np.bincount(prompt_of)[prompt_of]
-        rewards = self.reward_scaler.transform(table["reward"])
-        prepared = Prepared(table, cut, prompt_of, group_size, rewards)
-        if "reference_logps" in self.objective.requires:
-            with on_device(scorer, args.device):
-                prepared.reference = score_reference(
-                    scorer,
-                    table,
-                    self._collator,
-                    cache_dir=args.score_cache_dir or default_cache_dir(),
-                    autocast=AUTOCAST.get(self.accelerator.mixed_precision),  # the recipe's, or the launcher's
-                    batch_tokens=args.score_batch_tokens,
-                    progress=not args.disable_tqdm,
-                )
-        if self._settings is not None:
-            self._partition(prepared, self._settings)
-        return prepared
-
-    def _partition(self, prepared: Prepared, settings: PartitionSettings) -> None:
-        """V̂ for every row, and the report."""
-        scores = prepared.reference
-        if scores is None:
-            raise ConfigError(f"{type(self.objective).__name__} asks for a partition without reference scores.")
-        logps = scores.logps / scores.tokens if settings.length_normalize else scores.logps
-        response_of = response_numbers(prepared.table["response"])
-        data = (prepared.rewards, logps, prepared.prompt_of)
-        rewards, values = partition_targets(*data, settings, response_of=response_of)
-        prepared.report = partition_report(*data, response_of=response_of, **settings.knobs())
-        prepared.rewards, prepared.values = rewards.numpy(), values.numpy()[prepared.prompt_of]
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """As of `transformers.Trainer`, with the objective's learning rates."""
+        given = self.optimizer is not None
+        optimizer = super().create_optimizer(model)
+        rate = self.args.learning_rate
+        rates = self.objective.learning_rates(rate)
+        network = network_of(self.model)  # type: ignore[arg-type]
+        if not given and (network is not None or rates["policy"] != rate):
+            split_groups(optimizer, network, rates)
+        return optimizer
 
     # ------------------------------------------------------------------------------------------------------ batches
+
+    def _row_collator(self, prepared: Prepared) -> RowCollator:
+        needed = self.objective.requires
+        return RowCollator(
+            prepared,
+            self._collator,
+            self.objective.counts,
+            whole_groups="groups" in needed,
+            prompts="learned" in needed,
+        )
 
     def _loader(self, prepared: Prepared, batch_size: int, steps: int, **order: Any) -> DataLoader:
         """Micro-batches of this rank; `steps` of them make an optimiser step."""
@@ -180,7 +185,7 @@ class PolicyTrainer(Trainer):
         loader = DataLoader(
             prepared,  # type: ignore[arg-type]
             batch_sampler=sampler,  # type: ignore[arg-type]
-            collate_fn=RowCollator(prepared, self._collator, whole),
+            collate_fn=self._row_collator(prepared),
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory and torch.cuda.is_available(),
         )
@@ -197,7 +202,7 @@ class PolicyTrainer(Trainer):
             self.train_dataset,  # type: ignore[arg-type]
             args.train_batch_size,
             args.gradient_accumulation_steps,
-            seed=args.seed if args.data_seed is None else args.data_seed,
+            seed=self._data_seed,
             strategy=strategy,
             batch_tokens=args.batch_tokens,
         )
@@ -212,22 +217,57 @@ class PolicyTrainer(Trainer):
         return self._loader(prepared, self.args.eval_batch_size, 1, seed=None)
 
     def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> Tensor | None:
-        """Responses, or response tokens, of the global batch: what the sum of its losses is divided by."""
+        """The count of the global batch: what the sum of its losses is divided by."""
         if not batch_samples:
             return None
-        counts = [float(sum(sample[self.objective.counts] for sample in batch_samples))]
+        counts = [float(sum(sample["count"] for sample in batch_samples))]
         return torch.tensor(reduce(counts, device)[0], device=device)
+
+    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list, Any]:
+        """The micro-batches of a step, with the step's baseline where the objective requires one, and its count."""
+        samples, count = super().get_batch_samples(epoch_iterator, num_batches, device)
+        if samples and "baseline" in self.objective.requires:
+            epoch = self.state.global_step // self._steps_per_epoch
+            self._add_baseline(self.model_wrapped, samples, self.train_dataset, epoch)  # type: ignore[arg-type]
+        return samples, count
+
+    def set_initial_training_values(self, args: Any, dataloader: DataLoader) -> Any:
+        """As of `transformers.Trainer`; remembers how many steps make an epoch."""
+        values = super().set_initial_training_values(args, dataloader)
+        self._steps_per_epoch = values[1]
+        return values
+
+    def _add_baseline(self, model: nn.Module, samples: list, prepared: Any, epoch: int) -> None:
+        """Mean log-ratio of the mismatched pairs of all rows that count, over micro-batches and processes.
+
+        Each process runs one batch of pairs per micro-batch, of which all have equally many, so that none waits.
+        """
+        collator = self._row_collator(prepared)
+        total, count = 0.0, 0
+        training = model.training
+        model.eval()
+        for sample in samples:
+            batch, scores = collator.mismatched(sample["numbers"], epoch)
+            with torch.no_grad(), self.compute_loss_context_manager():
+                found = self._logps(model, self._prepare_inputs(batch))  # type: ignore[arg-type]
+            total += float((found.total.double().cpu() - scores)[: sample["responses"]].sum())
+            count += sample["responses"]
+        model.train(training)
+        total, count = reduce([total, float(count)], self.args.device)
+        for sample in samples:
+            sample["baseline"] = torch.tensor(total / count, dtype=torch.float64)
 
     # --------------------------------------------------------------------------------------------------------- loss
 
-    def _logps(self, model: nn.Module, batch: dict[str, Tensor]) -> ResponseLogps:
+    def _logps(self, model: nn.Module, batch: dict[str, Tensor], prompts: Any = None) -> ResponseLogps:
         args: PolicyTrainingArguments = self.args  # type: ignore[assignment]
-        return response_logps(model, batch, chunk_tokens=args.chunk_tokens, max_logit_bytes=args.max_logit_bytes)
+        limits = {"chunk_tokens": args.chunk_tokens, "max_logit_bytes": args.max_logit_bytes}
+        return response_logps(model, batch, value_batch=prompts, **limits)
 
     def _apply(self, model: nn.Module, inputs: dict[str, Any]) -> tuple[ObjectiveInputs, ObjectiveOutput]:
         """The objective on the counted rows and, without gradient, on the rest of their groups."""
         idle = self._idle_forwards(len(inputs["context"]))
-        own = self._logps(model, inputs["batch"])
+        own = self._logps(model, inputs["batch"], inputs["prompts"])
         with torch.no_grad():
             rest = [self._logps(model, batch) for batch in inputs["context"]]
             for _ in range(idle):
@@ -238,7 +278,9 @@ class PolicyTrainer(Trainer):
         rows = {
             name: column if column.dtype == torch.int64 else column.double() for name, column in inputs["rows"].items()
         }
-        given = ObjectiveInputs(policy_logps=total.double(), tokens=tokens, **rows)
+        learned = own.values[inputs["prompt_row"]].double() if own.values is not None else None
+        made = {"learned": learned, "baseline": inputs.get("baseline"), "columns": inputs["columns"]}
+        given = ObjectiveInputs(policy_logps=total.double(), tokens=tokens, **rows, **made)
         return given, self.objective(given)
 
     def _idle_forwards(self, done: int) -> int:
@@ -259,64 +301,28 @@ class PolicyTrainer(Trainer):
         Times the number of processes, because they average gradients and losses.
         """
         given, output = self._apply(model, inputs)
-        count = inputs[self.objective.counts] if num_items_in_batch is None else num_items_in_batch
-        loss = (output.losses[: inputs["responses"]].sum() / count).float()
+        count = float(inputs["count"] if num_items_in_batch is None else num_items_in_batch)
+        loss = (output.losses[: inputs["responses"]].sum() / (count or 1.0)).float()  # nothing counted: a loss of 0
         if model.training:
-            self._gather(given, output, inputs)
+            self._meter.add(output, inputs, given)
             loss = loss * self.args.world_size
         return (loss, {}) if return_outputs else loss
 
     # ------------------------------------------------------------------------------------------------------ logging
 
-    def _gather(self, given: ObjectiveInputs, output: ObjectiveOutput, inputs: dict[str, Any]) -> None:
-        """Add this micro-batch to the sums that the next log line reports."""
-        counted = inputs["responses"]
-        sums = {f"mean/{name}": values[:counted].sum() for name, values in output.metrics.items()}
-        sums |= {name: inputs[name] for name in ("responses", "tokens", "padding", "positions")}
-        if given.reference_logps is not None:
-            x = (given.policy_logps - given.reference_logps)[:counted].detach()
-            y = given.rewards[:counted]
-            sums |= {"x": x.sum(), "y": y.sum(), "xx": (x * x).sum(), "yy": (y * y).sum(), "xy": (x * y).sum()}
-        for name, value in sums.items():
-            self._sums[name] = self._sums.get(name, 0.0) + float(value)
-
-    def _reduced(self, sums: dict[str, float]) -> dict[str, float]:
-        """Sums over all processes; each has the same names."""
-        names = sorted(sums)
-        return dict(zip(names, reduce([sums[name] for name in names], self.args.device), strict=True))
-
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Training logs with the objective's metrics since the last ones, throughput and peak memory."""
-        if "loss" in logs and self._sums:
-            logs = {**logs, **self._summary()}
+        if "loss" in logs and self._meter.sums:
+            logs = {**logs, **self._meter.summary(self.report)}
         super().log(logs, start_time)
-
-    def _summary(self) -> dict[str, float]:
-        total = self._reduced(self._sums)
-        seconds = time.perf_counter() - self._since
-        self._sums, self._since = {}, time.perf_counter()
-        n = total["responses"]
-        summary = {name.removeprefix("mean/"): total[name] / n for name in total if name.startswith("mean/")}
-        if "xy" in total:
-            spread = (total["xx"] - total["x"] ** 2 / n) * (total["yy"] - total["y"] ** 2 / n)
-            together = total["xy"] - total["x"] * total["y"] / n
-            summary["logratio_reward_correlation"] = together / spread**0.5 if spread > 0 else 0.0
-        if torch.cuda.is_available():
-            peak = torch.cuda.max_memory_allocated()
-        else:
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        if self.report is not None:
-            quantiles = self.report.target_quantiles
-            summary |= {f"target_p{q * 100:02.0f}": quantiles[q] for q in (0.05, 0.5, 0.95)}
-        summary["padding_share"] = total["padding"] / total["positions"]
-        speed = {"responses_per_second": n / seconds, "tokens_per_second": total["tokens"] / seconds}
-        return {**summary, **speed, "peak_memory_gb": peak / 2**30}
 
     def step_zero_noise(self, batches: int = 2) -> dict[str, float]:
         """|ρ| of the untouched policy on the first micro-batches, in nats, beside Σ|token log-prob|: mere rounding."""
         worst, scale = 0.0, 0.0
         loader = self.get_train_dataloader()
         for _, inputs in zip(range(batches), loader, strict=False):
+            if "baseline" in self.objective.requires:
+                self._add_baseline(self.model, [inputs], self.train_dataset, 0)  # type: ignore[arg-type]
             with torch.no_grad(), self.compute_loss_context_manager():
                 given, _ = self._apply(self.model, self._prepare_inputs(inputs))  # type: ignore[arg-type]
             if given.reference_logps is None:
@@ -327,7 +333,7 @@ class PolicyTrainer(Trainer):
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """As `transformers.Trainer.train`; the clock of the throughput starts here."""
-        self._sums, self._since = {}, time.perf_counter()
+        self._meter.restart()
         return super().train(*args, **kwargs)
 
     def evaluation_loop(
@@ -341,24 +347,40 @@ class PolicyTrainer(Trainer):
         """Mean loss of the evaluation rows, and the objective's metrics."""
         model = self._wrap_model(self.model, training=False)  # type: ignore[arg-type]
         model.eval()
-        sums: dict[str, float] = {"responses": 0.0, "tokens": 0.0}
-        for inputs in dataloader:
+        meter = Meter(self.args.device)
+        shared: dict[str, Any] = {}
+        if "baseline" in self.objective.requires:
+            samples = [{name: inputs[name] for name in ("numbers", "responses")} for inputs in dataloader]
+            self._add_baseline(model, samples, dataloader.dataset, 0)
+            shared = {"baseline": samples[0]["baseline"]}
+        for given in dataloader:
+            inputs = {**given, **shared}
             with torch.no_grad(), self.compute_loss_context_manager():
                 _, output = self._apply(model, self._prepare_inputs(inputs))  # type: ignore[arg-type]
-            counted = inputs["responses"]
-            added = {"loss": output.losses, **output.metrics}
-            added = {f"mean/{name}": float(values[:counted].sum()) for name, values in added.items()}
-            for name, value in {**added, "responses": counted, "tokens": inputs["tokens"]}.items():
-                sums[name] = sums.get(name, 0.0) + value
-        total = self._reduced(sums)
-        rows, losses = total["responses"], total[self.objective.counts]
-        names = [name.removeprefix("mean/") for name in total if name.startswith("mean/")]
-        metrics = {f"{metric_key_prefix}_{n}": total[f"mean/{n}"] / (losses if n == "loss" else rows) for n in names}
-        return EvalLoopOutput(predictions=None, label_ids=None, metrics=metrics, num_samples=int(rows))  # type: ignore
+            meter.add(output, inputs)
+        means, total = meter.means()
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in means.items()}
+        rows = int(total["responses"])
+        return EvalLoopOutput(predictions=None, label_ids=None, metrics=metrics, num_samples=rows)  # type: ignore
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """6 · parameters · tokens, as is usual (Kaplan et al. 2020, arXiv 2001.08361)."""
         return 6 * sum(p.numel() for p in self.model.parameters()) * inputs["batch"]["input_ids"].numel()  # type: ignore
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """The policy alone; a checkpoint also has the value network, in a file of its own."""
+        super().save_model(output_dir, _internal_call)
+        network = network_of(self.model) if _internal_call else None  # type: ignore[arg-type]
+        if network is not None:
+            weights = network.whole()
+            if self.args.should_save:
+                save(weights, output_dir or str(self.args.output_dir))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        network = network_of(self.model)  # type: ignore[arg-type]
+        if network is not None:
+            network.load(resume_from_checkpoint)
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         super()._save(output_dir, state_dict)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from valuefree.errors import ConfigError
-from valuefree.objectives import RPO, ObjectiveInputs, rpo_loss
+from valuefree.objectives import RPO, ObjectiveInputs, TrainingRows, rpo_loss
 from valuefree.partition import PartitionSettings, partition_values
 
 REWARDS = torch.tensor([1.0, -1.0], dtype=torch.float64)
@@ -220,9 +220,21 @@ def test_presets():
         RPO.preset("papper")
 
 
+def decided(**knobs) -> RPO:
+    """As the trainer decides it on nine rows."""
+    _, _, rewards, _, prompt_of = random_problem()
+    return RPO(**knobs).resolved(TrainingRows(rewards, rewards, prompt_of))
+
+
 def test_every_partition_setting_of_rpo_is_one_that_the_partition_knows():
-    assert PartitionSettings(**RPO().partition()).estimator == "coverage"
-    assert PartitionSettings(**RPO(length_normalize=True).partition()).estimator == "mean"
+    assert PartitionSettings(**decided().partition()).estimator == "coverage"
+    assert PartitionSettings(**decided(length_normalize=True).partition()).estimator == "mean"
+
+
+def test_what_is_left_to_the_data_cannot_be_asked_for_before_it_is_decided():
+    with pytest.raises(ConfigError, match="call resolved"):
+        RPO().partition()
+    assert decided() == RPO(tau=0.5, estimator="coverage", level=1.0)
 
 
 def inputs(**changes) -> ObjectiveInputs:
@@ -241,13 +253,13 @@ def inputs(**changes) -> ObjectiveInputs:
 
 def test_logged_parts_add_up_to_the_loss():
     for level in (0.0, 1.0, math.inf):
-        output = RPO(level=level).__call__(inputs())
+        output = decided(level=level)(inputs())
         parts = output.metrics["loss_within"] + output.metrics["loss_level"]
         torch.testing.assert_close(parts.sum(), output.losses.sum())
 
 
 def test_length_normalisation_divides_both_scores_by_the_tokens():
     given = inputs()
-    normalised = RPO(length_normalize=True)(given)
+    normalised = decided(length_normalize=True)(given)
     means = {"policy_logps": given.policy_logps / given.tokens, "reference_logps": given.reference_logps / given.tokens}
-    torch.testing.assert_close(normalised.losses, RPO()(inputs(**means)).losses)
+    torch.testing.assert_close(normalised.losses, decided()(inputs(**means)).losses)

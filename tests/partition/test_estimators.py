@@ -51,8 +51,9 @@ def test_output_is_float64_on_the_cpu_without_gradient():
 def test_prompts_in_any_order():
     rewards, logps = [1.0, 5.0, 2.0, 6.0], [-1.0, -2.0, -3.0, -4.0]
     for estimator in ESTIMATORS:
-        mixed = values(rewards, logps, [1, 0, 1, 0], estimator=estimator)
-        sorted_ = values([5.0, 6.0, 1.0, 2.0], [-2.0, -4.0, -1.0, -3.0], [0, 0, 1, 1], estimator=estimator)
+        knobs = {"estimator": estimator, "features": torch.tensor([[1.0], [3.0]])}
+        mixed = values(rewards, logps, [1, 0, 1, 0], **knobs)
+        sorted_ = values([5.0, 6.0, 1.0, 2.0], [-2.0, -4.0, -1.0, -3.0], [0, 0, 1, 1], **knobs)
         torch.testing.assert_close(mixed, sorted_)
 
 

@@ -9,55 +9,55 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from valuefree.commands.objects import limits_of, load_there, objective_of, read
+from valuefree.commands.objects import limits_of, load_there, objective_of, read, reference_samples_of
 from valuefree.config import InspectConfig, ScoreConfig
 from valuefree.data import DataSummary, RewardScaler
 from valuefree.data.columns import array_of
 from valuefree.data.rendering import tokenize
+from valuefree.errors import ConfigError
+from valuefree.features import prompt_features
 from valuefree.models import is_encoder_decoder
-from valuefree.objectives import TrainingRows
-from valuefree.partition import PartitionReport, PartitionSettings, partition_report
-from valuefree.prepared import collator_for, response_numbers
+from valuefree.partition import PartitionReport, partition_report
+from valuefree.preparation import first_prompts, partition_inputs, partition_settings, training_rows
+from valuefree.prepared import collator_for
 from valuefree.processes import rank_and_size
 from valuefree.reference import ReferenceScores, default_cache_dir, score_reference
 
 
-def _scored(rows: datasets.Dataset, options: Any, progress: bool = True) -> tuple[datasets.Dataset, ReferenceScores]:
+def _scored(
+    rows: datasets.Dataset, options: Any, *, features: bool = False
+) -> tuple[datasets.Dataset, ReferenceScores, np.ndarray | None]:
+    """Tokenised rows, their reference scores and, where asked for, features of their prompts."""
     model, tokenizer = load_there(options)
     encoder_decoder = is_encoder_decoder(model)
     table, _ = tokenize(rows, tokenizer, limits=limits_of(options), encoder_decoder=encoder_decoder)
-    scores = score_reference(
-        model,
-        table,
-        collator_for(model, tokenizer),
-        cache_dir=options.cache_dir or default_cache_dir(),
-        autocast=torch.bfloat16 if options.bf16 else None,
-        batch_tokens=options.score_batch_tokens,
-        progress=progress,
-    )
-    return table, scores
+    collator = collator_for(model, tokenizer)
+    limits: dict[str, Any] = {"autocast": torch.bfloat16 if options.bf16 else None}
+    limits |= {"batch_tokens": options.score_batch_tokens}
+    scores = score_reference(model, table, collator, cache_dir=options.cache_dir or default_cache_dir(), **limits)
+    if not features:
+        return table, scores, None
+    prompts = first_prompts(table, array_of(table["prompt_id"], np.int64))
+    return table, scores, prompt_features(model, prompts, pad_token_id=collator.pad_token_id, **limits)
 
 
 def inspect(options: InspectConfig) -> tuple[DataSummary, PartitionReport]:
     """Read, score and report; trains nothing."""
     rows, summary = read(options)
-    table, scores = _scored(rows, options)
-    prompt_of = array_of(table["prompt_id"], np.int64)
-    raw = array_of(table["reward"], np.float64)
-    rewards = RewardScaler.fit(table["reward"]).transform(table["reward"])
-    columns = [torch.from_numpy(column) for column in (rewards, raw, prompt_of)]
-    whole = TrainingRows(rewards=columns[0], raw_rewards=columns[1], prompt_of=columns[2])
-    settings = PartitionSettings(**(objective_of(options).resolved(whole).partition() or {}))
-    logps = scores.logps / scores.tokens if settings.length_normalize else scores.logps
-    response_of = response_numbers(table["response"])
-    report = partition_report(rewards, logps, prompt_of, response_of=response_of, **settings.knobs())
-    return summary, report
+    objective = objective_of(options)
+    found = training_rows(rows, objective, RewardScaler.fit(rows["reward"]), reference_samples_of(options))
+    settings = partition_settings(objective.resolved(found), found)
+    if settings is None:
+        raise ConfigError(f"objective {options.objective} has no partition to inspect.")
+    table, scores, features = _scored(rows, options, features=settings.needs_features)
+    given = partition_inputs(table, found, scores, settings)
+    return summary, partition_report(**given, features=features, **settings.knobs())
 
 
 def score(options: ScoreConfig) -> tuple[Path, ReferenceScores]:
     """Score every row; write prompt_id, logp and tokens in the order of the rows kept."""
     rows, _ = read(options)
-    table, scores = _scored(rows, options)
+    table, scores, _ = _scored(rows, options)
     file = Path(options.out)
     file.parent.mkdir(parents=True, exist_ok=True)
     columns = {"prompt_id": array_of(table["prompt_id"], np.int64), "logp": scores.logps, "tokens": scores.tokens}

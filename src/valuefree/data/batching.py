@@ -23,6 +23,12 @@ def _padded(rows: Sequence[Sequence[int]], value: int, side: str) -> Tensor:
     return torch.tensor([[*pad, *row] if side == "left" else [*row, *pad] for row, pad in zip(rows, fill, strict=True)])
 
 
+def prompt_batch(prompts: Sequence[Sequence[int]], pad_token_id: int) -> dict[str, Tensor]:
+    """Prompts by themselves, padded at the end: input_ids and attention_mask, (P, L)."""
+    ones = [[1] * len(prompt) for prompt in prompts]
+    return {"input_ids": _padded(prompts, pad_token_id, "right"), "attention_mask": _padded(ones, 0, "right")}
+
+
 def collate(
     prompts: Sequence[Sequence[int]],
     responses: Sequence[Sequence[int]],
@@ -52,10 +58,8 @@ def collate_shared(
 ) -> dict[str, Tensor]:
     """For an encoder-decoder: as `collate`, with one input row per prompt, and encoder_rows (R,), which is whose."""
     owner = {row: index for index, rows in enumerate(groups) for row in rows}
-    inputs = [prompts[rows[0]] for rows in groups]
     return {
-        "input_ids": _padded(inputs, pad_token_id, "right"),
-        "attention_mask": _padded([[1] * len(row) for row in inputs], 0, "right"),
+        **prompt_batch([prompts[rows[0]] for rows in groups], pad_token_id),
         "labels": _padded(responses, IGNORED, "right"),
         "encoder_rows": torch.tensor([owner[row] for row in range(len(responses))]),
     }

@@ -108,24 +108,31 @@ class KTO(Objective):
         return frozenset({"reference_logps"} | ({"baseline"} if self.baseline == "mismatched" else set()))
 
     def resolved(self, rows: TrainingRows) -> "KTO":
-        """With the threshold taken from the training rows, so that it holds for others too."""
-        if self.threshold is not None or "desirable" in rows.columns:
+        """With the threshold taken from the training rows, so that it holds for others too.
+
+        Raises:
+            ConfigError: it leaves rows of one kind alone.
+        """
+        if "desirable" in rows.columns:
             return self
-        return replace(self, threshold=float(rows.raw_rewards.mean()))
+        decided = replace(self, threshold=float(rows.raw_rewards.mean())) if self.threshold is None else self
+        reached = decided._reached(rows)
+        if reached.all() or not reached.any():
+            raise ConfigError(
+                f"threshold {decided.threshold:g} makes {'all' if reached.all() else 'no'} rows desirable; KTO needs "
+                "both kinds. Give a threshold within the rewards, or a column 'desirable'."
+            )
+        return decided
+
+    def _reached(self, rows: TrainingRows) -> Tensor:
+        threshold = float(rows.raw_rewards.mean()) if self.threshold is None else self.threshold
+        # The paper's code counts a reward at the mean as desirable; its authors ask for more than the mean.
+        return rows.raw_rewards >= threshold if self.baseline == "matched" else rows.raw_rewards > threshold
 
     def row_values(self, rows: TrainingRows) -> dict[str, Tensor]:
         """Which rows are desirable."""
-        if "desirable" in rows.columns:
-            return {"desirable": rows.columns["desirable"].bool()}
-        threshold = float(rows.raw_rewards.mean()) if self.threshold is None else self.threshold
-        # The paper's code counts a reward at the mean as desirable; its authors ask for more than the mean.
-        reached = rows.raw_rewards >= threshold if self.baseline == "matched" else rows.raw_rewards > threshold
-        if reached.all() or not reached.any():
-            raise ConfigError(
-                f"threshold {threshold:g} makes {'all' if reached.all() else 'no'} rows desirable; KTO needs both "
-                "kinds. Give a threshold within the rewards, or a column 'desirable'."
-            )
-        return {"desirable": reached}
+        given = rows.columns.get("desirable")
+        return {"desirable": self._reached(rows) if given is None else given.bool()}
 
     def __call__(self, inputs: ObjectiveInputs) -> ObjectiveOutput:
         """Losses per response, with log-ratio and z₀ as metrics."""

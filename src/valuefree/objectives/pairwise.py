@@ -140,9 +140,14 @@ class _Pairwise(Objective):
 
     def _pairs(self, rewards: Tensor, prompt_of: Tensor, columns) -> tuple[Tensor, Tensor]:
         """A user's own pairs where the data have pair_id, else those of the prompts' rows."""
+        group_of, pairing = prompt_of, self.pairs
         if "pair_id" in columns:
-            return pairs_within(rewards, columns["pair_id"], "best_worst")
-        return pairs_within(rewards, prompt_of, self.pairs)
+            group_of, pairing = columns["pair_id"], "best_worst"
+        if "place" not in columns:
+            return pairs_within(rewards, group_of, pairing)
+        order = torch.argsort(columns["place"])  # which of two equals is taken must not depend on the micro-batch
+        chosen, rejected = pairs_within(rewards[order], group_of[order], pairing)
+        return order[chosen], order[rejected]
 
     def _memberships(self, rows: TrainingRows) -> Tensor:
         chosen, rejected = self._pairs(rows.rewards, rows.prompt_of, rows.columns)
@@ -150,6 +155,12 @@ class _Pairwise(Objective):
 
     def select(self, rows: TrainingRows) -> Tensor:
         """Rows that stand in a pair."""
+        chosen, rejected = self._pairs(rows.rewards, rows.prompt_of, rows.columns)
+        across = int((rows.prompt_of[chosen] != rows.prompt_of[rejected]).sum())
+        if across:
+            raise ConfigError(
+                f"{across} pairs of pair_id join responses to unlike prompts; a pair belongs to one prompt."
+            )
         kept = self._memberships(rows) > 0
         if not kept.any():
             raise ConfigError(
@@ -159,8 +170,9 @@ class _Pairwise(Objective):
         return kept
 
     def row_values(self, rows: TrainingRows) -> dict[str, Tensor]:
-        """``pairs``: half the number of pairs that a row stands in, so that rows sum to pairs; and the user's pairs."""
-        return {"pairs": self._memberships(rows).double() / 2, **rows.columns}
+        """``pairs``: half the pairs that a row stands in, so that rows sum to pairs; place in the data; user's pairs."""
+        place = torch.arange(len(rows.rewards))
+        return {"pairs": self._memberships(rows).double() / 2, "place": place, **rows.columns}
 
     def __call__(self, inputs: ObjectiveInputs) -> ObjectiveOutput:
         """Losses per response; metrics are those of the pairs, laid on their rows."""

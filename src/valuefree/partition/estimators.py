@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from valuefree.errors import ConfigError, DataError
+from valuefree.partition.regression import ridge_values
 from valuefree.partition.segments import log1mexp, pair_starts, segment_logsumexp, segment_mean, segment_sum
-from valuefree.partition.settings import PartitionSettings, check_settings
+from valuefree.partition.settings import USES_REFERENCE_SAMPLES, PartitionSettings, check_settings
 
 Values = Tensor | np.ndarray | Sequence[float]
 Index = Tensor | np.ndarray | Sequence[int]
-USES_REFERENCE_SAMPLES = ("monte_carlo", "coverage", "pooled", "quantile")
 
 
 # -------------------------------------------------------------------------------------------------------- checking
@@ -58,6 +58,7 @@ class _Rows:
     prompt_of_R: Tensor
     prompts: int
     samples: "tuple[Tensor, Tensor] | None"
+    features_PD: Tensor | None = None
 
 
 def _merged(rewards_R: Tensor, logps_R: Tensor, prompt_of_R: Tensor, response_of: Index):
@@ -74,7 +75,7 @@ def _merged(rewards_R: Tensor, logps_R: Tensor, prompt_of_R: Tensor, response_of
     return *means, prompt_of_R[order_R[starts]]
 
 
-def _rows(rewards, reference_logps, prompt_of, response_of, reference_rewards, reference_prompt_of) -> _Rows:
+def _rows(rewards, reference_logps, prompt_of, response_of, reference_rewards, reference_prompt_of, features) -> _Rows:
     rewards_R = _floats("rewards", rewards)
     logps_R = _floats("reference_logps", reference_logps)
     if logps_R.shape != rewards_R.shape:
@@ -83,7 +84,18 @@ def _rows(rewards, reference_logps, prompt_of, response_of, reference_rewards, r
     if response_of is not None:
         rewards_R, logps_R, prompt_of_R = _merged(rewards_R, logps_R, prompt_of_R, response_of)
     samples = _reference_samples(reference_rewards, reference_prompt_of, prompts)
-    return _Rows(rewards_R, logps_R, prompt_of_R, prompts, samples)
+    return _Rows(rewards_R, logps_R, prompt_of_R, prompts, samples, _features(features, prompts))
+
+
+def _features(features: Tensor | np.ndarray | None, prompts: int) -> Tensor | None:
+    if features is None:
+        return None
+    features_PD = torch.as_tensor(features, dtype=torch.float64, device="cpu").detach()
+    if features_PD.ndim != 2 or len(features_PD) != prompts:
+        raise DataError(f"features has shape {tuple(features_PD.shape)}; expected ({prompts}, d), a vector per prompt.")
+    if not features_PD.isfinite().all():
+        raise DataError("features has values that are not finite: look at the reference, or compute in float32.")
+    return features_PD
 
 
 def _reference_samples(rewards, prompt_of, prompts: int) -> tuple[Tensor, Tensor] | None:
@@ -196,6 +208,14 @@ def _quantile(rows: _Rows, tau: float, on_policy: bool) -> Tensor:
     return torch.tensor([level_of[m] for m in counts_P.tolist()], dtype=torch.float64)
 
 
+def _regressed(rows: _Rows, tau: float, on_policy: bool) -> Tensor:
+    if rows.features_PD is None:
+        raise ConfigError("estimator='regressed' needs features, a vector per prompt; the trainer computes them.")
+    if on_policy or rows.samples is not None:
+        return ridge_values(rows.features_PD, _monte_carlo(rows, tau, on_policy))
+    return ridge_values(rows.features_PD, segment_mean(rows.rewards_R, rows.prompt_of_R, rows.prompts))
+
+
 def _zero(rows: _Rows, tau: float, on_policy: bool) -> Tensor:
     return torch.zeros(rows.prompts, dtype=torch.float64)
 
@@ -207,6 +227,7 @@ _BY_NAME = {
     "mean": _mean,
     "pooled": _pooled,
     "quantile": _quantile,
+    "regressed": _regressed,
     "zero": _zero,
 }
 
@@ -222,6 +243,7 @@ def partition_values(
     response_of: Index | None = None,
     reference_rewards: Values | None = None,
     reference_prompt_of: Index | None = None,
+    features: Tensor | np.ndarray | None = None,
 ) -> Tensor:
     r"""V̂(x) for every prompt.
 
@@ -233,6 +255,8 @@ def partition_values(
     ``mean``          r̄(x) shrunk toward the mean of the r̄(x) by between / (between + within/n)
     ``pooled``        ``monte_carlo`` shrunk toward its mean over prompts, with its jackknife variance
     ``quantile``      ``monte_carlo`` of `rank_rewards`; with m reference samples τ log Z_m; τ in quantile units
+    ``regressed``     ridge regression on `features` of ``monte_carlo`` on policy (or with reference samples), else of
+                      r̄(x); strength by generalised cross-validation
     ``zero``          0, the paper's RPO-noNorm
     ================  ==========================================================================================
 
@@ -242,16 +266,18 @@ def partition_values(
         prompt_of: the prompt of each response, shape (R,), numbered 0 … P−1 in any order without a gap.
         tau: temperature, in the unit of the rewards (of quantiles for ``quantile``).
         estimator: a name from the table.
-        on_policy: whether the responses were drawn from the reference; read by ``coverage``.
+        on_policy: whether the responses were drawn from the reference; read by ``coverage`` and ``regressed``.
         response_of: shape (R,); equal numbers within a prompt are one response, which counts once with its mean
             reward. Without it every row is distinct.
         reference_rewards, reference_prompt_of: shape (S,), rewards of samples drawn from the reference.
+        features: (P, d), read by ``regressed``: what is known of each prompt, such as states of the reference.
 
     Returns:
         float64 tensor of shape (P,) on the CPU, without gradient.
 
     Raises:
-        ConfigError: unknown estimator, τ ≤ 0, or reference samples for an estimator that does not use them.
+        ConfigError: unknown estimator, τ ≤ 0, or reference samples for an estimator that does not use them, no
+            features for the one that does.
         DataError: unequal lengths, values that are not finite, a gap in `prompt_of`.
 
     Source: eq. 11 and 19 of the paper; docs/partition.md for the others.
@@ -261,7 +287,7 @@ def partition_values(
         raise ConfigError(
             f"estimator {estimator!r} does not use reference_rewards; {', '.join(USES_REFERENCE_SAMPLES)} do."
         )
-    rows = _rows(rewards, reference_logps, prompt_of, response_of, reference_rewards, reference_prompt_of)
+    rows = _rows(rewards, reference_logps, prompt_of, response_of, reference_rewards, reference_prompt_of, features)
     return _BY_NAME[estimator](rows, tau, on_policy)
 
 
@@ -308,7 +334,7 @@ def partition_targets(
 ) -> tuple[Tensor, Tensor]:
     """The rewards that enter the target (R,) and V̂ per prompt (P,): ``quantile`` changes both.
 
-    `rows` takes `response_of`, `reference_rewards` and `reference_prompt_of` as in `partition_values`.
+    `rows` takes `response_of`, `reference_rewards`, `reference_prompt_of` and `features` as in `partition_values`.
     """
     values_P = partition_values(
         rewards,

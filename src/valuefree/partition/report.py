@@ -138,6 +138,7 @@ def partition_report(
     response_of: Index | None = None,
     reference_rewards: Values | None = None,
     reference_prompt_of: Index | None = None,
+    features: Tensor | np.ndarray | None = None,
     level: float = math.inf,
     merge_duplicates: bool = True,
 ) -> PartitionReport:
@@ -145,17 +146,17 @@ def partition_report(
 
     Args:
         rewards, reference_logps, prompt_of: shape (R,).
-        tau, estimator, on_policy, response_of, reference_rewards, reference_prompt_of: as in `partition_values`.
-            Without `response_of` every row is distinct, and no duplicate is counted.
+        tau, estimator, on_policy, response_of, reference_rewards, reference_prompt_of, features: as in
+            `partition_values`. Without `response_of` every row is distinct, and no duplicate is counted.
         level: κ of the run, for the share of the loss that is level.
         merge_duplicates: whether duplicates count once in V̂; they are counted as duplicates either way.
     """
     settings = PartitionSettings(
         tau=tau, estimator=estimator, on_policy=on_policy, merge_duplicates=merge_duplicates, level=level
     )
-    samples = {"reference_rewards": reference_rewards, "reference_prompt_of": reference_prompt_of}
+    given = {"reference_rewards": reference_rewards, "reference_prompt_of": reference_prompt_of, "features": features}
     rewards_R, values_P = partition_targets(
-        rewards, reference_logps, prompt_of, settings, response_of=response_of, **samples
+        rewards, reference_logps, prompt_of, settings, response_of=response_of, **given
     )
     index_R = torch.as_tensor(prompt_of, dtype=torch.int64)
     prompts = len(values_P)

@@ -6,7 +6,8 @@ from typing import Any
 
 from valuefree.errors import ConfigError
 
-ESTIMATORS = ("reference", "monte_carlo", "coverage", "mean", "pooled", "quantile", "zero")
+ESTIMATORS = ("reference", "monte_carlo", "coverage", "mean", "pooled", "quantile", "regressed", "zero")
+USES_REFERENCE_SAMPLES = ("monte_carlo", "coverage", "pooled", "quantile", "regressed")
 
 
 def check_settings(tau: float, estimator: str) -> None:
@@ -35,6 +36,11 @@ class PartitionSettings:
 
     def __post_init__(self) -> None:
         check_settings(self.tau, self.estimator)
+
+    @property
+    def needs_features(self) -> bool:
+        """Whether a vector per prompt is to be given with the rewards."""
+        return self.estimator == "regressed"
 
     def knobs(self) -> dict[str, Any]:
         """Keywords of `partition_report`; token means are taken before it."""

@@ -1,0 +1,74 @@
+"""What a run logs: the objective's metrics, how reward and log-ratio go together, speed and memory."""
+
+import resource
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from valuefree.objectives.base import ObjectiveInputs, ObjectiveOutput
+from valuefree.partition import PartitionReport
+from valuefree.processes import reduce
+
+
+def reduced(sums: Mapping[str, float], device: torch.device) -> dict[str, float]:
+    """Sums over all processes; each has the same names."""
+    names = sorted(sums)
+    return dict(zip(names, reduce([sums[name] for name in names], device), strict=True))
+
+
+class Meter:
+    """Sums over micro-batches since the last summary."""
+
+    def __init__(self, device: torch.device):
+        self.device = device
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget the sums; the clock of the throughput starts here."""
+        self.sums: dict[str, float] = {}
+        self._since = time.perf_counter()
+
+    def add(self, output: ObjectiveOutput, inputs: Mapping[str, Any], given: ObjectiveInputs | None = None) -> None:
+        """The rows of a micro-batch that count; with `given`, also for the correlation of log-ratio and reward."""
+        counted = inputs["responses"]
+        values = {"loss": output.losses, **output.metrics}
+        sums: dict[str, Any] = {f"mean/{name}": value[:counted].detach().sum() for name, value in values.items()}
+        sums |= {name: inputs[name] for name in ("responses", "tokens", "count", "padding", "positions")}
+        if given is not None and given.reference_logps is not None:
+            x = given.logratios()[:counted].detach()
+            y = given.rewards[:counted]
+            sums |= {"x": x.sum(), "y": y.sum(), "xx": (x * x).sum(), "yy": (y * y).sum(), "xy": (x * y).sum()}
+        for name, value in sums.items():
+            self.sums[name] = self.sums.get(name, 0.0) + float(value)
+
+    def means(self) -> tuple[dict[str, float], dict[str, float]]:
+        """Metrics over all processes, the loss divided as in training; and the sums that they come from."""
+        total = reduced(self.sums, self.device)
+        means = {name.removeprefix("mean/"): total[name] / total["responses"] for name in total if "mean/" in name}
+        return means | {"loss": total["mean/loss"] / (total["count"] or 1.0)}, total
+
+    def summary(self, report: PartitionReport | None) -> dict[str, float]:
+        """What a log line says beside the loss; the sums begin anew."""
+        means, total = self.means()
+        del means["loss"]  # transformers logs it
+        seconds, n = time.perf_counter() - self._since, total["responses"]
+        self.restart()
+        if "xy" in total:
+            spread = (total["xx"] - total["x"] ** 2 / n) * (total["yy"] - total["y"] ** 2 / n)
+            together = total["xy"] - total["x"] * total["y"] / n
+            means["logratio_reward_correlation"] = together / spread**0.5 if spread > 0 else 0.0
+        if report is not None:
+            quantiles = report.target_quantiles
+            means |= {f"target_p{q * 100:02.0f}": quantiles[q] for q in (0.05, 0.5, 0.95)}
+        means["padding_share"] = total["padding"] / total["positions"]
+        speed = {"responses_per_second": n / seconds, "tokens_per_second": total["tokens"] / seconds}
+        return {**means, **speed, "peak_memory_gb": _peak_memory() / 2**30}
+
+
+def _peak_memory() -> int:
+    """Bytes: of the GPU, or resident ones of the process."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
