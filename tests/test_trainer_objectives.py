@@ -1,11 +1,12 @@
 """Every objective in the trainer: it trains, both networks where there are two, and what it asks for is what it gets."""
 
+import datasets
 import pytest
 import torch
 from peft import LoraConfig
 
-from conftest import MAKERS
-from test_trainer import trainer
+from conftest import MAKERS, make_llama
+from test_trainer import trainer, weights
 from valuefree.objectives import DPO, DRO, IPO, KTO, NCA, RPO, SFT, SLiC
 from valuefree.value_network import network_of
 
