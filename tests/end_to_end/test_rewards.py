@@ -103,7 +103,9 @@ def test_a_reward_model_learns_from_ratings_with_an_adapter(classifier, tmp_path
     assert (tmp_path / "rm" / "model" / "model.safetensors").exists()
 
 
-def test_samples_without_a_score_and_their_length(tmp_path, tokenizer, capsys):
+def test_samples_without_a_score_outlive_a_reward_that_fails(tmp_path, tokenizer, capsys, monkeypatch):
+    (tmp_path / "test_rewards_of_this.py").write_text("def wrong(prompts, responses):\n    return [1.0]\n")
+    monkeypatch.chdir(tmp_path)
     make_t5(tokenizer).save_pretrained(tmp_path / "policy")
     tokenizer.save_pretrained(tmp_path / "policy")
     prompts = tmp_path / "prompts.txt"
@@ -118,6 +120,9 @@ def test_samples_without_a_score_and_their_length(tmp_path, tokenizer, capsys):
     cli.run([*common, "--seed", "1", "--out", str(tmp_path / "b.jsonl")])
     assert (tmp_path / "a.jsonl").read_text() != (tmp_path / "b.jsonl").read_text()
     assert "were cut at max_new_tokens" in capsys.readouterr().out
+    with pytest.raises(DataError, match="reward function gave"):
+        cli.run([*common, "--score", "test_rewards_of_this:wrong", "--out", str(tmp_path / "c.jsonl")])
+    assert (tmp_path / "c.jsonl").read_text() == (tmp_path / "a.jsonl").read_text()
 
 
 def test_rows_that_cannot_be_scored_are_listed(tmp_path):

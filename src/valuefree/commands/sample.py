@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tqdm.auto import tqdm
 
@@ -59,15 +60,20 @@ def sample(options: SampleConfig) -> Samples:
         prompts = [prompt for prompt in asked for _ in range(options.samples)]
         cut = sum(end_of(tokenizer) not in answer for answer in ids)
     file = Path(options.out)
-    file.parent.mkdir(parents=True, exist_ok=True)
     rows = [{"prompt": prompt, "response": text} for prompt, text in zip(prompts, texts, strict=True)]
+    if options.responses is None:
+        _write(file, rows)  # before scoring, which may fail
     if score is not None:
         rewards = _rewards(score, prompts, texts)
-        rows = [row | {"reward": reward} for row, reward in zip(rows, rewards, strict=True)]
+        _write(file, [row | {"reward": reward} for row, reward in zip(rows, rewards, strict=True)])
+    return Samples(file, len(rows), cut, sum(not text.strip() for text in texts))
+
+
+def _write(file: Path, rows: Sequence[dict[str, Any]]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("w", encoding="utf-8") as stream:
         for row in rows:
             stream.write(json.dumps(row, ensure_ascii=False) + "\n")
-    return Samples(file, len(rows), cut, sum(not text.strip() for text in texts))
 
 
 def _rewards(score: RewardFunction, prompts: Sequence[Prompt], texts: Sequence[str]) -> list[float]:
