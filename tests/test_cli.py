@@ -10,7 +10,7 @@ from typing import get_args, get_type_hints
 import pytest
 
 from valuefree import cli
-from valuefree.commands.objects import OBJECTIVES, objective_of
+from valuefree.commands.objects import OBJECTIVES, decoding_of, objective_of
 from valuefree.config import KNOBS, PARTITIONED, PRESETS, REWARD_MODEL, VERBS, DemoConfig, TrainConfig
 from valuefree.errors import ConfigError
 from valuefree.objectives import KTO, Objective
@@ -69,6 +69,28 @@ def test_flags_override_the_recipe_and_the_recipe_the_defaults(tmp_path):
 def test_wrong_arguments_say_what_is_meant(arguments, words):
     with pytest.raises(ConfigError, match=words):
         parse("train", arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "give one of the two"),
+        (["p.txt", "--responses", "r.jsonl"], "give one of the two"),
+        (["p.txt", "--samples", "0"], "expected at least 1"),
+        (["p.txt", "--response", "r"], "column of the file of --responses"),
+        (["--responses", "r.jsonl"], "needs --score"),
+        (["--responses", "r.jsonl", "--score", "m:f", "--top-k", "5", "--seed", "1"], "nothing reads top_k, seed"),
+    ],
+)
+def test_wrong_arguments_of_sample(arguments, words):
+    with pytest.raises(ConfigError, match=words):
+        parse("sample", arguments)
+
+
+def test_samples_are_exact_unless_asked_otherwise():
+    decoding = decoding_of(parse("sample", ["p.txt"]), 0)
+    assert decoding.exact(seed=0) == decoding
+    assert decoding_of(parse("sample", ["p.txt", "--top-p", "0.9"]), 0).top_p == 0.9
 
 
 @pytest.mark.parametrize(
@@ -180,8 +202,14 @@ def test_dry_runs_of_the_others(tmp_path, capsys):
     cli.run(["generate", rows, "--dry-run"])
     cli.run(["evaluate", rows, "--dry-run", "--reward-function", "m:f"])
     cli.run(["demo", "--dry-run"])
+    cli.run(["sample", rows, "--dry-run", "--samples", "3"])
+    cli.run(["sample", "--responses", rows, "--score", "m:f", "--dry-run"])
+    cli.run(["train", rows, "--objective", "reward-model", "--dry-run"])
     printed = capsys.readouterr().out
-    assert printed.count("4 prompts") == 2
+    assert "4 prompts, 3 responses each: 12\n" in printed
+    assert "12 responses\n" in printed
+    assert "objective: reward-model\n" in printed
+    assert printed.count("4 prompts\n") == 2
     assert '"shuffle_rewards": false' in printed
 
 

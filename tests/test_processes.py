@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import torch
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, LlamaConfig, LlamaForSequenceClassification
 
 from conftest import make_t5
 
@@ -103,3 +103,31 @@ def test_two_processes_score_into_one_cache(prepared):
     assert "16 rows, 0 computed" in said
     two, one = (pq.read_table(prepared / f"{name}.parquet") for name in ("two", "one"))
     assert two.equals(one)
+
+
+def test_two_processes_train_a_reward_model_as_one(tmp_path, tokenizer):
+    """2 × 4 pairs against 8, two steps; and four held-out pairs, which fill one process alone."""
+    torch.manual_seed(0)
+    size = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = LlamaConfig(vocab_size=len(tokenizer), num_labels=1, pad_token_id=0, **size)
+    LlamaForSequenceClassification(config).save_pretrained(tmp_path / "body")
+    tokenizer.save_pretrained(tmp_path / "body")
+    pairs = [
+        {"prompt": f"the sea {i}", "chosen": "wide " * (1 + i % 3), "rejected": "blue " * (1 + i % 4)}
+        for i in range(20)
+    ]
+    (tmp_path / "pairs.jsonl").write_text("\n".join(json.dumps(pair) for pair in pairs))
+    verb = ["-m", "valuefree", "train", str(tmp_path / "pairs.jsonl"), "--objective", "reward-model"]
+    verb += ["--chosen", "chosen", "--rejected", "rejected", "--model", str(tmp_path / "body"), "--lora-rank", "0"]
+    verb += ["--test-prompts", "4", "--logging-steps", "1", "--lr", "1e-2", "--warmup-steps", "1", "--max-steps", "2"]
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    run([*launch, *verb, "--batch-size", "4", "--out", str(tmp_path / "two")])
+    run([*verb, "--batch-size", "8", "--out", str(tmp_path / "one")])
+    logs = [(tmp_path / name / "metrics.jsonl").read_text().splitlines() for name in ("two", "one")]
+    two, one = ([entry for line in lines if "margin" in (entry := json.loads(line))] for lines in logs)
+    assert len(one) == len(two) == 2
+    for mine, other in zip(one, two, strict=True):
+        for name in ("loss", "accuracy", "margin"):
+            assert other[name] == pytest.approx(mine[name], rel=1e-4, abs=1e-6), name
+    two, one = (json.loads((tmp_path / name / "metrics.json").read_text())["held_out"] for name in ("two", "one"))
+    assert two == pytest.approx(one, rel=1e-4)

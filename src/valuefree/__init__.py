@@ -2,8 +2,8 @@
 
 The public names, in the order of the pipeline::
 
-    rows ──① read_triplets, split_by_prompt ──② score_reference ──③ partition_values, partition_report
-         ──④ RPO, DRO, KTO, … ──⑤ PolicyTrainer ──⑥ generate, evaluate
+    rows ──① read_triplets, read_pairs, split_by_prompt ──② score_reference ──③ partition_values, partition_report
+         ──④ RPO, DRO, KTO, NCA, SFT, DPO, IPO, SLiC ──⑤ PolicyTrainer, RewardModelTrainer ──⑥ generate, evaluate
 
 Names are loaded on first use: ``import valuefree`` imports neither torch nor transformers.
 """
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from valuefree.errors import ConfigError, DataError, JudgeError, ScoringError, ServingError, ValueFreeError
 
 if TYPE_CHECKING:
-    from valuefree.data import RewardScaler, read_triplets, split_by_prompt
+    from valuefree.data import RewardScaler, read_pairs, read_triplets, split_by_prompt
     from valuefree.evaluation.generation import Decoding, generate
     from valuefree.evaluation.rewards import evaluate
     from valuefree.evaluation.serving import generate_remote
@@ -40,12 +40,14 @@ if TYPE_CHECKING:
     )
     from valuefree.partition import partition_report, partition_values, rank_rewards
     from valuefree.reference import score_reference
+    from valuefree.reward_model import RewardModelArguments, RewardModelTrainer, load_reward_model
     from valuefree.trainer import PolicyTrainer, PolicyTrainingArguments
 
 __version__ = "0.1.0"
 
 _HOME = {
     "read_triplets": "data",
+    "read_pairs": "data",
     "split_by_prompt": "data",
     "RewardScaler": "data",
     "load_model": "models",
@@ -58,10 +60,10 @@ _HOME = {
     "DRO": "objectives",
     "KTO": "objectives",
     "NCA": "objectives",
+    "SFT": "objectives",
     "DPO": "objectives",
     "IPO": "objectives",
     "SLiC": "objectives",
-    "SFT": "objectives",
     "rpo_loss": "objectives",
     "dro_loss": "objectives",
     "kto_loss": "objectives",
@@ -72,6 +74,9 @@ _HOME = {
     "sft_loss": "objectives",
     "PolicyTrainer": "trainer",
     "PolicyTrainingArguments": "trainer",
+    "load_reward_model": "reward_model",
+    "RewardModelTrainer": "reward_model",
+    "RewardModelArguments": "reward_model",
     "Decoding": "evaluation",
     "generate": "evaluation",
     "generate_remote": "evaluation",
@@ -92,6 +97,8 @@ __all__ = [
     "JudgeError",
     "PolicyTrainer",
     "PolicyTrainingArguments",
+    "RewardModelArguments",
+    "RewardModelTrainer",
     "RewardScaler",
     "SLiC",
     "ScoringError",
@@ -105,10 +112,12 @@ __all__ = [
     "ipo_loss",
     "kto_loss",
     "load_model",
+    "load_reward_model",
     "nca_loss",
     "partition_report",
     "partition_values",
     "rank_rewards",
+    "read_pairs",
     "read_triplets",
     "response_logps",
     "rpo_loss",

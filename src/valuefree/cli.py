@@ -8,11 +8,13 @@ from typing import Any
 
 from valuefree import __version__
 from valuefree.config import (
+    REWARD_MODEL,
     VERBS,
     DemoConfig,
     EvaluateConfig,
     GenerateConfig,
     InspectConfig,
+    SampleConfig,
     ScoreConfig,
     StudyExactConfig,
     StudySmallConfig,
@@ -92,10 +94,17 @@ def train(options: TrainConfig) -> None:
     from valuefree.commands import objects
     from valuefree.commands.train import train as run_training
 
+    reward_model = options.objective == REWARD_MODEL
     if options.dry_run:
         _settings(options)
-        print(f"objective: {objects.objective_of(options)}")
+        print(f"objective: {options.objective if reward_model else objects.objective_of(options)}")
         print(objects.read(options)[1])
+        samples = objects.reference_samples_of(options)
+        if samples is not None:
+            print(f"{len(samples)} reference samples of {len(samples.unique('prompt_id'))} prompts")
+        return
+    if reward_model:
+        _train_reward_model(options)
         return
     result = run_training(options)
     if result.stopped:
@@ -104,6 +113,35 @@ def train(options: TrainConfig) -> None:
     if result.evaluation is not None:
         _show(result.evaluation)
     print(f"policy: {result.folder / 'model'}\nreport: {result.folder / 'report.html'}")
+
+
+def _train_reward_model(options: TrainConfig) -> None:
+    from valuefree.commands.reward_model import train_reward_model
+
+    result = train_reward_model(options)
+    if result.stopped:
+        print(f"stopped by {result.stopped}; go on with --resume")
+        return
+    if result.held_out is not None:
+        names = {"pairs": "pairs", "accuracy": "share ordered rightly", "margin": "margin, nats", "loss": "loss, nats"}
+        _table("On held-out pairs", [(text, f"{result.held_out[name]:.4g}") for name, text in names.items()])
+    print(f"reward model: {result.folder / 'model'}\nreport: {result.folder / 'report.html'}")
+
+
+def sample(options: SampleConfig) -> None:
+    """Sample or score responses and say where they are."""
+    from valuefree.commands import objects
+    from valuefree.commands.sample import read_responses, sample
+
+    if options.dry_run:
+        _settings(options)
+        if options.responses is not None:
+            print(f"{len(read_responses(options.responses, options.prompt, options.response)[0])} responses")
+        else:
+            prompts = len(objects.read_prompts(str(options.prompts), options.prompt))
+            print(f"{prompts} prompts, {options.samples} responses each: {prompts * options.samples}")
+        return
+    print(sample(options))
 
 
 def generate(options: GenerateConfig) -> None:
@@ -166,6 +204,7 @@ RUN: dict[str, Callable[[Any], None]] = {
     "inspect": inspect,
     "score": score,
     "train": train,
+    "sample": sample,
     "generate": generate,
     "evaluate": evaluate,
     "demo": demo,

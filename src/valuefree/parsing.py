@@ -101,9 +101,9 @@ def parser_of(verb: str) -> argparse.ArgumentParser:
     parser = _Parser(prog=f"valuefree {verb}", description=config.about, allow_abbrev=False)
     parser.add_argument("--config", metavar="FILE", help="YAML recipe with these options as keys; flags override it")
     hints = get_type_hints(config)
-    positional = next((item.name for item in fields(config) if item.default is MISSING), None)
+    unflagged = [item for item in fields(config) if item.default is MISSING or "positional" in item.metadata]
     for item in fields(config):
-        _add(parser, item, hints[item.name], item.name == positional)
+        _add(parser, item, hints[item.name], item in unflagged[:1])
     return parser
 
 

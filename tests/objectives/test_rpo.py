@@ -234,7 +234,19 @@ def test_every_partition_setting_of_rpo_is_one_that_the_partition_knows():
 def test_what_is_left_to_the_data_cannot_be_asked_for_before_it_is_decided():
     with pytest.raises(ConfigError, match="call resolved"):
         RPO().partition()
-    assert decided() == RPO(tau=0.5, estimator="coverage", level=1.0)
+    assert decided(tau=0.5) == RPO(tau=0.5, estimator="informed", level=1.0)
+
+
+def test_temperature_of_the_default_comes_from_the_spread_within_prompts():
+    """Rewards (1, 3 | 10, 10, 16): squares within 2 and 24 over 5 − 2 free ones: σ² = 26/3, τ = σ/√2 = √(13/3)."""
+    rewards, prompt_of = double(1, 3, 10, 10, 16), torch.tensor([0, 0, 1, 1, 1])
+    assert RPO().resolved(TrainingRows(rewards, rewards, prompt_of)).tau == pytest.approx(math.sqrt(13 / 3))
+
+
+def test_temperature_of_singletons_comes_from_the_spread_of_all_rewards():
+    rewards = double(-1, 1, 1, -1)
+    assert RPO().resolved(TrainingRows(rewards, rewards, torch.arange(4))).tau == pytest.approx(math.sqrt(0.5))
+    assert RPO().resolved(TrainingRows(rewards * 0, rewards, torch.arange(4))).tau == pytest.approx(math.sqrt(0.5))
 
 
 def inputs(**changes) -> ObjectiveInputs:

@@ -18,7 +18,7 @@ from transformers import (
 from conftest import TEXTS
 from valuefree.errors import ConfigError, DataError
 from valuefree.evaluation.rewards import RewardModel, load_reward
-from valuefree.reward_model import RewardModelArguments, RewardModelTrainer, bradley_terry_loss
+from valuefree.reward_model import RewardModelArguments, RewardModelTrainer, bradley_terry_loss, load_reward_model
 
 WORDS = ["the", "sea", "is", "wide", "and", "blue", "apples", "bread", "dough", "rest", "cats", "purr"]
 
@@ -161,3 +161,15 @@ def test_what_cannot_be_trained_says_so(tokenizer, tmp_path):
     two = BertForSequenceClassification(BertConfig(vocab_size=8, hidden_size=8, num_attention_heads=2, num_labels=2))
     with pytest.raises(ConfigError, match="2 outputs"):
         RewardModelTrainer(two, args, rows(3), processing_class=tokenizer)
+
+
+def test_a_model_with_another_head_is_not_loaded(tokenizer, tmp_path):
+    size = {"vocab_size": len(tokenizer), "hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 2}
+    BertForSequenceClassification(BertConfig(**size, num_labels=3)).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match="3 outputs; a reward model has one"):
+        load_reward_model(str(tmp_path))
+    with pytest.raises(ConfigError, match="could not load a reward model"):
+        load_reward_model(str(tmp_path), new_head=True)
+    with pytest.raises(ConfigError, match="unknown dtype"):
+        load_reward_model(str(tmp_path), dtype="int8")

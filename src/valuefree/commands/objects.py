@@ -8,8 +8,16 @@ from typing import Any
 import datasets
 from peft import LoraConfig, PeftModel
 
-from valuefree.config import DataOptions, DecodingOptions, LengthOptions, ModelOptions, ObjectiveOptions, TrainConfig
-from valuefree.data import DataSummary, read_pairs_with_summary, read_with_summary
+from valuefree.config import (
+    DataOptions,
+    DecodingOptions,
+    InspectConfig,
+    LengthOptions,
+    ModelOptions,
+    ObjectiveOptions,
+    TrainConfig,
+)
+from valuefree.data import DataSummary, read_pairs_with_summary, read_triplets, read_with_summary
 from valuefree.data.rendering import Limits, Prompt
 from valuefree.data.sources import rows_of
 from valuefree.data.validation import prompt_key
@@ -46,6 +54,13 @@ def read(options: DataOptions) -> tuple[datasets.Dataset, DataSummary]:
             return read_pairs_with_summary(options.data, chosen=options.chosen, rejected=options.rejected, **common)
     columns: dict[str, Any] = {"response": options.response, "reward": options.reward, "desirable": desirable}
     return read_with_summary(options.data, thumbs=options.thumbs, **columns, **common)
+
+
+def reference_samples_of(options: InspectConfig | TrainConfig) -> datasets.Dataset | None:
+    """Scored samples of the reference, under the names that ``valuefree sample`` gives their columns."""
+    if options.reference_samples is None:
+        return None
+    return read_triplets(options.reference_samples, on_bad=options.on_bad)
 
 
 def load(options: ModelOptions) -> tuple[Any, Any]:

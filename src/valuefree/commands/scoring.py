@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from valuefree.commands.objects import limits_of, load_there, objective_of, read
+from valuefree.commands.objects import limits_of, load_there, objective_of, read, reference_samples_of
 from valuefree.config import InspectConfig, ScoreConfig
-from valuefree.data import DataSummary, RewardScaler, read_triplets
+from valuefree.data import DataSummary, RewardScaler
 from valuefree.data.columns import array_of
 from valuefree.data.rendering import tokenize
 from valuefree.errors import ConfigError
@@ -46,8 +46,7 @@ def inspect(options: InspectConfig) -> tuple[DataSummary, PartitionReport]:
     """Read, score and report; trains nothing."""
     rows, summary = read(options)
     objective = objective_of(options)
-    samples = read_triplets(options.reference_samples) if options.reference_samples else None
-    found = training_rows(rows, objective, RewardScaler.fit(rows["reward"]), samples)
+    found = training_rows(rows, objective, RewardScaler.fit(rows["reward"]), reference_samples_of(options))
     settings = partition_settings(objective.resolved(found), found)
     if settings is None:
         raise ConfigError(f"objective {options.objective} has no partition to inspect.")

@@ -1,4 +1,4 @@
-"""``valuefree train``."""
+"""``valuefree train``, of a policy."""
 
 import logging
 import os
@@ -8,53 +8,25 @@ from typing import Any
 
 import datasets
 import torch
-from transformers import EarlyStoppingCallback
-from transformers.trainer_utils import get_last_checkpoint
 
-from valuefree.callbacks import MetricsFile, StopOnSignal
-from valuefree.commands.objects import decoding_of, load, lora, objective_of, read
+from valuefree.commands.objects import decoding_of, load, lora, objective_of
+from valuefree.commands.runs import Run, shared_arguments
 from valuefree.config import TrainConfig
-from valuefree.data import split_by_prompt
 from valuefree.data.validation import prompt_key
 from valuefree.errors import ConfigError
 from valuefree.evaluation.rewards import Evaluation, evaluate, load_reward
-from valuefree.manifest import fingerprint, manifest, write_json
+from valuefree.manifest import write_json
 from valuefree.report import write_report
 from valuefree.trainer import PolicyTrainer, PolicyTrainingArguments
 
 logger = logging.getLogger(__name__)
 
 
-def training_arguments(options: TrainConfig, seed: int) -> PolicyTrainingArguments:
-    """Transformers' arguments from the options."""
-    folder = Path(options.out) / "checkpoints"
+def training_arguments(options: TrainConfig) -> PolicyTrainingArguments:
+    """The trainer's arguments from the options."""
     return PolicyTrainingArguments(
-        output_dir=str(folder),
-        num_train_epochs=options.epochs,
-        max_steps=options.max_steps,
-        learning_rate=options.lr,
-        warmup_steps=options.warmup_steps,
-        lr_scheduler_type="linear",
-        weight_decay=0.0,
-        per_device_train_batch_size=options.batch_size,
-        per_device_eval_batch_size=options.batch_size,
-        gradient_accumulation_steps=options.accumulation,
+        **shared_arguments(options),
         batch_tokens=options.batch_tokens,
-        gradient_checkpointing=options.gradient_checkpointing,
-        bf16=options.bf16,
-        use_cpu=not torch.accelerator.is_available(),  # several processes would not find each other otherwise
-        seed=seed,
-        eval_strategy="steps" if options.eval_steps else "no",
-        eval_steps=options.eval_steps or None,
-        save_strategy="steps" if options.save_steps or options.patience else "no",
-        save_steps=options.save_steps or options.eval_steps or 500,
-        save_total_limit=2,
-        load_best_model_at_end=bool(options.patience),
-        metric_for_best_model="eval_loss" if options.patience else None,
-        greater_is_better=False if options.patience else None,
-        logging_steps=options.logging_steps,
-        logging_first_step=True,
-        report_to=[] if options.report_to == "none" else [options.report_to],
         max_length=options.max_length,
         max_prompt_length=options.max_prompt_length,
         max_response_length=options.max_response_length,
@@ -77,59 +49,33 @@ def train(options: TrainConfig) -> TrainResult:
             "reward_function compares policies in one process, and this run has several: leave it out, and run "
             "`valuefree evaluate` on the trained model."
         )
-    rows, summary = read(options)
-    held_out = None
-    if options.test_prompts:
-        rows, held_out = split_by_prompt(rows, test_prompts=options.test_prompts, seed=options.seed)
     reward_function = load_reward(options.reward_function) if options.reward_function else None
     objective = objective_of(options)
-    folder = Path(options.out)
-    record = manifest(
-        "train",
-        options.to_dict(),
-        objective=objective.to_dict(),
-        data=summary.to_dict(),
-        fingerprint={"train": _fingerprint(rows), "held_out": _fingerprint(held_out) if held_out else None},
-    )
-    if int(os.environ.get("RANK", "0")) == 0:
-        write_json(folder / "manifest.json", record)
+    run = Run.start(options, objective.to_dict())
     model, tokenizer = load(options)
     torch.manual_seed(options.seed)  # of the adapter, whatever loading drew; a command owns its process
-    signals = StopOnSignal()
-    callbacks: list[Any] = [MetricsFile(folder, resume=options.resume), signals]
-    if options.patience:
-        callbacks.append(EarlyStoppingCallback(early_stopping_patience=options.patience))
     trainer = PolicyTrainer(
         model,
         objective,
-        training_arguments(options, options.seed),
-        rows,
-        eval_dataset=held_out if options.eval_steps else None,
+        training_arguments(options),
+        run.rows,
+        eval_dataset=run.held_out if options.eval_steps else None,
         processing_class=tokenizer,
         peft_config=lora(options.lora_rank) if options.lora_rank else None,
-        callbacks=callbacks,
+        reference_samples=run.reference_samples,
+        callbacks=run.callbacks(),
     )
     if trainer.report is not None:
         logger.info("%s", trainer.report)
-    checkpoints = folder / "checkpoints"
-    checkpoint = get_last_checkpoint(str(checkpoints)) if options.resume and checkpoints.is_dir() else None
-    if options.resume and checkpoint is None:
-        raise ConfigError(f"--resume: no checkpoint in {checkpoints}.")
-    trainer.train(resume_from_checkpoint=checkpoint)
-    if signals.received is not None:
-        return TrainResult(trainer, None, folder, signals.received.name)
-    trainer.save_model(str(folder / "model"))
+    stopped = run.train(trainer)
+    if stopped is not None:
+        return TrainResult(trainer, None, run.folder, stopped)
     evaluation = None
-    if reward_function is not None and held_out is not None:
-        evaluation = _compare(trainer, options, held_out, reward_function)
-    truncation = str(trainer.train_dataset.truncation)
+    if reward_function is not None and run.held_out is not None:
+        evaluation = _compare(trainer, options, run.held_out, reward_function)
     if trainer.is_world_process_zero():
-        _finish(folder, trainer, evaluation, record, f"valuefree train: {options.data}", [str(summary), truncation])
-    return TrainResult(trainer, evaluation, folder, None)
-
-
-def _fingerprint(rows: datasets.Dataset) -> str:
-    return fingerprint({name: rows[name] for name in ("prompt", "response", "reward")})
+        _finish(run, trainer, evaluation)
+    return TrainResult(trainer, evaluation, run.folder, None)
 
 
 def _compare(trainer: PolicyTrainer, options: TrainConfig, held_out: datasets.Dataset, reward_function: Any):
@@ -150,15 +96,20 @@ def _compare(trainer: PolicyTrainer, options: TrainConfig, held_out: datasets.Da
     )
 
 
-def _finish(folder: Path, trainer: PolicyTrainer, evaluation: Evaluation | None, record: dict, title: str, notes: list):
+def _finish(run: Run, trainer: PolicyTrainer, evaluation: Evaluation | None) -> None:
     history = trainer.state.log_history
     metrics = {
         "evaluation": evaluation.to_dict() if evaluation else None,
         "partition": trainer.report.to_dict() if trainer.report else None,
         "training": history[-1] if history else None,
     }
-    write_json(folder / "metrics.json", metrics)
-    report = trainer.report
+    write_json(run.folder / "metrics.json", metrics)
     write_report(
-        folder, title=title, manifest=record, evaluation=evaluation, partition=report, history=history, notes=notes
+        run.folder,
+        title=f"valuefree train: {run.options.data}",
+        manifest=run.record,
+        evaluation=evaluation,
+        partition=trainer.report,
+        history=history,
+        notes=[str(run.summary), str(trainer.train_dataset.truncation)],
     )

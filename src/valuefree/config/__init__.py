@@ -17,6 +17,7 @@ from valuefree.config.verbs import (
     EvaluateConfig,
     GenerateConfig,
     InspectConfig,
+    SampleConfig,
     ScoreConfig,
     TrainConfig,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "ObjectiveOptions",
     "Options",
     "RewardOptions",
+    "SampleConfig",
     "ScoreConfig",
     "ScoreOptions",
     "StudyExactConfig",

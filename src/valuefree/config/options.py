@@ -18,6 +18,11 @@ def required(text: str) -> Any:
     return field(metadata={"help": text})
 
 
+def positional(text: str) -> Any:
+    """An option that may be left out, and is given without a flag."""
+    return field(default=None, metadata={"help": text, "positional": True})
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """Root of all option sets."""

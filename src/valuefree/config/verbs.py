@@ -13,6 +13,7 @@ from valuefree.config.options import (
     RewardOptions,
     ScoreOptions,
     option,
+    positional,
     required,
 )
 from valuefree.config.studies import StudyExactConfig, StudySmallConfig
@@ -21,6 +22,7 @@ from valuefree.errors import ConfigError
 REFERENCE_SAMPLES = (
     "rpo: file of scored samples of the model itself, as `valuefree sample --score` writes, for V(x); default: none"
 )
+EXACT = "Partition estimates take samples for the model's own; with another value than {} they describe another policy"
 NOT_OF_REWARD_MODELS = (
     "max_prompt_length",
     "max_response_length",
@@ -81,7 +83,7 @@ class TrainConfig(
     max_steps: int = option(-1, "optimiser steps, instead of epochs; -1 for none")
     lr: float = option(5e-4, "peak learning rate; for full fine-tuning (lora_rank 0) rather 1e-5 to 1e-4")
     warmup_steps: int = option(10, "steps of linear warm-up")
-    batch_size: int = option(8, "responses per micro-batch")
+    batch_size: int = option(8, "responses (reward-model: pairs) per micro-batch")
     batch_tokens: int | None = option(None, "positions per micro-batch, padding included; default: no limit of its own")
     accumulation: int = option(1, "micro-batches per optimiser step")
     lora_rank: int = option(16, "rank of the adapter; 0 trains all weights")
@@ -153,6 +155,45 @@ class GenerateConfig(ModelOptions, DecodingOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SampleConfig(ModelOptions, DecodingOptions):
+    """Of ``valuefree sample``."""
+
+    about: ClassVar[str] = "Draw responses from a model, the reference; reward them, or those that a file holds."
+    prompts: str | None = positional(
+        "JSONL, CSV or Parquet file (also of training rows: each prompt once), or text file with one prompt a line"
+    )
+    prompt: str = option("prompt", "column of the prompt")
+    responses: str | None = option(None, "file of rows prompt, response to reward, in place of sampling; default: none")
+    response: str = option("response", "column of the response in the file of --responses")
+    samples: int = option(4, "responses per prompt")
+    score: str | None = option(
+        None, "module:function of prompts and responses, or a reward model's name or folder; default: no rewards"
+    )
+    temperature: float = option(1.0, f"of sampling; 0 is greedy. {EXACT.format('1')}")
+    top_k: int = option(0, f"most likely tokens to sample from; 0 for all. {EXACT.format('0')}")
+    top_p: float = option(1.0, f"probability mass to sample from; 1 for all. {EXACT.format('1')}")
+    out: str = option("samples.jsonl", "JSONL file to write: prompt, response, and reward if scored")
+    seed: int = option(0, "of sampling")
+    dry_run: bool = option(False, "count the prompts, print the settings, and stop")
+
+    def __post_init__(self) -> None:
+        if (self.prompts is None) == (self.responses is None):
+            raise ConfigError("give one of the two: prompts to sample from, or --responses FILE to reward.")
+        if self.samples < 1:
+            raise ConfigError(f"samples is {self.samples}; expected at least 1 per prompt.")
+        if self.responses is None:
+            if "response" in self.changed():
+                raise ConfigError("response is a column of the file of --responses; leave it out, or give that.")
+            return
+        if self.score is None:
+            raise ConfigError("--responses needs --score: module:function, or a reward model's name or folder.")
+        read = ("responses", "response", "prompt", "score", "out", "dry_run")
+        idle = [name for name in self.changed() if name not in read]
+        if idle:
+            raise ConfigError(f"with --responses nothing is sampled, so nothing reads {', '.join(idle)}; leave it out.")
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvaluateConfig(ModelOptions, DecodingOptions, RewardOptions):
     """Of ``valuefree evaluate``."""
 
@@ -195,6 +236,7 @@ VERBS: dict[str, type[Options]] = {
     "inspect": InspectConfig,
     "score": ScoreConfig,
     "train": TrainConfig,
+    "sample": SampleConfig,
     "generate": GenerateConfig,
     "evaluate": EvaluateConfig,
     "demo": DemoConfig,

@@ -40,7 +40,7 @@ def load_reward_model(
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
         model = AutoModelForSequenceClassification.from_pretrained(name, **options).eval()
-    except (OSError, ValueError, ImportError) as error:
+    except (OSError, ValueError, ImportError, RuntimeError) as error:  # the last: a head of other outputs
         raise ConfigError(
             f"could not load a reward model from {name!r}: {error}\nExpected a hub name or a folder with config.json "
             "and safetensors weights, of a kind that transformers has a sequence classifier for."

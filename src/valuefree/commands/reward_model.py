@@ -1,0 +1,59 @@
+"""``valuefree train --objective reward-model``."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from valuefree.commands.objects import lora
+from valuefree.commands.runs import Run, shared_arguments
+from valuefree.config import REWARD_MODEL, TrainConfig
+from valuefree.manifest import write_json
+from valuefree.report import write_report
+from valuefree.reward_model import RewardModelArguments, RewardModelTrainer, load_reward_model
+
+
+@dataclass(frozen=True)
+class RewardModelResult:
+    """Loss, accuracy and margin on held-out pairs, if there are any; where the run lies; the signal that stopped it."""
+
+    held_out: dict[str, float] | None
+    folder: Path
+    stopped: str | None
+
+
+def train_reward_model(options: TrainConfig) -> RewardModelResult:
+    """Train on pairs; writes manifest.json, metrics.jsonl, metrics.json, report.html and the model."""
+    knobs: dict[str, Any] = options.knobs()
+    run = Run.start(options, {"name": REWARD_MODEL, **knobs})
+    torch.manual_seed(options.seed)  # of the new head and the adapter; a command owns its process
+    settings = {"dtype": options.dtype, "attn_implementation": options.attn_implementation}
+    model, tokenizer = load_reward_model(
+        options.model, new_head=True, trust_remote_code=options.trust_remote_code, **settings
+    )
+    trainer = RewardModelTrainer(
+        model,
+        RewardModelArguments(**shared_arguments(options), max_length=options.max_length),
+        run.rows,
+        eval_dataset=run.held_out,
+        processing_class=tokenizer,
+        peft_config=lora(options.lora_rank) if options.lora_rank else None,
+        callbacks=run.callbacks(),
+        **knobs,
+    )
+    stopped = run.train(trainer)
+    if stopped is not None:
+        return RewardModelResult(None, run.folder, stopped)
+    held_out = None
+    if run.held_out is not None:
+        found = trainer.evaluate()
+        held_out = {name: found[f"eval_{name}"] for name in ("loss", "accuracy", "margin")}
+        held_out["pairs"] = len(trainer.eval_dataset)  # type: ignore[arg-type]
+    if trainer.is_world_process_zero():
+        history = trainer.state.log_history
+        write_json(run.folder / "metrics.json", {"held_out": held_out, "training": history[-1] if history else None})
+        notes = [str(run.summary), *([f"held-out pairs: {held_out}"] if held_out else [])]
+        title = f"valuefree train --objective {REWARD_MODEL}: {options.data}"
+        write_report(run.folder, title=title, manifest=run.record, history=history, notes=notes)
+    return RewardModelResult(held_out, run.folder, None)

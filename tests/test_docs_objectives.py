@@ -1,0 +1,84 @@
+"""The pages on the objectives: every command parses, every knob and every logged metric stands on its page."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from valuefree.commands.objects import OBJECTIVES, objective_of
+from valuefree.config import KNOBS, PAIRWISE, PRESETS, REWARD_MODEL
+from valuefree.objectives import ObjectiveInputs, TrainingRows
+from valuefree.parsing import parse
+
+DOCS = Path(__file__).parents[1] / "docs" / "objectives"
+PAGES = sorted(DOCS.glob("*.md"))
+
+
+def page_of(objective: str) -> str:
+    name = "pairwise" if objective in PAIRWISE else objective.replace("-", "_")
+    return (DOCS / f"{name}.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_command_parses(page):
+    blocks = re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    commands = [line.split() for block in blocks for line in block.splitlines()]
+    assert commands or page.stem == "README"
+    for command in commands:
+        assert command[0] == "valuefree"
+        options = parse(command[1], command[2:])
+        if command[1] == "train" and options.objective != REWARD_MODEL:
+            assert objective_of(options)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_python_example_is_python_and_imports_what_there_is(page):
+    for block in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL):
+        compile(block, page.name, "exec")
+        exec("\n".join(line for line in block.splitlines() if line.startswith("from ")), {})
+
+
+def test_the_index_names_every_page_and_every_objective():
+    index = (DOCS / "README.md").read_text(encoding="utf-8")
+    assert all(f"({page.name})" in index for page in PAGES if page.stem != "README")
+    assert all(f"`{name}`" in index or f"--objective {name}`" in index for name in KNOBS)
+
+
+ROWS = 4
+
+
+def logged(objective) -> set[str]:
+    """Names of the metrics of one batch: two prompts of two responses."""
+    values = torch.tensor([1.0, -1.0, 0.5, -0.5], dtype=torch.float64)
+    rows = TrainingRows(values, values, torch.tensor([0, 0, 1, 1]))
+    objective = objective.resolved(rows)
+    inputs = ObjectiveInputs(
+        policy_logps=-values.abs(),
+        tokens=torch.full((ROWS,), 3),
+        rewards=values,
+        prompt_of=rows.prompt_of,
+        group_size=torch.full((ROWS,), 2),
+        reference_logps=values - 2,
+        values=values,
+        learned=values,
+        baseline=torch.tensor(0.1),
+        columns=objective.row_values(rows),
+    )
+    return set(objective(inputs).metrics)
+
+
+@pytest.mark.parametrize("name", list(OBJECTIVES))
+def test_every_logged_metric_is_on_its_page(name):
+    text = page_of(name) + (DOCS / "README.md").read_text(encoding="utf-8")
+    objective = OBJECTIVES[name]()
+    found = logged(objective)
+    if name == "rpo":
+        found |= logged(replace(objective, estimator="learned"))
+    assert all(f"`{metric}`" in text for metric in found), found
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_every_preset_stands_on_its_page(name):
+    assert all(f"`{preset}`" in page_of(name) for preset in PRESETS[name])
