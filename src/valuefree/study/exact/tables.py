@@ -44,8 +44,9 @@ def survivors(rows: Rows, regime: str, methods: Sequence[str]) -> list[str]:
     named = []
     for method in methods:
         true, shuffled = (gains(rows, regime, method, control=control) for control in (False, True))
-        above_zero = shuffled is not None and shuffled.interval is not None and shuffled.interval[0] > 0
-        if true and above_zero and shuffled.value >= SURVIVES * true.value:
+        if true is None or shuffled is None or shuffled.interval is None:
+            continue
+        if shuffled.interval[0] > 0 and shuffled.value >= SURVIVES * true.value:
             named.append(method)
     return named
 
@@ -127,8 +128,11 @@ def summary(rows: Rows, regimes: Sequence[str], methods: Sequence[str]) -> str:
     """Plain sentences from the numbers."""
     said = []
     for regime in regimes:
-        known = {m: mean_of(rows, regime, m, "gap") for m in methods}
-        known = {m: gap for m, gap in known.items() if gap is not None and "oracle" not in m and "samples" not in m}
+        known: dict[str, float] = {}
+        for method in methods:
+            gap = mean_of(rows, regime, method, "gap")
+            if gap is not None and "oracle" not in method and "samples" not in method:
+                known[method] = gap
         if DEFAULT not in known:
             continue
         best = min(known, key=lambda m: known[m])
