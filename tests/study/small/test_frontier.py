@@ -14,7 +14,7 @@ def curve(*points):
 
 def row(points, *, seed=0, stage="report", lr=1e-3, strength=0.5, error=None):
     cell = Cell(*GROUP, lr, strength, seed, stage)
-    return Row(cell, None if error else curve(*points), error, 1.0, None)
+    return Row(cell, None if error else curve(*points), error, 1.0, 1.0, None)
 
 
 def test_reward_between_checkpoints_is_linear_in_the_kl():

@@ -26,7 +26,9 @@ def rows_by_hand():
                 points = [(0, 0.5), (kl, end + noise * (kl > 0))]
                 curve = [{"step": s, "kl": k, "reward": r, **OTHER} for s, (k, r) in enumerate(points)]
                 failed = method == "kto" and stage == "report" and seed > 0
-                rows.append(Row(cell, None if failed else curve, "ValueError: bad\nday" if failed else None, 2.0, "c0"))
+                rows.append(
+                    Row(cell, None if failed else curve, "ValueError: bad\nday" if failed else None, 2.0, 1.0, "c0")
+                )
     return rows
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -46,20 +46,24 @@ class Cell:
 class Row:
     """What a cell gave: its curve, from the untouched reference on, or the error that ended it.
 
-    curve: one dict per measured checkpoint: ``step`` and the fields of `Measured`. seconds: of the whole cell. commit:
-    of the source that ran it.
+    curve: one dict per measured checkpoint: ``step`` and the fields of `Measured`. seconds, cpu_seconds: of the whole
+    cell, by the clock and of its processor. commit: of the source that ran it.
     """
 
     cell: Cell
     curve: list[dict[str, Any]] | None
     error: str | None
     seconds: float
+    cpu_seconds: float
     commit: str | None
 
     def to_dict(self) -> dict[str, Any]:
         """For its file."""
-        outcome = {"curve": self.curve, "error": self.error, "seconds": self.seconds, "commit": self.commit}
-        return {"cell": self.cell.to_dict(), **outcome}
+        return {"cell": self.cell.to_dict(), **{name: getattr(self, name) for name in self._outcome()}}
+
+    @classmethod
+    def _outcome(cls) -> list[str]:
+        return [item.name for item in fields(cls) if item.name != "cell"]
 
     def write(self, folder: Path) -> None:
         """Keep it in the study's folder."""
@@ -69,7 +73,7 @@ class Row:
     def read(cls, file: Path) -> "Row":
         """From its file."""
         content = json.loads(file.read_text(encoding="utf-8"))
-        return cls(Cell(**content["cell"]), content["curve"], content["error"], content["seconds"], content["commit"])
+        return cls(Cell(**content["cell"]), **{name: content[name] for name in cls._outcome()})
 
 
 def tuning_cells(

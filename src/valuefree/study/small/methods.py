@@ -13,13 +13,14 @@ class Method:
     """A name and how to make its objective.
 
     knob: what `make` takes, or None when there is nothing to take. strengths: values of it, best known first; a study
-    takes as many as its scale says.
+    takes as many as its scale says. lr_factor: of the study's learning rates.
     """
 
     name: str
     make: Callable[[float], Objective]
     knob: str | None = None
     strengths: tuple[float, ...] = ()
+    lr_factor: float = 1.0
 
     def objective(self, strength: float | None) -> Objective:
         """The objective with its knob at `strength`."""
@@ -29,12 +30,14 @@ class Method:
         """(learning rate, strength) to try: as many for every method."""
         if self.knob is None:
             return [(lr, None) for lr in scale.lone_lrs()]
-        return [(lr, strength) for lr in scale.lrs for strength in sorted(self.strengths[: scale.strengths])]
+        lrs = [float(f"{lr * self.lr_factor:.2g}") for lr in scale.lrs]
+        return [(lr, strength) for lr in lrs for strength in sorted(self.strengths[: scale.strengths])]
 
 
 TAUS = (0.5, 0.15, 0.05)  # standard deviations of the reward, against sums of log-probabilities
 TOKEN_TAUS = (1.0, 5.0, 0.3)  # against token means: 1 and 5 are those of the paper and of its code
-BETAS = (0.1, 0.3, 0.03)
+DRO_LRS = 0.3  # its policy learns at lr/τ
+BETAS = (0.1, 0.3, 1.0)
 
 
 def _rpo(name: str, **knobs) -> Method:
@@ -54,11 +57,11 @@ METHODS: dict[str, Method] = {
         _rpo("rpo-learned", estimator="learned"),
         _rpo("rpo-regressed", estimator="regressed"),
         Method("nca", lambda tau: NCA(tau=tau), "tau", TAUS),
-        Method("dro", lambda tau: DRO(tau=tau), "tau", TAUS),
-        Method("dro-shared", lambda tau: DRO(tau=tau, shared_encoder=True), "tau", TAUS),
+        Method("dro", lambda tau: DRO(tau=tau), "tau", TAUS, DRO_LRS),
+        Method("dro-shared", lambda tau: DRO(tau=tau, shared_encoder=True), "tau", TAUS, DRO_LRS),
         Method("kto", lambda beta: KTO(beta=beta), "beta", BETAS),
         Method("dpo", lambda beta: DPO(beta=beta), "beta", BETAS),
-        Method("ipo", lambda beta: IPO(beta=beta), "beta", (0.1, 1.0, 0.3)),
+        Method("ipo", lambda beta: IPO(beta=beta), "beta", (1.0, 0.3, 3.0)),
         Method("slic", lambda beta: SLiC(beta=beta), "beta", BETAS),
         Method("sft-all", lambda _: SFT()),
         Method("sft-best", lambda _: SFT(on="best")),

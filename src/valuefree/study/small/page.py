@@ -24,6 +24,9 @@ from valuefree.study.small.tables import (
 )
 
 
+SPENT = ("seconds", "cpu_seconds")
+
+
 def write_page(
     page: Path,
     folder: Path,
@@ -123,17 +126,19 @@ def _methods_table(methods: Sequence[Method], rows: Sequence[Row], scale: Scale)
         settings = method.settings(scale)
         strengths = list(dict.fromkeys(strength for _, strength in settings if strength is not None))
         lrs = list(dict.fromkeys(lr for lr, _ in settings))
-        seconds = [row.seconds for row in rows if row.cell.method == method.name and row.error is None]
+        ended = [row for row in rows if row.cell.method == method.name and row.error is None]
         lines.append(
             [
                 method.name,
                 f"`{_short(method.objective(strengths[0] if strengths else None))}`",
                 f"{method.knob}: {', '.join(f'{value:g}' for value in strengths)}" if strengths else "–",
                 ", ".join(f"{lr:g}" for lr in lrs),
-                f"{fmean(seconds):.1f}" if seconds else "–",
+                *(f"{fmean(getattr(row, name) for row in ended):.1f}" if ended else "–" for name in SPENT),
             ]
         )
-    return markdown(["method", "objective, at the first strength", "strengths", "lr", "seconds per run"], lines)
+    return markdown(
+        ["method", "objective, at the first strength", "strengths", "lr", "seconds per run", "of processor"], lines
+    )
 
 
 def _failures(rows: Sequence[Row]) -> str:

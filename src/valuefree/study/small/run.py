@@ -145,7 +145,7 @@ def _run(cells: Sequence[Cell], folder: Path, scale: Scale, processes: Workers, 
     tasks = [(run_cell, (cell, folder, scale, commit)) for cell in todo]
     for done, (number, result) in enumerate(processes.run(tasks), start=1):
         if isinstance(result, WorkerDied):
-            result = Row(todo[number], None, f"{type(result).__name__}: {result}", 0.0, commit)
+            result = Row(todo[number], None, f"{type(result).__name__}: {result}", 0.0, 0.0, commit)
             result.write(folder)
         if result.error is not None:
             say(f"failed: {result.cell.name}: {result.error}")

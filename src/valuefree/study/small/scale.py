@@ -30,7 +30,7 @@ class Scale:
     test_prompts: int = 64
     samples: int = 4
     validation_samples: int = 2
-    lrs: tuple[float, ...] = (1e-3, 3e-3)
+    lrs: tuple[float, ...] = (3e-4, 1e-3)
     strengths: int = 3
     seeds: int = 5
     tuning_seeds: int = 1
@@ -42,8 +42,8 @@ class Scale:
         return len(self.lrs) * self.strengths
 
     def lone_lrs(self) -> tuple[float, ...]:
-        """As many learning rates for methods without a knob: from a tenth of the lowest to twice the highest."""
-        low, high = math.log(min(self.lrs) / 10), math.log(max(self.lrs) * 2)
+        """As many learning rates for methods without a knob: from a tenth of the lowest to three times the highest."""
+        low, high = math.log(min(self.lrs) / 10), math.log(max(self.lrs) * 3)
         step = (high - low) / max(self.points - 1, 1)
         return tuple(float(f"{math.exp(low + step * number):.2g}") for number in range(self.points))
 
@@ -56,7 +56,7 @@ QUICK = Scale(
     reference_steps=250,
     behaviour_steps=40,
     checkpoints=(2, 6, 12, 24),
-    lrs=(3e-3,),
+    lrs=(1e-3,),
     strengths=2,
     seeds=2,
     control_seeds=2,

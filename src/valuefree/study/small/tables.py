@@ -86,7 +86,13 @@ def write_rows(folder: Path, rows: Sequence[Row]) -> None:
     write_text(folder / "rows.json", json.dumps([row.to_dict() for row in rows], indent=1))
     flat: list[dict[str, Any]] = []
     for row in rows:
-        shared = {**row.cell.to_dict(), "seconds": round(row.seconds, 2), "commit": row.commit, "error": row.error}
+        shared = {
+            **row.cell.to_dict(),
+            "seconds": round(row.seconds, 2),
+            "cpu_seconds": round(row.cpu_seconds, 2),
+            "commit": row.commit,
+            "error": row.error,
+        }
         flat += [{**shared, **point} for point in row.curve or [{}]]
     names = list(dict.fromkeys(name for line in flat for name in line))
     text = StringIO()

@@ -69,12 +69,12 @@ def train_and_measure(cell: Cell, folder: Path, scale: Scale) -> list[dict[str, 
 
 def run_cell(cell: Cell, folder: Path, scale: Scale, commit: str | None) -> Row:
     """Run a cell and write its row; a cell that raises is a row with its error."""
-    start = time.perf_counter()
+    start, cpu_start = time.perf_counter(), time.process_time()
     curve, error = None, None
     try:
         curve = train_and_measure(cell, folder, scale)
     except Exception as fault:  # it is kept, counted and listed
         error = "".join(traceback.format_exception_only(fault)).strip()
-    row = Row(cell, curve, error, time.perf_counter() - start, commit)
+    row = Row(cell, curve, error, time.perf_counter() - start, time.process_time() - cpu_start, commit)
     row.write(folder)
     return row
