@@ -57,12 +57,12 @@ class PartitionReport:
             found.append(
                 f"{self.level_share:.1%} of the initial loss is level, the same push for every response of a prompt: "
                 "the rewards hardly act, and this is supervised fine-tuning under another name. "
-                "Use estimator='coverage' or 'mean', or a smaller level."
+                "Use estimator='informed' or 'mean', or a smaller level."
             )
         if estimator == "reference" and np.median(self.log_coverage) < -1:
             found.append(
                 f"the responses cover e^{np.median(self.log_coverage):.0f} of the reference's probability (median): "
-                "eq. 19 then asks for targets near that many nats, whatever the reward. Use estimator='coverage'."
+                "eq. 19 then asks for targets near that many nats, whatever the reward. Use estimator='informed'."
             )
         if estimator in ("monte_carlo", "pooled") and tau < self.tau_floor:
             found.append(
@@ -72,7 +72,7 @@ class PartitionReport:
         if self.singletons and estimator in ("reference", "monte_carlo"):
             found.append(
                 f"{self.singletons} of {self.prompts} prompts have one response, where estimator={estimator!r} makes "
-                "the reward cancel out of the target. Use estimator='mean' or 'pooled'."
+                "the reward cancel out of the target. Use estimator='informed' or 'mean'."
             )
         if self.all_equal > self.prompts / 2:
             found.append(
