@@ -1,4 +1,4 @@
-"""`informed`: what other prompts predict, what a prompt's own rewards add, and the default's behaviour on singletons."""
+"""`informed`: what other prompts predict, what a prompt's own rewards add, and the default on singletons."""
 
 import math
 
