@@ -39,8 +39,11 @@ def draw_frontiers(
     for panel in panels[len(regimes) :]:
         panel.set_visible(False)
     for panel, regime in zip(panels, regimes, strict=False):
-        if curves.get(regime):
-            kls, rewards = zip(*curves[regime], strict=True)
+        shown = [row for method in methods for row in chosen_rows(rows, regime, method)]
+        widest = 1.1 * max([0.5, *(row["kl"] for row in shown)])
+        curve = [point for point in curves.get(regime, ()) if point[0] <= 2 * widest]
+        if curve:
+            kls, rewards = zip(*curve, strict=True)
             panel.plot(kls, rewards, color="0.6", linewidth=1, label="frontier", zorder=0)
         for number, method in enumerate(methods):
             found = chosen_rows(rows, regime, method)
@@ -55,7 +58,9 @@ def draw_frontiers(
                     **style,
                 )
         panel.set_title(regime)
-        panel.set_xlim(-0.02, 1.0)
+        heights = [row["reward"] for row in shown] + [reward for kl, reward in curve if kl <= widest]
+        panel.set_xlim(-0.02, widest)
+        panel.set_ylim(min(heights) - 0.1, max(heights) + 0.1)
         panel.set_xlabel("KL(policy‖reference), nats")
         panel.set_ylabel("E r")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", fontsize="small", frameon=False)
