@@ -60,10 +60,13 @@ _HOME = {
     "DRO": "objectives",
     "KTO": "objectives",
     "NCA": "objectives",
-    "SFT": "objectives",
+<<<<<<< HEAD
+=======
     "DPO": "objectives",
     "IPO": "objectives",
     "SLiC": "objectives",
+>>>>>>> reward
+    "SFT": "objectives",
     "rpo_loss": "objectives",
     "dro_loss": "objectives",
     "kto_loss": "objectives",

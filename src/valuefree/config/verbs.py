@@ -20,7 +20,8 @@ from valuefree.config.studies import StudyExactConfig, StudySmallConfig
 from valuefree.errors import ConfigError
 
 REFERENCE_SAMPLES = (
-    "rpo: file of scored samples of the model itself, as `valuefree sample --score` writes, for V(x); default: none"
+    "rpo: file of samples of the model itself for V(x), as `valuefree sample --score` writes, rewarded by the same "
+    "function as the rows; default: none"
 )
 EXACT = "Partition estimates take samples for the model's own; with another value than {} they describe another policy"
 NOT_OF_REWARD_MODELS = (
