@@ -13,10 +13,10 @@ from transformers import AutoTokenizer, TrainerCallback
 sys.path.insert(0, str(Path(__file__).parent))
 from conftest import MAKERS
 from valuefree.data import read_triplets
-from valuefree.objectives import RPO, SFT
+from valuefree.objectives import DPO, DRO, KTO, RPO, SFT
 from valuefree.trainer import PolicyTrainer, PolicyTrainingArguments
 
-OBJECTIVES = {"rpo": RPO(), "sft": SFT()}
+OBJECTIVES = {"rpo": RPO(), "sft": SFT(), "kto": KTO(beta=1.0), "dro": DRO(), "dpo": DPO(pairs="all")}
 
 
 def full(tensor: torch.Tensor) -> torch.Tensor:
@@ -73,7 +73,7 @@ def main(folder: Path, kind: str, objective: str, batch_size: int, accumulation:
     evaluation = trainer.evaluate()
     if args.process_index == 0:
         model = trainer.accelerator.unwrap_model(trainer.model)
-        weights = {name: full(tensor) for name, tensor in model.state_dict().items()}
+        weights = {name: full(tensor) for name, tensor in [*model.state_dict().items(), *model.named_parameters()]}
         reference = trainer.train_dataset.reference
         found = {"weights": weights, "gradients": gradients.first, "logs": logs, "evaluation": evaluation}
         found["scored"] = reference.scored if reference else 0
