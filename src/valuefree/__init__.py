@@ -3,7 +3,7 @@
 The public names, in the order of the pipeline::
 
     rows ──① read_triplets, split_by_prompt ──② score_reference ──③ partition_values, partition_report
-         ──④ RPO, SFT ──⑤ PolicyTrainer ──⑥ generate, evaluate
+         ──④ RPO, DRO, KTO, … ──⑤ PolicyTrainer ──⑥ generate, evaluate
 
 Names are loaded on first use: ``import valuefree`` imports neither torch nor transformers.
 """
@@ -20,7 +20,24 @@ if TYPE_CHECKING:
     from valuefree.evaluation.serving import generate_remote
     from valuefree.logprobs import response_logps
     from valuefree.models import load_model
-    from valuefree.objectives import RPO, SFT, rpo_loss, sft_loss
+    from valuefree.objectives import (
+        DPO,
+        DRO,
+        IPO,
+        KTO,
+        NCA,
+        RPO,
+        SFT,
+        SLiC,
+        dpo_loss,
+        dro_loss,
+        ipo_loss,
+        kto_loss,
+        nca_loss,
+        rpo_loss,
+        sft_loss,
+        slic_loss,
+    )
     from valuefree.partition import partition_report, partition_values, rank_rewards
     from valuefree.reference import score_reference
     from valuefree.trainer import PolicyTrainer, PolicyTrainingArguments
@@ -38,8 +55,20 @@ _HOME = {
     "rank_rewards": "partition",
     "partition_report": "partition",
     "RPO": "objectives",
+    "DRO": "objectives",
+    "KTO": "objectives",
+    "NCA": "objectives",
+    "DPO": "objectives",
+    "IPO": "objectives",
+    "SLiC": "objectives",
     "SFT": "objectives",
     "rpo_loss": "objectives",
+    "dro_loss": "objectives",
+    "kto_loss": "objectives",
+    "nca_loss": "objectives",
+    "dpo_loss": "objectives",
+    "ipo_loss": "objectives",
+    "slic_loss": "objectives",
     "sft_loss": "objectives",
     "PolicyTrainer": "trainer",
     "PolicyTrainingArguments": "trainer",
@@ -50,6 +79,11 @@ _HOME = {
 }
 
 __all__ = [
+    "DPO",
+    "DRO",
+    "IPO",
+    "KTO",
+    "NCA",
     "RPO",
     "SFT",
     "ConfigError",
@@ -59,13 +93,19 @@ __all__ = [
     "PolicyTrainer",
     "PolicyTrainingArguments",
     "RewardScaler",
+    "SLiC",
     "ScoringError",
     "ServingError",
     "ValueFreeError",
+    "dpo_loss",
+    "dro_loss",
     "evaluate",
     "generate",
     "generate_remote",
+    "ipo_loss",
+    "kto_loss",
     "load_model",
+    "nca_loss",
     "partition_report",
     "partition_values",
     "rank_rewards",
@@ -74,6 +114,7 @@ __all__ = [
     "rpo_loss",
     "score_reference",
     "sft_loss",
+    "slic_loss",
     "split_by_prompt",
 ]
 

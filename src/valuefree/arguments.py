@@ -1,5 +1,6 @@
 """Arguments of the trainer: transformers' own, and what is ours."""
 
+import os
 from dataclasses import dataclass, field
 
 from transformers import TrainingArguments
@@ -48,6 +49,20 @@ class PolicyTrainingArguments(TrainingArguments):
         for name in ("score_batch_tokens", "chunk_tokens", "batch_tokens"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected at least 1.")
+
+    def check_processes(self) -> None:
+        """Raise ConfigError unless there is one process per GPU, and each sees the others."""
+        if self.n_gpu > 1:
+            raise ConfigError(
+                f"{self.n_gpu} GPUs in one process, which is torch's DataParallel. Start one process per GPU with "
+                f"`accelerate launch` or `torchrun --nproc-per-node {self.n_gpu}`, or set CUDA_VISIBLE_DEVICES=0."
+            )
+        started = int(os.environ.get("WORLD_SIZE", "1"))
+        if started != self.world_size:
+            raise ConfigError(
+                f"{started} processes were started, but the training arguments see {self.world_size}: each would train "
+                "alone. Without a GPU pass use_cpu=True to the arguments."
+            )
 
     def limits(self) -> Limits:
         """Longest sequences."""

@@ -1,6 +1,6 @@
 """A data set made ready for training: tokens, and one value per row for the objective."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -21,6 +21,7 @@ from valuefree.logprobs import packs
 from valuefree.mismatched import Mismatched, paired
 from valuefree.models import is_encoder_decoder
 from valuefree.partition import PartitionReport
+from valuefree.processes import reduce
 from valuefree.reference import ReferenceScores
 
 
@@ -158,3 +159,27 @@ class RowCollator:
         if self.prepared.values is not None:
             columns["values"] = self.prepared.values
         return columns
+
+
+def mean_logratio(
+    logps: Callable[[dict[str, Tensor]], Tensor],
+    collator: RowCollator,
+    samples: Sequence[Mapping[str, Any]],
+    epoch: int,
+    device: torch.device,
+) -> Tensor:
+    """Mean log-ratio, in nats, of the mismatched pairs of all rows of a step that count, over processes too; shape ().
+
+    Each process runs one batch of pairs per micro-batch, of which all have equally many, so that none waits.
+
+    Args:
+        logps: of a batch under the policy, in evaluation mode, without gradient.
+        samples: numbers and responses of this process's micro-batches.
+    """
+    total, count = 0.0, 0.0
+    for sample in samples:
+        batch, scores = collator.mismatched(sample["numbers"], epoch)
+        total += float((logps(batch).double().cpu() - scores)[: sample["responses"]].sum())
+        count += sample["responses"]
+    total, count = reduce([total, count], device)
+    return torch.tensor(total / count, dtype=torch.float64)

@@ -1,7 +1,6 @@
 """⑤ One trainer for every objective: a `transformers.Trainer` that knows none of them by name."""
 
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,10 @@ from valuefree.data.sampling import GroupBatches
 from valuefree.errors import ConfigError
 from valuefree.logprobs import ResponseLogps, packs, prepare, response_logps
 from valuefree.metering import Meter
-from valuefree.models import add_adapter, disable_dropout, has_adapter, is_encoder_decoder
+from valuefree.models import add_adapter, disable_dropout, evaluating, has_adapter, is_encoder_decoder
 from valuefree.objectives.base import Objective, ObjectiveInputs, ObjectiveOutput
 from valuefree.preparation import Preparation, check_columns, partition_settings, training_rows
-from valuefree.prepared import Prepared, RowCollator, collator_for
+from valuefree.prepared import Prepared, RowCollator, collator_for, mean_logratio
 from valuefree.processes import reduce
 from valuefree.value_network import ValueNetwork, attach, network_of, save, split_groups
 
@@ -81,17 +80,7 @@ class PolicyTrainer(Trainer):
             raise ConfigError("processing_class is None; pass the tokenizer of the model.")
         if not isinstance(args, PolicyTrainingArguments):
             raise ConfigError(f"args is {type(args).__name__}; expected PolicyTrainingArguments, which has its fields.")
-        if args.n_gpu > 1:
-            raise ConfigError(
-                f"{args.n_gpu} GPUs in one process, which is torch's DataParallel. Start one process per GPU with "
-                f"`accelerate launch` or `torchrun --nproc-per-node {args.n_gpu}`, or set CUDA_VISIBLE_DEVICES=0."
-            )
-        started = int(os.environ.get("WORLD_SIZE", "1"))
-        if started != args.world_size:
-            raise ConfigError(
-                f"{started} processes were started, but the training arguments see {args.world_size}: each would train "
-                "alone. Without a GPU pass use_cpu=True to the arguments."
-            )
+        args.check_processes()
         if peft_config is not None and has_adapter(model):
             raise ConfigError("model already has an adapter and peft_config asks for another; pass one of the two.")
         check_columns(train_dataset)
@@ -238,24 +227,16 @@ class PolicyTrainer(Trainer):
         return values
 
     def _add_baseline(self, model: nn.Module, samples: list, prepared: Any, epoch: int) -> None:
-        """Mean log-ratio of the mismatched pairs of all rows that count, over micro-batches and processes.
+        """Put the baseline of a whole step into each of its micro-batches."""
 
-        Each process runs one batch of pairs per micro-batch, of which all have equally many, so that none waits.
-        """
-        collator = self._row_collator(prepared)
-        total, count = 0.0, 0
-        training = model.training
-        model.eval()
-        for sample in samples:
-            batch, scores = collator.mismatched(sample["numbers"], epoch)
+        def logps(batch: dict[str, Tensor]) -> Tensor:
             with torch.no_grad(), self.compute_loss_context_manager():
-                found = self._logps(model, self._prepare_inputs(batch))  # type: ignore[arg-type]
-            total += float((found.total.double().cpu() - scores)[: sample["responses"]].sum())
-            count += sample["responses"]
-        model.train(training)
-        total, count = reduce([total, float(count)], self.args.device)
+                return self._logps(model, self._prepare_inputs(batch)).total  # type: ignore[arg-type]
+
+        with evaluating(model):
+            found = mean_logratio(logps, self._row_collator(prepared), samples, epoch, self.args.device)
         for sample in samples:
-            sample["baseline"] = torch.tensor(total / count, dtype=torch.float64)
+            sample["baseline"] = found
 
     # --------------------------------------------------------------------------------------------------------- loss
 

@@ -47,17 +47,17 @@ class ValueNetwork(nn.Module):
     def __init__(self, model: nn.Module, *, shared_encoder: bool = False, peft_config: Any = None):
         super().__init__()
         if has_adapter(model):
-            peft_config = peft_config or model.peft_config["default"]  # type: ignore[index, union-attr]
+            peft_config = peft_config or model.active_peft_config
             model = model if shared_encoder else copy.deepcopy(model).unload()  # type: ignore[operator]
         core = core_of(model)
         weight = next(core.parameters())
         width = int(core.config.get_text_config().hidden_size)  # type: ignore[union-attr, operator]
         place: dict[str, Any] = {"dtype": weight.dtype, "device": weight.device}
         # The policy's adapter shall start the same whether or not there is a value network.
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[]):
             last = nn.Linear(width, 1, **place)
             self.head = nn.Sequential(nn.Linear(width, width, **place), nn.ReLU(), last) if shared_encoder else last
-            self.backbone = None if shared_encoder else _copied(backbone_of(core), peft_config)
+            self.backbone = None if shared_encoder else _copied(core, peft_config)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
 
@@ -133,15 +133,16 @@ def network_of(policy: nn.Module) -> ValueNetwork | None:
     return getattr(core_of(policy), NAME, None)
 
 
-def _copied(backbone: nn.Module, peft_config: Any) -> nn.Module:
-    own = copy.deepcopy(backbone)
+def _copied(core: nn.Module, peft_config: Any) -> nn.Module:
+    """A copy of the prompt side, with an adapter of its own on the modules that the policy's is on."""
     if peft_config is None:
-        return own
+        return copy.deepcopy(backbone_of(core))
     from peft import inject_adapter_in_model  # noqa: PLC0415  peft takes a second to import
 
     config = copy.deepcopy(peft_config)
     config.task_type = config.modules_to_save = None  # the copy has no head to keep
-    return inject_adapter_in_model(config, own)
+    # On a copy of the whole, since the adapter may name modules by their full path.
+    return backbone_of(inject_adapter_in_model(config, copy.deepcopy(core)))
 
 
 def split_groups(optimizer: torch.optim.Optimizer, network: ValueNetwork | None, rates: Mapping[str, float]) -> None:

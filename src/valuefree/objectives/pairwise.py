@@ -73,9 +73,8 @@ def _margin(chosen_logratios: Tensor, rejected_logratios: Tensor, beta: float) -
 def pairs_within(rewards: Tensor, group_of: Tensor, pairing: Pairing) -> tuple[Tensor, Tensor]:
     """Pairs of rows of one group with unlike rewards: (chosen, rejected), row numbers of shape (N,) each.
 
-    ``best_worst`` gives the highest against the lowest reward of a group (of equals the first,
-    and the last); ``all`` every two rows;
-    ``adjacent`` neighbours in the order of the rewards. Equal rewards give no pair.
+    ``best_worst`` gives the highest against the lowest reward of a group (of equals the first, and the last); ``all``
+    every two rows; ``adjacent`` neighbours in the order of the rewards. Equal rewards give no pair.
 
     Args:
         rewards: shape (R,). group_of: equal numbers are one group, shape (R,).
@@ -170,7 +169,7 @@ class _Pairwise(Objective):
         return kept
 
     def row_values(self, rows: TrainingRows) -> dict[str, Tensor]:
-        """``pairs``: half the pairs that a row stands in, so that rows sum to pairs; place in the data; user's pairs."""
+        """``pairs``: half the pairs that a row stands in, so that rows sum to pairs; the place in the data."""
         place = torch.arange(len(rows.rewards))
         return {"pairs": self._memberships(rows).double() / 2, "place": place, **rows.columns}
 
