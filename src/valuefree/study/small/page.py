@@ -23,7 +23,6 @@ from valuefree.study.small.tables import (
     write_rows,
 )
 
-
 SPENT = ("seconds", "cpu_seconds")
 
 
