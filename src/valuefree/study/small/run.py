@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from valuefree.config import StudySmallConfig
@@ -24,8 +25,8 @@ from valuefree.study.small.world import REGIMES, has_references, make_reference
 
 Say = Callable[[str], None]
 PROGRESS_SECONDS = 30
-# For the estimate of a dry run: of an AMD EPYC core, measuring included.
-STEP_SECONDS = {"t5": 0.065, "decoder": 0.05}
+# For the estimate of a dry run: of a core of a server in 2026; of a run's start, of a step, of a measurement.
+RUN_SECONDS = {"t5": (0.3, 0.032, 0.22), "decoder": (0.3, 0.022, 0.17)}
 REFERENCE_STEP_SECONDS = {"t5": 0.1, "decoder": 0.07}
 
 
@@ -116,9 +117,11 @@ def study(options: StudySmallConfig, *, say: Say, scale: Scale | None = None) ->
 
 def _estimate(axes: Axes, cells: int, scale: Scale, workers: int) -> float:
     """Seconds of a study from nothing."""
-    per_kind = cells / len(axes.kinds) * scale.checkpoints[-1]
-    runs = sum(STEP_SECONDS[kind] * per_kind for kind in axes.kinds)
-    return runs / workers + max(REFERENCE_STEP_SECONDS[kind] * scale.reference_steps for kind in axes.kinds)
+    amounts = (1, scale.checkpoints[-1], 1 + len(scale.checkpoints))
+    per_cell = [sum(a * b for a, b in zip(amounts, RUN_SECONDS[kind], strict=True)) for kind in axes.kinds]
+    return cells * fmean(per_cell) / workers + max(
+        REFERENCE_STEP_SECONDS[kind] * scale.reference_steps for kind in axes.kinds
+    )
 
 
 def _claim(folder: Path, scale: Scale) -> None:

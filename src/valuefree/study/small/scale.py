@@ -29,7 +29,7 @@ class Scale:
     warmup_steps: int = 2
     test_prompts: int = 64
     samples: int = 4
-    validation_samples: int = 2
+    validation_samples: int = 4
     lrs: tuple[float, ...] = (3e-4, 1e-3)
     strengths: int = 3
     seeds: int = 5
@@ -55,8 +55,9 @@ class Scale:
 QUICK = Scale(
     reference_steps=250,
     behaviour_steps=40,
-    checkpoints=(2, 6, 12, 24),
+    checkpoints=(3, 8, 20),
     lrs=(1e-3,),
+    validation_samples=2,
     strengths=2,
     seeds=2,
     control_seeds=2,
