@@ -60,12 +60,6 @@ _HOME = {
     "DRO": "objectives",
     "KTO": "objectives",
     "NCA": "objectives",
-<<<<<<< HEAD
-=======
-    "DPO": "objectives",
-    "IPO": "objectives",
-    "SLiC": "objectives",
->>>>>>> reward
     "SFT": "objectives",
     "rpo_loss": "objectives",
     "dro_loss": "objectives",
