@@ -50,7 +50,7 @@ def test_eq_19_on_text_is_called_what_it_is():
     report = partition_report([1, 0, -1, 0.5], [-60, -80, -70, -90], [0, 0, 1, 1], tau=1.0)
     assert report.level_share > 0.99
     assert any("supervised fine-tuning under another name" in warning for warning in report.warnings)
-    assert any("coverage" in warning for warning in report.warnings)
+    assert any("the responses cover" in warning for warning in report.warnings)
 
 
 def test_settings_that_nothing_speaks_against():
