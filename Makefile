@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO_FLAGS ?=
 
-.PHONY: demo demo-results bench test test-slow lint format clean
+.PHONY: demo demo-results study-exact study-small bench test test-slow lint format clean
 
 demo: $(INSTALLED)
 	$(BIN)/valuefree demo $(DEMO_FLAGS)
@@ -22,6 +22,13 @@ outputs/demo-%-shuffled/metrics.json: $(INSTALLED)
 
 outputs/demo-%/metrics.json: $(INSTALLED)
 	$(BIN)/valuefree demo --seed $* --out $(@D)
+
+# Every objective under one protocol; about half an hour each on two idle cores.
+study-exact: $(INSTALLED)
+	$(BIN)/valuefree study exact --page docs/results/exact.md
+
+study-small: $(INSTALLED)
+	$(BIN)/valuefree study small --page docs/results/small.md
 
 BENCH_FLAGS ?=
 
