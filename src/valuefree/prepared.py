@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 from valuefree.data.batching import Collator, prompt_batch
 from valuefree.data.columns import column_hashes, lengths_of, numbered
 from valuefree.data.rendering import Truncation, padding_of
-from valuefree.data.sampling import Lengths
+from valuefree.data.sampling import GroupBatches, Lengths
 from valuefree.errors import ConfigError
 from valuefree.logprobs import packs
 from valuefree.mismatched import Mismatched, paired
@@ -129,6 +129,16 @@ class RowCollator:
             "padding": padding,
             "positions": positions,
         }
+
+    def sampler(self, **settings: Any) -> GroupBatches:
+        """Which rows make a micro-batch; `settings` as of `GroupBatches`."""
+        lengths = self.prepared.lengths
+
+        def size(rows: Sequence[int]) -> int:
+            at = list(rows)
+            return self.collator.positions(lengths.prompt[at], lengths.response[at], self.prepared.prompt_of[at])
+
+        return GroupBatches(self.prepared.prompt_of, lengths=lengths, size=size, **settings)
 
     def mismatched(self, rows: list[int], epoch: int) -> tuple[dict[str, Tensor], Tensor]:
         """The batch of these rows' mismatched pairs, and their reference scores (R,)."""

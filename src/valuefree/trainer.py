@@ -1,7 +1,6 @@
 """⑤ One trainer for every objective: a `transformers.Trainer` that knows none of them by name."""
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from transformers.trainer_utils import EvalLoopOutput
 
 from valuefree.arguments import PolicyTrainingArguments
 from valuefree.data.rewards import RewardScaler
-from valuefree.data.sampling import GroupBatches
 from valuefree.errors import ConfigError
 from valuefree.logprobs import ResponseLogps, packs, prepare, response_logps
 from valuefree.metering import Meter
@@ -143,30 +141,16 @@ class PolicyTrainer(Trainer):
 
     def _row_collator(self, prepared: Prepared) -> RowCollator:
         needed = self.objective.requires
-        return RowCollator(
-            prepared,
-            self._collator,
-            self.objective.counts,
-            whole_groups="groups" in needed,
-            prompts="learned" in needed,
-        )
+        asked = {"whole_groups": "groups" in needed, "prompts": "learned" in needed}
+        return RowCollator(prepared, self._collator, self.objective.counts, **asked)
 
     def _loader(self, prepared: Prepared, batch_size: int, steps: int, **order: Any) -> DataLoader:
         """Micro-batches of this rank; `steps` of them make an optimiser step."""
-        whole = "groups" in self.objective.requires
-        lengths = prepared.lengths
-
-        def size(rows: Sequence[int]) -> int:
-            at = list(rows)
-            return self._collator.positions(lengths.prompt[at], lengths.response[at], prepared.prompt_of[at])
-
-        sampler = GroupBatches(
-            prepared.prompt_of,
+        collator = self._row_collator(prepared)
+        sampler = collator.sampler(
             batch_size=batch_size,
             micro_batches=steps * self.args.world_size,
-            lengths=lengths,
-            size=size,
-            whole_groups=whole and self.args.world_size > 1,
+            whole_groups=collator.whole_groups and self.args.world_size > 1,
             rank=self.args.process_index,
             world_size=self.args.world_size,
             **order,
@@ -174,7 +158,7 @@ class PolicyTrainer(Trainer):
         loader = DataLoader(
             prepared,  # type: ignore[arg-type]
             batch_sampler=sampler,  # type: ignore[arg-type]
-            collate_fn=self._row_collator(prepared),
+            collate_fn=collator,
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory and torch.cuda.is_available(),
         )
@@ -182,7 +166,7 @@ class PolicyTrainer(Trainer):
         return prepare_data_loader(loader, num_processes=1, process_index=0, put_on_device=False)
 
     def get_train_dataloader(self) -> DataLoader:
-        """Prompt-grouped micro-batches; see `GroupBatches`."""
+        """Prompt-grouped micro-batches; see `valuefree.data.sampling.GroupBatches`."""
         args: PolicyTrainingArguments = self.args  # type: ignore[assignment]
         strategy = args.train_sampling_strategy
         if strategy == "auto":
