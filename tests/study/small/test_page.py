@@ -50,7 +50,7 @@ def test_who_is_above_and_below_the_default():
 
 def test_losses_of_the_default_come_first_and_are_called_losses():
     record = default_record([world_by_hand()])
-    assert record[0].startswith("rpo against dpo: 4 losses, 0 wins, 0 undecided. Losses: T5, on-policy, gain: -0.")
+    assert record[0].startswith("rpo against dpo: losses 4, wins 0, undecided 0. Losses: T5, on-policy, gain: -0.")
     assert "2 nats: -0.0" in record[0]
 
 

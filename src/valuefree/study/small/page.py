@@ -23,6 +23,7 @@ from valuefree.study.small.tables import (
     write_rows,
 )
 
+FEW_SEEDS = " **With so few seeds an interval that excludes zero says little: this is a trial of the workings.**"
 SPENT = ("seconds", "cpu_seconds")
 
 
@@ -90,11 +91,11 @@ def _protocol(scale: Scale, rows: Sequence[Row]) -> str:
         f"off, at most {NEW_TOKENS} tokens). KL(policy‖reference) is the sum over the tokens of a sample of the KL of "
         "the two next-token distributions, in nats per response.\n\n"
         f"Tuning: {scale.points} settings for every method, learning rate × its own strength (learning rates alone "
-        f"where it has none), on {tuned} seeds that are not reported, measured on validation prompts with "
+        f"where it has none), on seeds that are not reported ({tuned} of them), measured on validation prompts with "
         f"{scale.validation_samples} samples each. Chosen is the highest *gain*: reward where the run first reaches "
         f"{', '.join(f'{kl:g}' for kl in KLS)} nats (of its last checkpoint, where it never does), mean over these, "
         f"less the reward of the reference. Then {seeds}. All intervals are of 95 %, by Student's t over seeds, and "
-        "are not corrected for how many there are.\n\n"
+        f"are not corrected for how many there are.{FEW_SEEDS if scale.seeds < 4 else ''}\n\n"
         "*At a matched KL*: linear between the checkpoints of a run, where it first reaches that KL; a run that never "
         "does is left out, and the number of seeds stands in brackets."
     )

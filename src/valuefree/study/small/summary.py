@@ -67,8 +67,8 @@ def default_record(worlds: Sequence[World]) -> list[str]:
         both = [world for world in worlds if {DEFAULT, method} <= {*world.methods}]
         count = sum(_against(world, DEFAULT, method, kl) is not None for world in both for kl in MEASURES)
         losses, wins = (default_against(worlds, method, sign=sign) for sign in (-1, 1))
-        text = f"{DEFAULT} against {method}: {len(losses)} losses, {len(wins)} wins, "
-        text += f"{count - len(wins) - len(losses)} undecided"
+        text = f"{DEFAULT} against {method}: losses {len(losses)}, wins {len(wins)}, "
+        text += f"undecided {count - len(wins) - len(losses)}"
         text += f". Losses: {'; '.join(losses)}" if losses else ""
         records.append((-len(losses), len(wins), text))
     return [text for *_, text in sorted(records, key=lambda record: record[:2])]
