@@ -10,6 +10,7 @@ from peft import LoraConfig, get_peft_model
 
 from conftest import MAKERS, make_llama
 from test_trainer import arguments, trainer
+from valuefree.data import RewardScaler
 from valuefree.data.batching import prompt_batch
 from valuefree.errors import ConfigError, DataError
 from valuefree.features import prompt_features
@@ -17,6 +18,7 @@ from valuefree.logprobs import response_logps
 from valuefree.mismatched import Mismatched
 from valuefree.models import backbone_of
 from valuefree.objectives import DPO, DRO, IPO, KTO, NCA, RPO, SFT, SLiC
+from valuefree.preparation import training_rows
 from valuefree.trainer import PolicyTrainer
 from valuefree.value_network import network_of, prompt_means
 
@@ -266,6 +268,13 @@ def test_reference_samples_are_matched_by_prompt_and_standardised_alike(tmp_path
     expected = np.log(np.exp(scaled).mean(1))
     np.testing.assert_allclose(run.train_dataset.values, expected[run.train_dataset.prompt_of])
     assert "3 of 18 reference samples belong to other prompts" in caplog.text
+
+
+def test_reference_samples_in_another_unit_are_warned_about(rows, caplog):
+    samples = samples_of(rows).map(lambda row: {"reward": 100 * row["reward"] + 50})
+    for given, warned in ((samples_of(rows), False), (samples, True)):
+        training_rows(rows, RPO(), RewardScaler.fit(rows["reward"]), given)
+        assert ("only if both were given by the same reward function" in caplog.text) == warned
 
 
 @pytest.mark.parametrize(

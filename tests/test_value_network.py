@@ -17,7 +17,7 @@ from valuefree.logprobs import response_logps
 from valuefree.models import backbone_of
 from valuefree.objectives import DRO, RPO
 from valuefree.reference import weights_fingerprint
-from valuefree.value_network import ValueNetwork, attach, network_of
+from valuefree.value_network import ValueNetwork, attach, check_sharding, network_of
 
 PROMPTS = [[5, 6, 7, 8], [9, 3]]
 
@@ -208,3 +208,19 @@ def test_dro_learns_values_that_differ_by_prompt(tmp_path, rows, tokenizer):
     with torch.no_grad():
         values = network_of(run.model)(run.model, prompt_batch(prompts, 0)).numpy()
     np.testing.assert_allclose(values, [1.0, -1.0], atol=0.1)
+
+
+def test_sharding_that_could_not_save_it_is_refused():
+    class Plugin:
+        zero_stage, fsdp_version = 3, 1
+
+    class State:
+        deepspeed_plugin, fsdp_plugin = Plugin(), None
+
+    with pytest.raises(ConfigError, match="ZeRO-3"):
+        check_sharding(State())
+    State.deepspeed_plugin, State.fsdp_plugin = None, Plugin()
+    with pytest.raises(ConfigError, match="fsdp_version: 2"):
+        check_sharding(State())
+    Plugin.fsdp_version = 2
+    check_sharding(State())

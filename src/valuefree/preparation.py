@@ -27,6 +27,8 @@ from valuefree.reference import ReferenceScores, default_cache_dir, score_refere
 
 logger = logging.getLogger(__name__)
 
+STRANGE_MEAN = 3.0  # standard deviations of the rows' rewards
+
 COLUMNS = ("prompt", "response", "reward", "prompt_id")
 
 
@@ -67,6 +69,12 @@ def training_rows(
     check_columns(reference_samples, ("prompt", "response", "reward"))
     found, owners = _matched(dataset, prompt_of, reference_samples)
     rewards = torch.from_numpy(scaler.transform(reference_samples["reward"]))
+    if len(found) and abs(float(rewards[found].mean())) > STRANGE_MEAN:
+        logger.warning(
+            "the reference samples' rewards lie %.1f standard deviations from those of the rows on average: V̂ is "
+            "right only if both were given by the same reward function, in the same unit",
+            float(rewards[found].mean()),
+        )
     return replace(rows, reference_rewards=rewards[found], reference_prompt_of=torch.from_numpy(owners))
 
 

@@ -22,7 +22,7 @@ from valuefree.objectives.base import Objective, ObjectiveInputs, ObjectiveOutpu
 from valuefree.preparation import Preparation, check_columns, partition_settings, training_rows
 from valuefree.prepared import Prepared, RowCollator, collator_for, mean_logratio
 from valuefree.processes import reduce
-from valuefree.value_network import ValueNetwork, attach, network_of, save, split_groups
+from valuefree.value_network import ValueNetwork, attach, check_sharding, network_of, save, split_groups
 
 __all__ = ["PolicyTrainer", "PolicyTrainingArguments"]
 
@@ -95,6 +95,8 @@ class PolicyTrainer(Trainer):
             disable_dropout(policy)
         data = {"train_dataset": train_dataset, "eval_dataset": eval_dataset}
         super().__init__(model=policy, args=args, processing_class=processing_class, **data, **kwargs)
+        if network is not None:
+            check_sharding(self.accelerator.state)
         prepare(policy)  # before anything wraps or shards it
         # T5's relative positions are weights of one layer that all layers use, which FSDP shards apart.
         packed = args.padding_free and not (is_encoder_decoder(model) and self.is_fsdp_enabled)

@@ -128,6 +128,18 @@ def _do_not_miss(core: nn.Module, incompatible: Any) -> None:
     incompatible.missing_keys[:] = kept
 
 
+def check_sharding(state: Any) -> None:
+    """Raise ConfigError where the weights of a value network could not be saved whole.
+
+    state: of the accelerator.
+    """
+    deepspeed, fsdp = getattr(state, "deepspeed_plugin", None), getattr(state, "fsdp_plugin", None)
+    if deepspeed is not None and deepspeed.zero_stage == 3:
+        raise ConfigError("a value network under DeepSpeed ZeRO-3 would be saved empty. Use ZeRO-2, DDP or FSDP2.")
+    if fsdp is not None and fsdp.fsdp_version == 1:
+        raise ConfigError("a value network under FSDP1 cannot be saved apart from the policy. Set fsdp_version: 2.")
+
+
 def network_of(policy: nn.Module) -> ValueNetwork | None:
     """The value network of a policy, if it has one."""
     return getattr(core_of(policy), NAME, None)
