@@ -11,8 +11,10 @@ from valuefree.cli import run as command
 from valuefree.errors import ConfigError
 from valuefree.study.exact.grid import Scale, Task, anchors, carry_out
 from valuefree.study.exact.methods import BETAS, BY_NAME, METHODS, TAUS
+from valuefree.study.exact.policies import Batch
+from valuefree.study.exact.problems import Regime, make_problem
 from valuefree.study.exact.tables import difference, gains, regime_table, survivors, verdicts
-from valuefree.study.exact.training import Batch, Regime, make_problem, train
+from valuefree.study.exact.training import train
 from valuefree.study.exact.world import WorldSettings
 
 WORLD = WorldSettings(length=5, alphabet=3, features=2)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from valuefree.errors import ConfigError
-from valuefree.study.exact.training import Yardstick
+from valuefree.study.exact.problems import Yardstick
 from valuefree.study.exact.world import (
     WorldSettings,
     expectation,

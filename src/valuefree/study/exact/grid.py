@@ -9,16 +9,9 @@ import torch
 
 from valuefree.errors import ValueFreeError
 from valuefree.study.exact.methods import BY_NAME, Method
-from valuefree.study.exact.training import (
-    Batch,
-    Regime,
-    Trained,
-    finite_or_worst,
-    frontier,
-    make_problem,
-    reference_points,
-    train,
-)
+from valuefree.study.exact.policies import Batch, frontier, reference_points
+from valuefree.study.exact.problems import Regime, make_problem
+from valuefree.study.exact.training import Trained, finite_or_worst, train
 from valuefree.study.exact.world import WorldSettings
 
 SWEPT = ("RPO()", "RPO paper (eq. 19)", "RPO centred (level 0)", "DRO-V", "KTO", "DPO all pairs", "SFT all")

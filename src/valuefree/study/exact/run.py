@@ -31,7 +31,7 @@ from valuefree.study.exact.grid import (
 )
 from valuefree.study.exact.methods import METHODS, TAUS
 from valuefree.study.exact.page import Page, write_page
-from valuefree.study.exact.training import Regime
+from valuefree.study.exact.problems import Regime
 from valuefree.study.exact.world import WorldSettings
 from valuefree.study.pool import WorkerDied, Workers
 

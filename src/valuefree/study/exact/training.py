@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -11,98 +11,8 @@ from valuefree.errors import ConfigError
 from valuefree.objectives import Objective, ObjectiveInputs, TrainingRows
 from valuefree.partition import PartitionSettings, partition_targets
 from valuefree.study.exact.methods import Method
-from valuefree.study.exact.world import (
-    Prompts,
-    World,
-    cells,
-    expectation,
-    kl_divergence,
-    make_prompts,
-    make_world,
-    optimum,
-    rewards_of,
-    sample,
-    tilted,
-)
-
-VALUE_SAMPLES = 4096  # of the reference per prompt, for V* where it has no closed form
-POLICY_SAMPLES = 128  # of every policy per prompt, for E r there
-DTYPE = torch.float32  # of the policies in training; their yardsticks are float64
-
-
-@dataclass(frozen=True)
-class Regime:
-    """How the data came about: responses per prompt, prompts, tilt of the behaviour policy, noise on the rewards."""
-
-    name: str
-    responses: int = 4
-    prompts: int = 256
-    tilt: float = 0.0
-    noise: float = 0.0
-    tau: float = 1.0
-
-    @property
-    def on_policy(self) -> bool:
-        """Whether the reference itself wrote the responses."""
-        return self.tilt == 0
-
-
-@dataclass
-class Problem:
-    """One seed: a world, its training rows (prompt by prompt), and prompts to choose and to test on."""
-
-    seed: int
-    world: World
-    regime: Regime
-    train: Prompts
-    tokens: Tensor  # (P, n, T)
-    rewards: Tensor  # (P, n), as observed
-    sampled: Tensor  # (P, m), rewards of reference samples, as observed
-    yardsticks: dict[str, "Yardstick"] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Yardstick:
-    """Prompts, and the optimum there: log π* (of the additive reward), and V* with its standard error."""
-
-    prompts: Prompts
-    best: Tensor
-    values: Tensor  # (P,)
-    error: float = 0.0
-
-    @classmethod
-    def at(cls, world: World, prompts: Prompts, tau: float) -> "Yardstick":
-        """At the evaluation's temperature: exact for an additive reward, else from samples of the reference."""
-        best, values = optimum(prompts.reference, prompts.reward, tau)
-        if world.settings.reward == "additive":
-            return cls(prompts, best, values + prompts.offset)
-        drawn = rewards_of(world, prompts, sample(prompts.reference, VALUE_SAMPLES, torch.Generator().manual_seed(1)))
-        values = tau * (torch.logsumexp(drawn / tau, dim=1) - math.log(VALUE_SAMPLES))
-        ratio = ((drawn - values[:, None]) / tau).exp()
-        error = tau * ratio.var(1).div(VALUE_SAMPLES).mean().div(len(values)).sqrt()
-        return cls(prompts, best, values, float(error))
-
-
-def make_problem(settings, regime: Regime, seed: int, *, shuffle: bool = False, held_out: int = 128) -> Problem:
-    """Data of one seed; with `shuffle` the rewards are permuted within every prompt."""
-    world = make_world(settings, seed)
-    prompts = make_prompts(world, regime.prompts, seed=seed, part="train")
-    generator = torch.Generator().manual_seed(777 + seed)
-    behaviour = prompts.reference if regime.on_policy else tilted(prompts, regime.tilt)
-    tokens = sample(behaviour, regime.responses, generator)
-    rewards = rewards_of(world, prompts, tokens)
-    rewards = rewards + regime.noise * torch.randn(rewards.shape, generator=generator, dtype=torch.float64)
-    drawn = rewards_of(world, prompts, sample(prompts.reference, 4, generator))
-    drawn = drawn + regime.noise * torch.randn(drawn.shape, generator=generator, dtype=torch.float64)
-    if shuffle:
-        order = torch.rand(rewards.shape, generator=generator).argsort(dim=1)
-        rewards = rewards.gather(1, order)
-    problem = Problem(seed, world, regime, prompts, tokens, rewards, drawn)
-    for part in ("validation", "test"):
-        held = make_prompts(world, held_out, seed=seed, part=part)
-        problem.yardsticks[part] = Yardstick.at(world, held, regime.tau)
-    return problem
-
+from valuefree.study.exact.policies import DTYPE, Batch, Outcome
+from valuefree.study.exact.problems import Problem, Yardstick
 
 # ------------------------------------------------------------------------------------------------------------ set-up
 
@@ -174,81 +84,6 @@ def _set_up(problem: Problem, method: Method, strength: float, reference: Tensor
 
 
 # ---------------------------------------------------------------------------------------------------------- training
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a policy is worth on some prompts, per seed (S) and learning rate (L); `gap` is J* − J, in reward units."""
-
-    gap: Tensor
-    reward: Tensor
-    kl: Tensor
-
-
-class Batch:
-    """All seeds of a regime stacked, for one forward pass over every policy."""
-
-    def __init__(self, problems: Sequence[Problem]):
-        self.problems = list(problems)
-        train = [problem.train for problem in problems]
-        self.features = torch.stack([prompts.features for prompts in train]).to(DTYPE)  # (S, P, F)
-        self.reference = torch.stack([prompts.reference for prompts in train]).to(DTYPE)  # (S, P, T, C, A)
-        contexts, alphabet = self.reference.shape[-2:]
-        tokens = torch.stack([problem.tokens for problem in problems])
-        self.cells = cells(tokens, contexts, alphabet).transpose(-1, -2)  # (S, P, T, n)
-        table = torch.stack([prompts.reference for prompts in train]).flatten(-2)
-        self.reference_logps = table.gather(-1, self.cells).sum(-2)  # (S, P, n), float64
-
-    def tables(self, weights: Tensor, features: Tensor, reference: Tensor) -> Tensor:
-        """Policies (S, L, P, T, C, A) of weights (S, L, F, T, C, A)."""
-        shift = torch.einsum("spf,slftca->slptca", features, weights)
-        return torch.log_softmax(reference[:, None] + shift, dim=-1)
-
-    def logps(self, tables: Tensor, cells_: Tensor) -> Tensor:
-        """Log-probabilities (S, L, P, n) of the responses at `cells_`, (S, P, T, n)."""
-        flat = tables.flatten(-2)
-        index = cells_[:, None].expand(-1, flat.shape[1], -1, -1, -1)
-        return flat.gather(-1, index).sum(-2)
-
-    def outcome(self, weights: Tensor, part: str) -> Outcome:
-        """The yardstick on held-out prompts, of policies by their weights."""
-        held = [problem.yardsticks[part].prompts for problem in self.problems]
-        features = torch.stack([prompts.features for prompts in held])
-        reference = torch.stack([prompts.reference for prompts in held])
-        return self.worth(self.tables(weights.double(), features, reference), part)
-
-    def worth(self, policy: Tensor, part: str) -> Outcome:
-        """The yardstick on held-out prompts, of policies (S, L, P, T, C, A)."""
-        held = [problem.yardsticks[part] for problem in self.problems]
-        reference = torch.stack([y.prompts.reference for y in held])
-        if self.exact:
-            reward = torch.stack([y.prompts.reward for y in held])
-            offset = torch.stack([y.prompts.offset for y in held])
-            gained = expectation(policy, reward[:, None]) + offset[:, None]
-        else:
-            gained = self._sampled(policy, part)
-        values = torch.stack([y.values for y in held])
-        kl = kl_divergence(policy, reference[:, None])
-        gap = values[:, None] - gained + self.problems[0].regime.tau * kl
-        return Outcome(gap.mean(-1), gained.mean(-1), kl.mean(-1))
-
-    @property
-    def exact(self) -> bool:
-        """Whether E r and V* have closed forms."""
-        return self.problems[0].world.settings.reward == "additive"
-
-    def _sampled(self, policy: Tensor, part: str) -> Tensor:
-        """E_π r (S, L, P) from samples."""
-        every = []
-        for s, problem in enumerate(self.problems):
-            prompts = problem.yardsticks[part].prompts
-            tables = policy[s].flatten(0, 1)  # (L·P, T, C, A)
-            rates = policy.shape[1]
-            tokens = sample(tables, POLICY_SAMPLES, torch.Generator().manual_seed(2))
-            drawn = tokens.unflatten(0, (rates, -1)).transpose(0, 1).flatten(1, 2)  # (P, L·n, T)
-            rewards = rewards_of(problem.world, prompts, drawn).unflatten(1, (rates, -1))
-            every.append(rewards.mean(-1).T)
-        return torch.stack(every)
 
 
 @dataclass(frozen=True)
@@ -360,26 +195,6 @@ def _loss(rows: _Rows, logps: Tensor, learned: Tensor | None, baseline: Tensor |
     else:
         raise ConfigError(f"{type(rows.objective).__name__} divides by {counts!r}, which no row has.")
     return losses.sum() / divisor
-
-
-def reference_points(batch: Batch, part: str) -> dict[str, Outcome]:
-    """π_ref, and π* where it is known, on held-out prompts, (S, 1) each."""
-    held = [problem.yardsticks[part] for problem in batch.problems]
-    tables = {"π_ref": torch.stack([y.prompts.reference for y in held])}
-    if batch.exact:
-        tables["π*"] = torch.stack([y.best for y in held])
-    return {name: batch.worth(table[:, None], part) for name, table in tables.items()}
-
-
-def frontier(batch: Batch, part: str, taus: Sequence[float]) -> list[tuple[float, float]]:
-    """(KL, E r) of the optimum at each temperature, means over seeds and prompts: no policy lies above this curve."""
-    points = []
-    for tau in taus:
-        held = [problem.yardsticks[part].prompts for problem in batch.problems]
-        best = torch.stack([optimum(prompts.reference, prompts.reward, tau)[0] for prompts in held])
-        worth = batch.worth(best[:, None], part)
-        points.append((float(worth.kl.mean()), float(worth.reward.mean())))
-    return points
 
 
 def finite_or_worst(values: Tensor) -> Tensor:
