@@ -91,11 +91,10 @@ def pairs_within(rewards: Tensor, group_of: Tensor, pairing: Pairing) -> tuple[T
         same = group_of[order][1:] == group_of[order][:-1]
         chosen, rejected = order[:-1][same], order[1:][same]
     else:
-        parts = [
-            start + torch.combinations(torch.arange(size, device=order.device))
-            for start, size in zip(starts.tolist(), sizes.tolist(), strict=True)
-            if size > 1
-        ]
+        parts = []
+        for size in sizes.unique().tolist():  # all groups of one size at once
+            two = torch.combinations(torch.arange(size, device=order.device))
+            parts.append((starts[sizes == size][:, None, None] + two).flatten(0, 1))
         index = torch.cat(parts) if parts else order.new_empty(0, 2)
         chosen, rejected = order[index[:, 0]], order[index[:, 1]]
     unlike = rewards[chosen] != rewards[rejected]
