@@ -5,117 +5,16 @@ over a batch or a rank would be another number. Index spaces are part of the nam
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from valuefree.errors import ConfigError, DataError
+from valuefree.errors import ConfigError
+from valuefree.partition.inputs import Index, Rows, Values, checked_rows, floats, prompt_index, reference_samples_of
 from valuefree.partition.regression import ridge_predictions, ridge_values
-from valuefree.partition.segments import log1mexp, pair_starts, segment_logsumexp, segment_mean, segment_sum
+from valuefree.partition.segments import log1mexp, segment_logsumexp, segment_mean, segment_sum
 from valuefree.partition.settings import USES_REFERENCE_SAMPLES, PartitionSettings, check_settings
-
-Values = Tensor | np.ndarray | Sequence[float]
-Index = Tensor | np.ndarray | Sequence[int]
-
-
-# -------------------------------------------------------------------------------------------------------- checking
-
-
-def _floats(name: str, values: Values) -> Tensor:
-    tensor_R = torch.as_tensor(values, dtype=torch.float64, device="cpu").detach()
-    if tensor_R.ndim != 1:
-        raise DataError(f"{name} has shape {tuple(tensor_R.shape)}; expected one value per response, shape (R,).")
-    bad = (~tensor_R.isfinite()).nonzero().flatten().tolist()
-    if bad:
-        raise DataError(f"{name}: {len(bad)} of {len(tensor_R)} values are not finite (first rows: {bad[:10]}).")
-    return tensor_R
-
-
-def _prompt_index(name: str, prompt_of: Index, rows: int) -> tuple[Tensor, int]:
-    """The index as int64 and the number of prompts; every prompt from 0 to P − 1 must occur."""
-    index_R = torch.as_tensor(prompt_of, dtype=torch.int64, device="cpu")
-    if index_R.shape != (rows,):
-        raise DataError(f"{name} has shape {tuple(index_R.shape)}; expected ({rows},), one prompt per response.")
-    if rows == 0:
-        raise DataError("no rows: a partition needs at least one response.")
-    prompts = int(index_R.max()) + 1
-    missing = (torch.bincount(index_R.clamp(min=0), minlength=prompts) == 0).nonzero().flatten().tolist()
-    if int(index_R.min()) < 0 or missing:
-        what = f"numbers {missing[:10]} have no response" if missing else "it has a negative number"
-        raise DataError(f"{name} must number the prompts 0 … {prompts - 1} without a gap, but {what}.")
-    return index_R, prompts
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """Checked input: responses (R), and reference samples (S) when there are any."""
-
-    rewards_R: Tensor
-    logps_R: Tensor
-    prompt_of_R: Tensor
-    prompts: int
-    samples: "tuple[Tensor, Tensor] | None"
-    features_PD: Tensor | None = None
-
-
-def _merged(rewards_R: Tensor, logps_R: Tensor, prompt_of_R: Tensor, response_of: Index):
-    """One row per distinct (prompt, response): mean reward, mean reference score."""
-    ids_R = torch.as_tensor(response_of, dtype=torch.int64, device="cpu")
-    if ids_R.shape != rewards_R.shape:
-        raise DataError(f"response_of has shape {tuple(ids_R.shape)}; expected {tuple(rewards_R.shape)}.")
-    pairs = pair_starts(prompt_of_R, ids_R)
-    if pairs is None:
-        return rewards_R, logps_R, prompt_of_R
-    order_R, starts = pairs
-    counts = np.diff(starts, append=len(order_R))
-    means = (torch.from_numpy(np.add.reduceat(x.numpy()[order_R], starts) / counts) for x in (rewards_R, logps_R))
-    return *means, prompt_of_R[order_R[starts]]
-
-
-def _rows(rewards, reference_logps, prompt_of, response_of, reference_rewards, reference_prompt_of, features) -> _Rows:
-    rewards_R = _floats("rewards", rewards)
-    logps_R = _floats("reference_logps", reference_logps)
-    if logps_R.shape != rewards_R.shape:
-        raise DataError(f"rewards has {len(rewards_R)} rows, reference_logps {len(logps_R)}; expected equal counts.")
-    prompt_of_R, prompts = _prompt_index("prompt_of", prompt_of, len(rewards_R))
-    if response_of is not None:
-        rewards_R, logps_R, prompt_of_R = _merged(rewards_R, logps_R, prompt_of_R, response_of)
-    samples = _reference_samples(reference_rewards, reference_prompt_of, prompts)
-    return _Rows(rewards_R, logps_R, prompt_of_R, prompts, samples, _features(features, prompts))
-
-
-def _features(features: Tensor | np.ndarray | None, prompts: int) -> Tensor | None:
-    if features is None:
-        return None
-    features_PD = torch.as_tensor(features, dtype=torch.float64, device="cpu").detach()
-    if features_PD.ndim != 2 or len(features_PD) != prompts:
-        raise DataError(f"features has shape {tuple(features_PD.shape)}; expected ({prompts}, d), a vector per prompt.")
-    if not features_PD.isfinite().all():
-        raise DataError("features has values that are not finite: look at the reference, or compute in float32.")
-    return features_PD
-
-
-def _reference_samples(rewards, prompt_of, prompts: int) -> tuple[Tensor, Tensor] | None:
-    if (rewards is None) != (prompt_of is None):
-        raise ConfigError("reference_rewards and reference_prompt_of go together; got only one of them.")
-    if rewards is None:
-        return None
-    rewards_S = _floats("reference_rewards", rewards)
-    prompt_of_S = torch.as_tensor(prompt_of, dtype=torch.int64, device="cpu")
-    if prompt_of_S.shape != rewards_S.shape:
-        raise DataError(f"reference_prompt_of has shape {tuple(prompt_of_S.shape)}; expected {tuple(rewards_S.shape)}.")
-    if len(prompt_of_S) and (int(prompt_of_S.min()) < 0 or int(prompt_of_S.max()) >= prompts):
-        raise DataError(f"reference_prompt_of must lie in 0 … {prompts - 1}.")
-    missing = (torch.bincount(prompt_of_S, minlength=prompts) == 0).nonzero().flatten().tolist()
-    if missing:
-        raise DataError(f"{len(missing)} of {prompts} prompts have no reference sample (first: {missing[:10]}).")
-    return rewards_S, prompt_of_S
-
-
-# ------------------------------------------------------------------------------------------------------ estimators
 
 
 def _log_mean_exp(rewards_R: Tensor, prompt_of_R: Tensor, prompts: int, tau: float) -> Tensor:
@@ -123,26 +22,26 @@ def _log_mean_exp(rewards_R: Tensor, prompt_of_R: Tensor, prompts: int, tau: flo
     return tau * (segment_logsumexp(rewards_R / tau, prompt_of_R, prompts) - counts_P.double().log())
 
 
-def _reference(rows: _Rows, tau: float, on_policy: bool) -> Tensor:
+def _reference(rows: Rows, tau: float, on_policy: bool) -> Tensor:
     return tau * segment_logsumexp(rows.logps_R + rows.rewards_R / tau, rows.prompt_of_R, rows.prompts)
 
 
-def _draws(rows: _Rows) -> tuple[Tensor, Tensor]:
+def _draws(rows: Rows) -> tuple[Tensor, Tensor]:
     """What stands for draws from the reference: its scored samples if there are any, else the data."""
     return rows.samples or (rows.rewards_R, rows.prompt_of_R)
 
 
-def _monte_carlo(rows: _Rows, tau: float, on_policy: bool) -> Tensor:
+def _monte_carlo(rows: Rows, tau: float, on_policy: bool) -> Tensor:
     rewards, prompt_of = _draws(rows)
     return _log_mean_exp(rewards, prompt_of, rows.prompts, tau)
 
 
-def _coverage(rows: _Rows, tau: float, on_policy: bool) -> Tensor:
+def _coverage(rows: Rows, tau: float, on_policy: bool) -> Tensor:
     sampled = on_policy or rows.samples is not None
     return _seen_and_unseen(rows, tau, (_monte_carlo if sampled else _mean)(rows, tau, on_policy))
 
 
-def _seen_and_unseen(rows: _Rows, tau: float, unseen_P: Tensor) -> Tensor:
+def _seen_and_unseen(rows: Rows, tau: float, unseen_P: Tensor) -> Tensor:
     """The exact sum over what was observed, and `unseen_P` for the rest of the reference's probability."""
     log_coverage_P = segment_logsumexp(rows.logps_R, rows.prompt_of_R, rows.prompts).clamp(max=0.0)
     return tau * torch.logaddexp(_reference(rows, tau, True) / tau, log1mexp(log_coverage_P) + unseen_P / tau)
@@ -160,7 +59,7 @@ def _shrunk(estimates_P: Tensor, variances_P: Tensor, no_variance: bool) -> Tens
     return weight_P * estimates_P + (1 - weight_P) * estimates_P.mean()
 
 
-def _mean(rows: _Rows, tau: float, on_policy: bool) -> Tensor:
+def _mean(rows: Rows, tau: float, on_policy: bool) -> Tensor:
     counts_P = torch.bincount(rows.prompt_of_R, minlength=rows.prompts)
     means_P = segment_mean(rows.rewards_R, rows.prompt_of_R, rows.prompts)
     responses = len(rows.rewards_R)
@@ -192,7 +91,7 @@ def _jackknife_variance(rewards: Tensor, prompt_of: Tensor, prompts: int, tau: f
     return torch.where(counts_P > 1, variance_P, per_draw)
 
 
-def _pooled(rows: _Rows, tau: float, on_policy: bool) -> Tensor:
+def _pooled(rows: Rows, tau: float, on_policy: bool) -> Tensor:
     rewards, prompt_of = _draws(rows)
     estimates_P = _log_mean_exp(rewards, prompt_of, rows.prompts, tau)
     if len(rewards) == rows.prompts:
@@ -200,7 +99,7 @@ def _pooled(rows: _Rows, tau: float, on_policy: bool) -> Tensor:
     return _shrunk(estimates_P, _jackknife_variance(rewards, prompt_of, rows.prompts, tau), no_variance=False)
 
 
-def _quantile(rows: _Rows, tau: float, on_policy: bool) -> Tensor:
+def _quantile(rows: Rows, tau: float, on_policy: bool) -> Tensor:
     if rows.samples is None:
         ranks_R = rank_rewards(rows.rewards_R, rows.prompt_of_R)
         return _log_mean_exp(ranks_R, rows.prompt_of_R, rows.prompts, tau)
@@ -212,7 +111,7 @@ def _quantile(rows: _Rows, tau: float, on_policy: bool) -> Tensor:
     return torch.tensor([level_of[m] for m in counts_P.tolist()], dtype=torch.float64)
 
 
-def _informed(rows: _Rows, tau: float, on_policy: bool) -> Tensor:
+def _informed(rows: Rows, tau: float, on_policy: bool) -> Tensor:
     features_PD = _needed_features(rows, "informed")
     rewards, prompt_of = _draws(rows)
     counts_P = torch.bincount(prompt_of, minlength=rows.prompts)
@@ -228,20 +127,20 @@ def _informed(rows: _Rows, tau: float, on_policy: bool) -> Tensor:
     return _seen_and_unseen(rows, tau, own_P * means_P + (1 - own_P) * predicted_P)
 
 
-def _needed_features(rows: _Rows, name: str) -> Tensor:
+def _needed_features(rows: Rows, name: str) -> Tensor:
     if rows.features_PD is None:
         raise ConfigError(f"estimator={name!r} needs features, a vector per prompt; the trainer computes them.")
     return rows.features_PD
 
 
-def _regressed(rows: _Rows, tau: float, on_policy: bool) -> Tensor:
+def _regressed(rows: Rows, tau: float, on_policy: bool) -> Tensor:
     features_PD = _needed_features(rows, "regressed")
     if on_policy or rows.samples is not None:
         return ridge_values(features_PD, _monte_carlo(rows, tau, on_policy))
     return ridge_values(features_PD, segment_mean(rows.rewards_R, rows.prompt_of_R, rows.prompts))
 
 
-def _zero(rows: _Rows, tau: float, on_policy: bool) -> Tensor:
+def _zero(rows: Rows, tau: float, on_policy: bool) -> Tensor:
     return torch.zeros(rows.prompts, dtype=torch.float64)
 
 
@@ -315,7 +214,9 @@ def partition_values(
         raise ConfigError(
             f"estimator {estimator!r} does not use reference_rewards; {', '.join(USES_REFERENCE_SAMPLES)} do."
         )
-    rows = _rows(rewards, reference_logps, prompt_of, response_of, reference_rewards, reference_prompt_of, features)
+    rows = checked_rows(
+        rewards, reference_logps, prompt_of, response_of, reference_rewards, reference_prompt_of, features
+    )
     return _BY_NAME[estimator](rows, tau, on_policy)
 
 
@@ -331,9 +232,9 @@ def rank_rewards(
     Without reference samples the in-group mid-rank (k − ½)/n, ties sharing their mean rank; with them the share of the
     prompt's reference samples that are ≤ r. Arguments and errors as in `partition_values`.
     """
-    rewards_R = _floats("rewards", rewards)
-    prompt_of_R, prompts = _prompt_index("prompt_of", prompt_of, len(rewards_R))
-    samples = _reference_samples(reference_rewards, reference_prompt_of, prompts)
+    rewards_R = floats("rewards", rewards)
+    prompt_of_R, prompts = prompt_index("prompt_of", prompt_of, len(rewards_R))
+    samples = reference_samples_of(reference_rewards, reference_prompt_of, prompts)
     pool, pool_prompt = samples or (rewards_R, prompt_of_R)
     below_R, equal_R = _counts_below(rewards_R, prompt_of_R, pool, pool_prompt, prompts)
     counts_R = torch.bincount(pool_prompt, minlength=prompts)[prompt_of_R]
@@ -374,6 +275,6 @@ def partition_targets(
         **{**rows, "response_of": rows.get("response_of") if settings.merge_duplicates else None},
     )
     if settings.estimator != "quantile":
-        return _floats("rewards", rewards), values_P
+        return floats("rewards", rewards), values_P
     samples = {name: rows.get(name) for name in ("reference_rewards", "reference_prompt_of")}
     return rank_rewards(rewards, prompt_of, **samples), values_P

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from valuefree.partition.estimators import Index, Values, partition_targets
+from valuefree.partition.estimators import partition_targets
+from valuefree.partition.inputs import Index, Values
 from valuefree.partition.segments import pair_starts, segment_logsumexp, segment_mean, segment_sum
 from valuefree.partition.settings import PartitionSettings
 

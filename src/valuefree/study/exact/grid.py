@@ -173,7 +173,13 @@ def anchors(task: Task) -> tuple[list[Row], list[tuple[float, float]]]:
 
 
 def tasks(
-    regimes: Sequence[Regime], methods: Sequence[str], seeds: Sequence[int], world: WorldSettings, scale: Scale, **kw
+    regimes: Sequence[Regime],
+    methods: Sequence[str],
+    seeds: Sequence[int],
+    world: WorldSettings,
+    scale: Scale,
+    *,
+    control: bool,
 ) -> list[Task]:
-    """Every method in every regime, dear ones first."""
-    return [Task(regime, method, tuple(seeds), world, scale, **kw) for regime in regimes for method in methods]
+    """Every method in every regime."""
+    return [Task(regime, method, tuple(seeds), world, scale, control) for regime in regimes for method in methods]

@@ -6,9 +6,7 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
-from scipy import stats
-
+from valuefree.evaluation.stats import t_mean
 from valuefree.study.small.cells import Row
 from valuefree.study.small.scale import KLS
 
@@ -40,12 +38,8 @@ def mean_over(values: Sequence[float]) -> Paired | None:
     """`Paired` of one value per seed; None of none."""
     if not values:
         return None
-    data = np.asarray(values, dtype=np.float64)
-    mean = float(data.mean())
-    if len(data) < 2:
-        return Paired(mean, None, len(data))
-    half = float(stats.t.ppf(0.975, len(data) - 1) * stats.sem(data))
-    return Paired(mean, (mean - half, mean + half), len(data))
+    found = t_mean(values)
+    return Paired(found.value, found.interval, found.n)
 
 
 def reward_at(curve: Curve, kl: float) -> float | None:
