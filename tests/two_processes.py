@@ -1,5 +1,6 @@
 """What tests/test_processes.py starts under torchrun: trains or scores, and leaves what came out in a folder."""
 
+import gc
 import json
 import os
 import sys
@@ -79,9 +80,19 @@ def main(folder: Path, kind: str, objective: str, batch_size: int, accumulation:
         found["scored"] = reference.scored if reference else 0
         torch.save(found, folder / f"{args.world_size}.pt")
         (folder / f"{args.world_size}.json").write_text(json.dumps({"wrapped": type(trainer.model_wrapped).__name__}))
+
+
+def end() -> None:
+    """Leave the group, with whatever was trained let go of first.
+
+    A reducer of DDP that outlives the group ends it: it then joins gloo's threads while it holds the interpreter's
+    lock, which one of them may be waiting for.
+    """
+    gc.collect()
     if dist.is_initialized():
         dist.destroy_process_group()
 
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]), sys.argv[2], sys.argv[3], *map(int, sys.argv[4:7]))
+    end()

@@ -13,7 +13,7 @@ from transformers import AutoTokenizer
 
 sys.path.insert(0, str(Path(__file__).parent))
 from conftest import MAKERS
-from two_processes import full
+from two_processes import end, full
 from valuefree.data import read_triplets
 from valuefree.data.rendering import Limits, tokenize
 from valuefree.logprobs import prepare, response_logps
@@ -72,9 +72,8 @@ def main(folder: Path, kind: str) -> None:
     weights = {name: full(tensor) for name, tensor in model.state_dict().items()}
     if world == 1 or dist.get_rank() == 0:
         torch.save({"weights": weights, "gradients": gradients, "losses": losses}, folder / f"{world}.pt")
-    if world > 1:
-        dist.destroy_process_group()
 
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]), sys.argv[2])
+    end()
