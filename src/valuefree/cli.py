@@ -14,13 +14,14 @@ from valuefree.config import (
     EvaluateConfig,
     GenerateConfig,
     InspectConfig,
+    JudgeConfig,
     SampleConfig,
     ScoreConfig,
     StudyExactConfig,
     StudySmallConfig,
     TrainConfig,
 )
-from valuefree.errors import ConfigError, ValueFreeError
+from valuefree.errors import ConfigError, JudgeError, ValueFreeError
 from valuefree.parsing import parse, unknown
 
 USAGE = f"""valuefree {__version__}: a better policy from scalar feedback, offline, without a value network
@@ -170,6 +171,33 @@ def evaluate(options: EvaluateConfig) -> None:
     print(f"report: {folder / 'report.html'}")
 
 
+def judge(options: JudgeConfig) -> None:
+    """Judge and print the table; an error at the end if calls are missing."""
+    from valuefree.commands import judge as judging
+
+    if options.dry_run:
+        _settings(options)
+        print(judging.estimate_run(options) or "a reward function: nothing to ask")
+        return
+    found = judging.judge_outputs(options)
+    print(found.table)
+    for number, run in enumerate(found.runs):
+        for names, result in run.pairs.items():
+            heading = f"{' against '.join(names)}" + (f", run {number}" if len(found.runs) > 1 else "")
+            _table(f"\n{heading} (95 % intervals, bootstrap over prompts)", judging.pair_rows(result))
+            print(result.report())
+        if run.ranking is not None:
+            _table("\nBradley–Terry strengths (95 % intervals, bootstrap over prompts)", judging.ranking_rows(run))
+    for source, agreement in found.agreement.items():
+        print(f"agreement with {source}: {agreement}")
+    print(f"written: {found.folder}")
+    if found.missing:
+        raise JudgeError(
+            f"{found.missing} calls have no answer ({found.why_missing}); their pairs are unjudged above. The answers "
+            "that came are kept: the same command asks for the missing ones only."
+        )
+
+
 def demo(options: DemoConfig) -> None:
     """Run the embedded default and print its table."""
     if options.dry_run:
@@ -207,6 +235,7 @@ RUN: dict[str, Callable[[Any], None]] = {
     "sample": sample,
     "generate": generate,
     "evaluate": evaluate,
+    "judge": judge,
     "demo": demo,
     "study exact": study_exact,
     "study small": study_small,

@@ -29,6 +29,9 @@ def _value(name: str, annotation: Any, value: Any) -> Any:
     kind, optional = _kinds(annotation)
     if value is None and optional:
         return None
+    if get_origin(kind) is tuple:
+        items = value if isinstance(value, (list, tuple)) else [value]
+        return tuple(_value(name, get_args(kind)[0], item) for item in items)
     if get_origin(kind) is Literal:
         if value not in get_args(kind):
             raise ConfigError(f"{name} is {value!r}; choose from {', '.join(map(str, get_args(kind)))}.")
@@ -78,14 +81,18 @@ def _add(parser: argparse.ArgumentParser, item: Field, annotation: Any, position
     if item.default is not MISSING and item.default is not None and "default:" not in text:
         text += f" (default: {item.default})"
     text = text.replace("%", "%%")
+    several = get_origin(kind) is tuple
     if positional:
-        parser.add_argument(item.name, nargs="?", default=argparse.SUPPRESS, help=text)
+        parser.add_argument(item.name, nargs="*" if several else "?", default=argparse.SUPPRESS, help=text)
         return
     flag = "--" + item.name.replace("_", "-")
     if kind is bool:
         parser.add_argument(
             flag, dest=item.name, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=text
         )
+        return
+    if several:
+        parser.add_argument(flag, dest=item.name, nargs="+", metavar="TEXT", default=argparse.SUPPRESS, help=text)
         return
     choices = get_args(kind) if get_origin(kind) is Literal else None
     metavar = None if choices else {int: "N", float: "X"}.get(kind, "TEXT")

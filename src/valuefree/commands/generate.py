@@ -11,11 +11,12 @@ from valuefree.data.rendering import Prompt
 from valuefree.data.validation import prompt_key
 from valuefree.errors import DataError, ServingError
 from valuefree.evaluation.generation import generate_ids
+from valuefree.evaluation.outputs import write_outputs
 from valuefree.evaluation.serving import ask
 
 
 def generate(options: GenerateConfig) -> Path:
-    """One response per prompt, written as JSON lines.
+    """One response per prompt, written as JSON lines, or as alpaca_eval's outputs.json where `out` ends so.
 
     Raises:
         ServingError: prompts that the server left without an answer; the answers of the others are written.
@@ -27,10 +28,7 @@ def generate(options: GenerateConfig) -> Path:
     model, tokenizer = load_there(options)
     _, ids = generate_ids(model, tokenizer, prompts, decoding_of(options, options.seed), progress=True)
     texts = tokenizer.batch_decode(ids, skip_special_tokens=True)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("w", encoding="utf-8") as stream:
-        for prompt, text in zip(prompts, texts, strict=True):
-            stream.write(_line(prompt, text))
+    write_outputs(file, prompts, texts, name=options.model)
     return file
 
 

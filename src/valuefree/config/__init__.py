@@ -1,5 +1,6 @@
 """The options of the command line; no torch."""
 
+from valuefree.config.judging import JudgeConfig
 from valuefree.config.objectives import KNOBS, PAIRWISE, PARTITIONED, PRESETS, REWARD_MODEL, ObjectiveOptions
 from valuefree.config.options import (
     DataOptions,
@@ -35,6 +36,7 @@ __all__ = [
     "EvaluateConfig",
     "GenerateConfig",
     "InspectConfig",
+    "JudgeConfig",
     "LengthOptions",
     "ModelOptions",
     "ObjectiveOptions",

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from valuefree.config.judging import JudgeConfig
 from valuefree.config.objectives import PAIRWISE, PARTITIONED, REWARD_MODEL, ObjectiveOptions
 from valuefree.config.options import (
     DataOptions,
@@ -135,7 +136,9 @@ class GenerateConfig(ModelOptions, DecodingOptions):
     about: ClassVar[str] = "Sample one response per prompt into a JSONL file."
     prompts: str = required("JSONL, CSV or Parquet file, or text file with one prompt a line")
     prompt: str = option("prompt", "column of the prompt")
-    out: str = option("responses.jsonl", "JSONL file to write: prompt, response")
+    out: str = option(
+        "responses.jsonl", "JSONL file to write: prompt, response; or outputs.json, in the form of alpaca_eval"
+    )
     seed: int = option(0, "of sampling")
     server: str | None = option(None, "ask this OpenAI-compatible server, http://host:port/v1; model is its name there")
     api_key_env: str = option("OPENAI_API_KEY", "environment variable with the server's key, if it wants one")
@@ -153,6 +156,8 @@ class GenerateConfig(ModelOptions, DecodingOptions):
             raise ConfigError(f"server loads the model itself, so it does not read {', '.join(idle)}; leave it out.")
         if self.server is None and (idle := [name for name in remote if name in changed]):
             raise ConfigError(f"{', '.join(idle)} needs server: without it the model runs in this process.")
+        if self.server is not None and self.out.endswith(".json"):
+            raise ConfigError(f"with server, out is {self.out}: answers are written as they come; name a .jsonl file.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,6 +245,7 @@ VERBS: dict[str, type[Options]] = {
     "sample": SampleConfig,
     "generate": GenerateConfig,
     "evaluate": EvaluateConfig,
+    "judge": JudgeConfig,
     "demo": DemoConfig,
     "study exact": StudyExactConfig,
     "study small": StudySmallConfig,

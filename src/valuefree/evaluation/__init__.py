@@ -1,15 +1,43 @@
-"""⑥ Evaluation: generate, reward, compare. Names are loaded on first use, so that `stats` needs no torch."""
+"""⑥ Evaluation: generate, reward, judge, compare. Names are loaded on first use, so that `stats` needs no torch."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from valuefree.evaluation.generation import Decoding, generate
+    from valuefree.evaluation.judging.arena import ArenaResult, arena
+    from valuefree.evaluation.judging.asking import Prices
+    from valuefree.evaluation.judging.backends import FunctionJudge
+    from valuefree.evaluation.judging.cache import JudgementCache
+    from valuefree.evaluation.judging.judge import Protocol, judge, judge_by_reward, read_answer
+    from valuefree.evaluation.judging.local_judge import LocalJudge
+    from valuefree.evaluation.judging.prompts import JudgePrompt, load_prompt
+    from valuefree.evaluation.judging.result import JudgeResult
+    from valuefree.evaluation.judging.server_judge import ServerJudge
+    from valuefree.evaluation.judging.tables import win_rate_table
+    from valuefree.evaluation.outputs import read_outputs, write_outputs
     from valuefree.evaluation.rewards import Evaluation, evaluate, load_reward
     from valuefree.evaluation.serving import generate_remote
     from valuefree.evaluation.stats import Estimate, bootstrap_mean, win_tie_loss
 
 _HOME = {
+    "ArenaResult": "judging.arena",
+    "arena": "judging.arena",
+    "Prices": "judging.asking",
+    "FunctionJudge": "judging.backends",
+    "JudgementCache": "judging.cache",
+    "Protocol": "judging.judge",
+    "judge": "judging.judge",
+    "judge_by_reward": "judging.judge",
+    "read_answer": "judging.judge",
+    "LocalJudge": "judging.local_judge",
+    "JudgePrompt": "judging.prompts",
+    "load_prompt": "judging.prompts",
+    "JudgeResult": "judging.result",
+    "ServerJudge": "judging.server_judge",
+    "win_rate_table": "judging.tables",
+    "read_outputs": "outputs",
+    "write_outputs": "outputs",
     "Decoding": "generation",
     "generate": "generation",
     "generate_remote": "serving",
@@ -21,15 +49,32 @@ _HOME = {
     "win_tie_loss": "stats",
 }
 __all__ = [
+    "ArenaResult",
     "Decoding",
     "Estimate",
     "Evaluation",
+    "FunctionJudge",
+    "JudgePrompt",
+    "JudgeResult",
+    "JudgementCache",
+    "LocalJudge",
+    "Prices",
+    "Protocol",
+    "ServerJudge",
+    "arena",
     "bootstrap_mean",
     "evaluate",
     "generate",
     "generate_remote",
+    "judge",
+    "judge_by_reward",
+    "load_prompt",
     "load_reward",
+    "read_answer",
+    "read_outputs",
+    "win_rate_table",
     "win_tie_loss",
+    "write_outputs",
 ]
 
 

@@ -94,7 +94,7 @@ def ask(
             "concurrency ≥ 1, timeout_seconds > 0 and max_retries ≥ 0."
         )
     options = request_options(decoding)
-    client = _client(server, api_key_env, timeout_seconds, max_retries)
+    client = openai_client(server, api_key_env, timeout_seconds, max_retries)
 
     def request(prompt: Prompt, seed: int) -> Answer:
         return _request(client, {"model": model, "messages": as_messages(prompt), "seed": seed, **options})
@@ -144,19 +144,34 @@ def request_options(decoding: Decoding) -> dict[str, Any]:
     }
 
 
-def _client(server: str, api_key_env: str, timeout_seconds: float, max_retries: int) -> Any:
+def openai_client(
+    server: str,
+    api_key_env: str,
+    timeout_seconds: float,
+    max_retries: int,
+    *,
+    on_request: Callable[[Any], None] | None = None,
+) -> Any:
+    """A client of `server`; `on_request` is called with every request that goes out, retries included.
+
+    Raises:
+        ConfigError: openai is not installed, no key in a variable that was named, an address that is none.
+    """
     try:
         import openai
     except ImportError as error:
         raise ConfigError(
-            "generation through a server needs the package openai: pip install 'valuefree[serving]' (or openai)."
+            "a model server is asked through the package openai: pip install 'valuefree[serving]' (or openai)."
         ) from error
     key = os.environ.get(api_key_env)
     if not key and api_key_env != DEFAULT_KEY_ENV:
         raise ConfigError(f"the environment variable {api_key_env} (api_key_env) is not set; it should hold the key.")
     if not server.startswith(("http://", "https://")):
         raise ConfigError(f"server is {server!r}; expected an address such as http://localhost:8000/v1.")
-    return openai.OpenAI(base_url=server, api_key=key or NO_KEY, timeout=timeout_seconds, max_retries=max_retries)
+    options: dict[str, Any] = {"timeout": timeout_seconds, "max_retries": max_retries}
+    if on_request is not None:
+        options["http_client"] = openai.DefaultHttpxClient(event_hooks={"request": [on_request]})
+    return openai.OpenAI(base_url=server, api_key=key or NO_KEY, **options)
 
 
 def _seeds(prompts: Sequence[Prompt], seed: int) -> list[int]:
@@ -177,10 +192,10 @@ def _request(client: Any, keywords: dict[str, Any]) -> Answer:
     try:
         completion = client.chat.completions.create(**keywords)
     except (openai.AuthenticationError, openai.NotFoundError) as error:
-        message = f"{client.base_url} refuses model {keywords['model']!r}: {_without_key(error, client)}"
+        message = f"{client.base_url} refuses model {keywords['model']!r}: {without_key(error, client)}"
         raise ConfigError(f"{message} Check --server (it ends in /v1), --model and the key.") from None
     except (openai.OpenAIError, ValueError) as error:  # ValueError: a body that is not JSON
-        return Answer(None, _without_key(error, client))
+        return Answer(None, without_key(error, client))
     try:
         text = completion.choices[0].message.content
     except (AttributeError, IndexError, TypeError):  # the client does not check what it was sent
@@ -188,7 +203,7 @@ def _request(client: Any, keywords: dict[str, Any]) -> Answer:
     return Answer(text) if isinstance(text, str) else Answer(None, "the server sent a choice without text")
 
 
-def _without_key(error: Exception, client: Any) -> str:
-    """The message of an error; some servers repeat the key in it."""
+def without_key(error: Exception, client: Any) -> str:
+    """The message of an error without the client's key, which some servers repeat in it."""
     message = f"{type(error).__name__}: {error}"
     return (message if client.api_key == NO_KEY else message.replace(client.api_key, "***"))[:400]

@@ -1,0 +1,292 @@
+"""``valuefree judge``: from files of outputs to win rates."""
+
+import importlib
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from valuefree.config import JudgeConfig
+from valuefree.data.validation import prompt_key
+from valuefree.errors import ConfigError, DataError
+from valuefree.evaluation.judging.arena import ArenaResult, arena
+from valuefree.evaluation.judging.asking import Estimate, Prices, estimate
+from valuefree.evaluation.judging.backends import Backend, FunctionJudge
+from valuefree.evaluation.judging.cache import JudgementCache
+from valuefree.evaluation.judging.judge import Protocol, calls_of, judge, judge_by_reward
+from valuefree.evaluation.judging.labels import Labels
+from valuefree.evaluation.judging.local_judge import LocalJudge
+from valuefree.evaluation.judging.presets import JUDGES
+from valuefree.evaluation.judging.prompts import load_prompt
+from valuefree.evaluation.judging.result import overall
+from valuefree.evaluation.judging.server_judge import ServerJudge
+from valuefree.evaluation.judging.tables import pair_rows, ranking_rows, table_of
+from valuefree.evaluation.outputs import Aligned, align, read_outputs
+from valuefree.evaluation.rewards import load_reward
+from valuefree.evaluation.stats import Agreement, cohen_kappa
+from valuefree.manifest import fingerprint, manifest, write_json
+from valuefree.models import accelerator_device, load_model
+
+
+@dataclass(frozen=True)
+class Judging:
+    """What ``valuefree judge`` found: an `ArenaResult` per run of the systems, κ with others, and the folder."""
+
+    runs: Sequence[ArenaResult]
+    agreement: dict[str, Agreement]
+    judge: str
+    folder: Path
+
+    @property
+    def missing(self) -> int:
+        """Calls without an answer; the same command makes them."""
+        return sum(run.asked.missing for run in self.runs)
+
+    @property
+    def why_missing(self) -> str:
+        """What stopped the run, or the first error."""
+        found = [run.asked.stopped or run.asked.first_error for run in self.runs if run.asked.missing]
+        return str(found[0]) if found else ""
+
+    @property
+    def table(self) -> str:
+        """Win rates as Markdown."""
+        return table_of(self.runs[0], self.runs, judge=self.judge)
+
+
+def judge_outputs(options: JudgeConfig) -> Judging:
+    """Judge, and write judge.json, verdicts.jsonl, judge.md and manifest.json.
+
+    What was answered is written even where calls are missing; `Judging.missing` counts these.
+    """
+    runs = read_runs(options)
+    folder = Path(options.out)
+    record = manifest("judge", options.to_dict(), fingerprint=[_fingerprint(run) for run in runs])
+    against = None if options.arena else next(iter(runs[0].responses))
+    with ExitStack() as stack:
+        shared = _settings(options, stack)
+        results = [arena(run.prompts, run.responses, against=against, seed=options.seed, **shared) for run in runs]
+    rows = _rows(results)
+    agreement = {source: _agreement(rows, source, options.seed) for source in options.agreement}
+    name = results[0].pairs[next(iter(results[0].pairs))].setup.judge
+    found = Judging(results, agreement, name, folder)
+    _write(found, rows, [run.left_out for run in runs], record)
+    return found
+
+
+def estimate_run(options: JudgeConfig) -> Estimate | None:
+    """What the calls of a run would take at most; None for a reward function, which is not asked."""
+    runs = read_runs(options)
+    if options.reward_function is not None:
+        return None
+    backend, prices = load_judge(options), _prices(options)
+    protocol = protocol_of(options).with_judge(backend)
+    with JudgementCache(_cache_file(options), write=False) as cache:
+        calls = []
+        for run in runs:
+            names = list(run.responses)
+            pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :] if options.arena or i == 0]
+            for a, b in pairs:
+                calls += calls_of(
+                    run.prompts, run.responses[a], run.responses[b], backend=backend, protocol=protocol, cache=cache
+                )
+        return estimate(calls, backend, cache, protocol.settings(), prices)
+
+
+# ------------------------------------------------------------------------------------------------------------- reading
+
+
+def read_runs(options: JudgeConfig) -> list[Aligned]:
+    """The systems' outputs side by side, once per run (seed).
+
+    Raises:
+        ConfigError: systems with different numbers of runs. DataError: see `valuefree.evaluation.outputs`.
+    """
+    columns = {"prompt": options.prompt, "response": options.response}
+    systems = []
+    for spec in options.systems:
+        name, separator, files = spec.partition("=")
+        if not separator or Path(spec).exists():
+            name, files = "", spec
+        systems.append([read_outputs(file, name=name or None, **columns) for file in files.split(",")])
+    runs = max(len(system) for system in systems)
+    uneven = [system[0].name for system in systems if len(system) not in (1, runs)]
+    if uneven:
+        raise ConfigError(f"{', '.join(uneven)}: expected one file or {runs}, as many as another system has runs.")
+    if options.arena and runs > 1:
+        raise ConfigError(f"--arena ranks single runs; got {runs} files for a system. Run it once per run.")
+    return [
+        align([system[run if len(system) > 1 else 0] for system in systems], common=options.common)
+        for run in range(runs)
+    ]
+
+
+def _fingerprint(run: Aligned) -> str:
+    return fingerprint({"prompt": run.prompts, **{f"response {name}": texts for name, texts in run.responses.items()}})
+
+
+# ------------------------------------------------------------------------------------------------------------ the judge
+
+
+def load_judge(options: JudgeConfig) -> Backend:
+    """The judge that the options name.
+
+    Raises:
+        ConfigError: no such model, function or server.
+    """
+    name = str(options.judge)
+    model = JUDGES[name].model if name in JUDGES else name
+    if options.server is not None:
+        return ServerJudge(
+            options.served_name or model,
+            server=options.server,
+            name=model,
+            revision=options.revision or "unknown",
+            api_key_env=options.api_key_env,
+            concurrency=options.concurrency,
+            timeout_seconds=options.timeout_seconds,
+            max_retries=options.max_retries,
+        )
+    if ":" in name and not Path(name).exists():
+        return FunctionJudge(_function(name), name=name)
+    loaded, tokenizer = load_model(
+        model,
+        dtype=options.dtype,
+        attn_implementation=options.attn_implementation,
+        trust_remote_code=options.trust_remote_code,
+    )
+    there: Any = loaded.to(accelerator_device())  # type: ignore[arg-type]
+    return LocalJudge(there, tokenizer, name=model, batch_size=options.judge_batch_size)
+
+
+def _function(spec: str) -> Any:
+    module, _, name = spec.partition(":")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        function = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"no judge {spec!r} ({error}); expected module:function.") from error
+    finally:
+        sys.path.remove(str(Path.cwd()))
+    if not callable(function):
+        raise ConfigError(f"{spec!r} is {type(function).__name__}, not a function from a question to an answer.")
+    return function
+
+
+def protocol_of(options: JudgeConfig) -> Protocol:
+    """How pairs are put to the judge."""
+    preset = JUDGES.get(str(options.judge))
+    prompt = options.judge_prompt or (preset.prompt if preset else "guarded")
+    return Protocol(
+        prompt=load_prompt(prompt, Labels.of(options.labels)),
+        orders=int(options.orders),
+        read=options.read,
+        max_new_tokens=options.max_new_tokens,
+        temperature=options.temperature,
+        max_characters=options.max_characters,
+        seed=options.seed,
+    )
+
+
+def _prices(options: JudgeConfig) -> Prices:
+    return Prices(options.input_price, options.output_price, options.max_cost)
+
+
+def _cache_file(options: JudgeConfig) -> Path:
+    return Path(options.cache) if options.cache is not None else Path(options.out) / "judgements.jsonl"
+
+
+def _settings(options: JudgeConfig, stack: ExitStack) -> dict[str, Any]:
+    if options.reward_function is not None:
+        function = load_reward(options.reward_function)
+        return {"compare": judge_by_reward, "reward_function": function, "name": options.reward_function}
+    backend = load_judge(options)
+    cache = stack.enter_context(JudgementCache(_cache_file(options)))
+    settings = {"backend": backend, "protocol": protocol_of(options), "cache": cache, "prices": _prices(options)}
+    return {"compare": judge, "progress": True, **settings}
+
+
+# ------------------------------------------------------------------------------------------------------------- writing
+
+
+def _rows(runs: Sequence[ArenaResult]) -> list[dict[str, Any]]:
+    """The rows of verdicts.jsonl: one per run, pair of systems and pair of answers."""
+    return [
+        {"run": number, "systems": list(names), **pair.to_dict()}
+        for number, run in enumerate(runs)
+        for names, result in run.pairs.items()
+        for pair in result.comparisons
+    ]
+
+
+def _write(found: Judging, rows: Iterable[dict[str, Any]], left_out: list[int], record: dict[str, Any]) -> None:
+    content = {
+        "judge": found.judge,
+        "runs": [run.to_dict() for run in found.runs],
+        "prompts_left_out": left_out,
+        "missing_calls": found.missing,
+        "agreement": {source: agreement.to_dict() for source, agreement in found.agreement.items()},
+    }
+    write_json(found.folder / "judge.json", content)
+    write_json(found.folder / "manifest.json", record)
+    with (found.folder / "verdicts.jsonl").open("w", encoding="utf-8") as stream:
+        stream.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    (found.folder / "judge.md").write_text(_markdown(found), encoding="utf-8")
+
+
+def _markdown(found: Judging) -> str:
+    parts = [found.table]
+    for number, run in enumerate(found.runs):
+        heading = f", run {number}" if len(found.runs) > 1 else ""
+        for names, result in run.pairs.items():
+            rows = "\n".join(f"| {name.strip()} | {value} |" for name, value in pair_rows(result))
+            parts.append(f"## {' against '.join(names)}{heading}\n\n| | |\n|---|---|\n{rows}\n\n`{result.signature}`")
+        ranked = "\n".join(f"| {name} | {value} |" for name, value in ranking_rows(run))
+        if ranked:
+            parts.append(f"## Bradley–Terry\n\n| system | strength |\n|---|---|\n{ranked}")
+    parts += [f"Agreement with {source}: {agreement}" for source, agreement in found.agreement.items()]
+    return "\n\n".join(parts) + "\n"
+
+
+# ----------------------------------------------------------------------------------------------------------- agreement
+
+
+def _agreement(rows: Sequence[dict[str, Any]], source: str, seed: int) -> Agreement:
+    """κ with the verdicts of another run, or of people: rows of a prompt and a score, or win, loss or neutral."""
+    path = Path(source)
+    file = path / "verdicts.jsonl" if path.is_dir() else path
+    try:
+        others = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+        theirs = dict(_labelled(others))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{file}: {error!r}; expected verdicts.jsonl of another judge, or rows with prompt and score "
+            "(1, ½, 0 for the first system)."
+        ) from error
+    mine = dict(_labelled(rows))
+    systems_named = bool(others) and "systems" in others[0]
+    if not systems_named:
+        pairs = {key[:2] for key in mine}
+        if len(pairs) > 1:
+            raise DataError(f"{file} names no systems, and there are {len(pairs)} pairs of them; judge one pair.")
+        mine = {key[2:]: label for key, label in mine.items()}
+    shared = [key for key in mine if key in theirs]
+    if not shared:
+        raise DataError(f"{file} holds no verdict on a pair that was judged here.")
+    return cohen_kappa(
+        [mine[key] for key in shared], [theirs[key] for key in shared], clusters=[key[-2] for key in shared], seed=seed
+    )
+
+
+def _labelled(rows: Iterable[dict[str, Any]]) -> Iterable[tuple[tuple[Any, ...], str | None]]:
+    times: Counter[tuple[Any, ...]] = Counter()
+    for row in rows:
+        named = (row.get("run", 0), tuple(row["systems"])) if "systems" in row else ()
+        pair = (*named, prompt_key(row["prompt"]))
+        score = row["score"]
+        yield (*pair, times[pair]), overall(None if score is None else float(score))
+        times[pair] += 1

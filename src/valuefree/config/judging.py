@@ -1,0 +1,88 @@
+"""The options of ``valuefree judge``; no torch."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from valuefree.config.options import Options, option, required
+from valuefree.errors import ConfigError
+
+SERVER = ("api_key_env", "concurrency", "timeout_seconds", "max_retries", "revision", "served_name")
+LOCAL = ("dtype", "attn_implementation", "trust_remote_code", "judge_batch_size")
+PROMPTED = ("judge_prompt", "labels", "orders", "read", "max_new_tokens", "temperature", "max_characters", "cache")
+PRICES = ("input_price", "output_price", "max_cost")
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeConfig(Options):
+    """Of ``valuefree judge``."""
+
+    about: ClassVar[str] = "Which of two systems' answers a judge prefers: both orders, intervals, what is missing."
+    systems: tuple[str, ...] = required(
+        "outputs of two systems or more: NAME=FILE or FILE, JSONL, CSV, Parquet or alpaca_eval's outputs.json; several "
+        "files with commas between them are runs (seeds) of one system. The first is compared with each other one"
+    )
+    judge: str | None = option(
+        None,
+        "mistral-7b-instruct-v0.3, llama-3-8b-instruct, hub name, folder or .gguf file of a model, or module:function "
+        "from question to answer; default: none, one of judge and reward-function must be given",
+    )
+    reward_function: str | None = option(
+        None, "module:function, or a reward model's name, as judge: the larger reward wins; default: none"
+    )
+    server: str | None = option(None, "ask this OpenAI-compatible server, http://host:port/v1; default: none")
+    served_name: str | None = option(None, "name of the model on the server; default: that of the judge")
+    revision: str | None = option(None, "of the judge on the server, which does not tell; default: unknown")
+    api_key_env: str = option("OPENAI_API_KEY", "environment variable with the server's key, if it wants one")
+    concurrency: int = option(16, "requests under way at a time")
+    timeout_seconds: float = option(120.0, "of silence in one try of a request")
+    max_retries: int = option(5, "further tries of a request that failed")
+    judge_prompt: str | None = option(
+        None, "guarded, paper (open to injection) or a text file; default: paper for the two presets, else guarded"
+    )
+    labels: str = option("A,B,Neutral", "what a prompt file calls the first answer, the second, and neither")
+    orders: Literal["2", "1"] = option("2", "2: each pair in both orders; 1: one, drawn at random, and labelled so")
+    read: Literal["auto", "probabilities", "text"] = option(
+        "auto", "verdict from the label tokens' probabilities, the text, or the first where it can be had"
+    )
+    max_new_tokens: int = option(16, "tokens of an answer, at most; a judge that reasons first needs more")
+    temperature: float = option(0.0, "of the judge; 0 is greedy")
+    max_characters: int | None = option(None, "of each text shown to the judge; default: no limit")
+    input_price: float = option(0.0, "per million input tokens, in any currency")
+    output_price: float = option(0.0, "per million output tokens")
+    max_cost: float | None = option(None, "send nothing that could cost more in all; default: no limit")
+    arena: bool = option(False, "compare all pairs of systems, and rank them (Bradley–Terry)")
+    common: bool = option(False, "leave out prompts that some system did not answer, and count them")
+    agreement: tuple[str, ...] = option(
+        (), "folders of other judges' results, or files of human verdicts, to agree with (Cohen's κ); default: none"
+    )
+    prompt: str = option("prompt", "column of the prompt")
+    response: str = option("response", "column of the response")
+    dtype: Literal["float32", "bfloat16", "float16"] = option(
+        "float32", "type of the weights of a judge in this process"
+    )
+    attn_implementation: str | None = option(None, "eager, sdpa or flash_attention_2; default: transformers' choice")
+    trust_remote_code: bool = option(False, "run model code from the hub")
+    judge_batch_size: int = option(8, "questions at a time for a judge in this process")
+    cache: str | None = option(None, "file of answers, to be shared between runs; default: judgements.jsonl in out")
+    out: str = option("outputs/judge", "folder for judge.json, verdicts.jsonl, judge.md")
+    seed: int = option(0, "of bootstrap, of a single order's placement, and of a judge that samples")
+    dry_run: bool = option(False, "say how many calls, tokens and how much money it would take, and stop")
+
+    def __post_init__(self) -> None:
+        changed = self.changed()
+        if len(self.systems) < 2:
+            raise ConfigError(f"{len(self.systems)} system; give the outputs of at least two: NAME=FILE NAME=FILE.")
+        if (self.judge is None) == (self.reward_function is None):
+            raise ConfigError("give one of the two: --judge or --reward-function.")
+        if self.server is None and (idle := [name for name in SERVER if name in changed]):
+            raise ConfigError(f"{', '.join(idle)} needs server: without it the judge runs in this process.")
+        if self.server is not None and (idle := [name for name in LOCAL if name in changed]):
+            raise ConfigError(f"server loads the model itself, so it does not read {', '.join(idle)}; leave it out.")
+        if self.reward_function is not None:
+            unread = ("server", *LOCAL, *PROMPTED, *PRICES)
+            if idle := [name for name in unread if name in changed]:
+                raise ConfigError(
+                    f"a reward function is asked nothing, so nothing reads {', '.join(idle)}; leave it out."
+                )
+        if self.max_cost is not None and not (self.input_price or self.output_price):
+            raise ConfigError("max_cost needs input_price or output_price, to know what is spent.")

@@ -1,0 +1,1 @@
+"""A judge that prefers one of two answers: asked in both orders, read strictly, resumed from a cache, never guessed."""

@@ -1,0 +1,82 @@
+"""More than two systems: every pair of them judged, and a ranking."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+from valuefree.data.rendering import Prompt
+from valuefree.data.validation import prompt_key
+from valuefree.errors import DataError
+from valuefree.evaluation.judging.asking import Asked
+from valuefree.evaluation.judging.judge import judge
+from valuefree.evaluation.judging.result import JudgeResult
+from valuefree.evaluation.stats import Ranking, bradley_terry
+
+Compare = Callable[..., JudgeResult]
+
+
+@dataclass(frozen=True)
+class ArenaResult:
+    """A `JudgeResult` per pair of systems, and the Bradley–Terry ranking; None if nothing is judged."""
+
+    names: tuple[str, ...]
+    pairs: Mapping[tuple[str, str], JudgeResult]
+    ranking: Ranking | None
+
+    @property
+    def asked(self) -> Asked:
+        """What all pairs together took."""
+        return sum((result.asked for result in self.pairs.values()), Asked())
+
+    def to_dict(self) -> dict[str, Any]:
+        """For judge.json."""
+        return {
+            "systems": list(self.names),
+            "pairs": [result.to_dict() for result in self.pairs.values()],
+            "ranking": self.ranking.to_dict() if self.ranking is not None else None,
+        }
+
+
+def arena(
+    prompts: Sequence[Prompt],
+    systems: Mapping[str, Sequence[str]],
+    *,
+    compare: Compare = judge,
+    against: str | None = None,
+    seed: int = 0,
+    **settings: Any,
+) -> ArenaResult:
+    """Judge all pairs of systems, and rank them by Bradley–Terry on the order-averaged scores, clustered by prompt.
+
+    Args:
+        prompts: (P,). systems: of each the responses to these prompts, in their order.
+        compare: `judge`, or `judge_by_reward`. against: compare this system with each other one, and no others.
+        seed: of the ranking's bootstrap. settings: as `compare` takes them.
+
+    Raises:
+        DataError: fewer than two systems, or `against` is none of them; and what `compare` raises.
+    """
+    if len(systems) < 2:
+        raise DataError(f"{len(systems)} system; expected at least two to compare.")
+    if against is not None and against not in systems:
+        raise DataError(f"no system {against!r}; there are {', '.join(systems)}.")
+    chosen = combinations(systems, 2) if against is None else [(against, name) for name in systems if name != against]
+    pairs = {
+        (one, two): compare(prompts, systems[one], systems[two], names=(one, two), **settings) for one, two in chosen
+    }
+    return ArenaResult(tuple(systems), pairs, rank(pairs, seed=seed) if against is None else None)
+
+
+def rank(pairs: Mapping[tuple[str, str], JudgeResult], *, seed: int = 0) -> Ranking | None:
+    """Bradley–Terry strengths from the judged pairs; a score between 0 and 1 counts as that part of a win."""
+    judged = [(names, pair) for names, result in pairs.items() for pair in result.judged]
+    if not judged:
+        return None
+    return bradley_terry(
+        [names[0] for names, _ in judged],
+        [names[1] for names, _ in judged],
+        [pair.score for _, pair in judged],  # type: ignore[misc]
+        clusters=[prompt_key(pair.prompt) for _, pair in judged],
+        seed=seed,
+    )

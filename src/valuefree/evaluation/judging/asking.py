@@ -1,0 +1,254 @@
+"""Ask a judge what the cache does not hold, within a budget, and keep every answer as it comes."""
+
+import itertools
+import logging
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from valuefree.errors import ConfigError
+from valuefree.evaluation.judging.backends import Backend, Reply, Settings
+from valuefree.evaluation.judging.cache import JudgementCache
+from valuefree.evaluation.judging.outcomes import Order
+
+logger = logging.getLogger(__name__)
+
+FAILURES_IN_A_ROW = 32  # then the judge is taken for gone
+
+
+@dataclass(frozen=True)
+class Call:
+    """One question about one pair in one order."""
+
+    key: str
+    order: Order
+    question: str
+
+
+@dataclass(frozen=True)
+class Prices:
+    """In any currency, per million tokens; and the most that one run may cost, None for no limit."""
+
+    per_million_input: float = 0.0
+    per_million_output: float = 0.0
+    cap: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.per_million_input < 0 or self.per_million_output < 0:
+            raise ConfigError("prices per million tokens are below 0.")
+        if self.cap is not None and not (self.per_million_input or self.per_million_output):
+            raise ConfigError("a spending cap needs the prices of input and output tokens to know what is spent.")
+
+    def of(self, input_tokens: int, output_tokens: int) -> float:
+        """What so many tokens cost."""
+        return (input_tokens * self.per_million_input + output_tokens * self.per_million_output) / 1e6
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run would ask: calls in all, those that the cache answers, tokens and cost of the rest at most."""
+
+    calls: int
+    cached: int
+    input_tokens: int
+    output_tokens: int
+    cost: float
+
+    def __str__(self) -> str:
+        said = (
+            f"{self.calls} calls, {self.cached} of them in the cache; to ask: {self.calls - self.cached}, with about "
+        )
+        said += f"{self.input_tokens} tokens in and at most {self.output_tokens} out"
+        return said + (f", at most {self.cost:.2f}" if self.cost else "")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a run did: calls answered by the cache and by the judge, failed, and not asked (`stopped` says why).
+
+    requests: sent, retries included. Tokens are the judge's own counts, estimates where it gave none.
+    """
+
+    cached: int = 0
+    answered: int = 0
+    failed: int = 0
+    not_asked: int = 0
+    requests: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: float = 0.0
+    stopped: str | None = None
+    first_error: str | None = None
+
+    def __add__(self, other: "Asked") -> "Asked":
+        numbers = ("cached", "answered", "failed", "not_asked", "requests", "input_tokens", "output_tokens", "cost")
+        summed = {name: getattr(self, name) + getattr(other, name) for name in numbers}
+        return Asked(**summed, stopped=self.stopped or other.stopped, first_error=self.first_error or other.first_error)
+
+    @property
+    def missing(self) -> int:
+        """Calls without an answer, which another run would make."""
+        return self.failed + self.not_asked
+
+
+def estimate(calls: Sequence[Call], backend: Backend, cache: JudgementCache, settings: Settings, prices: Prices):
+    """The `Estimate` of a run; nothing is asked."""
+    distinct = {call.key: call for call in calls}
+    missing = [call for key, call in distinct.items() if key not in cache.answers]
+    tokens = sum(backend.tokens(call.question) for call in missing)
+    out = settings.max_new_tokens * len(missing)
+    return Estimate(len(distinct), len(distinct) - len(missing), tokens, out, prices.of(tokens, out))
+
+
+def ask_all(
+    calls: Sequence[Call],
+    backend: Backend,
+    cache: JudgementCache,
+    settings: Settings,
+    *,
+    prices: Prices | None = None,
+    progress: bool = False,
+) -> Asked:
+    """Ask what the cache lacks, each distinct call once; answers are in the cache afterwards.
+
+    No request is sent that could exceed the cap: what is under way counts with all tokens that it may use. After
+    `FAILURES_IN_A_ROW` nothing more is asked.
+
+    Raises:
+        ConfigError: the judge cannot be asked at all. Answers under way are kept first.
+    """
+    distinct = {call.key: call for call in calls}
+    missing = [call for key, call in distinct.items() if key not in cache.answers]
+    run = _Run(backend, cache, settings, prices or Prices())
+    if missing:
+        with tqdm(total=len(missing), desc="judge", disable=not progress, leave=False) as bar:
+            run.all(missing, bar)
+    return run.asked(len(distinct) - len(missing), len(missing))
+
+
+class _Run:
+    def __init__(self, backend: Backend, cache: JudgementCache, settings: Settings, prices: Prices):
+        self.backend, self.cache, self.settings, self.prices = backend, cache, settings, prices
+        self.tally = threading.Lock()
+        self.answered = self.failed = self.in_a_row = self.requests = 0
+        self.input_tokens = self.output_tokens = 0
+        self.reserved = 0.0
+        self.stopped: str | None = None
+        self.first_error: str | None = None
+
+    def all(self, calls: Sequence[Call], bar: Any) -> None:
+        """Keep as many batches under way as the judge takes."""
+        batches = _batches(calls, self.backend.batch_size)
+        under_way: set[Future] = set()
+        fatal: ConfigError | None = None
+        with ThreadPoolExecutor(self.backend.concurrency) as pool:
+            while True:
+                while fatal is None and self.stopped is None and len(under_way) < self.backend.concurrency:
+                    batch = next(batches, None)
+                    if batch is None or not self._reserve(batch):
+                        break
+                    under_way.add(pool.submit(self._ask, batch))
+                if not under_way:
+                    break
+                done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+                for future in done:
+                    error = future.exception()
+                    if isinstance(error, ConfigError):
+                        fatal = fatal or error
+                    elif error is not None:
+                        raise error
+                    else:
+                        bar.update(future.result())
+        if fatal is not None:
+            raise fatal
+
+    def _most(self, batch: Sequence[Call]) -> float:
+        tokens = sum(self.backend.tokens(call.question) for call in batch)
+        return self.prices.of(tokens, self.settings.max_new_tokens * len(batch))
+
+    def _reserve(self, batch: Sequence[Call]) -> bool:
+        if self.prices.cap is None:
+            return True
+        most = self._most(batch)
+        with self.tally:
+            spent = self.prices.of(self.input_tokens, self.output_tokens)
+            if spent + self.reserved + most > self.prices.cap:
+                self.stopped = f"the spending cap of {self.prices.cap:g} ({spent:.4g} spent)"
+                return False
+            self.reserved += most
+        return True
+
+    def _ask(self, batch: Sequence[Call]) -> int:
+        replies = self.backend.ask([call.question for call in batch], self.settings)
+        for call, reply in zip(batch, replies, strict=True):
+            self.cache.add(self._row(call, reply))
+            self._count(call, reply)
+        if self.prices.cap is not None:
+            with self.tally:
+                self.reserved -= self._most(batch)
+        return len(batch)
+
+    def _row(self, call: Call, reply: Reply) -> dict[str, Any]:
+        return {
+            "key": call.key,
+            "judge": self.backend.name,
+            "revision": self.backend.revision,
+            "order": call.order,
+            "text": reply.text,
+            "top": [list(entry) for entry in reply.top] if reply.top else None,
+            "error": reply.error,
+            "input_tokens": reply.input_tokens,
+            "output_tokens": reply.output_tokens,
+            "requests": reply.sent,
+            "model": reply.model,
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+
+    def _count(self, call: Call, reply: Reply) -> None:
+        guess = self.backend.tokens(call.question)
+        own = guess if reply.input_tokens is None else reply.input_tokens
+        out = (
+            (self.settings.max_new_tokens if reply.text else 0) if reply.output_tokens is None else reply.output_tokens
+        )
+        with self.tally:
+            self.requests += reply.sent
+            # What a server read before it failed may be charged; it does not say.
+            self.input_tokens += own + guess * max(reply.sent - 1, 0) if reply.sent else 0
+            self.output_tokens += out
+            if reply.error is None:
+                self.answered += 1
+                self.in_a_row = 0
+                return
+            self.failed += 1
+            self.in_a_row += 1
+            self.first_error = self.first_error or reply.error
+            if self.in_a_row >= FAILURES_IN_A_ROW:
+                self.stopped = self.stopped or f"{self.in_a_row} failures in a row"
+
+    def asked(self, cached: int, missing: int) -> Asked:
+        """What was done."""
+        not_asked = missing - self.answered - self.failed
+        tokens = (self.input_tokens, self.output_tokens)
+        return Asked(
+            cached=cached,
+            answered=self.answered,
+            failed=self.failed,
+            not_asked=not_asked,
+            requests=self.requests,
+            input_tokens=tokens[0],
+            output_tokens=tokens[1],
+            cost=self.prices.of(*tokens),
+            stopped=self.stopped if not_asked else None,
+            first_error=self.first_error,
+        )
+
+
+def _batches(calls: Sequence[Call], size: int) -> Iterator[Sequence[Call]]:
+    rest = iter(calls)
+    while batch := list(itertools.islice(rest, size)):
+        yield batch

@@ -1,0 +1,102 @@
+"""A transformers model in this process as judge."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from valuefree.data.batching import collate
+from valuefree.data.rendering import padding_of, prompt_ids
+from valuefree.errors import ConfigError
+from valuefree.evaluation.judging.backends import Reply, Settings
+from valuefree.models import evaluating, is_encoder_decoder
+from valuefree.reference import weights_fingerprint
+
+TOP_TOKENS = 20
+
+
+class LocalJudge:
+    """Questions go through the chat template; answers come with the probabilities of their first token.
+
+    A question that does not fit into the model's context is a failed call, never a shortened question.
+
+    Args:
+        model: decoder-only or encoder-decoder, on the device it shall use. tokenizer: its own.
+        name: for cache and signature; the revision is a hash of the weights. batch_size: questions at a time.
+    """
+
+    concurrency = 1
+    probabilities = True
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, name: str, batch_size: int = 8):
+        if batch_size < 1:
+            raise ConfigError(f"batch_size is {batch_size}; expected at least 1 question at a time.")
+        self.model, self.tokenizer, self.name, self.batch_size = model, tokenizer, name, batch_size
+        self.revision = weights_fingerprint(model)[:12]
+        self.longest = getattr(model.config, "max_position_embeddings", None)
+
+    def tokens(self, question: str) -> int:
+        """Exactly, chat template included."""
+        return len(prompt_ids(self.tokenizer, question))
+
+    def ask(self, questions: Sequence[str], settings: Settings) -> list[Reply]:
+        """One forward over the questions, and the tokens that follow."""
+        rows = [prompt_ids(self.tokenizer, question) for question in questions]
+        room = self.longest - settings.max_new_tokens if self.longest else None
+        fitting = [index for index, ids in enumerate(rows) if room is None or len(ids) <= room]
+        replies = [Reply(None, f"a question of {len(ids)} tokens; the model takes {room}", sent=0) for ids in rows]
+        if fitting:
+            found = self._answers([rows[index] for index in fitting], settings)
+            for index, reply in zip(fitting, found, strict=True):
+                replies[index] = reply
+        return replies
+
+    def _answers(self, rows: list[list[int]], settings: Settings) -> list[Reply]:
+        encoder_decoder = is_encoder_decoder(self.model)
+        nothing: list[list[int]] = [[] for _ in rows]
+        batch = collate(
+            rows,
+            nothing,
+            pad_token_id=padding_of(self.tokenizer),
+            encoder_decoder=encoder_decoder,
+            padding_side="right" if encoder_decoder else "left",
+        )
+        device = next(self.model.parameters()).device
+        sampling: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+        if settings.temperature:
+            sampling = {"do_sample": True, "temperature": settings.temperature, "top_p": 1.0, "top_k": 0}
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), evaluating(self.model):
+            torch.manual_seed(settings.seed)
+            output = self.model.generate(  # type: ignore[operator]
+                input_ids=batch["input_ids"].to(device),
+                attention_mask=batch["attention_mask"].to(device),
+                max_new_tokens=settings.max_new_tokens,
+                pad_token_id=self.tokenizer.pad_token_id,
+                eos_token_id=self.tokenizer.eos_token_id,
+                output_logits=True,
+                return_dict_in_generate=True,
+                **sampling,
+            )
+        start = 1 if encoder_decoder else batch["input_ids"].shape[1]
+        new = output.sequences[:, start:]
+        texts = self.tokenizer.batch_decode(new, skip_special_tokens=True)
+        lengths = [int((ids != self.tokenizer.pad_token_id).sum()) for ids in new]
+        tops = self._tops(output.logits[0]) if settings.probabilities else [None] * len(rows)
+        return [
+            Reply(text, None, top, input_tokens=len(ids), output_tokens=length)
+            for text, top, ids, length in zip(texts, tops, rows, lengths, strict=True)
+        ]
+
+    def _tops(self, logits: torch.Tensor) -> list[list[tuple[str, float]]]:
+        """The likeliest first tokens of each row, in words; tokens with the same text are added up."""
+        values, ids = torch.log_softmax(logits.float(), dim=-1).topk(min(TOP_TOKENS, logits.shape[-1]), dim=-1)
+        found = []
+        for row_values, row_ids in zip(values.tolist(), ids.tolist(), strict=True):
+            merged: dict[str, float] = {}
+            for logprob, token in zip(row_values, row_ids, strict=True):
+                text = str(self.tokenizer.decode([token]))
+                before = merged.get(text)
+                merged[text] = logprob if before is None else float(torch.logaddexp(*torch.tensor([before, logprob])))
+            found.append(list(merged.items()))
+        return found

@@ -1,0 +1,251 @@
+"""What a judge's verdicts support: win rate, what it rests on, and what is missing."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from valuefree import __version__
+from valuefree.data.validation import prompt_key
+from valuefree.errors import DataError
+from valuefree.evaluation.judging.asking import Asked
+from valuefree.evaluation.judging.outcomes import Comparison, Opinion, count_categories
+from valuefree.evaluation.stats import (
+    Agreement,
+    Estimate,
+    LengthControlled,
+    WinTieLoss,
+    clustered_mean,
+    cohen_kappa,
+    length_controlled_win_rate,
+    win_tie_loss,
+)
+
+PARSER = "v1"  # of texts and probabilities; raise it when a text may be read otherwise
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How the verdicts came about.
+
+    judge, revision: who. prompt: name and hash, or None for a reward function. guarded: whether answers can get out of
+    their place. orders: 2, or 1 with placement by `seed`. read: auto, probabilities or text. cut: texts that were
+    shortened to max_characters.
+    """
+
+    judge: str
+    revision: str
+    prompt: str | None
+    guarded: bool
+    orders: int
+    read: str
+    temperature: float = 0.0
+    seed: int = 0
+    max_characters: int | None = None
+    cut: int = 0
+
+
+@dataclass(frozen=True)
+class JudgeResult:
+    """Verdicts on the answers of two systems to the same prompts. Rates are those of the first system, `names[0]`."""
+
+    names: tuple[str, str]
+    comparisons: Sequence[Comparison]
+    setup: Setup
+    asked: Asked = field(default_factory=Asked)
+
+    # ------------------------------------------------------------------------------------------------------- rates
+
+    @cached_property
+    def judged(self) -> list[Comparison]:
+        """Pairs with a verdict in every order that was asked for."""
+        return [comparison for comparison in self.comparisons if comparison.score is not None]
+
+    @property
+    def coverage(self) -> float:
+        """Share of the pairs that are judged."""
+        return len(self.judged) / len(self.comparisons)
+
+    def win_rate(self) -> Estimate | None:
+        """Mean over prompts of the order-averaged score, bootstrap over prompts; None if nothing is judged."""
+        return self._mean(lambda comparison: comparison.score)
+
+    def preferred_rate(self) -> Estimate | None:
+        """The paper's percentage, as a share: how often the first system is preferred; neutral is not preferred."""
+        return self._mean(lambda comparison: float(np.mean([o.result == "win" for o in comparison.opinions])))
+
+    def expected_win_rate(self) -> Estimate | None:
+        """As `win_rate`, from probabilities in place of verdicts; None unless all judged pairs have them."""
+        undecided = [comparison for comparison in self.judged if comparison.decided is None]
+        scores = [[opinion.expected_score for opinion in comparison.opinions] for comparison in undecided]
+        if not scores or any(score is None for row in scores for score in row):
+            return None
+        means = {id(pair): float(np.mean(row)) for pair, row in zip(undecided, scores, strict=True)}  # type: ignore[arg-type]
+        return self._mean(lambda comparison: means.get(id(comparison), comparison.score))
+
+    def bounds(self) -> tuple[float, float]:
+        """The win rate if all unjudged pairs were lost, and if all were won."""
+        low, high = (
+            clustered_mean([c.score if c.score is not None else end for c in self.comparisons], self._keys(), seed=0)
+            for end in (0.0, 1.0)
+        )
+        return low.value, high.value
+
+    def outcomes(self) -> WinTieLoss:
+        """Prompts won, tied and lost by their mean score, with the exact sign test."""
+        scores: dict[str, list[float]] = {}
+        for comparison in self.judged:
+            scores.setdefault(prompt_key(comparison.prompt), []).append(comparison.score or 0.0)
+        return win_tie_loss([float(np.mean(values)) - 0.5 for values in scores.values()])
+
+    def _mean(self, value: Callable[[Comparison], float | None], over: Sequence[Comparison] | None = None):
+        chosen = self.judged if over is None else over
+        if not chosen:
+            return None
+        return clustered_mean([value(c) for c in chosen], self._keys(chosen), seed=self.setup.seed)  # type: ignore[misc]
+
+    def _keys(self, over: Sequence[Comparison] | None = None) -> list[str]:
+        return [prompt_key(comparison.prompt) for comparison in (self.comparisons if over is None else over)]
+
+    # ------------------------------------------------------------------------------------------------- diagnostics
+
+    @cached_property
+    def _opinions(self) -> list[tuple[Comparison, Opinion]]:
+        """Opinions that a judge was asked for."""
+        asked = ("probabilities", "text")
+        return [(pair, opinion) for pair in self.comparisons for opinion in pair.opinions if opinion.source in asked]
+
+    def first_position_rate(self) -> Estimate | None:
+        """How often the answer shown first is picked, where one is; ½ for a judge that does not look at places."""
+        picked = [(pair, o) for pair, o in self._opinions if o.verdict in ("first", "second")]
+        if not picked:
+            return None
+        keys = [prompt_key(pair.prompt) for pair, _ in picked]
+        return clustered_mean([float(o.verdict == "first") for _, o in picked], keys, seed=self.setup.seed)
+
+    def flip_rate(self) -> Estimate | None:
+        """Share of the pairs whose winner changes with the order, of those judged in both orders."""
+        both = [pair for pair in self.judged if pair.decided is None and len(pair.opinions) == 2]
+        return self._mean(lambda pair: float(pair.category == "disagreement"), both)
+
+    def length_controlled(self) -> LengthControlled | None:
+        """The win rate at equal length, and what length has to do with the score; None if nothing is judged."""
+        if not self.judged:
+            return None
+        differences = [float(pair.lengths[0] - pair.lengths[1]) for pair in self.judged]
+        scores = [float(pair.score) for pair in self.judged if pair.score is not None]
+        return length_controlled_win_rate(scores, differences, self._keys(self.judged), seed=self.setup.seed)
+
+    def agreement(self, other: "JudgeResult") -> Agreement:
+        """Cohen's κ of two judges over win, loss, neutral and disagreement of the same pairs; unjudged ones left out.
+
+        Raises:
+            DataError: the results are not about the same pairs, in the same order.
+        """
+        mine, theirs = ([prompt_key(c.prompt) for c in result.comparisons] for result in (self, other))
+        if mine != theirs:
+            raise DataError("two results can only be compared on the same prompts in the same order.")
+        first, second = ([overall(c.score) for c in result.comparisons] for result in (self, other))
+        return cohen_kappa(first, second, clusters=mine, seed=self.setup.seed)
+
+    def unread(self) -> Counter[str]:
+        """Why verdicts are missing: answers that say none, and calls that failed or were not made."""
+        return Counter(opinion.reason or "" for _, opinion in self._opinions if opinion.verdict is None)
+
+    def fallbacks(self) -> Counter[str]:
+        """Why texts were read in place of probabilities."""
+        return Counter(opinion.fallback for _, opinion in self._opinions if opinion.fallback is not None)
+
+    # ------------------------------------------------------------------------------------------------------- text
+
+    @property
+    def signature(self) -> str:
+        """Two win rates are comparable if these lines differ in nothing but n, cov and the systems."""
+        setup = self.setup
+        orders = str(setup.orders) if setup.orders == 2 else f"{setup.orders}-random"
+        parts = {
+            "judge": f"{setup.judge}@{setup.revision}",
+            "prompt": setup.prompt or "none",
+            "orders": orders if setup.prompt else "none",
+            "ties": ".5",
+            "read": f"{setup.read}-{PARSER}",
+            "temp": f"{setup.temperature:g}",
+            "cut": str(setup.max_characters or "no"),
+            "n": str(len(self.comparisons)),
+            "cov": f"{self.coverage:.3f}",
+            "seed": str(setup.seed),
+            "ver": __version__,
+        }
+        return "|".join(f"{name}:{value}" for name, value in parts.items())
+
+    def report(self) -> str:
+        """A few sentences: the rate with its interval, what is missing, and what to doubt."""
+        rate = self.win_rate()
+        first, second = self.names
+        if rate is None:
+            return f"None of {len(self.comparisons)} pairs is judged: no win rate.\n{self.signature}"
+        lines = [f"{first} against {second}: win rate {rate}, {_conclusion(rate, first, second)}"]
+        if self.coverage < 1:
+            low, high = self.bounds()
+            lines.append(
+                f"{len(self.comparisons) - len(self.judged)} of {len(self.comparisons)} pairs are unjudged; were all "
+                f"of them lost or won, the rate were {low:.3f} or {high:.3f}."
+            )
+        flips = self.flip_rate()
+        if flips is not None and flips.value > 0:
+            lines.append(f"The winner changes with the order in {flips.value:.1%} of the pairs judged in both.")
+        if self.setup.orders == 1 and self.setup.prompt:
+            lines.append("One order only, placed at random: the position's pull is averaged out, but not seen.")
+        if self.setup.prompt and not self.setup.guarded:
+            lines.append("The prompt has no delimiters: an answer can speak to the judge.")
+        return "\n".join([*lines, self.signature])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the single verdicts, for judge.json."""
+        controlled = self.length_controlled()
+        return {
+            "systems": list(self.names),
+            "signature": self.signature,
+            "setup": asdict(self.setup),
+            "pairs": len(self.comparisons),
+            "coverage": self.coverage,
+            "win_rate": _plain(self.win_rate()),
+            "bounds": list(self.bounds()),
+            "preferred_rate": _plain(self.preferred_rate()),
+            "expected_win_rate": _plain(self.expected_win_rate()),
+            "length_controlled": controlled.to_dict() if controlled else None,
+            "categories": count_categories(self.comparisons),
+            "prompts": self.outcomes().to_dict(),
+            "first_position_rate": _plain(self.first_position_rate()),
+            "flip_rate": _plain(self.flip_rate()),
+            "decided": dict(Counter(pair.decided for pair in self.comparisons if pair.decided)),
+            "sources": dict(Counter(opinion.source for pair in self.comparisons for opinion in pair.opinions)),
+            "fallbacks": dict(self.fallbacks()),
+            "unread": dict(self.unread()),
+            "asked": asdict(self.asked),
+        }
+
+
+def overall(score: float | None) -> str | None:
+    """One word for a score: win above ½, loss below, neutral at it, None for none."""
+    if score is None:
+        return None
+    return "neutral" if score == 0.5 else "win" if score > 0.5 else "loss"
+
+
+def _conclusion(rate: Estimate, first: str, second: str) -> str:
+    if rate.interval is None:
+        return "on one prompt: no interval, no conclusion."
+    low, high = rate.interval
+    if low > 0.5:
+        return f"95 % interval over {rate.n} prompts: this judge prefers {first}."
+    if high < 0.5:
+        return f"95 % interval over {rate.n} prompts: this judge prefers {second}."
+    return f"95 % interval over {rate.n} prompts, which holds ½: no preference is shown."
+
+
+def _plain(estimate: Estimate | None) -> dict[str, Any] | None:
+    return estimate.to_dict() if estimate is not None else None

@@ -1,0 +1,137 @@
+"""Win rates as people read them: the paper's Table III, and one pair in full."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from valuefree.errors import DataError
+from valuefree.evaluation.judging.arena import ArenaResult
+from valuefree.evaluation.judging.asking import Asked
+from valuefree.evaluation.judging.outcomes import count_categories
+from valuefree.evaluation.judging.result import JudgeResult
+from valuefree.evaluation.stats import Estimate
+
+Cells = Mapping[str, Mapping[str, Sequence[JudgeResult]]]
+
+
+def win_rate_table(cells: Cells, *, judge: str, corner: str = "") -> str:
+    """Win rates in percent as Markdown, laid out as the paper's Table III: one table per judge.
+
+    A cell with one result is its rate, interval and number of prompts; bold where the interval excludes 50. A cell with
+    several (runs, seeds) is their mean ± standard deviation, said so, each run's prompts and no test.
+
+    Args:
+        cells: row (a model's size, say) → column (the system compared with) → results. corner: heading of the rows.
+
+    Raises:
+        DataError: no cells.
+    """
+    columns = list(dict.fromkeys(column for row in cells.values() for column in row))
+    if not columns:
+        raise DataError("no results to tabulate.")
+    lines = [f"Judgment by {judge}: win rate (%)", "", _line([corner, *columns]), _line(["---"] * (len(columns) + 1))]
+    lines += [_line([name, *(_cell(row.get(column, ())) for column in columns)]) for name, row in cells.items()]
+    several = any(len(results) > 1 for row in cells.values() for results in row.values())
+    note = "One run: rate [95 % interval, bootstrap over prompts], n prompts; bold if the interval excludes 50."
+    if several:
+        note += " Several runs: mean ± standard deviation over runs."
+    return "\n".join([*lines, "", note])
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _cell(results: Sequence[JudgeResult]) -> str:
+    rates = [rate for result in results if (rate := result.win_rate()) is not None]
+    if not rates:
+        return "unjudged" if results else ""
+    if len(results) > 1:
+        values = [100 * rate.value for rate in rates]
+        missing = f", {len(results) - len(rates)} unjudged" if len(rates) < len(results) else ""
+        spread = f" ± {np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
+        return f"{np.mean(values):.2f}{spread} (SD of {len(values)} runs, n = {rates[0].n} each{missing})"
+    rate, result = rates[0], results[0]
+    text = f"{100 * rate.value:.2f}"
+    if rate.interval is not None:
+        low, high = (100 * bound for bound in rate.interval)
+        text = f"{text} [{low:.1f}, {high:.1f}]"
+        text = f"**{text}**" if low > 50 or high < 50 else text
+    covered = "" if result.coverage == 1 else f", {result.coverage:.0%} judged"
+    return f"{text} n = {rate.n}{covered}"
+
+
+def table_of(arena: ArenaResult, runs: Sequence[ArenaResult], *, judge: str) -> str:
+    """`win_rate_table` of an arena and its repetitions: row against column."""
+    cells: dict[str, dict[str, list[JudgeResult]]] = {}
+    for one, two in arena.pairs:
+        cells.setdefault(one, {})[two] = [run.pairs[one, two] for run in runs]
+    return win_rate_table(cells, judge=judge, corner="row against column")
+
+
+def ranking_rows(arena: ArenaResult) -> list[tuple[str, str]]:
+    """Name and strength of each system, the strongest first; nothing where nothing is ranked."""
+    if arena.ranking is None:
+        return []
+    return [(str(name), f"{strength} log-odds") for name, strength in arena.ranking.ranked()]
+
+
+def _percent(rate: Estimate | None) -> str:
+    if rate is None:
+        return "none"
+    if rate.interval is None:
+        return f"{rate.value:.1%} (n = {rate.n})"
+    return f"{rate.value:.1%} [{rate.interval[0]:.1%}, {rate.interval[1]:.1%}]"
+
+
+def pair_rows(result: JudgeResult) -> list[tuple[str, str]]:
+    """Rows of (what, value) of one pair of systems."""
+    counts = count_categories(result.comparisons)
+    low, high = result.bounds()
+    controlled = result.length_controlled()
+    first, second = result.names
+    by_judge = counts["neutral"] - sum(pair.decided == "identical" for pair in result.comparisons)
+    rows = [
+        ("pairs, judged", f"{len(result.comparisons)}, {len(result.judged)} ({result.coverage:.1%})"),
+        (f"win rate of {first} over {second}", _percent(result.win_rate())),
+        ("  if all unjudged were lost, won", f"{low:.1%}, {high:.1%}"),
+        (f"  verdicts that prefer {first}", _percent(result.preferred_rate())),
+        ("  win / loss", f"{counts['win']} / {counts['loss']}"),
+        ("  neutral: by the judge, by disagreement of the orders", f"{by_judge}, {counts['disagreement']}"),
+        ("  half wins, half losses (one order neutral)", f"{counts['half win']}, {counts['half loss']}"),
+        ("prompts won / tied / lost", f"{result.outcomes()} (sign test p = {result.outcomes().p_value:.3g})"),
+    ]
+    expected = result.expected_win_rate()
+    if expected is not None:
+        rows.append(("win rate from probabilities", _percent(expected)))
+    if controlled is not None:
+        why = f" ({controlled.reason})" if controlled.reason else ""
+        rows.append(("win rate at equal length", _percent(controlled.rate) + why))
+    if result.setup.prompt is not None:
+        rows += [
+            ("the first position is picked", _percent(result.first_position_rate())),
+            ("the winner changes with the order", _percent(result.flip_rate())),
+        ]
+    return rows + _counts(result)
+
+
+def _counts(result: JudgeResult) -> list[tuple[str, str]]:
+    decided = [pair.decided for pair in result.comparisons if pair.decided]
+    rows = [("decided without a call: identical, empty", f"{decided.count('identical')}, {decided.count('empty')}")]
+    rows += [(f"unread: {reason}", str(times)) for reason, times in result.unread().items()]
+    rows += [(f"text read, because {reason}", str(times)) for reason, times in result.fallbacks().items()]
+    if result.setup.cut:
+        rows.append((f"texts cut at {result.setup.max_characters} characters", str(result.setup.cut)))
+    asked = result.asked
+    if result.setup.prompt is not None:
+        rows.append(("calls: from the cache, answered, failed, not made", _four(asked)))
+        rows.append(
+            ("requests, tokens in, tokens out", f"{asked.requests}, {asked.input_tokens}, {asked.output_tokens}")
+        )
+    if asked.cost:
+        rows.append(("spent", f"{asked.cost:.4g}"))
+    return rows
+
+
+def _four(asked: Asked) -> str:
+    return f"{asked.cached}, {asked.answered}, {asked.failed}, {asked.not_asked}"
