@@ -38,6 +38,11 @@ bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.data_rows
 	$(BIN)/python -m benchmarks.results
 
+# How often each 95 % interval of the statistics holds the truth; about ten minutes.
+.PHONY: coverage
+coverage: $(INSTALLED)
+	$(BIN)/python -m benchmarks.coverage --page docs/results/coverage.md
+
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -m "not slow" -q
 

@@ -1,0 +1,34 @@
+"""Statistics of an evaluation: a number never stands without its n and its interval. No torch.
+
+Where two systems answer the same prompts everything is paired on prompts; where a prompt has several rows, the interval
+resamples prompts whole. `docs/results/coverage.md` says how often each interval holds the truth.
+"""
+
+from valuefree.evaluation.stats.agreement import Agreement, cohen_kappa
+from valuefree.evaluation.stats.estimate import Estimate
+from valuefree.evaluation.stats.length import LengthControlled, length_controlled_win_rate
+from valuefree.evaluation.stats.means import bootstrap_mean, clustered_mean, paired_difference, t_mean
+from valuefree.evaluation.stats.ranking import PRIOR, Ranking, bradley_terry
+from valuefree.evaluation.stats.resampling import CONFIDENCE, PERCENTILE_FROM, RESAMPLES
+from valuefree.evaluation.stats.signs import WinTieLoss, sign_test, win_tie_loss
+
+__all__ = [
+    "CONFIDENCE",
+    "PERCENTILE_FROM",
+    "PRIOR",
+    "RESAMPLES",
+    "Agreement",
+    "Estimate",
+    "LengthControlled",
+    "Ranking",
+    "WinTieLoss",
+    "bootstrap_mean",
+    "bradley_terry",
+    "clustered_mean",
+    "cohen_kappa",
+    "length_controlled_win_rate",
+    "paired_difference",
+    "sign_test",
+    "t_mean",
+    "win_tie_loss",
+]

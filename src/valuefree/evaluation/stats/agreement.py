@@ -1,0 +1,113 @@
+"""Agreement of two judges beyond chance: Cohen's κ."""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from valuefree.evaluation.stats.estimate import Estimate, check_lengths, cluster_index
+from valuefree.evaluation.stats.resampling import RESAMPLES, bootstrap_intervals
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How often two judges agree, and how much of it is more than chance.
+
+    Attributes:
+        kappa: (observed − expected) / (1 − expected), its interval and the number of clusters; None if undefined.
+        observed: share of the pairs of labels that are equal; None without pairs.
+        expected: that share if the two were independent with the frequencies that they have; None without pairs.
+        n: rows that both have labelled.
+        missing: rows that were left out because one of the labels is None.
+        labels: the labels, in the order of the table.
+        table: rows are labels of the first judge, columns of the second; counts.
+        reason: why `kappa`, or its interval, is None; else None.
+    """
+
+    kappa: Estimate | None
+    observed: float | None
+    expected: float | None
+    n: int
+    missing: int
+    labels: tuple[Hashable, ...]
+    table: tuple[tuple[int, ...], ...]
+    reason: str | None = None
+
+    def __str__(self) -> str:
+        missing = f", {self.missing} left out" if self.missing else ""
+        if self.kappa is None:
+            return f"κ undefined: {self.reason} (n = {self.n}{missing})"
+        return f"κ = {self.kappa} (agree {self.observed:.3f}, by chance {self.expected:.3f}, n = {self.n}{missing})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields, nested ones as dictionaries."""
+        return asdict(self)
+
+
+def _kappa(table_BLL: np.ndarray) -> np.ndarray:
+    """κ (B,) of tables of counts (B, L, L); NaN where chance alone agrees always, or the table is empty."""
+    total = table_BLL.sum(axis=(1, 2))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        observed = np.trace(table_BLL, axis1=1, axis2=2) / total
+        expected = (table_BLL.sum(axis=1) * table_BLL.sum(axis=2)).sum(axis=1) / total**2
+        return np.where(1 - expected > 1e-12, (observed - expected) / (1 - expected), np.nan)
+
+
+def cohen_kappa(
+    first: Sequence[Hashable | None],
+    second: Sequence[Hashable | None],
+    *,
+    clusters: Sequence[Hashable] | None = None,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Agreement:
+    r"""Agreement of two judges on the same rows, unweighted.
+
+    .. math:: \kappa = \frac{p_o - p_e}{1 - p_e}, \quad p_o = \sum_k p_{kk}, \quad p_e = \sum_k p_{k\cdot} p_{\cdot k}
+
+    A row that one of them left without a label (None) is not a disagreement: it is left out and counted. κ is undefined
+    when both always give one and the same label, for chance then agrees always; it is None, with the reason.
+
+    Args:
+        first: labels (N,) of one judge, of any hashable kind.
+        second: labels (N,) of the other.
+        clusters: prompt of each row, if a prompt has several (both orders, say); the interval resamples prompts whole.
+        seed: of the resamples.
+        resamples: how many; those in which κ is undefined are left out of the interval, which is None if they are more
+            than one in twenty.
+
+    Raises:
+        DataError: columns of different length.
+
+    Source: Cohen (1960), A Coefficient of Agreement for Nominal Scales.
+    """
+    check_lengths(first=first, second=second)
+    index, _ = cluster_index(clusters, len(first))
+    kept = [row for row, pair in enumerate(zip(first, second, strict=True)) if None not in pair]
+    missing = len(first) - len(kept)
+    if not kept:
+        return Agreement(None, None, None, 0, missing, (), (), "no row has both labels")
+    labels = tuple(sorted({label for row in kept for label in (first[row], second[row])}, key=str))
+    number = {label: position for position, label in enumerate(labels)}
+    own, count = cluster_index(index[kept].tolist(), len(kept))
+    tables_CLL = np.zeros((count, len(labels), len(labels)))
+    one, two = (np.array([number[column[row]] for row in kept]) for column in (first, second))
+    np.add.at(tables_CLL, (own, one, two), 1)
+    table = tables_CLL.sum(axis=0)
+    share = table / table.sum()
+    observed, expected = float(np.trace(share)), float(share.sum(axis=1) @ share.sum(axis=0))
+    counts = tuple(tuple(int(cell) for cell in row) for row in table)
+    kappa = float(_kappa(table[None])[0])
+    if np.isnan(kappa):
+        reason = f"both judges always say {labels[0]!r}, so chance alone agrees always"
+        return Agreement(None, observed, expected, len(kept), missing, labels, counts, reason)
+    flat = tables_CLL.reshape(count, -1)
+    shape = (-1, len(labels), len(labels))
+    (interval,) = bootstrap_intervals(
+        lambda weights: _kappa((weights @ flat).reshape(shape))[:, None], count, seed=seed, resamples=resamples
+    )
+    reason = None
+    if interval is None:
+        reason = "no interval: " + ("one prompt" if count < 2 else "κ is undefined in more than one resample in twenty")
+    return Agreement(Estimate(kappa, interval, count), observed, expected, len(kept), missing, labels, counts, reason)
