@@ -12,7 +12,7 @@ from valuefree.evaluation.serving import DEFAULT_KEY_ENV, openai_client, without
 logger = logging.getLogger(__name__)
 
 TOP_LOGPROBS = 20  # the most that the interface allows
-LONGEST_ANSWER = 100_000  # characters; no verdict is longer, and the cache keeps every text
+LONGEST_ANSWER = 20_000  # characters; no verdict is longer, and the cache keeps every text
 
 
 class ServerJudge:

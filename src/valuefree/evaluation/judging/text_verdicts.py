@@ -5,7 +5,8 @@ A label counts where it stands as an answer, never because it occurs:
 - alone on a line: ``B``, ``"B"``, ``[[B]]``, ``Output (b)``;
 - at the start, set off: ``A: good answer``, ``A is the correct answer.``;
 - named as the verdict: ``my answer is B``, ``final verdict: [[A]]``, ``I prefer Response B``;
-- judged better: ``Output (a) is better``, ``Therefore, B is more accurate``.
+- judged better: ``Output (a) is better``, ``Therefore, B is more accurate``; or no better:
+  ``Therefore, both are equally good``.
 
 The first three are firm, and so is a judgement that opens the text or concludes it (*therefore*, *overall*). A passing
 "A is better at …" counts where nothing firm is said, and contradicts where it comes after. "Neither A nor B is better",
@@ -27,12 +28,13 @@ BETTER = (
     r"(?:better|best|superior|preferable|preferred|favored|favoured|stronger|winner|correct\s+(?:answer|choice))\b"
 )
 MORE = r"(?:is|was|provides|offers|gives|does|has)\s+(?:(?:a|an|the|clearly|slightly)\s+)*(?:more|most|better|best)\b"
+EVEN = re.compile(r"\b(?:both|the\s+two)\b[^.!?\n]{0,80}?\b(?:are|is|seem)\s+equally\s+\w+", re.IGNORECASE)
 CONCLUSION = r"\b(?:therefore|thus|hence|overall|ultimately|in\s+conclusion|in\s+summary|to\s+conclude|consequently)\b"
 NO_CLAIM = re.compile(
     r"\b(?:not|neither|nor|whether|if|unless|which|cannot|hardly|either|could|might|may|no)\b|n[’']t\b", re.IGNORECASE
 )
 SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
-LINE_DRESS = r"[\s\"'“”‘’`*_#>\[\](){}.:!,\-]*"
+DRESS = r"[\s\"'“”‘’`*_#>\[\](){}.:!,\-]{0,12}"  # around a label alone on its line; bounded, as all runs here are
 
 
 @dataclass(frozen=True)
@@ -87,12 +89,15 @@ def _claims(text: str, labels: Labels) -> Iterator[_Claim]:
         if leading and not text[:start].rpartition("\n")[2].strip():  # at the start of a line
             yield _Claim(_verdict(leading, labels), start, firm=True)
         # "Output (b) is better." as the first words is an answer before its reasons.
-        opens = not text[:start].strip() and patterns.better.fullmatch(piece.strip().rstrip(".!")) is not None
+        first_words = piece.strip().rstrip(".!") if not text[:start].strip() else ""
+        opens = patterns.better.fullmatch(first_words) is not None
         concludes = opens or re.search(CONCLUSION, piece, re.IGNORECASE) is not None
         for firm, pattern in ((True, patterns.named), (concludes, patterns.better)):
             yield from _said(pattern, piece, start, firm, labels)
         if concludes:
             yield from _said(patterns.more, piece, start, True, labels)
+        if concludes or piece.strip() == text.strip():
+            yield from _said(EVEN, piece, start, True, labels)
 
 
 def _said(pattern: re.Pattern, piece: str, start: int, firm: bool, labels: Labels) -> Iterator[_Claim]:
@@ -103,11 +108,11 @@ def _said(pattern: re.Pattern, piece: str, start: int, firm: bool, labels: Label
 
 
 def _verdict(match: re.Match, labels: Labels) -> Verdict:
-    found = next(text for text in match.groups() if text is not None).lower()
+    found = next((text for text in match.groups() if text is not None), "").lower()
     for label, verdict in labels:
         if found == label.lower():
             return verdict
-    return "neutral"  # a synonym of the neutral label
+    return "neutral"  # a synonym of the neutral label, or equally good answers
 
 
 @dataclass(frozen=True)
@@ -124,20 +129,20 @@ def _patterns(labels: Labels) -> _Patterns:
     sides = "|".join(re.escape(label) for label in (labels.first, labels.second))
     neutral = "|".join(dict.fromkeys([re.escape(labels.neutral), "Neutral", "Tie"]))
     # After a noun or in brackets any case will do; a bare label keeps its own, for "a" is also an article.
-    noun = rf"(?i:(?:{NOUNS})\s*[(\[\"'“*]*({sides})(?!\w)[)\]\"'”*]*)"
-    boxed = rf"(?i:[(\[\"'“*]+({sides})[)\]\"'”*]+)"
+    noun = rf"(?i:(?:{NOUNS})\s{{0,3}}[(\[\"'“*]{{0,4}}({sides})(?!\w)[)\]\"'”*]{{0,4}})"
+    boxed = rf"(?i:[(\[\"'“*]{{1,4}}({sides})[)\]\"'”*]{{1,4}})"
     bare = rf"(?<!\w)({sides})(?![\w’'+])(?!\s+(?!(?:{VERBS})\b)[a-z])"
     side = rf"(?:{noun}|{boxed}|{bare})"
-    none = rf"(?i:[(\[\"'“*]*(?<!\w)({neutral})(?!\w)[)\]\"'”*]*)"
+    none = rf"(?i:[(\[\"'“*]{{0,4}}(?<!\w)({neutral})(?!\w)[)\]\"'”*]{{0,4}})"
     noun_before = rf"(?i:\b(?:final\s+)?(?:{NOUNS}|verdict|choice|preference|winner|decision|judge?ment|pick)\b)"
-    is_ = r"(?:\s*[:=*]+\s*|\s+(?i:is|was|would\s+be)\s*:?\s+(?:(?i:clearly|therefore|a)\s+)?)"
+    is_ = r"(?:\s{0,3}[:=*]{1,4}\s{0,3}|\s+(?i:is|was|would\s+be)\s*:?\s+(?:(?i:clearly|therefore|a)\s+)?)"
     chosen = r"(?i:\b(?:choose|prefer|select|pick|favou?r|go\s+with|vote\s+for|went\s+with)\s+)"
     so = rf"(?i:{CONCLUSION}|\bso\b)[,:]?\s+(?i:(?:it\s+is|it’s|it's|i\s+say|i\s+answer)\s+)?(?:(?i:a)\s+)?{none}"
     alone_noun = rf"(?i:(?:(?:my|the)\s+)?(?:final\s+)?(?:{NOUNS}|verdict)?)"
     return _Patterns(
-        alone=re.compile(rf"{LINE_DRESS}{alone_noun}{LINE_DRESS}(?i:({sides})|({neutral})|(N(?=\W*$))){LINE_DRESS}"),
+        alone=re.compile(rf"{DRESS}{alone_noun}{DRESS}(?i:({sides})|({neutral})|(N(?=\W*$))){DRESS}"),
         leading=re.compile(
-            rf"[\s\"'“*\[(]*(?:({sides})|(?i:({neutral})))[\"'”*\])]*"
+            rf"[\s\"'“*\[(]{{0,12}}(?:({sides})|(?i:({neutral})))[\"'”*\])]{{0,4}}"
             rf"(?:\s*[:;,.)](?=\s|$)|\s+[-–—]\s|\s*\(|\s+(?:{VERBS})\b)"
         ),
         named=re.compile(rf"{noun_before}{is_}(?:{side}|{none})|{chosen}(?:{side}|{none})|{so}"),
