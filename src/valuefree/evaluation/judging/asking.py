@@ -144,16 +144,19 @@ class _Run:
     def all(self, calls: Sequence[Call], bar: Any) -> None:
         """Keep as many batches under way as the judge takes."""
         batches = _batches(calls, self.backend.batch_size)
+        batch = next(batches, None)
         under_way: set[Future] = set()
         fatal: ConfigError | None = None
         with ThreadPoolExecutor(self.backend.concurrency) as pool:
             while True:
-                while fatal is None and self.stopped is None and len(under_way) < self.backend.concurrency:
-                    batch = next(batches, None)
-                    if batch is None or not self._reserve(batch):
-                        break
+                while batch and not fatal and not self.stopped and len(under_way) < self.backend.concurrency:
+                    if not self._reserve(batch):
+                        break  # until what is under way turns out to have cost less than it might
                     under_way.add(pool.submit(self._ask, batch))
+                    batch = next(batches, None)
                 if not under_way:
+                    if batch and not fatal and not self.stopped:
+                        self.stopped = f"the spending cap of {self.prices.cap:g} ({self._spent():.4g} spent)"
                     break
                 done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
                 for future in done:
@@ -167,6 +170,9 @@ class _Run:
         if fatal is not None:
             raise fatal
 
+    def _spent(self) -> float:
+        return self.prices.of(self.input_tokens, self.output_tokens)
+
     def _most(self, batch: Sequence[Call]) -> float:
         tokens = sum(self.backend.tokens(call.question) for call in batch)
         return self.prices.of(tokens, self.settings.max_new_tokens * len(batch))
@@ -176,9 +182,7 @@ class _Run:
             return True
         most = self._most(batch)
         with self.tally:
-            spent = self.prices.of(self.input_tokens, self.output_tokens)
-            if spent + self.reserved + most > self.prices.cap:
-                self.stopped = f"the spending cap of {self.prices.cap:g} ({spent:.4g} spent)"
+            if self._spent() + self.reserved + most > self.prices.cap + 1e-12:
                 return False
             self.reserved += most
         return True

@@ -22,6 +22,7 @@ from valuefree.evaluation.judging.labels import DEFAULT_LABELS, Labels, Verdict
 
 NOUNS = "output|response|answer|assistant|option|candidate|system|model"
 VERBS = "is|was|wins|has|because|since|as|over|due|by|for|provides|gives|offers|answers|does|better"
+AGAINST = "not|no|never|worse|less|wrong|incorrect|poor|poorer|bad|unhelpful|irrelevant|too|only|neither|also|as|equal"
 BETTER = (
     r"(?:is|was|are|seems|appears|would\s+be|remains)\s+(?:(?:clearly|slightly|much|far|overall|ultimately|also|still|"
     r"indeed|generally|therefore|thus|the|a|marginally|somewhat|significantly)\s+)*"
@@ -143,7 +144,7 @@ def _patterns(labels: Labels) -> _Patterns:
         alone=re.compile(rf"{DRESS}{alone_noun}{DRESS}(?i:({sides})|({neutral})|(N(?=\W*$))){DRESS}"),
         leading=re.compile(
             rf"[\s\"'“*\[(]{{0,12}}(?:({sides})|(?i:({neutral})))[\"'”*\])]{{0,4}}"
-            rf"(?:\s*[:;,.)](?=\s|$)|\s+[-–—]\s|\s*\(|\s+(?:{VERBS})\b)"
+            rf"(?:\s{{0,3}}[:;,.)](?=\s|$)|\s{{1,3}}[-–—]\s|\s{{0,3}}\(|\s{{1,3}}(?:{VERBS})\b(?!\s+(?:{AGAINST})\b))"
         ),
         named=re.compile(rf"{noun_before}{is_}(?:{side}|{none})|{chosen}(?:{side}|{none})|{so}"),
         better=re.compile(rf"{side}\s+(?i:{BETTER}|wins\b)"),
