@@ -1,0 +1,150 @@
+"""`valuefree judge` as people call it."""
+
+import json
+import sys
+
+import pytest
+
+from valuefree import cli
+from valuefree.commands.judge import protocol_of
+from valuefree.errors import ConfigError, DataError, JudgeError
+from valuefree.parsing import parse
+
+JUDGE = """
+import re
+from valuefree.errors import JudgeError
+
+CALLS = []
+
+def places(question):
+    pattern = r"<BEGIN RESPONSE {0} (\\w+)>\\n(.*?)\\n<END RESPONSE {0} \\1>"
+    return [re.search(pattern.format(place), question, re.S)[2] for place in "AB"]
+
+def longer(question):
+    CALLS.append(question)
+    a, b = map(len, places(question))
+    return "A" if a > b else "B" if b > a else "Neutral"
+
+def sometimes(question):
+    if "\\nquestion 4\\n" in question:
+        raise JudgeError("overloaded")
+    return longer(question)
+
+def length(prompts, responses):
+    return [len(text) for text in responses]
+
+word = "A"
+"""
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A folder with three systems' outputs, and a module of judges."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_judges.py").write_text(JUDGE)
+    for name, extra in (("long", 5), ("mid", 3), ("short", 1)):
+        rows = [{"prompt": f"question {i}", "response": f"{name[0]}" * (extra + i % 3)} for i in range(12)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    yield tmp_path
+    sys.modules.pop("my_judges", None)
+
+
+def test_two_systems_end_to_end(here, capsys):
+    cli.run(["judge", "long.jsonl", "short.jsonl", "--judge", "my_judges:longer", "--out", "run"])
+    said = capsys.readouterr().out
+    assert "**100.00" in said
+    assert "this judge prefers long" in said
+    found = json.loads((here / "run/judge.json").read_text())
+    assert found["runs"][0]["pairs"][0]["win_rate"] == {"value": 1.0, "interval": [1.0, 1.0], "n": 12}
+    assert found["missing_calls"] == 0
+    rows = [json.loads(line) for line in (here / "run/verdicts.jsonl").read_text().splitlines()]
+    assert [row["category"] for row in rows] == ["win"] * 12
+    assert (here / "run/judge.md").read_text().startswith("Judgment by my_judges:longer")
+    assert json.loads((here / "run/manifest.json").read_text())["config"]["systems"] == ["long.jsonl", "short.jsonl"]
+
+
+def test_the_second_run_asks_nothing(here, capsys):
+    command = ["judge", "long.jsonl", "mid.jsonl", "--judge", "my_judges:longer", "--out", "run"]
+    cli.run(command)
+    calls = len(sys.modules["my_judges"].CALLS)
+    capsys.readouterr()
+    cli.run([*command, "--dry-run"])
+    assert "24 calls, 24 of them in the cache; to ask: 0" in capsys.readouterr().out
+    cli.run(command)
+    assert len(sys.modules["my_judges"].CALLS) == calls == 24
+
+
+def test_missing_calls_end_in_an_error_and_the_next_run_makes_them(here, capsys):
+    command = ["judge", "long.jsonl", "mid.jsonl", "--out", "run", "--judge"]
+    with pytest.raises(JudgeError, match=r"2 calls have no answer \(overloaded\)"):
+        cli.run([*command, "my_judges:sometimes"])
+    assert "92% judged" in capsys.readouterr().out
+    assert json.loads((here / "run/judge.json").read_text())["runs"][0]["pairs"][0]["categories"]["unjudged"] == 1
+
+
+def test_arena_ranks_and_runs_are_averaged(here, capsys):
+    files = ["long.jsonl", "mid.jsonl", "short.jsonl"]
+    cli.run(["judge", *files, "--judge", "my_judges:longer", "--arena", "--out", "arena"])
+    said = capsys.readouterr().out
+    assert "Bradley–Terry" in said
+    found = json.loads((here / "arena/judge.json").read_text())
+    assert len(found["runs"][0]["pairs"]) == 3
+    cli.run(["judge", "x=long.jsonl,mid.jsonl", "y=short.jsonl", "--judge", "my_judges:longer", "--out", "seeds"])
+    assert "± 0.00 (SD of 2 runs, n = 12 each)" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match="--arena ranks single runs"):
+        cli.run(["judge", "x=long.jsonl,mid.jsonl", "y=short.jsonl", "--judge", "my_judges:longer", "--arena"])
+    with pytest.raises(ConfigError, match="as many as another system has runs"):
+        cli.run(["judge", "x=long.jsonl,mid.jsonl", "y=a,b,c".replace("a,b,c", ",".join(files)), "--judge", "m:f"])
+
+
+def test_reward_function_as_judge_and_agreement_with_it(here, capsys):
+    systems = ["long.jsonl", "short.jsonl", "mid.jsonl"]
+    cli.run(["judge", *systems, "--reward-function", "my_judges:length", "--out", "reward"])
+    cli.run(["judge", *systems, "--judge", "my_judges:longer", "--out", "judge", "--agreement", "reward"])
+    assert "agreement with reward: κ undefined" in capsys.readouterr().out  # both always say win
+    people = [{"prompt": f"question {i}", "score": i % 2} for i in range(12)]
+    (here / "people.jsonl").write_text("\n".join(map(json.dumps, people)))
+    cli.run(["judge", *systems[:2], "--judge", "my_judges:longer", "--out", "two", "--agreement", "people.jsonl"])
+    found = json.loads((here / "two/judge.json").read_text())["agreement"]["people.jsonl"]
+    assert (found["n"], found["observed"], found["kappa"]["value"]) == (12, 0.5, 0.0)
+    with pytest.raises(DataError, match="names no systems"):
+        cli.run(["judge", *systems, "--judge", "my_judges:longer", "--out", "x", "--agreement", "people.jsonl"])
+
+
+def test_a_recipe_lists_the_systems(here, capsys):
+    (here / "judge.yaml").write_text("systems: [long.jsonl, mid.jsonl]\njudge: my_judges:longer\nout: recipe\n")
+    cli.run(["judge", "--config", "judge.yaml"])
+    assert (here / "recipe/judge.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["a.jsonl"], "at least two"),
+        (["a", "b"], "give one of the two: --judge or --reward-function"),
+        (["a", "b", "--judge", "x", "--reward-function", "y"], "give one of the two"),
+        (["a", "b", "--judge", "x", "--concurrency", "3"], "concurrency needs server"),
+        (["a", "b", "--judge", "x", "--server", "http://h/v1", "--dtype", "float16"], "does not read dtype"),
+        (["a", "b", "--reward-function", "y", "--orders", "1"], "nothing reads orders"),
+        (["a", "b", "--judge", "x", "--max-cost", "1"], "max_cost needs input_price or output_price"),
+        (["a", "b", "--judge", "x", "--order", "1"], "did you mean '--orders'"),
+    ],
+)
+def test_contradictions_name_both_sides(arguments, words):
+    with pytest.raises(ConfigError, match=words):
+        cli.run(["judge", *arguments])
+
+
+def test_a_judge_that_is_no_function_is_refused(here):
+    for spec, words in (("my_judges:word", "is str, not a function"), ("my_judges:nothing", "no judge")):
+        with pytest.raises(ConfigError, match=words):
+            cli.run(["judge", "long.jsonl", "mid.jsonl", "--judge", spec])
+
+
+def test_the_presets_take_the_papers_prompt(here, capsys):
+    for preset in ("mistral-7b-instruct-v0.3", "llama-3-8b-instruct"):
+        options = parse("judge", ["long.jsonl", "mid.jsonl", "--judge", preset])
+        assert protocol_of(options).prompt.name == "paper"
+        guarded = parse("judge", ["long.jsonl", "mid.jsonl", "--judge", preset, "--judge-prompt", "guarded"])
+        assert protocol_of(guarded).prompt.guarded
+    assert protocol_of(parse("judge", ["a", "b", "--judge", "any/other"])).prompt.name == "guarded"

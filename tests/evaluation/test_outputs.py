@@ -1,0 +1,59 @@
+"""Systems' outputs: JSON lines and alpaca_eval's form, side by side by prompt."""
+
+import json
+
+import pytest
+
+from valuefree.errors import DataError
+from valuefree.evaluation.outputs import Outputs, align, read_outputs, write_outputs
+
+
+def test_alpaca_form_is_written_and_read(tmp_path):
+    file = tmp_path / "outputs.json"
+    write_outputs(file, ["q", [{"role": "user", "content": "r"}]], ["a", "b"], name="mine")
+    assert json.loads(file.read_text()) == [
+        {"instruction": "q", "output": "a", "generator": "mine"},
+        {"instruction": "r", "output": "b", "generator": "mine"},
+    ]
+    assert read_outputs(str(file)) == Outputs("mine", ["q", "r"], ["a", "b"])
+
+
+def test_json_lines_are_written_and_read(tmp_path):
+    file = tmp_path / "mine.jsonl"
+    turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "x"}, {"role": "user", "content": "r"}]
+    write_outputs(file, ["q", turns], ["a", ""], name="unread")
+    assert read_outputs(str(file)) == Outputs("mine", ["q", turns], ["a", ""])
+    assert read_outputs(str(file), name="other").name == "other"
+
+
+def test_every_fault_is_named_with_its_line(tmp_path):
+    file = tmp_path / "bad.jsonl"
+    file.write_text('{"prompt": "q", "response": "a"}\n{"prompt": "q", "response": true}\n{"prompt": "q"}\nno json\n')
+    with pytest.raises(DataError) as error:
+        read_outputs(str(file))
+    assert error.value.count == 3
+    for said in ("bad.jsonl:2: response is not text", "bad.jsonl:3: no column 'response'", "bad.jsonl:4"):
+        assert said in str(error.value)
+
+
+def test_systems_are_aligned_by_prompt_and_repeat():
+    one = Outputs("one", ["p", "q", "p"], ["a1", "b1", "c1"])
+    two = Outputs("two", ["q", "p", [{"role": "user", "content": "p"}]], ["b2", "a2", "c2"])
+    found = align([one, two])
+    assert found.prompts == ["p", "q", "p"]
+    assert found.responses == {"one": ["a1", "b1", "c1"], "two": ["a2", "b2", "c2"]}
+
+
+def test_prompts_that_one_system_lacks_are_named_or_left_out_and_counted():
+    one, two = Outputs("one", ["p", "q"], ["a", "b"]), Outputs("two", ["q", "r"], ["c", "d"])
+    with pytest.raises(DataError, match=r"one: lacks 1 of 3 prompts, such as 'r'"):
+        align([one, two])
+    found = align([one, two], common=True)
+    assert (found.prompts, found.left_out) == (["q"], 2)
+    with pytest.raises(DataError, match="no prompt in common"):
+        align([one, Outputs("three", ["z"], ["e"])], common=True)
+
+
+def test_two_systems_of_one_name_are_refused():
+    with pytest.raises(DataError, match="two systems are called one"):
+        align([Outputs("one", ["p"], ["a"]), Outputs("one", ["p"], ["b"])])
