@@ -176,8 +176,8 @@ def page(found: dict[str, dict[int, Coverage]], *, sets: int, seed: int, commit:
         f"{commit}, {seconds / 60:.0f} min on {machine()}, one process; numpy {np.__version__}.",
         "",
         f"{sets:,} data sets each, drawn from a model whose truth is known; intervals of nominal 95 % with "
-        f"{RESAMPLES:,} resamples (the library's default is 10,000): percentile from 200 prompts on, else expanded BCa. A "
-        "cell is the share of intervals that hold the truth, in brackets the shares that lie below and above it and "
+        f"{RESAMPLES:,} resamples (the library takes 10,000): percentile from 200 prompts on, else expanded BCa. "
+        "A cell is the share of intervals that hold the truth, in brackets the shares that lie below and above it and "
         f"the mean width. The noise of the share is ± {100 * 1.96 * np.sqrt(0.95 * 0.05 / sets):.1f} points. Bold: "
         f"outside {100 * LOW:.0f} to {100 * HIGH:.0f} %.",
         "",

@@ -5,12 +5,26 @@ import json
 import logging
 import sys
 import threading
-from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import openai._base_client
 import pytest
 
+from evaluation.judging.bad_server import (
+    BadServer,
+    broken,
+    busy,
+    cut,
+    cut_within,
+    fine,
+    html,
+    no_choice,
+    no_json,
+    no_text,
+    other_json,
+    refused,
+    too_long,
+    unknown_model,
+)
 from valuefree import cli
 from valuefree.config import GenerateConfig
 from valuefree.errors import ConfigError, ServingError
@@ -21,126 +35,14 @@ from valuefree.evaluation.serving import generate_remote, request_options
 KEY = "sk-of-the-test"
 
 
-def completion(text):
-    choices = [] if text is None else [{"index": 0, "message": {"role": "assistant", "content": text}}]
-    return json.dumps({"id": "1", "object": "chat.completion", "created": 0, "model": "m", "choices": choices}).encode()
-
-
-def reply(handler, status, body, kind="application/json", **headers):
-    handler.send_response(status)
-    for name, value in {"Content-Type": kind, "Content-Length": str(len(body)), **headers}.items():
-        handler.send_header(name.replace("_", "-"), value)
-    handler.end_headers()
-    handler.wfile.write(body)
-
-
-def fine(handler, text):
-    reply(handler, 200, completion(f"answer to {text}"))
-
-
-def broken(handler, text):
-    reply(handler, 500, b'{"error": {"message": "out of memory"}}')
-
-
-def busy(handler, text):
-    reply(handler, 429, b"{}", Retry_After="0")
-
-
-def cut(handler, text):
-    handler.close_connection = True
-    handler.connection.close()
-
-
-def cut_within(handler, text):
-    handler.send_response(200)
-    handler.send_header("Content-Type", "application/json")
-    handler.send_header("Content-Length", "1000")
-    handler.end_headers()
-    handler.wfile.write(completion("half")[:20])
-    handler.close_connection = True
-
-
-def html(handler, text):
-    reply(handler, 200, b"<html>Please log in</html>", "text/html")
-
-
-def no_json(handler, text):
-    reply(handler, 200, b"{ not json")
-
-
-def other_json(handler, text):
-    reply(handler, 200, b'{"detail": "soon"}')
-
-
-def empty(handler, text):
-    reply(handler, 200, completion(None))
-
-
-def no_text(handler, text):
-    reply(handler, 200, b'{"choices": [{"index": 0, "message": {"role": "assistant", "content": null}}]}')
-
-
-def silence(handler, text):
-    reply(handler, 200, completion(""))
-
-
-def too_long(handler, text):
-    reply(handler, 400, b'{"error": {"message": "the prompt is too long"}}')
-
-
-def refused(handler, text):
-    sent = handler.headers["Authorization"]
-    reply(handler, 401, json.dumps({"error": {"message": f"no such key: {sent}"}}).encode())
-
-
-def unknown_model(handler, text):
-    reply(handler, 404, b'{"error": {"message": "the model does not exist"}}')
-
-
-class Server(ThreadingHTTPServer):
-    """Speaks /v1/chat/completions; `days[text]` are its answers to a prompt in turn, the last one for good."""
-
-    daemon_threads = True
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.days, self.requests, self.paths, self.asked = {}, [], [], Counter()
-        self.address = f"http://127.0.0.1:{self.server_port}/v1"
-
-    def handle_error(self, request, client_address):
-        """A cut connection is meant."""
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        text = body["messages"][-1]["content"]
-        self.server.requests.append(body)
-        self.server.paths.append(self.path)
-        days = self.server.days.get(text, [fine])
-        day = days[min(self.server.asked[text], len(days) - 1)]
-        self.server.asked[text] += 1
-        day(self, text)
-
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture
 def server(monkeypatch):
     monkeypatch.setattr(openai._base_client, "INITIAL_RETRY_DELAY", 1e-3)
     monkeypatch.setattr(openai._base_client, "MAX_RETRY_DELAY", 1e-3)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    it = Server()
-    thread = threading.Thread(target=it.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield it
-    it.shutdown()
-    thread.join()
-    it.server_close()
+    with BadServer() as it:
+        yield it
 
 
 def ask(server, prompts, decoding=None, **settings):
@@ -152,13 +54,13 @@ def ask(server, prompts, decoding=None, **settings):
 def test_answers_come_in_the_order_of_the_prompts(server):
     prompts = [f"prompt {number}" for number in range(20)]
     assert ask(server, prompts, concurrency=5) == [f"answer to {prompt}" for prompt in prompts]
-    assert set(server.paths) == {"/v1/chat/completions"}
+    assert {asked.path for asked in server.asked} == {"/v1/chat/completions"}
 
 
 def test_the_request_carries_messages_and_decoding(server):
     messages = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "hello"}]
     ask(server, [messages, "plain"], Decoding(max_new_tokens=7, temperature=0.5, top_k=9, top_p=0.8), concurrency=1)
-    first, second = server.requests
+    first, second = server.bodies
     assert first["messages"] == messages
     assert second["messages"] == [{"role": "user", "content": "plain"}]
     sent = {name: first[name] for name in ("model", "max_tokens", "temperature", "top_k", "top_p")}
@@ -176,31 +78,31 @@ def test_a_seed_depends_on_the_prompt_and_not_on_its_company(server):
     ask(server, ["a", "b", "b"], concurrency=1)
     ask(server, ["b"], concurrency=1)
     ask(server, ["b"], Decoding(seed=1), concurrency=1)
-    a, b, again, alone, other = (request["seed"] for request in server.requests)
+    a, b, again, alone, other = (request["seed"] for request in server.bodies)
     assert len({a, b, again, other}) == 4
     assert b == alone
     assert all(0 <= seed < 2**31 for seed in (a, b, again, other))
 
 
-@pytest.mark.parametrize("day", [broken, busy, cut, cut_within], ids=lambda day: day.__name__)
+@pytest.mark.parametrize("day", [broken, busy(), cut, cut_within], ids=lambda day: day.__name__)
 def test_a_bad_day_that_passes_is_tried_again(server, day):
-    server.days["p"] = [day, day, fine]
+    server.days["p"] = [day, day, fine()]
     assert ask(server, ["p"]) == ["answer to p"]
-    assert server.asked["p"] == 3
+    assert server.times["p"] == 3
 
 
 @pytest.mark.parametrize(
     ("day", "tries", "words"),
     [
         (broken, 3, "out of memory"),
-        (busy, 3, "429"),
+        (busy(), 3, "429"),
         (cut, 3, "Connection error"),
         (cut_within, 3, "Connection error"),
         (too_long, 1, "the prompt is too long"),
         (html, 1, "Please log in"),
         (no_json, 1, ""),
         (other_json, 1, "no chat completion"),
-        (empty, 1, "no chat completion"),
+        (no_choice, 1, "no chat completion"),
         (no_text, 1, "a choice without text"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
@@ -209,19 +111,19 @@ def test_a_bad_day_that_stays_is_none_and_counted(server, caplog, day, tries, wo
     server.days["p"] = [day]
     with caplog.at_level(logging.WARNING, logger="valuefree"):
         assert ask(server, ["p", "q"]) == [None, "answer to q"]
-    assert server.asked["p"] == tries
+    assert server.times["p"] == tries
     assert "1 of 2 prompts have no answer (first error: " in caplog.text
     assert words in caplog.text
 
 
 def test_an_empty_answer_is_an_answer(server):
-    server.days["p"] = [silence]
+    server.days["p"] = [fine("")]
     assert ask(server, ["p"]) == [""]
 
 
 def test_a_slow_try_is_given_up(server):
     late = threading.Event()
-    server.days["p"] = [lambda handler, text: late.wait(5), fine]
+    server.days["p"] = [lambda handler, asked: late.wait(5), fine()]
     assert ask(server, ["p"], timeout_seconds=0.05) == ["answer to p"]
     late.set()
 
@@ -231,7 +133,7 @@ def test_a_server_that_is_gone_is_not_asked_for_everything(server, monkeypatch):
     server.days = {f"p{number}": [broken] for number in range(100)}
     prompts = ["fine", *server.days]
     assert ask(server, prompts, concurrency=1, max_retries=0) == ["answer to fine", *[None] * 100]
-    assert len(server.requests) < 10
+    assert len(server.bodies) < 10
 
 
 @pytest.mark.parametrize("day", [refused, unknown_model], ids=lambda day: day.__name__)
@@ -306,7 +208,7 @@ def test_the_verb_writes_every_answer(job, capsys):
 
 def test_the_verb_keeps_the_answers_it_has_and_resumes(job, server, monkeypatch, capsys):
     arguments, out = job
-    server.days["two"] = [broken, broken, fine]
+    server.days["two"] = [broken, broken, fine()]
     monkeypatch.setattr(sys, "argv", ["valuefree", *arguments])
     with pytest.raises(SystemExit) as stop:
         cli.main()
@@ -317,9 +219,9 @@ def test_the_verb_keeps_the_answers_it_has_and_resumes(job, server, monkeypatch,
     assert [prompt for prompt, _ in answers(out)] == ["one", "three"]
     cli.run([*arguments, "--resume"])
     assert [prompt for prompt, _ in answers(out)] == ["one", "three", "two"]
-    assert (server.asked["one"], server.asked["three"]) == (1, 1)
+    assert (server.times["one"], server.times["three"]) == (1, 1)
     cli.run([*arguments, "--resume"])
-    assert len(server.requests) == 5
+    assert len(server.bodies) == 5
 
 
 def test_resume_drops_a_line_that_was_cut(job):
@@ -341,7 +243,7 @@ def test_resume_asks_messages_and_odd_lines_once(server, tmp_path):
     arguments = ["generate", str(prompts), "--server", server.address, "--model", "m", "--out", str(out)]
     cli.run([*arguments, "--resume"])
     cli.run([*arguments, "--resume"])
-    assert len(server.requests) == 2
+    assert len(server.bodies) == 2
 
 
 def test_resume_refuses_another_kind_of_file(job):
