@@ -6,6 +6,7 @@ import math
 from valuefree import cli
 from valuefree.evaluation import LocalJudge, ServerJudge, judge
 from valuefree.evaluation.judging.backends import Settings
+from valuefree.evaluation.judging.cache import JudgementCache
 from valuefree.evaluation.judging.judge import Protocol
 from valuefree.evaluation.judging.prompts import PROMPTS
 from valuefree.models import load_model
@@ -50,18 +51,21 @@ def test_the_server_and_the_same_weights_in_this_process_say_the_same(smollm2_se
         assert math.exp(logprob) <= 1
 
 
-def test_what_a_real_model_says_instead_of_a_letter_is_no_verdict(smollm2_server):
+def test_what_a_real_model_says_instead_of_a_letter_is_no_verdict(smollm2):
     """To the paper's prompt it answers the instruction itself, "A hammer is a tool …" among others: A is an article.
 
     The labels have less than half of the probability, so the text is read, and every opinion says so.
     """
-    local = LocalJudge(*load_model(smollm2_server.model), name="m")
+    local = LocalJudge(*load_model(str(smollm2)), name="m")
     answers = judge(PROMPTS_, GOOD, BAD, backend=local, protocol=Protocol(prompt=PROMPTS["paper"], max_new_tokens=8))
     opinions = [opinion for pair in answers.comparisons for opinion in pair.opinions]
     assert [opinion.verdict for opinion in opinions] == [None] * 6
     assert {(opinion.source, opinion.fallback) for opinion in opinions} == {
         ("text", "the labels have less than half of the probability")
     }
-    guarded = judge(PROMPTS_[:1], GOOD[:1], BAD[:1], backend=local, protocol=Protocol(max_new_tokens=8))
+    cache = JudgementCache()
+    cache.salt = "s"  # else the delimiters are others each time, and so may be what a weak judge says
+    protocol = Protocol(max_new_tokens=8)
+    guarded = judge(PROMPTS_[:1], GOOD[:1], BAD[:1], backend=local, protocol=protocol, cache=cache)
     assert guarded.comparisons[0].category == "disagreement"  # it says A in both orders
     assert guarded.first_position_rate().value == 1.0
