@@ -3,7 +3,7 @@
 The public names, in the order of the pipeline::
 
     rows ──① read_triplets, read_pairs, split_by_prompt ──② score_reference ──③ partition_values, partition_report
-         ──④ RPO, DRO, KTO, NCA, SFT, DPO, IPO, SLiC ──⑤ PolicyTrainer, RewardModelTrainer ──⑥ generate, evaluate
+         ──④ RPO, DRO, KTO, NCA, SFT, DPO, IPO, SLiC ──⑤ PolicyTrainer, RewardModelTrainer ──⑥ generate, evaluate, judge
 
 Names are loaded on first use: ``import valuefree`` imports neither torch nor transformers.
 """
@@ -16,6 +16,7 @@ from valuefree.errors import ConfigError, DataError, JudgeError, ScoringError, S
 if TYPE_CHECKING:
     from valuefree.data import RewardScaler, read_pairs, read_triplets, split_by_prompt
     from valuefree.evaluation.generation import Decoding, generate
+    from valuefree.evaluation.judging.judge import judge
     from valuefree.evaluation.rewards import evaluate
     from valuefree.evaluation.serving import generate_remote
     from valuefree.logprobs import response_logps
@@ -81,6 +82,7 @@ _HOME = {
     "generate": "evaluation",
     "generate_remote": "evaluation",
     "evaluate": "evaluation",
+    "judge": "evaluation",
 }
 
 __all__ = [
@@ -110,6 +112,7 @@ __all__ = [
     "generate",
     "generate_remote",
     "ipo_loss",
+    "judge",
     "kto_loss",
     "load_model",
     "load_reward_model",

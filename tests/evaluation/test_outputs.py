@@ -4,7 +4,9 @@ import json
 
 import pytest
 
-from valuefree.errors import DataError
+from conftest import make_t5
+from valuefree import cli
+from valuefree.errors import ConfigError, DataError
 from valuefree.evaluation.outputs import Outputs, align, read_outputs, write_outputs
 
 
@@ -57,3 +59,16 @@ def test_prompts_that_one_system_lacks_are_named_or_left_out_and_counted():
 def test_two_systems_of_one_name_are_refused():
     with pytest.raises(DataError, match="two systems are called one"):
         align([Outputs("one", ["p"], ["a"]), Outputs("one", ["p"], ["b"])])
+
+
+def test_generate_writes_what_judges_read(tmp_path, tokenizer):
+    """`valuefree generate --out outputs.json`; a server's answers are written as they come, as JSON lines only."""
+    make_t5(tokenizer).save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    (tmp_path / "prompts.txt").write_text("the sea is wide\nbread\n")
+    command = ["generate", str(tmp_path / "prompts.txt"), "--out", str(tmp_path / "outputs.json")]
+    cli.run([*command, "--model", str(tmp_path / "model"), "--max-new-tokens", "4"])
+    found = read_outputs(str(tmp_path / "outputs.json"))
+    assert (found.name, found.prompts) == (str(tmp_path / "model"), ["the sea is wide", "bread"])
+    with pytest.raises(ConfigError, match=r"name a \.jsonl file"):
+        cli.run([*command, "--model", "m", "--server", "http://127.0.0.1:1/v1"])
