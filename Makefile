@@ -38,7 +38,7 @@ bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.data_rows
 	$(BIN)/python -m benchmarks.results
 
-# How often each 95 % interval of the statistics holds the truth; about ten minutes.
+# How often each 95 % interval of the statistics holds the truth; about a quarter of an hour.
 .PHONY: coverage
 coverage: $(INSTALLED)
 	$(BIN)/python -m benchmarks.coverage --page docs/results/coverage.md

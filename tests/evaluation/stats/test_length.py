@@ -135,3 +135,22 @@ def test_what_cannot_be_controlled():
         length_controlled_win_rate([2.0, 0.0], [1.0, 2.0])
     with pytest.raises(DataError, match="length difference per row"):
         length_controlled_win_rate([1.0, 0.0], [1.0, float("nan")])
+
+
+def test_the_maximum_is_found_on_hard_data():
+    """Lengths with a long tail, and wins that they nearly separate: the slope of the likelihood is zero there."""
+    generator = np.random.default_rng(0)
+    fitted = 0
+    for _ in range(500):
+        size = int(generator.integers(5, 40))
+        lengths = generator.standard_t(2, size) + generator.choice([0.0, 3.0])
+        scores = (generator.random(size) < expit(generator.normal() + 3 * generator.normal() * lengths)).astype(float)
+        found = length_controlled_win_rate(scores, lengths, resamples=1)
+        if found.rate is None or found.coefficient == 0.0:
+            continue
+        fitted += 1
+        scaled = lengths / lengths.std()
+        left = scores - expit(logit(found.rate.value) + found.coefficient * scaled)
+        assert abs(left.sum()) < 1e-4 * size
+        assert abs((left * scaled).sum()) < 1e-4 * size
+    assert fitted > 200

@@ -11,7 +11,8 @@ from valuefree.evaluation.stats.estimate import Estimate, check_lengths, cluster
 from valuefree.evaluation.stats.means import clustered_mean
 from valuefree.evaluation.stats.resampling import RESAMPLES, bootstrap_intervals
 
-_STEPS = 30
+_STEPS, _HALVINGS = 50, 40
+_LONGEST = 1e3  # of a step, in log-odds
 _FLAT = 1e-12
 
 
@@ -66,8 +67,8 @@ def length_controlled_win_rate(
 
     Where all length differences are equal nothing can be told apart: the rate is the raw one, and `reason` says so.
     Where all scores are equal, so is the rate. Where lengths separate wins from losses the likelihood has no maximum
-    (Albert and Anderson, 1984) and the rate is None; in a resample of that kind the last of 30 bounded Newton steps
-    counts, which for the rate lies at or next to its limit.
+    (Albert and Anderson, 1984) and the rate is None; in a resample of that kind the last of 50 bounded Newton steps
+    counts.
 
     Args:
         scores: score of the first system per row (N,), between 0 and 1.
@@ -100,14 +101,15 @@ def length_controlled_win_rate(
         return LengthControlled(None, raw, None, correlation, deviation, reason)
     share = 1 / np.bincount(index, minlength=count)[index]
 
-    def statistic(weights: np.ndarray) -> np.ndarray:
-        return _fit(weights[:, index] * share, data, scaled)[:, :1]
+    fitted = _fit(share[None], data, scaled, start=np.zeros(2))[0]
 
-    coefficient = float(_fit(share[None], data, scaled)[0, 1])
-    intercept = float(statistic(np.ones((1, count)))[0, 0])
+    def statistic(weights: np.ndarray) -> np.ndarray:
+        return _fit(weights[:, index] * share, data, scaled, start=fitted)[:, :1]
+
     (interval,) = bootstrap_intervals(statistic, count, seed=seed, resamples=resamples)
     bounds = None if interval is None else (float(expit(interval[0])), float(expit(interval[1])))
-    return LengthControlled(Estimate(float(expit(intercept)), bounds, count), raw, coefficient, correlation, deviation)
+    rate = Estimate(float(expit(fitted[0])), bounds, count)
+    return LengthControlled(rate, raw, float(fitted[1]), correlation, deviation)
 
 
 def _separated(scores: np.ndarray, lengths: np.ndarray) -> bool:
@@ -118,25 +120,43 @@ def _separated(scores: np.ndarray, lengths: np.ndarray) -> bool:
     return bool(lost.max() <= won.min() or won.max() <= lost.min())
 
 
-def _fit(weights_BN: np.ndarray, scores: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Intercept and slope (B, 2) of the weighted logistic likelihood, by Newton's method with bounded steps."""
-    found = np.zeros((len(weights_BN), 2))
+def _log_likelihood(found_B2: np.ndarray, weights_BN: np.ndarray, target_B2: np.ndarray, x: np.ndarray) -> np.ndarray:
+    line = found_B2[:, :1] + found_B2[:, 1:] * x
+    return (found_B2 * target_B2).sum(axis=1) - (weights_BN * np.logaddexp(0, line)).sum(axis=1)
+
+
+def _fit(weights_BN: np.ndarray, scores: np.ndarray, lengths: np.ndarray, *, start: np.ndarray) -> np.ndarray:
+    """Intercept and slope (B, 2) of the weighted logistic likelihood, by Newton's method with halved steps."""
+    centre = lengths.mean()
+    x = lengths - centre  # so that intercept and slope are not almost one direction; undone at the end
     total = weights_BN.sum(axis=1)
-    target = np.stack([weights_BN @ scores, weights_BN @ (scores * lengths)], axis=1)
+    target = np.stack([weights_BN @ scores, weights_BN @ (scores * x)], axis=1)
+    found = np.tile([start[0] + start[1] * centre, start[1]], (len(weights_BN), 1))
+    reached = _log_likelihood(found, weights_BN, target, x)
     for _ in range(_STEPS):
-        chance = expit(found[:, :1] + found[:, 1:] * lengths)
+        chance = expit(found[:, :1] + found[:, 1:] * x)
         weighted = weights_BN * chance
-        slope = target - np.stack([weighted.sum(axis=1), weighted @ lengths], axis=1)
+        slope = target - np.stack([weighted.sum(axis=1), weighted @ x], axis=1)
         if (np.abs(slope).max(axis=1) <= 1e-9 * total).all():
             break
-        spread = weighted * (1 - chance)
-        s0, s1, s2 = spread.sum(axis=1), spread @ lengths, spread @ lengths**2
-        ridge = 1e-9 * (s0 + s2) + 1e-12 * total  # a resample of one length only, or one that separates
-        s0, s2 = s0 + ridge, s2 + ridge
-        determinant = s0 * s2 - s1**2
-        step = (
-            np.stack([(s2 * slope[:, 0] - s1 * slope[:, 1]), (s0 * slope[:, 1] - s1 * slope[:, 0])], axis=1)
-            / np.maximum(determinant, 1e-300)[:, None]
-        )
-        found += np.clip(step, -1.0, 1.0)
+        step = _newton_step(slope, weighted * (1 - chance), x, 1e-12 * total)
+        ahead = reached
+        for _ in range(_HALVINGS):
+            ahead = _log_likelihood(found + step, weights_BN, target, x)
+            worse = ahead < reached - 1e-12 * np.abs(reached)  # after 40 halvings a step changes nothing any more
+            if not worse.any():
+                break
+            step[worse] /= 2
+        found, reached = found + step, ahead
+    found[:, 0] -= found[:, 1] * centre
     return found
+
+
+def _newton_step(slope_B2: np.ndarray, spread_BN: np.ndarray, x: np.ndarray, least_B: np.ndarray) -> np.ndarray:
+    """Inverse curvature times slope, no longer than `_LONGEST`; the diagonal grows where a resample separates."""
+    s0, s1, s2 = spread_BN.sum(axis=1), spread_BN @ x, spread_BN @ x**2
+    s0, s2 = s0 * (1 + 1e-12) + least_B, s2 * (1 + 1e-12) + least_B
+    determinant = np.maximum(s0 * s2 - s1**2, 1e-300)
+    one, two = slope_B2.T
+    step = np.stack([s2 * one - s1 * two, s0 * two - s1 * one], axis=1) / determinant[:, None]
+    return step * np.minimum(1.0, _LONGEST / np.maximum(np.abs(step).max(axis=1, keepdims=True), 1e-300))
