@@ -22,6 +22,7 @@ from evaluation.judging.bad_server import (
     no_text,
     other_json,
     refused,
+    status,
     too_long,
     unknown_model,
 )
@@ -114,6 +115,15 @@ def test_a_bad_day_that_stays_is_none_and_counted(server, caplog, day, tries, wo
     assert server.times["p"] == tries
     assert "1 of 2 prompts have no answer (first error: " in caplog.text
     assert words in caplog.text
+
+
+def test_a_server_that_does_not_know_top_k_is_not_asked_again_and_again(server):
+    """`transformers serve` answers 422 to fields that openai does not define; the error says what to leave off."""
+    server.behaviours = [status(422, "Unexpected fields in the request: {'top_k'}")]
+    with pytest.raises(ConfigError, match=r"may not know top_k: .*Leave them off \(top_k 0"):
+        ask(server, ["p", "q", "r"], concurrency=1)
+    assert len(server.asked) <= 2  # the next one may be under way
+    assert ask(server, ["p"], Decoding(top_k=0)) == [None]
 
 
 def test_an_empty_answer_is_an_answer(server):

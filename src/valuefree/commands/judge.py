@@ -183,7 +183,7 @@ def protocol_of(options: JudgeConfig) -> Protocol:
     prompt = options.judge_prompt or (preset.prompt if preset else "guarded")
     return Protocol(
         prompt=load_prompt(prompt, Labels.of(options.labels)),
-        orders=int(options.orders),
+        orders=options.orders,
         read=options.read,
         max_new_tokens=options.max_new_tokens,
         temperature=options.temperature,

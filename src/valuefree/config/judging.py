@@ -40,7 +40,7 @@ class JudgeConfig(Options):
         None, "guarded, paper (open to injection) or a text file; default: paper for the two presets, else guarded"
     )
     labels: str = option("A,B,Neutral", "what a prompt file calls the first answer, the second, and neither")
-    orders: Literal["2", "1"] = option("2", "2: each pair in both orders; 1: one, drawn at random, and labelled so")
+    orders: int = option(2, "2: each pair in both orders; 1: one, drawn at random, and labelled so")
     read: Literal["auto", "probabilities", "text"] = option(
         "auto", "verdict from the label tokens' probabilities, the text, or the first where it can be had"
     )
@@ -84,5 +84,7 @@ class JudgeConfig(Options):
                 raise ConfigError(
                     f"a reward function is asked nothing, so nothing reads {', '.join(idle)}; leave it out."
                 )
+        if self.orders not in (1, 2):
+            raise ConfigError(f"orders is {self.orders}; expected 2, or 1 for a single, random placement.")
         if self.max_cost is not None and not (self.input_price or self.output_price):
             raise ConfigError("max_cost needs input_price or output_price, to know what is spent.")

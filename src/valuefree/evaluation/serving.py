@@ -194,6 +194,12 @@ def _request(client: Any, keywords: dict[str, Any]) -> Answer:
     except (openai.AuthenticationError, openai.NotFoundError) as error:
         message = f"{client.base_url} refuses model {keywords['model']!r}: {without_key(error, client)}"
         raise ConfigError(f"{message} Check --server (it ends in /v1), --model and the key.") from None
+    except openai.UnprocessableEntityError as error:
+        more = ", ".join(keywords.get("extra_body") or {})
+        if not more:
+            return Answer(None, without_key(error, client))
+        message = f"{client.base_url} may not know {more}: {without_key(error, client)}"
+        raise ConfigError(f"{message} Leave them off (top_k 0, repetition_penalty 1).") from None
     except (openai.OpenAIError, ValueError) as error:  # ValueError: a body that is not JSON
         return Answer(None, without_key(error, client))
     try:

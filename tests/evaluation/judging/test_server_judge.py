@@ -18,6 +18,8 @@ from evaluation.judging.bad_server import (
     BadServer,
     broken,
     busy,
+    choice,
+    completion,
     cut,
     cut_within,
     fine,
@@ -46,6 +48,7 @@ SURE_A = [{"A": math.log(0.9), "B": math.log(0.1)}]
 def short_pauses(monkeypatch):
     monkeypatch.setattr(openai._base_client, "INITIAL_RETRY_DELAY", 0.01)
     monkeypatch.setattr(openai._base_client, "MAX_RETRY_DELAY", 0.02)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
 def asks(server, **settings):
@@ -191,6 +194,22 @@ def test_the_cap_holds_with_a_servers_own_counts():
     assert result.asked.cost <= 1000
     assert 0 < result.asked.answered == server.counts[200] < 80
     assert result.asked.not_asked == 80 - result.asked.answered
+
+
+def test_a_server_that_changes_its_model_is_told_on():
+    """Half of the answers say that another model gave them."""
+
+    def answers_as(model):
+        def behave(handler, asked):
+            body = json.loads(completion([choice("A")]))
+            handler.reply(200, json.dumps(body | {"model": model}).encode())
+
+        return behave
+
+    with BadServer(choose=lambda asked: answers_as("m-2" if "question 1" in asked.text else "m-1")) as server:
+        result = compare(server, pairs=2)
+    assert result.setup.served == ("m-1", "m-2")
+    assert "several models: m-1, m-2" in result.report()
 
 
 def test_no_more_requests_are_under_way_than_allowed():

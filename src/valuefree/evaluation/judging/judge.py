@@ -116,6 +116,7 @@ def judge(
         seed=protocol.seed,
         max_characters=protocol.max_characters,
         cut=questions.cut,
+        served=questions.served(),
     )
     return JudgeResult(names, comparisons, setup, asked)
 
@@ -206,13 +207,18 @@ class _Questions:
                 question = ask_about(
                     protocol.prompt, prompt, *shown, salt=cache.salt, max_characters=protocol.max_characters
                 )
-                self.cut += question.cut
+                self.cut += question.cut if not calls else 0  # the same texts in both orders
                 calls.append(Call(call_key(**identity, question=question.text, order=order), order, question.text))
             self.of_pair.append(calls)
 
     @property
     def calls(self) -> list[Call]:
         return [call for calls in self.of_pair for call in calls]
+
+    def served(self) -> tuple[str, ...]:
+        """What the server called the model in the answers that were used."""
+        rows = [self.cache.answers[call.key] for call in self.calls if call.key in self.cache.answers]
+        return tuple(sorted({row["model"] for row in rows if row["model"]}))
 
     def _orders(self, number: int, prompt: Prompt) -> tuple[Order, ...]:
         if self.protocol.orders == 2:
@@ -238,7 +244,7 @@ class _Questions:
     def _opinion(self, call: Call) -> Opinion:
         row = self.cache.answers.get(call.key)
         if row is None:
-            return Opinion(call.order, None, "text", "the judge gave no answer", failed=True)
+            return Opinion(call.order, None, "text", "the judge gave no answer")
         protocol = self.protocol
         how = {"order": call.order, "read": protocol.read, "labels": protocol.prompt.labels}
         return read_answer(row["text"], row["top"], **how)

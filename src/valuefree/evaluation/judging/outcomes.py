@@ -21,7 +21,7 @@ class Opinion:
 
     order: ``ab`` where the first system's answer was shown first. verdict: by place, or None, and then `reason` says
     why. source: ``probabilities``, ``text``, ``reward``, or ``decided`` for pairs that need no judge. fallback: why the
-    text was read although probabilities were asked for. failed: no answer came, so another run would ask again.
+    text was read although probabilities were asked for.
     """
 
     order: Order
@@ -30,7 +30,6 @@ class Opinion:
     reason: str | None = None
     fallback: str | None = None
     probabilities: LabelProbabilities | None = None
-    failed: bool = False
 
     @property
     def result(self) -> Result | None:

@@ -33,7 +33,7 @@ class Setup:
 
     judge, revision: who. prompt: name and hash, or None for a reward function. guarded: whether answers can get out of
     their place. orders: 2, or 1 with placement by `seed`. read: auto, probabilities or text. cut: texts that were
-    shortened to max_characters.
+    shortened to max_characters. served: what the server called the model, in the answers that were used.
     """
 
     judge: str
@@ -46,6 +46,7 @@ class Setup:
     seed: int = 0
     max_characters: int | None = None
     cut: int = 0
+    served: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -199,6 +200,8 @@ class JudgeResult:
             lines.append(f"The winner changes with the order in {flips.value:.1%} of the pairs judged in both.")
         if self.setup.orders == 1 and self.setup.prompt:
             lines.append("One order only, placed at random: the position's pull is averaged out, but not seen.")
+        if len(self.setup.served) > 1:
+            lines.append(f"The server answered as several models: {', '.join(self.setup.served)}.")
         if self.setup.prompt and not self.setup.guarded:
             lines.append("The prompt has no delimiters: an answer can speak to the judge.")
         return "\n".join([*lines, self.signature])
