@@ -1,5 +1,6 @@
 """The options of the command line; no torch."""
 
+from valuefree.config.metrics import METRICS, MetricOptions, kind_of, metric_names
 from valuefree.config.objectives import KNOBS, PAIRWISE, PARTITIONED, PRESETS, REWARD_MODEL, ObjectiveOptions
 from valuefree.config.options import (
     DataOptions,
@@ -24,6 +25,7 @@ from valuefree.config.verbs import (
 
 __all__ = [
     "KNOBS",
+    "METRICS",
     "PAIRWISE",
     "PARTITIONED",
     "PRESETS",
@@ -36,6 +38,7 @@ __all__ = [
     "GenerateConfig",
     "InspectConfig",
     "LengthOptions",
+    "MetricOptions",
     "ModelOptions",
     "ObjectiveOptions",
     "Options",
@@ -46,4 +49,6 @@ __all__ = [
     "StudyExactConfig",
     "StudySmallConfig",
     "TrainConfig",
+    "kind_of",
+    "metric_names",
 ]

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from valuefree.evaluation.generation import Decoding, generate
+    from valuefree.evaluation.metrics.base import Metric
+    from valuefree.evaluation.metrics.measure import TextMetrics, text_metrics
     from valuefree.evaluation.rewards import Evaluation, evaluate, load_reward
     from valuefree.evaluation.serving import generate_remote
     from valuefree.evaluation.stats import Estimate, bootstrap_mean, win_tie_loss
@@ -19,16 +21,22 @@ _HOME = {
     "Estimate": "stats",
     "bootstrap_mean": "stats",
     "win_tie_loss": "stats",
+    "Metric": "metrics.base",
+    "TextMetrics": "metrics.measure",
+    "text_metrics": "metrics.measure",
 }
 __all__ = [
     "Decoding",
     "Estimate",
     "Evaluation",
+    "Metric",
+    "TextMetrics",
     "bootstrap_mean",
     "evaluate",
     "generate",
     "generate_remote",
     "load_reward",
+    "text_metrics",
     "win_tie_loss",
 ]
 
