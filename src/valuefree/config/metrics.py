@@ -58,6 +58,7 @@ OWNED = {  # options that only these metrics read
     "toxicity_model": ("toxicity",),
     "toxicity_label": ("toxicity",),
     "nltk_data": ("meteor",),
+    "tokenizer": ("length", "length_ratio"),
     "rouge_mid_seed": ("rouge1", "rouge2", "rougeL", "rougeLsum"),
 }
 
@@ -106,6 +107,9 @@ class MetricOptions(Options):
     )
     toxicity_label: str = option("hate", "its label whose probability is the toxicity")
     nltk_data: str | None = option(None, "folder of nltk data for METEOR; default: where nltk and Debian have them")
+    tokenizer: str | None = option(
+        None, "hub name or folder: length and length_ratio count its tokens; default: the model's, else words (13a)"
+    )
     rouge_mid_seed: int | None = option(
         None, "also ROUGE as the `evaluate` library has it, with this seed: median of bootstrap means; default: not"
     )

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from valuefree.evaluation.rewards import Evaluation, evaluate, load_reward
     from valuefree.evaluation.serving import generate_remote
     from valuefree.evaluation.stats import Estimate, bootstrap_mean, win_tie_loss
+    from valuefree.evaluation.validation import ValidationMetrics
 
 _HOME = {
     "Decoding": "generation",
@@ -24,6 +25,7 @@ _HOME = {
     "Metric": "metrics.base",
     "TextMetrics": "metrics.measure",
     "text_metrics": "metrics.measure",
+    "ValidationMetrics": "validation",
 }
 __all__ = [
     "Decoding",
@@ -31,6 +33,7 @@ __all__ = [
     "Evaluation",
     "Metric",
     "TextMetrics",
+    "ValidationMetrics",
     "bootstrap_mean",
     "evaluate",
     "generate",

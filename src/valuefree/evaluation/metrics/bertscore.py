@@ -59,7 +59,7 @@ class BertScore:
         known = package.utils.model2layers
         if layer is None and model not in known:
             raise ConfigError(
-                f"bert-score knows no layer of {model!r}; pass bertscore_layer, for example the last but one (all-MiniLM-L6 has 6)."
+                f"bert-score has chosen no layer for {model!r}; pass bertscore_layer, such as its last but one."
             )
         baseline = Path(package.__file__).parent / "rescale_baseline" / "en" / f"{model}.tsv"
         if rescaled and not baseline.exists():

@@ -97,17 +97,13 @@ class TextMetrics:
             both = [i for i in given if references[i] is not None]
             texts = _Texts([predictions[i] for i in both], [keys[i] for i in both], len(predictions) - len(both))
             found |= self._of_pairs(texts, [str(references[i]) for i in both])
-        order = {name: number for number, name in enumerate(self.names)}
-        return dict(
-            sorted(
-                found.items(),
-                key=lambda item: (
-                    order[item[0].removesuffix("_mid").removesuffix("_ratio")]
-                    if item[0] not in order
-                    else order[item[0]]
-                ),
-            )
-        )
+        order = [key for name in self.names for key in (name, f"{name}_mid", f"{name}_ratio")]
+        return {name: found[name] for name in dict.fromkeys(order) if name in found}
+
+    def count_tokens_of(self, tokenizer: Any) -> None:
+        """Let length and length_ratio count tokens of this tokenizer of transformers."""
+        if self._counts_tokens:
+            self._count = TokenCounter(tokenizer)
 
     def _checked(
         self,
