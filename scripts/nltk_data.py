@@ -77,6 +77,8 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     data: Path = parser.parse_args().folder.resolve()
     data.mkdir(parents=True, exist_ok=True)
+    if shutil.which("apt-get") is None:
+        raise SystemExit(f"no apt-get here; run `python -m nltk.downloader -d {data} wordnet punkt_tab` instead.")
     for place, add in (("corpora/wordnet", add_wordnet), ("tokenizers/punkt_tab/english", add_punkt)):
         if (data / place).exists():
             continue

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 def best_responses(dataset: datasets.Dataset) -> tuple[list[Prompt], list[str]]:
-    """Each prompt of `read_triplets` once, by first appearance, and its highest-rewarded response, the first of ties."""
+    """Each prompt of a data set once, by first appearance, and its highest-rewarded response, the first of ties."""
     best: dict[int, tuple[float, Prompt, str]] = {}
     for table in batches(dataset):
         for row in table.to_pylist():

@@ -138,7 +138,7 @@ def _interval(table_PK: np.ndarray, statistic: Statistic) -> tuple[float, float]
         sums = table_PK[index].sum(axis=-2)
         return statistic(sums.reshape(-1, sums.shape[-1])).reshape(sums.shape[:-1])
 
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # answered below
         found = stats.bootstrap(
             (np.arange(prompts),),
