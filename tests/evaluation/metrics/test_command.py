@@ -141,20 +141,11 @@ def test_a_model_against_the_best_responses_of_feedback(model, feedback_file, tm
 
 def test_a_model_with_kl_and_reward_needs_no_references(model, feedback_file, tmp_path, words):
     """The model against itself: KL 0 in every sample."""
-    arguments = [
-        "evaluate",
-        str(feedback_file),
-        "--model",
-        model,
-        "--max-new-tokens",
-        "6",
-        "--out",
-        str(tmp_path / "out"),
-    ]
-    settings = ["--metrics", "kl,length", "--reward-function", "valuefree.demo.data:reward"]
+    arguments = ["evaluate", str(feedback_file), "--model", model, "--max-new-tokens", "6"]
+    arguments += ["--metrics", "kl,length", "--reward-function", words, "--out", str(tmp_path / "out")]
     with pytest.raises(ConfigError, match="metric kl needs --reference"):
-        cli.run([*arguments, *settings])
-    cli.run([*arguments, *settings, "--reference", model])
+        cli.run(arguments)
+    cli.run([*arguments, "--reference", model])
     found = measured(tmp_path / "out")
     assert list(found) == ["length", "reward", "kl"]
     assert found["kl"]["value"] == pytest.approx(0, abs=1e-4)
@@ -207,7 +198,7 @@ def test_files_that_cannot_be_measured(tmp_path, rows, arguments, words):
         (["p.jsonl", "--reward-function", "m:f", "--nltk-data", "d"], "nothing reads nltk_data without --metrics"),
         (
             ["--predictions", "p.jsonl", "--model", "m", "--top-k", "3"],
-            "nothing is sampled, so nothing reads model, top_k",
+            "nothing is sampled, so nothing reads top_k, model",
         ),
         (["--predictions", "p.jsonl", "--metrics", "kl"], "kl is of a model"),
         (["--predictions", "p.jsonl", "--metrics", "reward"], "needs --reward-function"),
