@@ -1,12 +1,14 @@
 """Metrics while training: curves, the best checkpoint, and prompts that nothing else uses."""
 
 import json
+import sys
 from pathlib import Path
 
 import datasets
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from conftest import make_llama, make_t5
 from valuefree import cli
@@ -18,12 +20,22 @@ from valuefree.data.validation import prompt_key
 from valuefree.demo.data import feedback, first_prompts
 from valuefree.errors import ConfigError
 from valuefree.evaluation import TextMetrics, ValidationMetrics
+from valuefree.evaluation.generation import Decoding
 from valuefree.evaluation.validation import best_responses, selection
 from valuefree.parsing import parse
 
 QUICK = ["--test-prompts", "4", "--validation-prompts", "5", "--max-steps", "6", "--max-length", "96"]
 QUICK += ["--max-prompt-length", "48", "--max-new-tokens", "8", "--kl-prompts", "0", "--logging-steps", "2"]
 QUICK += ["--batch-size", "8", "--eval-steps", "2", "--warmup-steps", "0"]
+RISE_AND_FALL = """
+from itertools import chain, repeat
+
+VALUES = chain([1.0, 3.0, 2.0], repeat(0.0))
+
+
+def of_the_next_evaluation(prompts, responses):
+    return [next(VALUES)] * len(responses)
+"""
 LENGTH = "def count(prompts, responses):\n    return [float(len(response)) for response in responses]\n"
 
 
@@ -32,6 +44,8 @@ def folder(request, tmp_path, tokenizer, monkeypatch):
     request.param(tokenizer).save_pretrained(tmp_path / "base")
     tokenizer.save_pretrained(tmp_path / "base")
     (tmp_path / "own_length.py").write_text(LENGTH)
+    (tmp_path / "own_values.py").write_text(RISE_AND_FALL)
+    monkeypatch.delitem(sys.modules, "own_values", raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -81,6 +95,19 @@ def test_curves_of_every_metric_and_the_best_checkpoint(folder, rows_file, capsy
     assert curve(again, "eval_kl") == curves["kl"]
 
 
+def test_the_best_is_kept_though_it_is_not_the_last(folder, rows_file):
+    """Rewards 1, 3 and 2 at steps 2, 4 and 6: the adapter of step 4, which differs from the others."""
+    flags = ["--reward-function", "own_values:of_the_next_evaluation", "--metric-for-best-model", "reward"]
+    run = train(folder, rows_file, "run", *flags, "--lr", "1e-2", "--test-prompts", "1")
+    assert curve(run, "eval_reward") == {2: 1.0, 4: 3.0, 6: 2.0}
+    kept = load_file(run / "model" / "adapter_model.safetensors")
+    best, last = (
+        load_file(run / "checkpoints" / f"checkpoint-{step}" / "adapter_model.safetensors") for step in (4, 6)
+    )
+    assert all(torch.equal(kept[name], best[name]) for name in kept)
+    assert not all(torch.equal(kept[name], last[name]) for name in kept)
+
+
 def test_a_metric_of_which_less_is_better_keeps_the_least(folder, rows_file):
     flags = ["--metrics", "kl,self_repetition", "--metric-for-best-model", "kl", "--lr", "5e-2"]
     run = train(folder, rows_file, "run", *flags)
@@ -99,21 +126,17 @@ def test_patience_stops_when_the_metric_does(folder, rows_file):
 
 
 def test_a_resumed_run_goes_on_with_the_same_curves(folder, rows_file):
+    """The last checkpoint taken away, as if the run had been killed in step 5; the file of metrics is appended to."""
     flags = [*METRIC_FLAGS, "--metric-for-best-model", "rougeL", "--lr", "1e-2"]
-    whole = train(folder, rows_file, "whole", *flags)
-    train(folder, rows_file, "cut", *flags, "--max-steps", "4")
-    last = folder / "cut" / "checkpoints" / "checkpoint-4"
-    assert last.is_dir()
-    # The schedule of six steps would have given other rates; so the whole run is cut down to its first checkpoints.
-    resumed = folder / "whole"
-    before = curve(whole, "eval_reward")
-    for file in (resumed / "checkpoints").glob("checkpoint-6"):
-        file.rename(folder / "put-away")
-    train(folder, rows_file, "whole", *flags, "--resume")
-    after = [json.loads(line) for line in (resumed / "metrics.jsonl").read_text().splitlines()]
+    run = train(folder, rows_file, "run", *flags)
+    before = curve(run, "eval_reward")
+    (run / "checkpoints" / "checkpoint-6").rename(folder / "put-away")
+    train(folder, rows_file, "run", *flags, "--resume")
+    after = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     lines = [(line["step"], line["eval_reward"]) for line in after if "eval_reward" in line]
     assert lines[:3] == list(before.items())
-    assert lines[3:] and all(before[step] == value for step, value in lines[3:])
+    assert lines[3:]
+    assert all(before[step] == value for step, value in lines[3:])
 
 
 def prompts_of(rows: datasets.Dataset) -> set[str]:
@@ -166,10 +189,6 @@ class _Silent:
 
 def test_a_metric_without_a_value_is_not_logged_and_never_the_best(tokenizer, monkeypatch, caplog):
     """No 4-gram in responses of two tokens: NaN, which transformers finds neither greater nor less than anything."""
-    from transformers import TrainerControl, TrainerState, TrainingArguments
-
-    from valuefree.evaluation.generation import Decoding
-
     callback = ValidationMetrics(TextMetrics("self_repetition,length"), ["the sea"], ["x"], Decoding(max_new_tokens=1))
     callback.trainer = silent = _Silent()
     metrics = {"eval_loss": 1.0}
@@ -203,7 +222,7 @@ def test_a_metric_without_a_value_is_not_logged_and_never_the_best(tokenizer, mo
     ],
 )
 def test_options_that_contradict_each_other(arguments, words):
-    given = [flag for name in arguments for flag in (QUICK[:4] + ["--eval-steps", "2"] if name == "V" else [name])]
+    given = [flag for name in arguments for flag in ([*QUICK[:4], "--eval-steps", "2"] if name == "V" else [name])]
     with pytest.raises(ConfigError, match=words):
         parse("train", ["rows.jsonl", *given])
 
