@@ -34,9 +34,10 @@ study-small: $(INSTALLED)
 BENCH_FLAGS ?=
 
 # Speed and memory beside other libraries, as ratios within one run; about two hours on two idle cores.
-bench: $(INSTALLED)
+bench: $(INSTALLED) $(NLTK_DATA)
 	$(BIN)/python -m benchmarks.run $(BENCH_FLAGS)
 	$(BIN)/python -m benchmarks.data_rows
+	$(BIN)/python -m benchmarks.text_metrics
 	$(BIN)/python -m benchmarks.results
 
 test: $(INSTALLED) $(NLTK_DATA)

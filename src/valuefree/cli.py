@@ -174,22 +174,31 @@ def evaluate(options: EvaluateConfig) -> None:
 
 
 def _measure(options: EvaluateConfig) -> None:
-    from valuefree.commands.measure import measure, read_predictions, read_references
     from valuefree.evaluation.metrics.table import HEADER, notes_of, table_rows
 
     if options.dry_run:
         _settings(options)
-        if options.predictions is not None:
-            print(f"{len(read_predictions(options).predictions)} predictions")
-        else:
-            prompts, references = read_references(options)
-            print(f"{len(prompts)} prompts, {len(references or ())} references")
-        print(f"metrics: {', '.join(options.measured())}")
+        print(f"{_what_to_measure(options)}\nmetrics: {', '.join(options.measured())}")
         return
+    if options.predictions is not None:
+        from valuefree.commands.measure import measure_file as measure
+    else:
+        from valuefree.commands.measure_model import measure_model as measure
     metrics, folder = measure(options)
     _table("Metrics (95 % intervals over prompts)", table_rows(metrics), HEADER)
     print("\n".join(notes_of(metrics)))
     print(f"written: {folder / 'metrics.json'}, metrics.csv, metrics.md")
+
+
+def _what_to_measure(options: EvaluateConfig) -> str:
+    if options.predictions is not None:
+        from valuefree.commands.measure import read_predictions
+
+        return f"{len(read_predictions(options).predictions)} predictions"
+    from valuefree.commands.measure_model import read_references
+
+    prompts, references = read_references(options)
+    return f"{len(prompts)} prompts, {len(references or ())} references"
 
 
 def demo(options: DemoConfig) -> None:

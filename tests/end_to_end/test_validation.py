@@ -108,6 +108,15 @@ def test_the_best_is_kept_though_it_is_not_the_last(folder, rows_file):
     assert not all(torch.equal(kept[name], last[name]) for name in kept)
 
 
+def test_full_fine_tuning_keeps_the_best_too(folder, rows_file):
+    flags = ["--reward-function", "own_values:of_the_next_evaluation", "--metric-for-best-model", "reward"]
+    run = train(folder, rows_file, "run", *flags, "--lr", "1e-2", "--lora-rank", "0")
+    kept = load_file(run / "model" / "model.safetensors")
+    best, last = (load_file(run / "checkpoints" / f"checkpoint-{step}" / "model.safetensors") for step in (4, 6))
+    assert all(torch.equal(kept[name], best[name]) for name in kept)
+    assert not all(torch.equal(kept[name], last[name]) for name in kept)
+
+
 def test_a_metric_of_which_less_is_better_keeps_the_least(folder, rows_file):
     flags = ["--metrics", "kl,self_repetition", "--metric-for-best-model", "kl", "--lr", "5e-2"]
     run = train(folder, rows_file, "run", *flags)

@@ -59,7 +59,7 @@ def train(options: TrainConfig) -> TrainResult:
             "prompts remains), and run `valuefree evaluate --metrics` on the trained model."
         )
     reward_function = load_reward(options.reward_function) if options.reward_function else None
-    texts = text_metrics_of(options, options.measured(), reward_function)
+    texts = text_metrics_of(options, options.measured())
     objective = objective_of(options)
     run = Run.start(options, objective.to_dict())
     model, tokenizer = load(options)
