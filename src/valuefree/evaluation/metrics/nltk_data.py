@@ -63,7 +63,7 @@ def use_nltk_data(folder: str | None = None) -> None:
             raise ConfigError(f"nltk_data is {folder!r}, which is no folder.")
         _look_in(data, Path(folder))
     missing = []
-    if not _found(data, "corpora/wordnet", "corpora/wordnet.zip") and not _debian(data):
+    if not _found(data, "corpora/wordnet", "corpora/wordnet.zip/wordnet/") and not _debian(data):
         missing.append("WordNet (corpora/wordnet)")
     if not _found(data, "tokenizers/punkt_tab/english", "tokenizers/punkt_tab.zip/punkt_tab/english/"):
         missing.append("punkt (tokenizers/punkt_tab)")

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -26,7 +27,7 @@ def rouge_rows(names: Sequence[str], predictions: Sequence[str], references: Seq
     return {name: [float(score[name].fmeasure) for score in scores] for name in names}
 
 
-class _Remembering:
+class _Lookup:
     """Stems and synonyms, looked up once per word: METEOR asks for both at every one."""
 
     def __init__(self, stemmer: Any, wordnet: Any):
@@ -34,12 +35,41 @@ class _Remembering:
         self.synsets = lru_cache(maxsize=None)(wordnet.synsets)
 
 
+@lru_cache(maxsize=1)
+def _lookup(place: str, found: str) -> _Lookup:
+    """Of the WordNet at `place`, which nltk has `found` there, without what other languages need, which takes more than half of the time to load."""
+    nltk = library("nltk")
+
+    class English(library("nltk.corpus.reader.wordnet").WordNetCorpusReader):
+        def map_wn(self, version: str = "wordnet") -> None:
+            """No map from WordNet 3.0 to itself."""
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The multilingual functions are not available")
+        return _Lookup(nltk.PorterStemmer(), English(library("nltk.data").find(place), None))
+
+
+def wordnet_place() -> str:
+    """Where nltk finds WordNet, as a name below its folders: unpacked, or the archive that its downloader leaves.
+
+    Raises:
+        LookupError: nowhere.
+    """
+    data = library("nltk.data")
+    try:
+        data.find("corpora/wordnet")
+    except LookupError:
+        data.find("corpora/wordnet.zip/wordnet/")
+        return "corpora/wordnet.zip/wordnet/"
+    return "corpora/wordnet"
+
+
 def meteor_rows(predictions: Sequence[str], references: Sequence[str]) -> list[float]:
     """METEOR of each response by nltk on `word_tokenize`: α 0.9, β 3, γ 0.5."""
-    nltk = library("nltk")
+    words = library("nltk").word_tokenize
     score = library("nltk.translate.meteor_score").single_meteor_score
-    known = _Remembering(nltk.PorterStemmer(), nltk.corpus.wordnet)
-    words = nltk.word_tokenize
+    place = wordnet_place()
+    known = _lookup(place, str(library("nltk.data").find(place)))
     return [
         float(score(words(reference), words(text), stemmer=known, wordnet=known))
         for text, reference in zip(predictions, references, strict=True)
