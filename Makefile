@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-NLTK_DATA := $(VENV)/nltk_data/.made
+METEOR_DATA := $(VENV)/nltk_data/.made
 DEMO_FLAGS ?=
 
 .PHONY: demo demo-results study-exact study-small bench nltk-data test test-slow lint format clean
@@ -34,16 +34,16 @@ study-small: $(INSTALLED)
 BENCH_FLAGS ?=
 
 # Speed and memory beside other libraries, as ratios within one run; about two hours on two idle cores.
-bench: $(INSTALLED) $(NLTK_DATA)
+bench: $(INSTALLED) $(METEOR_DATA)
 	$(BIN)/python -m benchmarks.run $(BENCH_FLAGS)
 	$(BIN)/python -m benchmarks.data_rows
 	$(BIN)/python -m benchmarks.text_metrics
 	$(BIN)/python -m benchmarks.results
 
-test: $(INSTALLED) $(NLTK_DATA)
+test: $(INSTALLED) $(METEOR_DATA)
 	$(BIN)/python -m pytest -m "not slow" -q
 
-test-slow: $(INSTALLED) $(NLTK_DATA)
+test-slow: $(INSTALLED) $(METEOR_DATA)
 	$(BIN)/python -m pytest -m slow -q
 
 lint: $(INSTALLED)
@@ -66,9 +66,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 # WordNet and punkt, for METEOR, where nltk finds them by itself: from Debian and PyPI. `apt-get update` needs root, and
 # is only tried where the packages cannot be fetched without it.
-nltk-data: $(NLTK_DATA)
+nltk-data: $(METEOR_DATA)
 
-$(NLTK_DATA): $(INSTALLED) scripts/nltk_data.py
+$(METEOR_DATA): $(INSTALLED) scripts/nltk_data.py
 	$(BIN)/python scripts/nltk_data.py $(@D) || (apt-get update -qq && $(BIN)/python scripts/nltk_data.py $(@D))
 	touch $@
 

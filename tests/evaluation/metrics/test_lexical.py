@@ -166,6 +166,18 @@ def test_meteor_takes_data_from_a_folder_and_from_debian(tmp_path, monkeypatch, 
     assert nltk.data.path == [str(made.parents[1].resolve()), str(folder.resolve())]
 
 
+@pytest.mark.usefixtures("wordnet")
+def test_meteor_takes_the_archives_that_the_downloader_of_nltk_leaves(tmp_path, monkeypatch, pairs):
+    expected = text_metrics(*pairs, metrics="meteor")["meteor"].value
+    for place, folder in (("corpora", "wordnet"), ("tokenizers", "punkt_tab")):
+        source = Path(str(nltk.data.find(f"{place}/{folder}")))
+        (tmp_path / place).mkdir()
+        shutil.make_archive(str(tmp_path / place / folder), "zip", source.parent, folder)
+    monkeypatch.setattr(nltk.data, "path", [str(tmp_path)])
+    nltk.tokenize._get_punkt_tokenizer.cache_clear()
+    assert text_metrics(*pairs, metrics="meteor")["meteor"].value == expected
+
+
 def test_lexnames_are_those_of_wordnet():
     """The first, the last and the middle as lexnames(5WN) prints them, and a line for each of 00 to 44."""
     lines = nltk_data.lexnames().splitlines()

@@ -37,7 +37,7 @@ class _Lookup:
 
 @lru_cache(maxsize=1)
 def _lookup(place: str, found: str) -> _Lookup:
-    """Of the WordNet at `place`, which nltk has `found` there, without what other languages need, which takes more than half of the time to load."""
+    """Of the WordNet that nltk has `found` at `place`, without what only other languages need: half of the loading."""
     nltk = library("nltk")
 
     class English(library("nltk.corpus.reader.wordnet").WordNetCorpusReader):
