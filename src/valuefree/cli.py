@@ -34,15 +34,15 @@ valuefree VERB --help lists the options of a verb; every verb takes --config FIL
 """
 
 
-def _table(title: str, rows: Sequence[tuple[str, str]]) -> None:
+def _table(title: str, rows: Sequence[tuple[str, ...]], header: Sequence[str] = ()) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", show_header=False)
-    table.add_column()
-    table.add_column()
-    for name, value in rows:
-        table.add_row(name, value)
+    table = Table(title=title, title_justify="left", show_header=bool(header))
+    for name in header or ("", ""):
+        table.add_column(name)
+    for row in rows:
+        table.add_row(*row)
     Console(width=None if sys.stdout.isatty() else 110).print(table)
 
 
@@ -158,13 +158,16 @@ def generate(options: GenerateConfig) -> None:
 
 
 def evaluate(options: EvaluateConfig) -> None:
-    """Compare a policy with its reference and print the table."""
+    """Measure responses, or compare a policy with its reference, and print the table."""
+    if options.measured():
+        _measure(options)
+        return
     from valuefree.commands import objects
     from valuefree.commands.evaluate import evaluate_policy
 
     if options.dry_run:
         _settings(options)
-        print(f"{len(objects.read_prompts(options.prompts, options.prompt))} prompts")
+        print(f"{len(objects.read_prompts(str(options.prompts), options.prompt))} prompts")
         return
     evaluation, folder = evaluate_policy(options)
     _show(evaluation)
@@ -196,6 +199,34 @@ def judge(options: JudgeConfig) -> None:
             f"{found.missing} calls have no answer ({found.why_missing}); their pairs are unjudged above. The answers "
             "that came are kept: the same command asks for the missing ones only."
         )
+
+
+def _measure(options: EvaluateConfig) -> None:
+    from valuefree.evaluation.metrics.table import HEADER, notes_of, table_rows
+
+    if options.dry_run:
+        _settings(options)
+        print(f"{_what_to_measure(options)}\nmetrics: {', '.join(options.measured())}")
+        return
+    if options.predictions is not None:
+        from valuefree.commands.measure import measure_file as measure
+    else:
+        from valuefree.commands.measure_model import measure_model as measure
+    metrics, folder = measure(options)
+    _table("Metrics (95 % intervals over prompts)", table_rows(metrics), HEADER)
+    print("\n".join(notes_of(metrics)))
+    print(f"written: {folder / 'metrics.json'}, metrics.csv, metrics.md")
+
+
+def _what_to_measure(options: EvaluateConfig) -> str:
+    if options.predictions is not None:
+        from valuefree.commands.measure import read_predictions
+
+        return f"{len(read_predictions(options).predictions)} predictions"
+    from valuefree.commands.measure_model import read_references
+
+    prompts, references = read_references(options)
+    return f"{len(prompts)} prompts, {len(references or ())} references"
 
 
 def demo(options: DemoConfig) -> None:

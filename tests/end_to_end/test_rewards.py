@@ -103,6 +103,25 @@ def test_a_reward_model_learns_from_ratings_with_an_adapter(classifier, tmp_path
     assert (tmp_path / "rm" / "model" / "model.safetensors").exists()
 
 
+def test_a_reward_model_stops_by_validation_pairs_and_reports_others(classifier, tmp_path, capsys):
+    """The curve is of 5 validation prompts, the report of 12 pairs that no checkpoint was chosen by."""
+    rows = [
+        {"prompt": f"Describe {number}", "response": text, "reward": reward}
+        for number in range(40)
+        for text, reward in zip(texts(number), (1.0, 0.0), strict=True)
+    ]
+    file, run = write(tmp_path / "rows.jsonl", rows), tmp_path / "rm"
+    split = ["--test-prompts", "12", "--validation-prompts", "5", "--eval-steps", "2", "--patience", "1"]
+    common = ["--objective", "reward-model", "--model", classifier, "--out", str(run), *QUICK, "--lr", "0"]
+    cli.run(["train", file, *common, *split])
+    held_out = json.loads((run / "metrics.json").read_text())["held_out"]
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    losses = [line["eval_loss"] for line in lines if "eval_loss" in line]
+    assert held_out["pairs"] == 12
+    assert losses[0] == losses[1] != pytest.approx(held_out["loss"], abs=1e-9)
+    assert len(losses) == 3  # two while it trained, and the last of the held-out pairs
+
+
 def test_samples_without_a_score_outlive_a_reward_that_fails(tmp_path, tokenizer, capsys, monkeypatch):
     (tmp_path / "test_rewards_of_this.py").write_text("def wrong(prompts, responses):\n    return [1.0]\n")
     monkeypatch.chdir(tmp_path)

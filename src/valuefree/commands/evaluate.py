@@ -12,7 +12,7 @@ from valuefree.report import write_report
 
 def evaluate_policy(options: EvaluateConfig) -> tuple[Evaluation, Path]:
     """Rewards of a policy against its reference; writes metrics.json and report.html."""
-    prompts = read_prompts(options.prompts, options.prompt)
+    prompts = read_prompts(str(options.prompts), options.prompt)
     reward_function = load_reward(str(options.reward_function))
     record = manifest("evaluate", options.to_dict(), fingerprint=fingerprint({"prompt": prompts}))
     policy, tokenizer = load_there(options)

@@ -12,6 +12,7 @@ from valuefree.config import REWARD_MODEL, TrainConfig
 from valuefree.manifest import write_json
 from valuefree.report import write_report
 from valuefree.reward_model import RewardModelArguments, RewardModelTrainer, load_reward_model
+from valuefree.reward_model.trainer import RewardPairs
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ def train_reward_model(options: TrainConfig) -> RewardModelResult:
         model,
         RewardModelArguments(**shared_arguments(options), max_length=options.max_length),
         run.rows,
-        eval_dataset=run.held_out,
+        eval_dataset=run.evaluated,
         processing_class=tokenizer,
         peft_config=lora(options.lora_rank) if options.lora_rank else None,
         callbacks=run.callbacks(),
@@ -47,9 +48,10 @@ def train_reward_model(options: TrainConfig) -> RewardModelResult:
         return RewardModelResult(None, run.folder, stopped)
     held_out = None
     if run.held_out is not None:
-        found = trainer.evaluate()
+        pairs = RewardPairs.of(run.held_out, knobs.get("pairs", "best_worst"))
+        found = trainer.evaluate(pairs)  # type: ignore[arg-type]
         held_out = {name: found[f"eval_{name}"] for name in ("loss", "accuracy", "margin")}
-        held_out["pairs"] = len(trainer.eval_dataset)  # type: ignore[arg-type]
+        held_out["pairs"] = len(pairs)
     if trainer.is_world_process_zero():
         history = trainer.state.log_history
         write_json(run.folder / "metrics.json", {"held_out": held_out, "training": history[-1] if history else None})

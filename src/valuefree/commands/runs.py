@@ -15,6 +15,7 @@ from valuefree.commands.objects import read, reference_samples_of
 from valuefree.config import TrainConfig
 from valuefree.data import DataSummary, split_by_prompt
 from valuefree.errors import ConfigError
+from valuefree.evaluation.validation import selection
 from valuefree.manifest import fingerprint, manifest, write_json
 
 
@@ -24,6 +25,7 @@ class Run:
 
     options: TrainConfig
     rows: datasets.Dataset
+    validation: datasets.Dataset | None
     held_out: datasets.Dataset | None
     reference_samples: datasets.Dataset | None
     summary: DataSummary
@@ -39,8 +41,11 @@ class Run:
         held_out = None
         if options.test_prompts:
             rows, held_out = split_by_prompt(rows, test_prompts=options.test_prompts, seed=options.seed)
+        validation = None
+        if options.validation_prompts:
+            rows, validation = split_by_prompt(rows, test_prompts=options.validation_prompts, seed=options.seed)
         folder = Path(options.out)
-        parts = {"train": rows, "held_out": held_out, "reference_samples": samples}
+        parts = {"train": rows, "validation": validation, "held_out": held_out, "reference_samples": samples}
         record = manifest(
             "train",
             options.to_dict(),
@@ -50,11 +55,16 @@ class Run:
         )
         if int(os.environ.get("RANK", "0")) == 0:
             write_json(folder / "manifest.json", record)
-        return cls(options, rows, held_out, samples, summary, folder, record, StopOnSignal())
+        return cls(options, rows, validation, held_out, samples, summary, folder, record, StopOnSignal())
 
-    def callbacks(self) -> list[Any]:
-        """For the trainer: metrics.jsonl, an orderly stop, patience."""
-        found: list[Any] = [MetricsFile(self.folder, resume=self.options.resume), self.signals]
+    @property
+    def evaluated(self) -> datasets.Dataset | None:
+        """Rows to evaluate on while training: of the validation prompts, or without these of the held-out ones."""
+        return self.held_out if self.validation is None else self.validation
+
+    def callbacks(self, *measuring: Any) -> list[Any]:
+        """For the trainer: metrics.jsonl, an orderly stop, what measures, and patience, which looks at that."""
+        found: list[Any] = [MetricsFile(self.folder, resume=self.options.resume), self.signals, *measuring]
         if self.options.patience:
             found.append(EarlyStoppingCallback(early_stopping_patience=self.options.patience))
         return found
@@ -96,12 +106,10 @@ def shared_arguments(options: TrainConfig) -> dict[str, Any]:
         "seed": options.seed,
         "eval_strategy": "steps" if options.eval_steps else "no",
         "eval_steps": options.eval_steps or None,
-        "save_strategy": "steps" if options.save_steps or options.patience else "no",
+        "save_strategy": "steps" if options.save_steps or options.selects() else "no",
         "save_steps": options.save_steps or options.eval_steps or 500,
         "save_total_limit": 2,
-        "load_best_model_at_end": bool(options.patience),
-        "metric_for_best_model": "eval_loss" if options.patience else None,
-        "greater_is_better": False if options.patience else None,
+        **selection(options.selects()),
         "logging_steps": options.logging_steps,
         "logging_first_step": True,
         "report_to": [] if options.report_to == "none" else [options.report_to],

@@ -9,12 +9,16 @@ from typing import Any
 import datasets
 import torch
 
+from valuefree.commands.measure import text_metrics_of
 from valuefree.commands.objects import decoding_of, load, lora, objective_of
 from valuefree.commands.runs import Run, shared_arguments
 from valuefree.config import TrainConfig
 from valuefree.data.validation import prompt_key
 from valuefree.errors import ConfigError
+from valuefree.evaluation.generation import Decoding
+from valuefree.evaluation.metrics.measure import TextMetrics
 from valuefree.evaluation.rewards import Evaluation, evaluate, load_reward
+from valuefree.evaluation.validation import ValidationMetrics, best_responses
 from valuefree.manifest import write_json
 from valuefree.report import write_report
 from valuefree.trainer import PolicyTrainer, PolicyTrainingArguments
@@ -49,22 +53,31 @@ def train(options: TrainConfig) -> TrainResult:
             "reward_function compares policies in one process, and this run has several: leave it out, and run "
             "`valuefree evaluate` on the trained model."
         )
+    if options.measured() and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError(
+            "metrics samples responses in one process, and this run has several: leave it out (the loss on validation "
+            "prompts remains), and run `valuefree evaluate --metrics` on the trained model."
+        )
     reward_function = load_reward(options.reward_function) if options.reward_function else None
+    texts = text_metrics_of(options, options.measured())
     objective = objective_of(options)
     run = Run.start(options, objective.to_dict())
     model, tokenizer = load(options)
+    measuring = _measuring(options, run.validation, texts, tokenizer)
     torch.manual_seed(options.seed)  # of the adapter, whatever loading drew; a command owns its process
     trainer = PolicyTrainer(
         model,
         objective,
         training_arguments(options),
         run.rows,
-        eval_dataset=run.held_out if options.eval_steps else None,
+        eval_dataset=run.evaluated if options.eval_steps else None,
         processing_class=tokenizer,
         peft_config=lora(options.lora_rank) if options.lora_rank else None,
         reference_samples=run.reference_samples,
-        callbacks=run.callbacks(),
+        callbacks=run.callbacks(*measuring),
     )
+    for callback in measuring:
+        callback.trainer = trainer
     if trainer.report is not None:
         logger.info("%s", trainer.report)
     stopped = run.train(trainer)
@@ -78,6 +91,24 @@ def train(options: TrainConfig) -> TrainResult:
     return TrainResult(trainer, evaluation, run.folder, None)
 
 
+def _decoding(options: TrainConfig) -> Decoding:
+    return replace(
+        decoding_of(options, options.seed), max_prompt_length=options.max_prompt_length or options.max_length
+    )
+
+
+def _measuring(
+    options: TrainConfig, validation: datasets.Dataset | None, texts: TextMetrics | None, tokenizer: Any
+) -> list[ValidationMetrics]:
+    """The callback that measures, if metrics are asked for."""
+    if not options.measured() or validation is None:
+        return []
+    if texts is not None and options.tokenizer is None:
+        texts.count_tokens_of(tokenizer)
+    kl = "kl" in options.measured()
+    return [ValidationMetrics(texts, *best_responses(validation), _decoding(options), kl=kl)]
+
+
 def _compare(trainer: PolicyTrainer, options: TrainConfig, held_out: datasets.Dataset, reward_function: Any):
     prompts = list({prompt_key(prompt): prompt for prompt in held_out["prompt"]}.values())
     reference = load(replace(options, dtype="float32"))[0] if not options.lora_rank else None
@@ -87,9 +118,7 @@ def _compare(trainer: PolicyTrainer, options: TrainConfig, held_out: datasets.Da
         prompts,
         reward_function,
         reference=reference,
-        decoding=replace(
-            decoding_of(options, options.seed), max_prompt_length=options.max_prompt_length or options.max_length
-        ),
+        decoding=_decoding(options),
         samples_per_prompt=options.samples_per_prompt,
         kl_prompts=options.kl_prompts,
         progress=True,

@@ -1,6 +1,7 @@
 """The options of the command line; no torch."""
 
 from valuefree.config.judging import JudgeConfig
+from valuefree.config.metrics import METRICS, MetricOptions, kind_of, metric_names
 from valuefree.config.objectives import KNOBS, PAIRWISE, PARTITIONED, PRESETS, REWARD_MODEL, ObjectiveOptions
 from valuefree.config.options import (
     DataOptions,
@@ -25,6 +26,7 @@ from valuefree.config.verbs import (
 
 __all__ = [
     "KNOBS",
+    "METRICS",
     "PAIRWISE",
     "PARTITIONED",
     "PRESETS",
@@ -38,6 +40,7 @@ __all__ = [
     "InspectConfig",
     "JudgeConfig",
     "LengthOptions",
+    "MetricOptions",
     "ModelOptions",
     "ObjectiveOptions",
     "Options",
@@ -48,4 +51,6 @@ __all__ = [
     "StudyExactConfig",
     "StudySmallConfig",
     "TrainConfig",
+    "kind_of",
+    "metric_names",
 ]

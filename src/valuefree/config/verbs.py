@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from valuefree.config.judging import JudgeConfig
+from valuefree.config.metrics import DEFAULT, OWNED, MetricOptions, kind_of
 from valuefree.config.objectives import PAIRWISE, PARTITIONED, REWARD_MODEL, ObjectiveOptions
 from valuefree.config.options import (
     DataOptions,
@@ -40,6 +41,9 @@ NOT_OF_REWARD_MODELS = (
     "samples_per_prompt",
     "kl_prompts",
     "reference_samples",
+    "metrics",
+    "metric_for_best_model",
+    *OWNED,
 )
 
 
@@ -69,7 +73,14 @@ class ScoreConfig(DataOptions, ModelOptions, LengthOptions, ScoreOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(
-    DataOptions, ModelOptions, LengthOptions, ScoreOptions, ObjectiveOptions, DecodingOptions, RewardOptions
+    DataOptions,
+    ModelOptions,
+    LengthOptions,
+    ScoreOptions,
+    ObjectiveOptions,
+    DecodingOptions,
+    RewardOptions,
+    MetricOptions,
 ):
     """Of ``valuefree train``."""
 
@@ -79,7 +90,10 @@ class TrainConfig(
     desirable: str | None = option(None, "kto: column of true/false; default: rewards above the threshold")
     reference_samples: str | None = option(None, REFERENCE_SAMPLES)
     out: str = option("outputs/train", "folder of the run")
-    test_prompts: int = option(48, "prompts held out, for the loss and the comparison with the reference; 0 for none")
+    test_prompts: int = option(48, "prompts held out for what is reported in the end; 0 for none")
+    validation_prompts: int = option(
+        0, "further prompts held out, for what is measured while training and for patience; 0 for none"
+    )
     seed: int = option(0, "of split, order, adapter and sampling")
     epochs: float = option(1.0, "passes over the training rows")
     max_steps: int = option(-1, "optimiser steps, instead of epochs; -1 for none")
@@ -90,8 +104,13 @@ class TrainConfig(
     accumulation: int = option(1, "micro-batches per optimiser step")
     lora_rank: int = option(16, "rank of the adapter; 0 trains all weights")
     gradient_checkpointing: bool = option(False, "recompute activations in the backward pass, to save memory")
-    eval_steps: int = option(0, "steps between losses on held-out rows; 0 for none")
-    patience: int = option(0, "stop after this many evaluations without a better loss; 0 for never")
+    eval_steps: int = option(
+        0, "steps between losses (and --metrics) on validation prompts, or without these on the test prompts; 0: none"
+    )
+    patience: int = option(0, "stop after this many evaluations that are not better; 0 for never")
+    metric_for_best_model: str | None = option(
+        None, "keep the checkpoint that is best by this: loss, reward, or one of --metrics; default: loss if patience"
+    )
     save_steps: int = option(0, "steps between checkpoints; 0 for the end and on a signal only")
     logging_steps: int = option(10, "steps between log lines")
     report_to: str = option("none", "tensorboard, wandb, trackio or none")
@@ -101,8 +120,7 @@ class TrainConfig(
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.patience and not (self.eval_steps and self.test_prompts):
-            raise ConfigError(f"patience={self.patience} needs eval_steps and test_prompts above 0, to have a loss.")
+        self._check_validation()
         if self.reward_function and not self.test_prompts:
             raise ConfigError("reward_function needs test_prompts above 0: it rewards responses to held-out prompts.")
         self._check_columns()
@@ -112,6 +130,45 @@ class TrainConfig(
                 raise ConfigError(f"objective {REWARD_MODEL} does not read {', '.join(idle)}; leave it out.")
         if self.reference_samples is not None and self.objective not in PARTITIONED:
             raise ConfigError(f"reference_samples is read by {', '.join(PARTITIONED)}, not by {self.objective}.")
+
+    def selects(self) -> str | None:
+        """What the best checkpoint is chosen by; None to keep the last one."""
+        return self.metric_for_best_model or ("loss" if self.patience else None)
+
+    def measured(self) -> tuple[str, ...]:
+        """Metrics of the responses to validation prompts; a reward function brings the reward."""
+        asked = self.metric_list()
+        rewarded = self.reward_function is not None and bool(asked or self.metric_for_best_model == "reward")
+        return (*asked, "reward") if rewarded and "reward" not in asked else asked
+
+    def _check_validation(self) -> None:
+        names, chosen = self.measured(), self.selects()
+        if self.validation_prompts < 0:
+            raise ConfigError(f"validation_prompts is {self.validation_prompts}; expected at least 0.")
+        if chosen is not None and not (self.eval_steps and self.validation_prompts):
+            flag = f"patience={self.patience}" if self.patience else f"metric_for_best_model={chosen}"
+            raise ConfigError(
+                f"{flag} needs eval_steps and validation_prompts above 0: it selects a checkpoint, by prompts that no "
+                "reported number uses."
+            )
+        if names and not (self.eval_steps and self.validation_prompts):
+            raise ConfigError("metrics needs eval_steps and validation_prompts above 0: when and on what to measure.")
+        if self.validation_prompts and not self.eval_steps:
+            raise ConfigError("validation_prompts needs eval_steps above 0: nothing would be measured on them.")
+        if "reward" in names and not self.reward_function:
+            raise ConfigError("metric reward needs reward_function.")
+        if "kl" in names and not self.lora_rank:
+            raise ConfigError("metric kl needs lora_rank above 0: while training the reference is the adapter off.")
+        self.check_metrics(names)
+        if chosen not in (None, "loss", *names):
+            raise ConfigError(f"metric_for_best_model is {chosen}; choose loss or one of metrics ({', '.join(names)}).")
+        if chosen not in (None, "loss") and kind_of(chosen).better is None:
+            raise ConfigError(f"metric_for_best_model is {chosen}, of which neither more nor less is better.")
+        if chosen is not None and self.save_steps % self.eval_steps:
+            raise ConfigError(
+                f"save_steps is {self.save_steps} and eval_steps {self.eval_steps}: to keep the best checkpoint the "
+                "first must be a multiple of the second, or 0 for the same."
+            )
 
     def _check_columns(self) -> None:
         if (self.chosen is None) != (self.rejected is None):
@@ -200,21 +257,88 @@ class SampleConfig(ModelOptions, DecodingOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateConfig(ModelOptions, DecodingOptions, RewardOptions):
+class EvaluateConfig(ModelOptions, DecodingOptions, RewardOptions, MetricOptions):
     """Of ``valuefree evaluate``."""
 
-    about: ClassVar[str] = "Reward a policy against its reference on the same prompts."
-    prompts: str = required("JSONL, CSV or Parquet file, or text file with one prompt a line")
+    about: ClassVar[str] = "Measure responses of a file or of a model; or reward a policy against its reference."
+    prompts: str | None = positional(
+        "JSONL, CSV or Parquet file of prompts (with --metrics also of references), or text file with one prompt a line"
+    )
     prompt: str = option("prompt", "column of the prompt")
+    predictions: str | None = option(None, "file of responses to measure, in place of sampling; default: none")
+    prediction: str = option("prediction", "column of the response in the file of --predictions")
+    reference_column: str = option("reference", "column of the reference text, for --metrics")
+    references: Literal["column", "best"] = option(
+        "column", "reference of a prompt: that column, or the response with the highest reward in rows of feedback"
+    )
+    response: str = option("response", "column of the response, for references best")
+    reward: str = option("reward", "column of the reward, for references best")
     reference: str | None = option(None, "model to compare with; default: the adapter's base model")
     kl_prompts: int = option(64, "prompts that estimate the KL to the reference; 0 for none")
-    out: str = option("outputs/evaluate", "folder for metrics.json and report.html")
+    out: str = option("outputs/evaluate", "folder for metrics.json and the rest")
     seed: int = option(0, "of sampling")
-    dry_run: bool = option(False, "count the prompts, print the settings, and stop")
+    dry_run: bool = option(False, "count the prompts or rows, print the settings, and stop")
 
     def __post_init__(self) -> None:
+        if (self.prompts is None) == (self.predictions is None):
+            raise ConfigError("give one of the two: prompts, to sample responses to, or --predictions FILE to measure.")
+        if self.predictions is not None:
+            self._check_file()
+        elif self.metrics is not None:
+            self._check_generated()
+        else:
+            self._check_comparison()
+
+    def measured(self) -> tuple[str, ...]:
+        """Metrics of the responses; a reward function brings the reward."""
+        asked = self.metric_list() or (DEFAULT if self.predictions is not None else ())
+        return (*asked, "reward") if asked and self.reward_function and "reward" not in asked else asked
+
+    def needs_references(self) -> bool:
+        """Whether one of the metrics compares with reference texts."""
+        return any(kind_of(name).needs == "reference" for name in self.measured())
+
+    def _check_file(self) -> None:
+        read = ("predictions", "prediction", "prompt", "reference_column", "reward_function", "metrics", "out")
+        idle = [name for name in self.changed() if name not in (*read, *OWNED, "dry_run")]
+        if idle:
+            raise ConfigError(
+                f"with --predictions nothing is sampled, so nothing reads {', '.join(idle)}; leave it out."
+            )
+        if "kl" in self.measured():
+            raise ConfigError("metric kl is of a model; give prompts and --model in place of --predictions.")
+        self._check_measured()
+
+    def _check_generated(self) -> None:
+        unread = ["prediction"]
+        unread += ["reference_column"] if self.references == "best" else ["response", "reward"]
+        unread += [] if "kl" in self.measured() else ["reference", "kl_prompts"]
+        unread += [] if self.needs_references() else ["references", "reference_column"]
+        idle = [name for name in self.changed() if name in unread]
+        if idle:
+            raise ConfigError(
+                f"nothing reads {', '.join(idle)} here: prediction goes with --predictions; reference and kl_prompts "
+                "with metric kl; response and reward with --references best, reference_column with column."
+            )
+        if "kl" in self.measured() and self.kl_prompts < 1:
+            raise ConfigError(f"kl_prompts is {self.kl_prompts}; metric kl needs at least 1.")
+        self._check_measured()
+
+    def _check_measured(self) -> None:
+        if "reward" in self.measured() and self.reward_function is None:
+            raise ConfigError("metric reward needs --reward-function: module:function, or a reward model's name.")
+        self.check_metrics(self.measured())
+
+    def _check_comparison(self) -> None:
+        columns = ("prediction", "reference_column", "references", "response", "reward")
+        idle = [name for name in self.changed() if name in (*columns, *OWNED)]
+        if idle:
+            raise ConfigError(f"nothing reads {', '.join(idle)} without --metrics or --predictions.")
         if self.reward_function is None:
-            raise ConfigError("evaluate needs --reward-function: module:function, or a reward model's name.")
+            raise ConfigError(
+                "evaluate needs --reward-function (module:function, or a reward model's name) to compare with the "
+                "reference model, or --metrics to measure against reference texts."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

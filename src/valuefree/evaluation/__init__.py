@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from valuefree.evaluation.judging.result import JudgeResult
     from valuefree.evaluation.judging.server_judge import ServerJudge
     from valuefree.evaluation.judging.tables import win_rate_table
+    from valuefree.evaluation.metrics.base import Metric
+    from valuefree.evaluation.metrics.measure import TextMetrics, text_metrics
     from valuefree.evaluation.outputs import read_outputs, write_outputs
     from valuefree.evaluation.rewards import Evaluation, evaluate, load_reward
     from valuefree.evaluation.serving import generate_remote
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
         sign_test,
         win_tie_loss,
     )
+    from valuefree.evaluation.validation import ValidationMetrics
 
 _HOME = {
     "ArenaResult": "judging.arena",
@@ -71,6 +74,10 @@ _HOME = {
     "paired_difference": "stats",
     "sign_test": "stats",
     "win_tie_loss": "stats",
+    "Metric": "metrics.base",
+    "TextMetrics": "metrics.measure",
+    "text_metrics": "metrics.measure",
+    "ValidationMetrics": "validation",
 }
 __all__ = [
     "Agreement",
@@ -84,10 +91,13 @@ __all__ = [
     "JudgementCache",
     "LengthControlled",
     "LocalJudge",
+    "Metric",
     "Prices",
     "Protocol",
     "Ranking",
     "ServerJudge",
+    "TextMetrics",
+    "ValidationMetrics",
     "WinTieLoss",
     "arena",
     "bootstrap_mean",
@@ -106,6 +116,7 @@ __all__ = [
     "read_answer",
     "read_outputs",
     "sign_test",
+    "text_metrics",
     "win_rate_table",
     "win_tie_loss",
     "write_outputs",

@@ -144,7 +144,7 @@ def evaluate(
         }
         for i in range(min(shown, len(prompts)))
     ]
-    kl = _kl(policy, tokenizer, prompts[:kl_prompts], reference, decoding) if kl_prompts else None
+    kl = kl_to_reference(policy, tokenizer, prompts[:kl_prompts], reference, decoding) if kl_prompts else None
     lengths = [float(np.mean([len(ids) for ids in answers])) for answers in (policy_ids, reference_ids)]
     means = [values.mean(axis=1) for values in rewards]
     return Evaluation(
@@ -179,14 +179,17 @@ def rewards_of(function: RewardFunction, prompts: Sequence[Prompt], texts: Seque
     return values
 
 
-def _kl(
+def kl_to_reference(
     policy: nn.Module,
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[Prompt],
     reference: nn.Module | None,
     decoding: Decoding,
 ) -> Estimate:
-    """Mean log-ratio on fresh samples of the policy itself; the token ids as sampled, never text tokenised again."""
+    """KL(policy‖reference) in nats per response: mean log-ratio on fresh samples of the policy itself, one per prompt.
+
+    The token ids as sampled, never text tokenised again. reference: None for the policy with its adapter off.
+    """
     asked, answers = generate_ids(policy, tokenizer, prompts, decoding.exact(seed=decoding.seed + 1))
     collator = collator_for(policy, tokenizer, padding_free=reference is None or packs(reference))
     rows = {"prompt_ids": asked, "response_ids": answers, "prompt_id": list(range(len(asked)))}

@@ -1,0 +1,192 @@
+"""A metric: value, interval, how many it is over. No torch."""
+
+import warnings
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from valuefree.evaluation.stats import Estimate, clustered_mean
+
+RESAMPLES = 10_000
+PERCENTILE_FROM = 200  # prompts; below, BCa
+DRAWN_AT_ONCE = 2_000_000  # indices
+CONFIDENCE = 0.95
+
+Statistic = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number about n responses.
+
+    value: None where nothing could be scored, never 0 in its place. interval: 95 %, over prompts; None for one prompt.
+    n: responses scored. unscored: responses that could not be. prompts: how many the interval is over. signature: what
+    makes two values comparable. note: what the reader must know.
+    """
+
+    name: str
+    value: float | None
+    interval: tuple[float, float] | None
+    n: int
+    unscored: int = 0
+    prompts: int = 0
+    signature: str | None = None
+    note: str | None = None
+
+    def __str__(self) -> str:
+        if self.value is None:
+            return f"{self.name} – (nothing scored, {self.unscored} unscored)"
+        interval = f" [{self.interval[0]:.4g}, {self.interval[1]:.4g}]" if self.interval else ""
+        return f"{self.name} {self.value:.4g}{interval} (n = {self.n}, unscored {self.unscored})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields."""
+        return asdict(self)
+
+
+def of_mean(
+    name: str,
+    values: Sequence[float | None],
+    prompts: Sequence[Hashable],
+    *,
+    unscored: int = 0,
+    signature: str | None = None,
+    note: str | None = None,
+) -> Metric:
+    """Mean over responses; None counts as unscored. The interval resamples prompts with all their responses.
+
+    values, prompts: one per response, shape (R,).
+    """
+    scored = [(float(value), prompt) for value, prompt in zip(values, prompts, strict=True) if value is not None]
+    missing = unscored + len(values) - len(scored)
+    if not scored:
+        return Metric(name, None, None, 0, missing, 0, signature, note)
+    data = np.array([value for value, _ in scored])
+    keys = [prompt for _, prompt in scored]
+    sizes = np.unique(numbers_of(keys), return_counts=True)[1]
+    if np.ptp(sizes) == 0:
+        estimate = clustered_mean(data.tolist(), keys)
+        return _of_estimate(name, estimate, float(data.mean()), len(data), missing, signature, note)
+    table = np.stack([data, np.ones_like(data)], axis=1)
+    return of_sums(name, table, keys, _ratio, unscored=missing, signature=signature, note=note)
+
+
+def _of_estimate(
+    name: str, estimate: Estimate, value: float, n: int, missing: int, signature: str | None, note: str | None
+) -> Metric:
+    return Metric(name, value, estimate.interval, n, missing, estimate.n, signature, note)
+
+
+def numbers_of(keys: Sequence[Hashable]) -> np.ndarray:
+    """Dense numbers of keys by first appearance, shape (R,)."""
+    known: dict[Hashable, int] = {}
+    return np.array([known.setdefault(key, len(known)) for key in keys], dtype=np.int64)
+
+
+def _ratio(sums_BK: np.ndarray) -> np.ndarray:
+    """First column by second; NaN where that is 0."""
+    below = sums_BK[:, 1]
+    return np.divide(sums_BK[:, 0], below, out=np.full(len(sums_BK), np.nan), where=below != 0)
+
+
+def of_ratio(
+    name: str, above: Sequence[float], below: Sequence[float], prompts: Sequence[Hashable], **more: Any
+) -> Metric:
+    """Σ above / Σ below over responses; both of shape (R,). No value where the lower sum is 0."""
+    return of_sums(name, np.stack([np.asarray(above), np.asarray(below)], axis=1), prompts, _ratio, **more)
+
+
+def of_sums(
+    name: str,
+    table_RK: np.ndarray,
+    prompts: Sequence[Hashable],
+    statistic: Statistic,
+    *,
+    unscored: int = 0,
+    signature: str | None = None,
+    note: str | None = None,
+) -> Metric:
+    """A function of column sums, such as corpus BLEU; the interval resamples prompts and adds their rows up again.
+
+    Args:
+        table_RK: one row per response, shape (R, K). prompts: shape (R,).
+        statistic: from sums of shape (B, K) to values of shape (B,); NaN where undefined.
+    """
+    rows = len(table_RK)
+    if not rows:
+        return Metric(name, None, None, 0, unscored, 0, signature, note)
+    prompt_of = numbers_of(prompts)
+    table_PK = np.zeros((int(prompt_of.max()) + 1, table_RK.shape[1]))
+    np.add.at(table_PK, prompt_of, table_RK)
+    value = float(statistic(table_PK.sum(axis=0, keepdims=True))[0])
+    if not np.isfinite(value):
+        return Metric(name, None, None, 0, unscored + rows, 0, signature, note)
+    return Metric(name, value, _interval(table_PK, statistic), rows, unscored, len(table_PK), signature, note)
+
+
+def _interval(table_PK: np.ndarray, statistic: Statistic) -> tuple[float, float] | None:
+    prompts = len(table_PK)
+    if prompts < 2:
+        return None
+    if prompts >= PERCENTILE_FROM:
+        return _percentiles(_resampled(table_PK, statistic))
+
+    def of_indices(index: np.ndarray, axis: int = -1) -> np.ndarray:
+        sums = table_PK[index].sum(axis=-2)
+        return statistic(sums.reshape(-1, sums.shape[-1])).reshape(sums.shape[:-1])
+
+    with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # answered below
+        found = stats.bootstrap(
+            (np.arange(prompts),),
+            of_indices,
+            n_resamples=RESAMPLES,
+            batch=max(1, DRAWN_AT_ONCE // prompts),
+            confidence_level=CONFIDENCE,
+            method="BCa",
+            vectorized=True,
+            rng=np.random.default_rng(0),
+        )
+    low, high = (float(bound) for bound in found.confidence_interval)
+    return (low, high) if np.isfinite([low, high]).all() else _percentiles(found.bootstrap_distribution)
+
+
+def _resampled(table_PK: np.ndarray, statistic: Statistic) -> np.ndarray:
+    """The statistic of each resample, shape (RESAMPLES,): how often each prompt is drawn, times its sums."""
+    prompts = len(table_PK)
+    generator = np.random.default_rng(0)
+    batch = max(1, DRAWN_AT_ONCE // prompts)
+    values = []
+    for start in range(0, RESAMPLES, batch):
+        size = min(batch, RESAMPLES - start)
+        drawn = generator.integers(prompts, size=(size, prompts)) + prompts * np.arange(size)[:, None]
+        times = np.bincount(drawn.ravel(), minlength=size * prompts).reshape(size, prompts)
+        values.append(statistic(times @ table_PK))
+    return np.concatenate(values)
+
+
+def _percentiles(values: np.ndarray) -> tuple[float, float] | None:
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return None
+    low, high = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)
+
+
+def of_jackknife(
+    name: str, value: float, without_P: np.ndarray, *, n: int, unscored: int = 0, signature: str | None = None
+) -> Metric:
+    """A statistic that a bootstrap would bias, with an interval from its values without each prompt, shape (P,).
+
+    Standard error by the jackknife (Efron and Stein 1981: not too small on average), interval by Student's t.
+    """
+    prompts = len(without_P)
+    interval = None
+    if prompts >= 2:
+        error = np.sqrt((prompts - 1) / prompts * np.square(without_P - without_P.mean()).sum())
+        half = float(stats.t.ppf((1 + CONFIDENCE) / 2, prompts - 1) * error)
+        interval = (value - half, value + half)
+    return Metric(name, value, interval, n, unscored, prompts, signature)

@@ -1,0 +1,106 @@
+"""BERTScore by bert-score, with what transformers 5 took from it put back. No torch until a scorer is made."""
+
+import logging
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from valuefree.errors import ConfigError
+from valuefree.evaluation.metrics.extra import library
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_MODEL = "roberta-large"
+MAX_LENGTH = 512
+BATCH_SIZE = 64
+SPACED = ("roberta", "gpt2")  # whose words begin with a space in the vocabulary, the first word of a text too
+
+
+class _Spaced:
+    """A tokenizer whose every text begins with a space.
+
+    bert-score asks for that by ``add_prefix_space=True``, which transformers 5 ignores without a word; without the
+    space the first word of a text is another token than the same word elsewhere.
+    """
+
+    def __init__(self, tokenizer: Any):
+        self._tokenizer = tokenizer
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tokenizer, name)
+
+    def encode(self, text: str, **options: Any) -> list[int]:
+        """Token ids; bert-score has stripped the text."""
+        return self._tokenizer.encode(" " + text, **options)
+
+
+class BertScore:
+    """F1 of greedily matched token states of one layer (Zhang et al. 2020, arXiv 1904.09675), without idf.
+
+    Args:
+        model: hub name or folder of an encoder. layer: of its states; by default as bert-score chose it for the name.
+        rescaled: by the baseline for English that bert-score carries for the name. batch_size: texts at a time.
+
+    Raises:
+        ConfigError: a model that cannot be loaded, or has no such layer or no baseline.
+    """
+
+    def __init__(
+        self,
+        model: str | None = None,
+        layer: int | None = None,
+        *,
+        rescaled: bool = False,
+        batch_size: int = BATCH_SIZE,
+    ):
+        model = model or DEFAULT_MODEL
+        package = library("bert_score")
+        known = package.utils.model2layers
+        if layer is None and model not in known:
+            raise ConfigError(
+                f"bert-score has chosen no layer for {model!r}; pass bertscore_layer, such as its last but one."
+            )
+        baseline = Path(package.__file__).parent / "rescale_baseline" / "en" / f"{model}.tsv"
+        if rescaled and not baseline.exists():
+            raise ConfigError(
+                f"bert-score carries no baseline for {model!r}: leave bertscore_rescaled out, or take a name that it "
+                f"has one for, such as {DEFAULT_MODEL}."
+            )
+        device = str(import_module("valuefree.models").accelerator_device())
+        layers = known[model] if layer is None else layer
+        try:
+            scorer = package.BERTScorer(
+                model_type=model, num_layers=layers, lang="en", rescale_with_baseline=rescaled, device=device
+            )
+        except (AssertionError, OSError, ValueError) as error:
+            raise ConfigError(
+                f"could not load layer {layers} of the BERTScore encoder {model!r}: {error}. Without a network pass "
+                "bertscore_model, the folder of an encoder, and bertscore_layer."
+            ) from error
+        config = scorer._model.config
+        scorer._tokenizer.model_max_length = _most_tokens(config, scorer._tokenizer.model_max_length)
+        spaced = config.model_type in SPACED
+        if spaced:
+            scorer._tokenizer = _Spaced(scorer._tokenizer)
+        self._scorer, self._batch_size = scorer, batch_size
+        self.signature = f"{scorer.hash}{'|space' if spaced else ''}"
+
+    def __call__(self, predictions: Sequence[str], references: Sequence[str]) -> list[float]:
+        """F1 of each response, shape (R,); 0 where the response or the reference is empty."""
+        scores = [0.0] * len(predictions)
+        full = [i for i, pair in enumerate(zip(predictions, references, strict=True)) if all(map(str.strip, pair))]
+        if full:
+            texts = ([column[i] for i in full] for column in (predictions, references))
+            found = self._scorer.score(*texts, batch_size=self._batch_size)[2].tolist()
+            for i, score in zip(full, found, strict=True):
+                scores[i] = score
+        return scores
+
+
+def _most_tokens(config: Any, named: int) -> int:
+    """No more than the tokenizer names, than the model has positions for, than 512."""
+    positions = getattr(config, "max_position_embeddings", None) or MAX_LENGTH
+    if config.model_type in ("roberta", "xlm-roberta", "camembert", "longformer"):
+        positions -= config.pad_token_id + 1  # these count positions from behind the padding
+    return min(named, positions, MAX_LENGTH)

@@ -1,0 +1,64 @@
+"""Metrics as JSON, CSV, Markdown and rows of a table. No torch."""
+
+import csv
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from valuefree.config.metrics import kind_of
+from valuefree.evaluation.metrics.base import Metric
+from valuefree.manifest import write_json
+
+HEADER = ("metric", "value", "95 % interval", "n", "prompts", "unscored", "better")
+FIELDS = ("metric", "value", "low", "high", "n", "prompts", "unscored", "better", "signature", "note")
+
+
+def table_rows(metrics: Mapping[str, Metric]) -> list[tuple[str, ...]]:
+    """One row per metric under `HEADER`."""
+    return [
+        (
+            metric.name,
+            "–" if metric.value is None else f"{metric.value:.4g}",
+            f"[{metric.interval[0]:.4g}, {metric.interval[1]:.4g}]" if metric.interval else "–",
+            str(metric.n),
+            str(metric.prompts),
+            str(metric.unscored),
+            kind_of(metric.name).better or "–",
+        )
+        for metric in metrics.values()
+    ]
+
+
+def notes_of(metrics: Mapping[str, Metric]) -> list[str]:
+    """What the reader must know: notes first, then signatures."""
+    notes = [f"{metric.name}: {metric.note}" for metric in metrics.values() if metric.note]
+    return notes + [f"{metric.name}: {metric.signature}" for metric in metrics.values() if metric.signature]
+
+
+def as_markdown(metrics: Mapping[str, Metric]) -> str:
+    """A table, and the notes as a list."""
+    rows = [HEADER, ("---",) * len(HEADER), *table_rows(metrics)]
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    notes = [f"- {note}" for note in notes_of(metrics)]
+    return "\n".join([*lines, *(["", *notes] if notes else [])]) + "\n"
+
+
+def as_csv(metrics: Mapping[str, Metric]) -> str:
+    """One row per metric, numbers in full; an empty field for what there is not."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(FIELDS)
+    for metric in metrics.values():
+        low, high = metric.interval or (None, None)
+        better = kind_of(metric.name).better
+        numbers = (metric.name, metric.value, low, high, metric.n, metric.prompts, metric.unscored)
+        writer.writerow([*numbers, better, metric.signature, metric.note])
+    return stream.getvalue()
+
+
+def write_metrics(folder: Path, metrics: Mapping[str, Metric], **more: Any) -> None:
+    """metrics.json (with `more`), metrics.csv and metrics.md in `folder`."""
+    write_json(folder / "metrics.json", {**more, "metrics": {name: m.to_dict() for name, m in metrics.items()}})
+    (folder / "metrics.csv").write_text(as_csv(metrics), encoding="utf-8")
+    (folder / "metrics.md").write_text(as_markdown(metrics), encoding="utf-8")
