@@ -3,7 +3,8 @@
 The public names, in the order of the pipeline::
 
     rows ──① read_triplets, read_pairs, split_by_prompt ──② score_reference ──③ partition_values, partition_report
-         ──④ RPO, DRO, KTO, NCA, SFT, DPO, IPO, SLiC ──⑤ PolicyTrainer, RewardModelTrainer ──⑥ generate, evaluate, judge
+         ──④ RPO, DRO, KTO, NCA, SFT, DPO, IPO, SLiC ──⑤ PolicyTrainer, RewardModelTrainer ──⑥ generate, evaluate,
+            text_metrics, judge
 
 Names are loaded on first use: ``import valuefree`` imports neither torch nor transformers.
 """
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from valuefree.data import RewardScaler, read_pairs, read_triplets, split_by_prompt
     from valuefree.evaluation.generation import Decoding, generate
     from valuefree.evaluation.judging.judge import judge
+    from valuefree.evaluation.metrics.measure import text_metrics
     from valuefree.evaluation.rewards import evaluate
     from valuefree.evaluation.serving import generate_remote
     from valuefree.logprobs import response_logps
@@ -83,6 +85,7 @@ _HOME = {
     "generate_remote": "evaluation",
     "evaluate": "evaluation",
     "judge": "evaluation",
+    "text_metrics": "evaluation",
 }
 
 __all__ = [
@@ -128,6 +131,7 @@ __all__ = [
     "sft_loss",
     "slic_loss",
     "split_by_prompt",
+    "text_metrics",
 ]
 
 

@@ -1,6 +1,5 @@
 """A metric: value, interval, how many it is over. No torch."""
 
-import warnings
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -8,12 +7,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from valuefree.evaluation.stats import Estimate, clustered_mean
-
-RESAMPLES = 10_000
-PERCENTILE_FROM = 200  # prompts; below, BCa
-DRAWN_AT_ONCE = 2_000_000  # indices
-CONFIDENCE = 0.95
+from valuefree.evaluation.stats import CONFIDENCE, Estimate, clustered_mean
+from valuefree.evaluation.stats.resampling import bootstrap_intervals
 
 Statistic = Callable[[np.ndarray], np.ndarray]
 
@@ -128,52 +123,7 @@ def of_sums(
 
 
 def _interval(table_PK: np.ndarray, statistic: Statistic) -> tuple[float, float] | None:
-    prompts = len(table_PK)
-    if prompts < 2:
-        return None
-    if prompts >= PERCENTILE_FROM:
-        return _percentiles(_resampled(table_PK, statistic))
-
-    def of_indices(index: np.ndarray, axis: int = -1) -> np.ndarray:
-        sums = table_PK[index].sum(axis=-2)
-        return statistic(sums.reshape(-1, sums.shape[-1])).reshape(sums.shape[:-1])
-
-    with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
-        warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # answered below
-        found = stats.bootstrap(
-            (np.arange(prompts),),
-            of_indices,
-            n_resamples=RESAMPLES,
-            batch=max(1, DRAWN_AT_ONCE // prompts),
-            confidence_level=CONFIDENCE,
-            method="BCa",
-            vectorized=True,
-            rng=np.random.default_rng(0),
-        )
-    low, high = (float(bound) for bound in found.confidence_interval)
-    return (low, high) if np.isfinite([low, high]).all() else _percentiles(found.bootstrap_distribution)
-
-
-def _resampled(table_PK: np.ndarray, statistic: Statistic) -> np.ndarray:
-    """The statistic of each resample, shape (RESAMPLES,): how often each prompt is drawn, times its sums."""
-    prompts = len(table_PK)
-    generator = np.random.default_rng(0)
-    batch = max(1, DRAWN_AT_ONCE // prompts)
-    values = []
-    for start in range(0, RESAMPLES, batch):
-        size = min(batch, RESAMPLES - start)
-        drawn = generator.integers(prompts, size=(size, prompts)) + prompts * np.arange(size)[:, None]
-        times = np.bincount(drawn.ravel(), minlength=size * prompts).reshape(size, prompts)
-        values.append(statistic(times @ table_PK))
-    return np.concatenate(values)
-
-
-def _percentiles(values: np.ndarray) -> tuple[float, float] | None:
-    values = values[np.isfinite(values)]
-    if not len(values):
-        return None
-    low, high = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return float(low), float(high)
+    return bootstrap_intervals(lambda weights: statistic(weights @ table_PK)[:, None], len(table_PK), seed=0)[0]
 
 
 def of_jackknife(
