@@ -184,6 +184,8 @@ def judge(options: JudgeConfig) -> None:
         return
     found = judging.judge_outputs(options)
     print(found.table)
+    if found.measured:
+        print(f"\n{judging.metrics_table(found.measured)}")
     for number, run in enumerate(found.runs):
         for names, result in run.pairs.items():
             heading = f"{' against '.join(names)}" + (f", run {number}" if len(found.runs) > 1 else "")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from valuefree.commands.systems import Measured, measure_systems, metrics_of, metrics_table, read_runs
 from valuefree.config import JudgeConfig
 from valuefree.data.validation import prompt_key
 from valuefree.errors import ConfigError, DataError
@@ -25,7 +26,7 @@ from valuefree.evaluation.judging.prompts import load_prompt
 from valuefree.evaluation.judging.result import overall
 from valuefree.evaluation.judging.server_judge import ServerJudge
 from valuefree.evaluation.judging.tables import pair_rows, ranking_rows, table_of
-from valuefree.evaluation.outputs import Aligned, align, read_outputs
+from valuefree.evaluation.outputs import Aligned
 from valuefree.evaluation.rewards import load_reward
 from valuefree.evaluation.stats import Agreement, cohen_kappa
 from valuefree.manifest import fingerprint, manifest, write_json
@@ -34,12 +35,13 @@ from valuefree.models import accelerator_device, load_model
 
 @dataclass(frozen=True)
 class Judging:
-    """What ``valuefree judge`` found: an `ArenaResult` per run of the systems, κ with others, and the folder."""
+    """What ``valuefree judge`` found: per run of the systems an `ArenaResult` and metrics; κ with others; where."""
 
     runs: Sequence[ArenaResult]
     agreement: dict[str, Agreement]
     judge: str
     folder: Path
+    measured: Sequence[Measured] = ()
 
     @property
     def missing(self) -> int:
@@ -63,7 +65,9 @@ def judge_outputs(options: JudgeConfig) -> Judging:
 
     What was answered is written even where calls are missing; `Judging.missing` counts these.
     """
+    texts = metrics_of(options)
     runs = read_runs(options)
+    measured = [measure_systems(options, texts, run) for run in runs] if texts is not None else []
     folder = Path(options.out)
     record = manifest("judge", options.to_dict(), fingerprint=[_fingerprint(run) for run in runs])
     against = None if options.arena else next(iter(runs[0].responses))
@@ -73,7 +77,7 @@ def judge_outputs(options: JudgeConfig) -> Judging:
     rows = _rows(results)
     agreement = {source: _agreement(rows, source, options.seed) for source in options.agreement}
     name = results[0].pairs[next(iter(results[0].pairs))].setup.judge
-    found = Judging(results, agreement, name, folder)
+    found = Judging(results, agreement, name, folder, measured)
     _write(found, rows, [run.left_out for run in runs], record)
     return found
 
@@ -95,38 +99,6 @@ def estimate_run(options: JudgeConfig) -> Estimate | None:
                     run.prompts, run.responses[a], run.responses[b], backend=backend, protocol=protocol, cache=cache
                 )
         return estimate(calls, backend, cache, protocol.settings(), prices)
-
-
-# ------------------------------------------------------------------------------------------------------------- reading
-
-
-def read_runs(options: JudgeConfig) -> list[Aligned]:
-    """The systems' outputs side by side, once per run (seed).
-
-    Raises:
-        ConfigError: systems with different numbers of runs. DataError: see `valuefree.evaluation.outputs`.
-    """
-    columns = {"prompt": options.prompt, "response": options.response}
-    systems = []
-    for spec in options.systems:
-        name, separator, files = spec.partition("=")
-        if not separator or Path(spec).exists():
-            name, files = "", spec
-        systems.append([read_outputs(file, name=name or None, **columns) for file in files.split(",")])
-    runs = max(len(system) for system in systems)
-    uneven = [system[0].name for system in systems if len(system) not in (1, runs)]
-    if uneven:
-        raise ConfigError(f"{', '.join(uneven)}: expected one file or {runs}, as many as another system has runs.")
-    if options.arena and runs > 1:
-        raise ConfigError(f"--arena ranks single runs; got {runs} files for a system. Run it once per run.")
-    return [
-        align([system[run if len(system) > 1 else 0] for system in systems], common=options.common)
-        for run in range(runs)
-    ]
-
-
-def _fingerprint(run: Aligned) -> str:
-    return fingerprint({"prompt": run.prompts, **{f"response {name}": texts for name, texts in run.responses.items()}})
 
 
 # ------------------------------------------------------------------------------------------------------------ the judge
@@ -213,6 +185,10 @@ def _settings(options: JudgeConfig, stack: ExitStack) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------------------------------- writing
 
 
+def _fingerprint(run: Aligned) -> str:
+    return fingerprint({"prompt": run.prompts, **{f"response {name}": texts for name, texts in run.responses.items()}})
+
+
 def _rows(runs: Sequence[ArenaResult]) -> list[dict[str, Any]]:
     """The rows of verdicts.jsonl: one per run, pair of systems and pair of answers."""
     return [
@@ -227,6 +203,7 @@ def _write(found: Judging, rows: Iterable[dict[str, Any]], left_out: list[int], 
     content = {
         "judge": found.judge,
         "runs": [run.to_dict() for run in found.runs],
+        "metrics": [_plain(run) for run in found.measured],
         "prompts_left_out": left_out,
         "missing_calls": found.missing,
         "agreement": {source: agreement.to_dict() for source, agreement in found.agreement.items()},
@@ -238,8 +215,12 @@ def _write(found: Judging, rows: Iterable[dict[str, Any]], left_out: list[int], 
     (found.folder / "judge.md").write_text(_markdown(found), encoding="utf-8")
 
 
+def _plain(run: Measured) -> dict[str, Any]:
+    return {system: {name: metric.to_dict() for name, metric in found.items()} for system, found in run.items()}
+
+
 def _markdown(found: Judging) -> str:
-    parts = [found.table]
+    parts = [found.table, *([metrics_table(found.measured)] if found.measured else [])]
     for number, run in enumerate(found.runs):
         heading = f", run {number}" if len(found.runs) > 1 else ""
         for names, result in run.pairs.items():

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from valuefree.config import EvaluateConfig, TrainConfig
+from valuefree.config import EvaluateConfig, JudgeConfig, TrainConfig
 from valuefree.config.metrics import OWNED
 from valuefree.data.rendering import Prompt
 from valuefree.data.sources import rows_of
@@ -31,7 +31,7 @@ class Texts:
     prompts: list[Prompt] | None
 
 
-def text_metrics_of(options: EvaluateConfig | TrainConfig, names: Sequence[str]) -> TextMetrics | None:
+def text_metrics_of(options: EvaluateConfig | TrainConfig | JudgeConfig, names: Sequence[str]) -> TextMetrics | None:
     """What the options ask for, loaded; None where that is the KL alone, which is no metric of texts."""
     names = [name for name in names if name != "kl"]
     if not names:

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from valuefree.config.options import Options, option, required
+from valuefree.config.metrics import MetricOptions, kind_of
+from valuefree.config.options import option, required
 from valuefree.errors import ConfigError
 
 SERVER = ("api_key_env", "concurrency", "timeout_seconds", "max_retries", "revision", "served_name")
@@ -13,7 +14,7 @@ PRICES = ("input_price", "output_price", "max_cost")
 
 
 @dataclass(frozen=True, kw_only=True)
-class JudgeConfig(Options):
+class JudgeConfig(MetricOptions):
     """Of ``valuefree judge``."""
 
     about: ClassVar[str] = "Which of two systems' answers a judge prefers: both orders, intervals, what is missing."
@@ -55,6 +56,8 @@ class JudgeConfig(Options):
     agreement: tuple[str, ...] = option(
         (), "folders of other judges' results, or files of human verdicts, to agree with (Cohen's κ); default: none"
     )
+    references: str | None = option(None, "file of prompts and reference texts, for --metrics; default: none")
+    reference_column: str = option("reference", "column of the reference text")
     prompt: str = option("prompt", "column of the prompt")
     response: str = option("response", "column of the response")
     dtype: Literal["float32", "bfloat16", "float16"] = option(
@@ -84,7 +87,26 @@ class JudgeConfig(Options):
                 raise ConfigError(
                     f"a reward function is asked nothing, so nothing reads {', '.join(idle)}; leave it out."
                 )
+        self._check_measured()
         if self.orders not in (1, 2):
             raise ConfigError(f"orders is {self.orders}; expected 2, or 1 for a single, random placement.")
         if self.max_cost is not None and not (self.input_price or self.output_price):
             raise ConfigError("max_cost needs input_price or output_price, to know what is spent.")
+
+    def _check_measured(self) -> None:
+        names = self.metric_list()
+        self.check_metrics(names)
+        needing = [name for name in names if kind_of(name).needs == "reference"]
+        if bool(needing) != (self.references is not None):
+            said = f"metrics {', '.join(needing)} compare" if needing else "no metric compares"
+            raise ConfigError(
+                f"{said} with reference texts, and references is {self.references}; give both or neither."
+            )
+        if self.references is None and "reference_column" in self.changed():
+            raise ConfigError("reference_column is read with references alone; leave it out.")
+        if "kl" in names:
+            raise ConfigError(
+                "metric kl is of models, not of outputs: `valuefree evaluate DATA --model M --metrics kl`."
+            )
+        if "reward" in names and self.reward_function is None:
+            raise ConfigError("metric reward needs --reward-function.")

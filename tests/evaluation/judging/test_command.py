@@ -8,6 +8,7 @@ import pytest
 from valuefree import cli
 from valuefree.commands.judge import protocol_of
 from valuefree.errors import ConfigError, DataError, JudgeError
+from valuefree.evaluation import text_metrics
 from valuefree.parsing import parse
 
 JUDGE = """
@@ -111,6 +112,35 @@ def test_reward_function_as_judge_and_agreement_with_it(here, capsys):
         cli.run(["judge", *systems, "--judge", "my_judges:longer", "--out", "x", "--agreement", "people.jsonl"])
 
 
+def test_metrics_and_win_rates_by_one_command(here, capsys):
+    """The paper's two validations of two systems' outputs; each metric is that of `text_metrics` on the same texts."""
+    refs = [{"prompt": f"question {i}", "reference": "the sea is wide" if i % 2 else "m" * 4} for i in range(12)]
+    (here / "refs.jsonl").write_text("\n".join(map(json.dumps, refs)))
+    systems = ["long.jsonl", "mid.jsonl"]
+    command = ["judge", *systems, "--judge", "my_judges:longer", "--out", "both"]
+    command += ["--metrics", "sacrebleu,rougeL,length", "--references", "refs.jsonl"]
+    cli.run(command)
+    said = capsys.readouterr().out
+    assert "| system | sacrebleu | rougeL | length |" in said
+    assert "| row against column | mid |" in said
+    (measured,) = json.loads((here / "both/judge.json").read_text())["metrics"]
+    responses = [json.loads(line)["response"] for line in (here / "mid.jsonl").read_text().splitlines()]
+    texts = [row["reference"] for row in refs]
+    expected = text_metrics(responses, texts, metrics=("sacrebleu", "rougeL", "length"))
+    assert {name: metric["value"] for name, metric in measured["mid"].items()} == {
+        name: pytest.approx(metric.value) for name, metric in expected.items()
+    }
+    (here / "refs.jsonl").write_text(json.dumps(refs[0]))
+    with pytest.raises(DataError, match="11 of the systems' prompts have no reference, such as 'question 1'"):
+        cli.run(command)
+
+
+def test_metrics_of_several_runs_are_averaged(here, capsys):
+    systems = ["x=long.jsonl,mid.jsonl", "y=short.jsonl"]
+    cli.run(["judge", *systems, "--judge", "my_judges:longer", "--metrics", "distinct1"])
+    assert "Mean ± standard deviation over 2 runs" in capsys.readouterr().out
+
+
 def test_a_recipe_lists_the_systems(here, capsys):
     (here / "judge.yaml").write_text("systems: [long.jsonl, mid.jsonl]\njudge: my_judges:longer\nout: recipe\n")
     cli.run(["judge", "--config", "judge.yaml"])
@@ -128,6 +158,12 @@ def test_a_recipe_lists_the_systems(here, capsys):
         (["a", "b", "--reward-function", "y", "--orders", "1"], "nothing reads orders"),
         (["a", "b", "--judge", "x", "--max-cost", "1"], "max_cost needs input_price or output_price"),
         (["a", "b", "--judge", "x", "--order", "1"], "did you mean '--orders'"),
+        (["a", "b", "--judge", "x", "--orders", "3"], "orders is 3"),
+        (["a", "b", "--judge", "x", "--metrics", "bleu"], "bleu compare with reference texts.* references is None"),
+        (["a", "b", "--judge", "x", "--references", "r"], "no metric compares with reference texts"),
+        (["a", "b", "--judge", "x", "--metrics", "kl"], "metric kl is of models"),
+        (["a", "b", "--judge", "x", "--metrics", "reward"], "metric reward needs --reward-function"),
+        (["a", "b", "--judge", "x", "--toxicity-model", "t"], "toxicity_model is read by toxicity"),
     ],
 )
 def test_contradictions_name_both_sides(arguments, words):
