@@ -20,6 +20,7 @@ from valuefree.evaluation.judging.judge import Protocol
 from valuefree.evaluation.judging.outcomes import Comparison
 from valuefree.evaluation.judging.prompts import PROMPTS
 from valuefree.evaluation.judging.result import Setup
+from valuefree.evaluation.judging.tables import percent
 from valuefree.evaluation.stats import Agreement, Estimate, clustered_mean, cohen_kappa
 from valuefree.manifest import git_commit, machine
 
@@ -123,14 +124,6 @@ def attack(
 # ---------------------------------------------------------------------------------------------------------------- page
 
 
-def _percent(found: Estimate | None) -> str:
-    if found is None:
-        return "none"
-    if found.interval is None:
-        return f"{found.value:.1%}"
-    return f"{found.value:.1%} [{found.interval[0]:.1%}, {found.interval[1]:.1%}]"
-
-
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in [header, ["---"] * len(header), *rows])
 
@@ -149,10 +142,10 @@ def judges_table(judges: Sequence[RealJudge]) -> str:
                 found.strategy,
                 str(len(result.comparisons)),
                 f"{read} of {len(opinions)}",
-                _percent(result.flip_rate()),
-                _percent(result.first_position_rate()),
-                _percent(found.accuracy()),
-                _percent(found.accuracy_agreed()),
+                percent(result.flip_rate()),
+                percent(result.first_position_rate()),
+                percent(found.accuracy()),
+                percent(found.accuracy_agreed()),
             )
         )
     return _table(header, rows)
@@ -169,8 +162,8 @@ def injection_table(data: Path, server: str, model: str, name: str, prompts: int
             result = attack(text, asked, answers, backend=backend, prompt=prompt, progress=True)
             verdicts = f"{len(result.judged)} of {len(result.comparisons)}"
             low, high = result.bounds()
-            flips = _percent(result.first_position_rate())
-            rows.append((prompt, what, verdicts, _percent(result.win_rate()), f"{low:.1%} to {high:.1%}", flips))
+            flips = percent(result.first_position_rate())
+            rows.append((prompt, what, verdicts, percent(result.win_rate()), f"{low:.1%} to {high:.1%}", flips))
     return _table(("prompt", "constant answer", "judged", "its win rate", "if all unjudged …", "first place"), rows)
 
 

@@ -12,9 +12,10 @@ from valuefree.commands.objects import decoding_of, load_there, read_prompts
 from valuefree.config import SampleConfig
 from valuefree.data.rendering import Prompt, end_of
 from valuefree.data.sources import rows_of
-from valuefree.data.validation import Bad, check_there, prompt_of, unreadable
+from valuefree.data.validation import Bad
 from valuefree.errors import DataError
 from valuefree.evaluation.generation import generate_ids
+from valuefree.evaluation.outputs import answered
 from valuefree.evaluation.rewards import RewardFunction, load_reward, rewards_of
 
 SCORED_AT_A_TIME = 1024
@@ -93,16 +94,12 @@ def read_responses(source: str, prompt: str, response: str) -> tuple[list[Prompt
     prompts, texts, faults = [], [], []
     for row in rows_of(source, None):
         try:
-            if row.fault:
-                raise unreadable(row.fault)
-            check_there(row.values, prompt)
-            check_there(row.values, response)
-            if not isinstance(row.values[response], str):
-                raise Bad(f"{response} is not text")
-            prompts.append(prompt_of(row.values, prompt))
-            texts.append(row.values[response])
+            asked, text = answered(row, prompt, response)
         except Bad as fault:
             faults.append(f"{row.where}: {fault}")
+            continue
+        prompts.append(asked)
+        texts.append(text)
     if faults:
         raise DataError.from_faults(f"{len(faults)} rows of {source} cannot be scored:", faults, "Mend these rows.")
     if not texts:

@@ -42,7 +42,7 @@ def read_outputs(file: str, *, name: str | None = None, prompt: str = "prompt", 
         alpaca = prompt not in row.values and {"instruction", "output"} <= row.values.keys()
         columns = ALPACA[:2] if alpaca else (prompt, response)
         try:
-            asked, answer = _pair(row, *columns)
+            asked, answer = answered(row, *columns)
         except Bad as fault:
             faults.append(f"{row.where}: {fault}")
             continue
@@ -57,7 +57,8 @@ def read_outputs(file: str, *, name: str | None = None, prompt: str = "prompt", 
     return Outputs(name or (own if isinstance(own, str) and own else Path(file).stem), prompts, responses)
 
 
-def _pair(row: Row, prompt: str, response: str) -> tuple[Prompt, str]:
+def answered(row: Row, prompt: str, response: str) -> tuple[Prompt, str]:
+    """Prompt and response in these columns of a row; an empty response is one. Raises `Bad`."""
     if row.fault:
         raise unreadable(row.fault)
     check_there(row.values, prompt)

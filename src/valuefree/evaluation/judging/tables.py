@@ -76,7 +76,8 @@ def ranking_rows(arena: ArenaResult) -> list[tuple[str, str]]:
     return [(str(name), f"{strength} log-odds") for name, strength in arena.ranking.ranked()]
 
 
-def _percent(rate: Estimate | None) -> str:
+def percent(rate: Estimate | None) -> str:
+    """A share with its interval, or n where there is none; "none" for None."""
     if rate is None:
         return "none"
     if rate.interval is None:
@@ -93,9 +94,9 @@ def pair_rows(result: JudgeResult) -> list[tuple[str, str]]:
     by_judge = counts["neutral"] - sum(pair.decided == "identical" for pair in result.comparisons)
     rows = [
         ("pairs, judged", f"{len(result.comparisons)}, {len(result.judged)} ({result.coverage:.1%})"),
-        (f"win rate of {first} over {second}", _percent(result.win_rate())),
+        (f"win rate of {first} over {second}", percent(result.win_rate())),
         ("  if all unjudged were lost, won", f"{low:.1%}, {high:.1%}"),
-        (f"  verdicts that prefer {first}", _percent(result.preferred_rate())),
+        (f"  verdicts that prefer {first}", percent(result.preferred_rate())),
         ("  win / loss", f"{counts['win']} / {counts['loss']}"),
         ("  neutral: by the judge, by disagreement of the orders", f"{by_judge}, {counts['disagreement']}"),
         ("  half wins, half losses (one order neutral)", f"{counts['half win']}, {counts['half loss']}"),
@@ -103,14 +104,14 @@ def pair_rows(result: JudgeResult) -> list[tuple[str, str]]:
     ]
     expected = result.expected_win_rate()
     if expected is not None:
-        rows.append(("win rate from probabilities", _percent(expected)))
+        rows.append(("win rate from probabilities", percent(expected)))
     if controlled is not None:
         why = f" ({controlled.reason})" if controlled.reason else ""
-        rows.append(("win rate at equal length", _percent(controlled.rate) + why))
+        rows.append(("win rate at equal length", percent(controlled.rate) + why))
     if result.setup.prompt is not None:
         rows += [
-            ("the first position is picked", _percent(result.first_position_rate())),
-            ("the winner changes with the order", _percent(result.flip_rate())),
+            ("the first position is picked", percent(result.first_position_rate())),
+            ("the winner changes with the order", percent(result.flip_rate())),
         ]
     return rows + _counts(result)
 
