@@ -8,6 +8,7 @@ import datasets
 import pytest
 import torch
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from conftest import make_llama, make_t5
@@ -93,6 +94,17 @@ def test_curves_of_every_metric_and_the_best_checkpoint(folder, rows_file, capsy
     again = train(folder, rows_file, "again", *flags)
     assert curve(again, "eval_reward") == rewards
     assert curve(again, "eval_kl") == curves["kl"]
+
+
+def test_the_curves_reach_the_tracker(folder, rows_file):
+    """TensorBoard's own reader finds what metrics.jsonl has."""
+    run = train(folder, rows_file, "run", "--metrics", "rougeL", "--report-to", "tensorboard")
+    (events,) = folder.rglob("events.out.tfevents.*")
+    reader = EventAccumulator(str(events.parent))
+    reader.Reload()
+    found = {event.step: event.value for event in reader.Scalars("eval/rougeL")}
+    assert found == pytest.approx(curve(run, "eval_rougeL"))
+    assert list(found) == [2, 4, 6]
 
 
 def test_the_best_is_kept_though_it_is_not_the_last(folder, rows_file):
