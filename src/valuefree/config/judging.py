@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from valuefree.config.metrics import MetricOptions, kind_of
-from valuefree.config.options import option, required
+from valuefree.config.options import Options, option, required
 from valuefree.errors import ConfigError
 
 SERVER = ("api_key_env", "concurrency", "timeout_seconds", "max_retries", "revision", "served_name")
@@ -14,10 +14,9 @@ PRICES = ("input_price", "output_price", "max_cost")
 
 
 @dataclass(frozen=True, kw_only=True)
-class JudgeConfig(MetricOptions):
-    """Of ``valuefree judge``."""
+class JudgeOptions(Options):
+    """Systems, judge, and how it is asked."""
 
-    about: ClassVar[str] = "Which of two systems' answers a judge prefers: both orders, intervals, what is missing."
     systems: tuple[str, ...] = required(
         "outputs of two systems or more: NAME=FILE or FILE, JSONL, CSV, Parquet or alpaca_eval's outputs.json; several "
         "files with commas between them are runs (seeds) of one system. The first is compared with each other one"
@@ -70,6 +69,13 @@ class JudgeConfig(MetricOptions):
     out: str = option("outputs/judge", "folder for judge.json, verdicts.jsonl, judge.md")
     seed: int = option(0, "of bootstrap, of a single order's placement, and of a judge that samples")
     dry_run: bool = option(False, "say how many calls, tokens and how much money it would take, and stop")
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeConfig(MetricOptions, JudgeOptions):
+    """Of ``valuefree judge``."""
+
+    about: ClassVar[str] = "Which of two systems' answers a judge prefers: both orders, intervals, what is missing."
 
     def __post_init__(self) -> None:
         changed = self.changed()
