@@ -86,8 +86,8 @@ def read_ultrafeedback(
         judge.explain(error, _name(source))
         raise
     dataset, report = judge.finish(dataset, data, _name(source))
-    odd = report.release.fixed is False or (report.tens is not None and report.tens.certain)
-    (logger.warning if odd else logger.info)("%s", report)
+    if report.release.fixed is False:
+        logger.warning("%s; score10=%s: %s", report.release, score10, report.tens)
     return dataset, report
 
 
