@@ -101,7 +101,9 @@ def test_every_response_is_kept_or_left_out_for_one_reason(score10, reward_field
 
 def test_handlings_differ_exactly_by_the_faulty_tens():
     """keep has all 5; drop none; fix has the 2 certain ones with reward 1."""
-    keep, drop, fix = (rewards(read_ultrafeedback(RAW, score10=way)[0]) for way in ("keep", "drop", "fix"))
+    read = [read_ultrafeedback(RAW, score10=way) for way in ("keep", "drop", "fix")]
+    assert [(report.tens.dropped, report.tens.fixed) for _, report in read] == [(0, 0), (5, 0), (3, 2)]
+    keep, drop, fix = (rewards(dataset) for dataset, _ in read)
     assert set(keep) - set(drop) == CERTAIN | DOUBTFUL
     assert set(keep) - set(fix) == DOUBTFUL
     assert all(keep[key] == 10.0 for key in CERTAIN | DOUBTFUL)
@@ -257,7 +259,7 @@ def test_rpo_split_rows_are_taken_as_they_stand(tmp_path):
 
 
 def test_helpsteer2_turns_become_messages_and_ratings_rewards(tmp_path):
-    """Overall is helpfulness; the mean is of helpfulness, correctness, coherence: (3 + 4 + 2)/3 = 3. A 7 is no rating."""
+    """Overall is helpfulness; the mean is of helpfulness, correctness, coherence: (3 + 4 + 2)/3 = 3. 7 is no rating."""
     marks = ("helpfulness", "correctness", "coherence", "complexity", "verbosity")
     prompt = "hi\n\n<extra_id_1>Assistant\nhello\n<extra_id_1>User\nand now?"
     rows = [
@@ -281,7 +283,7 @@ def test_helpsteer3_is_refused_unless_its_preferences_are_asked_for(tmp_path):
         {"context": context, "response1": "x", "response2": "y", "overall_preference": 3},
         {"context": context[:1], "response1": "v", "response2": "w", "overall_preference": -1},
     ]
-    with pytest.raises(ConfigError, match="rates neither.*read_pairs"):
+    with pytest.raises(ConfigError, match=r"rates neither.*read_pairs"):
         read_ultrafeedback(lines(tmp_path, rows))
     dataset, report = read_ultrafeedback(lines(tmp_path, rows), reward_field="preference")
     assert [(row["response"], row["reward"]) for row in dataset] == [("x", -1.5), ("y", 1.5), ("v", 0.5), ("w", -0.5)]
