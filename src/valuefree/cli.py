@@ -70,12 +70,14 @@ def prepare(options: PrepareConfig) -> None:
     """Read a public feedback set, say what was found in it, and where its rows are."""
     from valuefree.commands import prepare as preparing
 
-    prepared = preparing.read(options)
     if options.dry_run:
         _settings(options)
-    print(prepared)
+    rows, report = preparing.read(options)
+    print(report)
+    parts = preparing.split(options, rows, report)
+    print(parts)
     if not options.dry_run:
-        print("\n".join(f"written: {file}" for file in preparing.write(options, prepared)))
+        print("\n".join(f"written: {file}" for file in preparing.write(options, parts, report)))
 
 
 def inspect(options: InspectConfig) -> None:

@@ -17,14 +17,17 @@ mean), a star marking a ten:
 
 import json
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import datasets
 import numpy as np
 import pytest
 
 from valuefree import cli
+from valuefree.config import PrepareConfig
 from valuefree.data import read_triplets, read_ultrafeedback, split_top_score
 from valuefree.data.feedback_sets import releases
+from valuefree.data.feedback_sets.schemas import SCHEMAS
 from valuefree.errors import ConfigError, DataError
 
 RAW = Path(__file__).parent / "fixtures" / "ultrafeedback.jsonl"
@@ -418,6 +421,20 @@ def test_a_dry_run_prints_the_counts_and_writes_nothing(tmp_path, capsys):
     assert '"score10": "drop"' in out
     assert "train: " in out
     assert not (tmp_path / "out").exists()
+
+
+def test_the_counts_are_told_even_if_there_are_too_few_prompts_for_validation(capsys):
+    with pytest.raises(ConfigError, match="validation_prompts is 1000; expected 1 to 3"):
+        cli.run(["prepare", str(RAW), "--dry-run"])
+    assert "9 scores of 10" in capsys.readouterr().out
+
+
+def test_the_command_line_knows_the_layouts_and_handlings_of_the_library():
+    hints = get_type_hints(PrepareConfig)
+    assert get_args(hints["schema"]) == ("auto", *SCHEMAS)
+    of_library = get_type_hints(read_ultrafeedback)
+    for name in ("reward_field", "score10", "system_prompt", "on_bad"):
+        assert get_args(hints[name]) == get_args(of_library[name])
 
 
 def test_a_seed_without_a_draw_is_refused(tmp_path):

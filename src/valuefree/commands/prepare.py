@@ -16,28 +16,27 @@ from valuefree.manifest import fingerprint, manifest, write_json
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """Rows to train and to validate on, None for none; their counts; what was found in the set."""
+class Parts:
+    """Rows to train and to validate on, None for none."""
 
     train: datasets.Dataset
     validation: datasets.Dataset | None
-    report: FeedbackReport
 
-    def parts(self) -> dict[str, datasets.Dataset]:
+    def by_name(self) -> dict[str, datasets.Dataset]:
         """The rows by the name of their file."""
         return {"train": self.train} | ({"validation": self.validation} if self.validation is not None else {})
 
     def counts(self) -> dict[str, DataSummary]:
         """Counts of each part."""
-        return {name: summarize(rows) for name, rows in self.parts().items()}
+        return {name: summarize(rows) for name, rows in self.by_name().items()}
 
     def __str__(self) -> str:
-        return "\n".join([str(self.report), *(f"{name}: {counts}" for name, counts in self.counts().items())])
+        return "\n".join(f"{name}: {counts}" for name, counts in self.counts().items())
 
 
-def read(options: PrepareConfig) -> Prepared:
-    """Read and split as the options say."""
-    rows, report = read_ultrafeedback(
+def read(options: PrepareConfig) -> tuple[datasets.Dataset, FeedbackReport]:
+    """The rows, and what was found in the set."""
+    return read_ultrafeedback(
         options.source,
         schema=options.schema,
         split=options.split,
@@ -46,20 +45,22 @@ def read(options: PrepareConfig) -> Prepared:
         system_prompt=options.system_prompt,
         on_bad=options.on_bad,
     )
+
+
+def split(options: PrepareConfig, rows: datasets.Dataset, report: FeedbackReport) -> Parts:
+    """The rows with validation prompts held out, if asked for."""
     if not options.validation_prompts:
-        return Prepared(rows, None, report)
+        return Parts(rows, None)
     top = report.top if options.top_score is None else options.top_score
-    train, held_out = split_top_score(
-        rows, validation_prompts=options.validation_prompts, seed=options.seed, top_score=top
-    )
-    return Prepared(train, held_out, report)
+    held_out = {"validation_prompts": options.validation_prompts, "seed": options.seed, "top_score": top}
+    return Parts(*split_top_score(rows, **held_out))
 
 
-def write(options: PrepareConfig, prepared: Prepared) -> list[Path]:
+def write(options: PrepareConfig, divided: Parts, report: FeedbackReport) -> list[Path]:
     """Write train, validation, report.json and manifest.json; the files of rows."""
     folder = Path(options.out)
-    parts, counts = prepared.parts(), prepared.counts()
-    found: dict[str, Any] = prepared.report.to_dict() | {name: counts[name].to_dict() for name in parts}
+    parts, counts = divided.by_name(), divided.counts()
+    found: dict[str, Any] = report.to_dict() | {name: counts[name].to_dict() for name in parts}
     prints = {name: fingerprint({column: rows[column] for column in SCHEMA.names}) for name, rows in parts.items()}
     write_json(folder / "manifest.json", manifest("prepare", options.to_dict(), fingerprint=prints))
     write_json(folder / "report.json", found)
