@@ -2,9 +2,9 @@
 
 The public names, in the order of the pipeline::
 
-    rows ──① read_triplets, read_pairs, split_by_prompt ──② score_reference ──③ partition_values, partition_report
-         ──④ RPO, DRO, KTO, NCA, SFT, DPO, IPO, SLiC ──⑤ PolicyTrainer, RewardModelTrainer ──⑥ generate, evaluate,
-            text_metrics, judge
+    rows ──① read_triplets, read_pairs, read_ultrafeedback, split_by_prompt, split_top_score ──② score_reference
+         ──③ partition_values, partition_report ──④ RPO, DRO, KTO, NCA, SFT, DPO, IPO, SLiC
+         ──⑤ PolicyTrainer, RewardModelTrainer ──⑥ generate, evaluate, text_metrics, judge
 
 Names are loaded on first use: ``import valuefree`` imports neither torch nor transformers.
 """
@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any
 from valuefree.errors import ConfigError, DataError, JudgeError, ScoringError, ServingError, ValueFreeError
 
 if TYPE_CHECKING:
-    from valuefree.data import RewardScaler, read_pairs, read_triplets, split_by_prompt
+    from valuefree.data import (
+        RewardScaler,
+        read_pairs,
+        read_triplets,
+        read_ultrafeedback,
+        split_by_prompt,
+        split_top_score,
+    )
     from valuefree.evaluation.generation import Decoding, generate
     from valuefree.evaluation.judging.judge import judge
     from valuefree.evaluation.metrics.measure import text_metrics
@@ -51,7 +58,9 @@ __version__ = "0.1.0"
 _HOME = {
     "read_triplets": "data",
     "read_pairs": "data",
+    "read_ultrafeedback": "data",
     "split_by_prompt": "data",
+    "split_top_score": "data",
     "RewardScaler": "data",
     "load_model": "models",
     "response_logps": "logprobs",
@@ -125,12 +134,14 @@ __all__ = [
     "rank_rewards",
     "read_pairs",
     "read_triplets",
+    "read_ultrafeedback",
     "response_logps",
     "rpo_loss",
     "score_reference",
     "sft_loss",
     "slic_loss",
     "split_by_prompt",
+    "split_top_score",
     "text_metrics",
 ]
 

@@ -15,6 +15,7 @@ from valuefree.config import (
     GenerateConfig,
     InspectConfig,
     JudgeConfig,
+    PrepareConfig,
     SampleConfig,
     ScoreConfig,
     StudyExactConfig,
@@ -63,6 +64,20 @@ def _show(evaluation: Any) -> None:
     _table("On prompts it never saw (95 % intervals, bootstrap over prompts)", evaluation_table(evaluation))
     print(verdict(evaluation))
     _side_by_side(evaluation.samples)
+
+
+def prepare(options: PrepareConfig) -> None:
+    """Read a public feedback set, say what was found in it, and where its rows are."""
+    from valuefree.commands import prepare as preparing
+
+    if options.dry_run:
+        _settings(options)
+    rows, report = preparing.read(options)
+    print(report)
+    parts = preparing.split(options, rows, report)
+    print(parts)
+    if not options.dry_run:
+        print("\n".join(f"written: {file}" for file in preparing.write(options, parts, report)))
 
 
 def inspect(options: InspectConfig) -> None:
@@ -262,6 +277,7 @@ def study_small(options: StudySmallConfig) -> None:
 
 
 RUN: dict[str, Callable[[Any], None]] = {
+    "prepare": prepare,
     "inspect": inspect,
     "score": score,
     "train": train,

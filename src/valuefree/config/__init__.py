@@ -1,5 +1,6 @@
 """The options of the command line; no torch."""
 
+from valuefree.config.feedback_sets import PrepareConfig
 from valuefree.config.judging import JudgeConfig
 from valuefree.config.metrics import METRICS, MetricOptions, kind_of, metric_names
 from valuefree.config.objectives import KNOBS, PAIRWISE, PARTITIONED, PRESETS, REWARD_MODEL, ObjectiveOptions
@@ -44,6 +45,7 @@ __all__ = [
     "ModelOptions",
     "ObjectiveOptions",
     "Options",
+    "PrepareConfig",
     "RewardOptions",
     "SampleConfig",
     "ScoreConfig",

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from valuefree.config.feedback_sets import PrepareConfig
 from valuefree.config.judging import JudgeConfig
 from valuefree.config.metrics import DEFAULT, OWNED, MetricOptions, kind_of
 from valuefree.config.objectives import PAIRWISE, PARTITIONED, REWARD_MODEL, ObjectiveOptions
@@ -363,6 +364,7 @@ class DemoConfig(Options):
 
 
 VERBS: dict[str, type[Options]] = {
+    "prepare": PrepareConfig,
     "inspect": InspectConfig,
     "score": ScoreConfig,
     "train": TrainConfig,

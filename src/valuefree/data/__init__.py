@@ -4,14 +4,18 @@ from valuefree.data.pairs import read_pairs, read_pairs_with_summary
 from valuefree.data.rewards import RewardScaler
 from valuefree.data.summary import DataSummary, summarize
 from valuefree.data.triplets import read_triplets, read_with_summary, split_by_prompt
+from valuefree.data.ultrafeedback import FeedbackReport, read_ultrafeedback, split_top_score
 
 __all__ = [
     "DataSummary",
+    "FeedbackReport",
     "RewardScaler",
     "read_pairs",
     "read_pairs_with_summary",
     "read_triplets",
+    "read_ultrafeedback",
     "read_with_summary",
     "split_by_prompt",
+    "split_top_score",
     "summarize",
 ]

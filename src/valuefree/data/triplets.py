@@ -93,16 +93,16 @@ def split_by_prompt(
         )
     held_out = prompts[random.Random(seed).sample(range(len(prompts)), test_prompts)]
     in_test_R = np.isin(ids_R, held_out)
-    return _selected(dataset, ids_R, ~in_test_R), _selected(dataset, ids_R, in_test_R)
+    return selected(dataset, ids_R, ~in_test_R), selected(dataset, ids_R, in_test_R)
 
 
 def renumbered(dataset: datasets.Dataset) -> datasets.Dataset:
     """The same rows with prompt_id from 0 to P − 1 by first appearance."""
     ids_R = array_of(dataset["prompt_id"], np.int64)
-    return _selected(dataset, ids_R, np.ones(len(ids_R), dtype=bool))
+    return selected(dataset, ids_R, np.ones(len(ids_R), dtype=bool))
 
 
-def _selected(dataset: datasets.Dataset, ids_R: np.ndarray, chosen_R: np.ndarray) -> datasets.Dataset:
+def selected(dataset: datasets.Dataset, ids_R: np.ndarray, chosen_R: np.ndarray) -> datasets.Dataset:
     """The chosen rows, copied batch by batch, with prompt_id from 0 by first appearance."""
     store = RowStore()
     start = 0

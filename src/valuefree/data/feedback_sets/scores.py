@@ -1,0 +1,52 @@
+"""Scores as public sets write them: numbers, texts, N/A, and values that the scale does not have."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from valuefree.data.validation import Bad
+
+MISSING = ("", "n/a", "na", "none", "null")
+
+
+@dataclass(frozen=True)
+class Ratings:
+    """Ratings of one response that can be used; how many were N/A or null; how many lay outside the scale."""
+
+    usable: tuple[float, ...] = ()
+    not_given: int = 0
+    off_scale: int = 0
+
+    def mean(self) -> float | None:
+        """Of those that can be used; None where there is none."""
+        return sum(self.usable) / len(self.usable) if self.usable else None
+
+
+def number(value: Any, name: str) -> float | None:
+    """A number, also written as text; None for null, N/A and NaN.
+
+    Raises:
+        Bad: anything else.
+    """
+    if value is None or (isinstance(value, str) and value.strip().lower() in MISSING):
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise Bad(f"{name} is not a number", f": {value!r:.60}")
+    try:
+        found = float(value)
+    except ValueError:
+        raise Bad(f"{name} is not a number", f": {value!r:.60}") from None
+    if math.isinf(found):
+        raise Bad(f"{name} is not finite", f": {found}")
+    return None if math.isnan(found) else found
+
+
+def ratings(values: Mapping[str, Any], low: float, high: float) -> Ratings:
+    """Named ratings on a scale from `low` to `high`; raises `Bad` for what is no number."""
+    found = [number(value, f"rating {name}") for name, value in values.items()]
+    return Ratings(
+        usable=tuple(value for value in found if value is not None and low <= value <= high),
+        not_given=sum(value is None for value in found),
+        off_scale=sum(value is not None and not low <= value <= high for value in found),
+    )

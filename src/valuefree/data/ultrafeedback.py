@@ -1,0 +1,296 @@
+"""① UltraFeedback and other public feedback sets as triplets, their known faults handled, counted and reported."""
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import datasets
+import numpy as np
+import polars as pl
+
+from valuefree.data.columns import TextHashes, array_of, batches, numbered
+from valuefree.data.feedback_sets.releases import HUB_SPLITS, recognise
+from valuefree.data.feedback_sets.report import FeedbackReport, Tens
+from valuefree.data.feedback_sets.schemas import SCHEMAS, Item, Schema, schema_of
+from valuefree.data.reading import read_judged
+from valuefree.data.sources import Row
+from valuefree.data.summary import DataSummary, summarize
+from valuefree.data.triplets import selected
+from valuefree.data.validation import Bad, check_there, prompt_key, unreadable
+from valuefree.errors import ConfigError, DataError
+
+logger = logging.getLogger(__name__)
+
+RewardField = Literal["overall", "fine_grained", "preference"]
+Handling = Literal["keep", "drop", "fix"]
+TEN = 10.0
+CERTAIN = 2.0  # fine-grained mean up to which a ten is certainly wrong
+DOUBTFUL = 4.0
+
+
+def read_ultrafeedback(
+    source: Any = "openbmb/UltraFeedback",
+    *,
+    schema: str = "auto",
+    split: str | None = None,
+    reward_field: RewardField = "overall",
+    score10: Handling = "drop",
+    system_prompt: Literal["leave", "front"] = "leave",
+    on_bad: Literal["raise", "drop"] = "raise",
+) -> tuple[datasets.Dataset, FeedbackReport]:
+    """A public feedback set as (prompt, response, reward) rows, and what was found in it.
+
+    Reads ``openbmb/UltraFeedback``, ``HuggingFaceH4/ultrafeedback_binarized``,
+    ``argilla/ultrafeedback-binarized-preferences-cleaned``, ``bilalfaye/ultrafeedback-rpo-split``,
+    ``nvidia/HelpSteer2`` and ``nvidia/HelpSteer3`` (its preferences), from the hub or from files in the same layout.
+    None of them was downloaded to test this: layouts and counts come from their cards and scripts.
+
+    Args:
+        source: as of `valuefree.data.read_triplets`. For another revision of a hub set pass what
+            ``datasets.load_dataset(name, revision=…)`` gives.
+        schema: ``ultrafeedback``, ``ultrafeedback-binarized``, ``argilla-binarized``, ``rpo-split``, ``helpsteer2``,
+            ``helpsteer3``; ``auto`` tells by the columns.
+        split: default ``train``, of the H4 set ``train_prefs``.
+        reward_field: ``overall`` (GPT-4's overall score, 1 to 10; HelpSteer2: helpfulness, 0 to 4) or ``fine_grained``
+            (mean of the ratings of four aspects, 1 to 5; HelpSteer2: of helpfulness, correctness and coherence). N/A,
+            null and values outside the scale do not enter the mean. ``preference``, of HelpSteer3 alone, gives the
+            responses of a pair −p/2 and +p/2 for a preference of p (−3 to 3): only their difference means anything.
+        score10: of responses with an overall score of 10, which the first release gave to those scored 1. ``keep`` all,
+            for exact reproduction; ``drop`` those with a fine-grained mean of at most 2 (certainly wrong) or at most 4
+            or none (doubtful); ``fix`` sets the certain ones to 1, as the authors of the set did, and drops the
+            doubtful ones, which they had scored again by GPT-4. Where the rows hold no ratings nothing can be fixed,
+            and ``drop`` leaves out every 10 of a release known to be faulty, and none of another. The fault does not
+            touch the other rewards: with these all are kept.
+        system_prompt: UltraFeedback keeps, apart from the instruction, a system prompt that each response was written
+            to. ``leave`` it out, or put it in ``front`` as a system message; then responses to one instruction mostly
+            have prompts of their own, and are no group any more.
+        on_bad: what was not expected of such a set: ``raise`` one error that lists it, or ``drop`` the rows, counted
+            in ``report.data``. What is known to be missing (prompts, responses, scores) is always left out and counted.
+
+    Returns:
+        Rows as of `valuefree.data.read_triplets`, equal instructions being one prompt, and the counts.
+
+    Raises:
+        DataError: columns of no known schema, unexpected rows, or no usable row.
+        ConfigError: settings that the set cannot satisfy.
+    """
+    _check(schema, reward_field, score10, system_prompt)
+    if split is None and isinstance(source, str) and not Path(source).exists():
+        split = HUB_SPLITS.get(source)
+    judge = _Judge(None if schema == "auto" else SCHEMAS[schema], reward_field, score10, system_prompt)
+    try:
+        dataset, data = read_judged(source, split, judge, on_bad=on_bad)
+    except DataError as error:
+        judge.explain(error, _name(source))
+        raise
+    dataset, report = judge.finish(dataset, data, _name(source))
+    if report.release.fixed is False:
+        logger.warning("%s; score10=%s: %s", report.release, score10, report.tens)
+    return dataset, report
+
+
+def _check(schema: str, reward_field: str, score10: str, system_prompt: str) -> None:
+    choices = {
+        "schema": (schema, ("auto", *SCHEMAS)),
+        "reward_field": (reward_field, ("overall", "fine_grained", "preference")),
+        "score10": (score10, ("keep", "drop", "fix")),
+        "system_prompt": (system_prompt, ("leave", "front")),
+    }
+    for name, (value, known) in choices.items():
+        if value not in known:
+            raise ConfigError(f"{name} is {value!r}; choose from {', '.join(known)}.")
+    if score10 == "fix" and reward_field != "overall":
+        raise ConfigError(f"score10='fix' mends overall scores, but reward_field is {reward_field!r}; leave it out.")
+
+
+def _name(source: Any) -> str:
+    return str(source) if isinstance(source, (str, Path)) else type(source).__name__
+
+
+class _Judge:
+    """Judges each row, as `read_judged` wants it, and counts."""
+
+    def __init__(self, schema: Schema | None, reward_field: str, score10: str, system_prompt: str):
+        self.schema = schema
+        self.reward_field, self.score10, self.system_prompt = reward_field, score10, system_prompt
+        self.checked = False
+        self.rows = self.prompted_rows = self.responses = 0
+        self.no_prompt = self.no_response = self.no_reward = 0
+        self.not_given = self.off_scale = self.system_prompts = 0
+        self.tens = self.certain = self.doubtful = self.dropped = self.fixed = 0
+        self.instructions: set[bytes] = set()
+
+    def __call__(self, row: Row) -> Iterator[tuple[str, tuple[Any, ...] | Bad]]:
+        """Place and (prompt, response, reward) of each usable response of a row, or what is wrong with it."""
+        if row.fault:
+            yield row.where, unreadable(row.fault)
+            return
+        schema = self._schema(row)
+        self.rows += 1
+        try:
+            for name in schema.needs:
+                if name not in row.values:
+                    check_there(row.values, name)
+            prompt = schema.prompt(row.values)
+            items = list(schema.items(row.values))
+        except Bad as fault:
+            yield row.where, fault
+            return
+        if prompt is not None:
+            self.prompted_rows += 1
+            self.instructions.add(hashlib.blake2b(prompt_key(prompt).encode(), digest_size=16).digest())
+        for number, item in enumerate(items, start=1):
+            kept = self._kept(schema, prompt, item)
+            if kept is not None:
+                yield f"{row.where}, response {number}", kept
+
+    def _schema(self, row: Row) -> Schema:
+        """The schema, told by the first row, and checked against the settings."""
+        if self.schema is None:
+            self.schema = schema_of(row.values, row.where)
+        if not self.checked:
+            self.schema.check_reward(self.reward_field)
+            if self.score10 == "fix" and self.schema.tens != "checked":
+                raise ConfigError(f"score10='fix' needs the ratings of each response, which {self.schema.name} lacks.")
+            if self.system_prompt == "front" and not self.schema.system_prompts:
+                raise ConfigError(f"system_prompt='front' needs system prompts, which {self.schema.name} lacks.")
+            self.checked = True
+        return self.schema
+
+    def _kept(self, schema: Schema, prompt: Any, item: Item) -> tuple[Any, ...] | None:
+        """(prompt, response, reward), or None for what is left out and counted."""
+        self.responses += 1
+        self.not_given += item.ratings.not_given
+        self.off_scale += item.ratings.off_scale
+        self.system_prompts += item.system_prompt is not None
+        fault = self._fault(schema, item)
+        reward = item.scores[self.reward_field]
+        if prompt is None:
+            self.no_prompt += 1
+        elif item.response is None:
+            self.no_response += 1
+        elif reward is None:
+            self.no_reward += 1
+        elif fault is None or self.score10 == "keep" or self.reward_field != "overall":
+            return self._shown(prompt, item), item.response, reward
+        elif fault == "certain" and self.score10 == "fix":
+            self.fixed += 1
+            return self._shown(prompt, item), item.response, 1.0
+        else:
+            self.dropped += 1
+        return None
+
+    def _fault(self, schema: Schema, item: Item) -> Literal["certain", "doubtful"] | None:
+        """How sure it is that a ten is wrong; None for a good one, and where it cannot be told."""
+        if schema.tens == "none" or item.scores["overall"] != TEN:
+            return None
+        self.tens += 1
+        mean = item.scores.get("fine_grained")
+        if schema.tens == "unchecked" or (mean is not None and mean > DOUBTFUL):
+            return None
+        if mean is not None and mean <= CERTAIN:
+            self.certain += 1
+            return "certain"
+        self.doubtful += 1
+        return "doubtful"
+
+    def _shown(self, prompt: Any, item: Item) -> Any:
+        if self.system_prompt == "leave" or item.system_prompt is None:
+            return prompt
+        return [{"role": "system", "content": item.system_prompt}, {"role": "user", "content": prompt}]
+
+    def explain(self, error: DataError, source: str) -> None:
+        """Raise an error that says why nothing is left, where every response was left out for a known reason."""
+        if error.faults or not self.responses:
+            return
+        raise DataError(
+            f"{source}: none of {self.responses} responses in {self.rows} rows is usable: {self.no_prompt} have no "
+            f"prompt, {self.no_response} are empty, {self.no_reward} have no {self.reward_field} score, {self.dropped} "
+            f"are faulty tens (score10={self.score10!r})."
+        ) from error
+
+    def finish(
+        self, dataset: datasets.Dataset, data: DataSummary, source: str
+    ) -> tuple[datasets.Dataset, FeedbackReport]:
+        """The rows, without the tens of a release known to be faulty if they cannot be checked, and the report."""
+        schema = self.schema
+        assert schema is not None  # no row, no data set
+        release = recognise(schema.name, self.rows, self.tens, self.certain)
+        unchecked = self.tens if schema.tens == "unchecked" else 0
+        if unchecked and release.fixed is False and self.score10 == "drop":
+            keep_R = array_of(dataset["reward"], np.float64) != TEN
+            if not keep_R.any():
+                raise DataError(f"{source}: every usable score is a 10 of {release.name}; score10='keep' keeps them.")
+            self.dropped = int((~keep_R).sum())
+            dataset = selected(dataset, array_of(dataset["prompt_id"], np.int64), keep_R)
+            data = summarize(dataset, data.dropped)
+        tens = Tens(self.tens, self.certain, self.doubtful, unchecked, self.dropped, self.fixed)
+        report = FeedbackReport(
+            source=source,
+            schema=schema.name,
+            reward_field=self.reward_field,
+            score10=self.score10,
+            system_prompt=self.system_prompt,
+            top=schema.tops[self.reward_field],
+            rows=self.rows,
+            responses=self.responses,
+            no_prompt=self.no_prompt,
+            no_response=self.no_response,
+            no_reward=self.no_reward,
+            not_given=self.not_given,
+            off_scale=self.off_scale,
+            duplicates=self.prompted_rows - len(self.instructions) if schema.alone else None,
+            system_prompts=self.system_prompts if schema.system_prompts else None,
+            tens=tens if schema.tens != "none" else None,
+            release=release,
+            data=data,
+        )
+        return dataset, report
+
+
+def split_top_score(
+    dataset: datasets.Dataset, *, validation_prompts: int = 1000, seed: int, top_score: float = TEN
+) -> tuple[datasets.Dataset, datasets.Dataset]:
+    """(train, validation): all responses to prompts drawn from those whose best response has the top score.
+
+    Nothing of a drawn instruction stays in train, whatever system message stands before it. The paper validates on
+    1,000 such prompts; the best response of each is what its metrics compare with.
+
+    Args:
+        dataset: of `read_ultrafeedback` or `valuefree.data.read_triplets`.
+        validation_prompts: how many to draw.
+        seed: of the draw.
+        top_score: least reward of the best response (``report.top``).
+
+    Raises:
+        ConfigError: fewer such prompts than asked for, or no prompt would be left to train on.
+    """
+    keys_R = _instruction_ids(dataset)
+    best_P = np.full(int(keys_R.max(initial=-1)) + 1, -np.inf)
+    np.maximum.at(best_P, keys_R, array_of(dataset["reward"], np.float64))
+    candidates = np.flatnonzero(best_P >= top_score)
+    if not 0 < validation_prompts <= len(candidates):
+        raise ConfigError(
+            f"validation_prompts is {validation_prompts}; expected 1 to {len(candidates)}: of {len(best_P)} prompts so "
+            f"many have a response rewarded {top_score:g} or more; the highest reward is {best_P.max():g}."
+        )
+    if validation_prompts == len(best_P):
+        raise ConfigError(f"validation_prompts is {validation_prompts} of {len(best_P)} prompts: none to train on.")
+    drawn = np.random.default_rng(seed).choice(candidates, size=validation_prompts, replace=False)
+    in_validation_R = np.isin(keys_R, drawn)
+    ids_R = array_of(dataset["prompt_id"], np.int64)
+    return selected(dataset, ids_R, ~in_validation_R), selected(dataset, ids_R, in_validation_R)
+
+
+def _instruction_ids(dataset: datasets.Dataset) -> np.ndarray:
+    """A number for each instruction, its system message left out; (R,)."""
+    if isinstance(dataset.features["prompt"], datasets.Value):
+        return numbered(array_of(dataset["prompt_id"], np.int64))
+    hashes = TextHashes()
+    for table in batches(dataset, ["prompt"]):
+        prompts = table.column("prompt").to_pylist()
+        said = [[message for message in prompt if message["role"] != "system"] for prompt in prompts]
+        hashes.add(pl.Series([prompt_key(prompt) for prompt in said], dtype=pl.String))
+    return numbered(*hashes.take())
