@@ -19,6 +19,7 @@ from valuefree.config import (
     SampleConfig,
     ScoreConfig,
     StudyExactConfig,
+    StudyPaperConfig,
     StudySmallConfig,
     TrainConfig,
 )
@@ -276,6 +277,16 @@ def study_small(options: StudySmallConfig) -> None:
         print(f"rows: {result.rows}, of which failed: {result.failed}\npage: {result.page}")
 
 
+def study_paper(options: StudyPaperConfig) -> None:
+    """Run what the study lacks and say where its report is."""
+    from valuefree.study.paper import run
+
+    result = run.study(options, say=lambda text: print(text, flush=True))
+    if result is not None:
+        print(f"runs: {result.rows}, of which failed: {result.failed}\nreport: {result.report}")
+        print(*([f"page: {result.page}"] if result.page else []), *result.findings, sep="\n")
+
+
 RUN: dict[str, Callable[[Any], None]] = {
     "prepare": prepare,
     "inspect": inspect,
@@ -288,6 +299,7 @@ RUN: dict[str, Callable[[Any], None]] = {
     "demo": demo,
     "study exact": study_exact,
     "study small": study_small,
+    "study paper": study_paper,
 }
 
 

@@ -8,8 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from valuefree.config import EvaluateConfig, JudgeConfig, TrainConfig
-from valuefree.config.metrics import OWNED
+from valuefree.config import EvaluateConfig
+from valuefree.config.metrics import OWNED, MetricOptions
 from valuefree.data.rendering import Prompt
 from valuefree.data.sources import rows_of
 from valuefree.errors import ConfigError, DataError
@@ -31,7 +31,7 @@ class Texts:
     prompts: list[Prompt] | None
 
 
-def text_metrics_of(options: EvaluateConfig | TrainConfig | JudgeConfig, names: Sequence[str]) -> TextMetrics | None:
+def text_metrics_of(options: MetricOptions, names: Sequence[str]) -> TextMetrics | None:
     """What the options ask for, loaded; None where that is the KL alone, which is no metric of texts."""
     names = [name for name in names if name != "kl"]
     if not names:
@@ -45,7 +45,7 @@ def text_metrics_of(options: EvaluateConfig | TrainConfig | JudgeConfig, names: 
             raise ConfigError(f"could not load the tokenizer {options.tokenizer!r}: {error}") from error
     if "reward" in names:
         rewards = import_module("valuefree.evaluation.rewards")
-        settings["reward_function"] = rewards.load_reward(str(options.reward_function))
+        settings["reward_function"] = rewards.load_reward(str(getattr(options, "reward_function", None)))
     return TextMetrics(names, tokenizer=tokenizer, **settings)
 
 

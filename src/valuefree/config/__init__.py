@@ -13,7 +13,7 @@ from valuefree.config.options import (
     RewardOptions,
     ScoreOptions,
 )
-from valuefree.config.studies import StudyExactConfig, StudySmallConfig
+from valuefree.config.studies import StudyExactConfig, StudyPaperConfig, StudySmallConfig
 from valuefree.config.verbs import (
     VERBS,
     DemoConfig,
@@ -51,6 +51,7 @@ __all__ = [
     "ScoreConfig",
     "ScoreOptions",
     "StudyExactConfig",
+    "StudyPaperConfig",
     "StudySmallConfig",
     "TrainConfig",
     "kind_of",

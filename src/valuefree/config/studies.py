@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from valuefree.config.metrics import MetricOptions
 from valuefree.config.options import Options, option
 from valuefree.errors import ConfigError
 
@@ -67,3 +68,72 @@ class StudySmallConfig(Options):
                 raise ConfigError(f"{name} is {value}; expected at least 1.")
         if self.control == "none" and self.control_seeds is not None:
             raise ConfigError("control none does not read control_seeds; leave it out, or pass control shuffle.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyPaperConfig(MetricOptions):
+    """Of ``valuefree study paper``."""
+
+    about: ClassVar[str] = "The paper's experiments at a scale you can afford, each number beside the published one."
+    scale: str = option(
+        "tiny", "by comma: tiny (2 cores, minutes), smol (SmolLM2, hours), small, large, xl (Flan-T5, GPU)"
+    )
+    methods: str = option("all", "names of the methods table, by semicolon; an unknown name lists the nearest")
+    taus: str = option("0.1,1,5", "temperatures of the grid, by comma; the tables but the ablations are at 1")
+    seeds: int = option(3, "runs of each: order of the rows, weights of value networks, sampling")
+    control: Literal["shuffle", "none"] = option("shuffle", "also train on rewards permuted within prompts")
+    decoding: Literal["same", "authors"] = option(
+        "same", "of the answers: the same for all methods, or as the published scripts have it (KTO greedy)"
+    )
+    data: str | None = option(
+        None, "feedback of small, large and xl: hub name or files; default: openbmb/UltraFeedback"
+    )
+    score10: Literal["keep", "drop", "fix"] = option(
+        "drop", "its overall scores of 10 whose ratings say otherwise: keep (as the paper), drop, or fix"
+    )
+    reward_field: Literal["overall", "fine_grained"] = option("overall", "its reward")
+    reward_function: str | None = option(
+        None, "module:function or reward model that judges all answers; default: of tiny and smol the demo's"
+    )
+    judge: tuple[str, ...] = option(
+        ("smollm2@serve",),
+        "judges of answers: MODEL@http://host/v1, MODEL@serve (a server started here), MODEL (loaded here), none; "
+        "mistral-7b-instruct-v0.3 and llama-3-8b-instruct are the paper's; the reward function judges too",
+    )
+    judge_prompts: int = option(50, "held-out prompts that these judges see, from the first; 0 for all")
+    judge_seeds: int = option(1, "seeds whose answers they see, from the first")
+    claims: bool = option(True, "also the runs behind Table I and section VI, where the optimum is known")
+    timing: bool = option(True, "also Figure 1's timings on one process alone (scale tiny)")
+    workers: int | None = option(None, "processes; default: one a core without GPU, else one")
+    out: str = option("outputs/study-paper", "folder of cells, answers, verdicts, report; run again to go on")
+    page: str | None = option(None, "also write the page as this Markdown file, with report.html beside its figures")
+    dry_run: bool = option(False, "count runs and calls, estimate the hours, and stop")
+
+    def __post_init__(self) -> None:
+        for name in ("seeds", "judge_seeds", "workers"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} is {value}; expected at least 1.")
+        if self.judge_prompts < 0:
+            raise ConfigError(f"judge_prompts is {self.judge_prompts}; expected at least 0.")
+        if {"reward", "kl"} & set(self.metric_list()):
+            raise ConfigError("metrics: reward and kl are measured anyway; leave them out.")
+        self.check_metrics(self.metric_list())
+
+    def tau_list(self) -> list[float]:
+        """The temperatures, each once.
+
+        Raises:
+            ConfigError: text that is no positive numbers, or the main temperature, 1, not among them.
+        """
+        try:
+            found = list(dict.fromkeys(float(part) for part in self.taus.split(",")))
+        except ValueError as error:
+            raise ConfigError(f"taus is {self.taus!r}; expected numbers by comma.") from error
+        if min(found) <= 0 or 1.0 not in found:
+            raise ConfigError(f"taus is {self.taus!r}; expected positive numbers, 1 among them.")
+        return sorted(found)
+
+    def judges(self) -> list[str]:
+        """The judges beside the reward function."""
+        return [name for name in self.judge if name != "none"]

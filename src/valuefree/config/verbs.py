@@ -19,7 +19,7 @@ from valuefree.config.options import (
     positional,
     required,
 )
-from valuefree.config.studies import StudyExactConfig, StudySmallConfig
+from valuefree.config.studies import StudyExactConfig, StudyPaperConfig, StudySmallConfig
 from valuefree.errors import ConfigError
 
 REFERENCE_SAMPLES = (
@@ -375,4 +375,5 @@ VERBS: dict[str, type[Options]] = {
     "demo": DemoConfig,
     "study exact": StudyExactConfig,
     "study small": StudySmallConfig,
+    "study paper": StudyPaperConfig,
 }

@@ -1,0 +1,233 @@
+"""The files of a study as tables and figures look at them. No torch."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from valuefree.data.rendering import as_text
+from valuefree.errors import DataError
+from valuefree.evaluation.stats import Estimate, clustered_mean, paired_difference, t_mean
+from valuefree.study.paper.cells import Cell, Row
+from valuefree.study.paper.methods import METHODS, REFERENCE
+from valuefree.study.paper.scales import MAIN_TAU, SCALES, Scale
+
+REWARD_JUDGE = "reward function"
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Several runs: mean, standard deviation over runs (None of one), each run's n, and a 95 % interval."""
+
+    mean: float
+    deviation: float | None
+    runs: int
+    n: int
+    interval: tuple[float, float] | None
+
+    @property
+    def sign(self) -> int:
+        """+1 or −1 where the interval excludes zero, else 0."""
+        if self.interval is None:
+            return 0
+        return 1 if self.interval[0] > 0 else -1 if self.interval[1] < 0 else 0
+
+
+def spread(values: Sequence[float], *, n: int, interval: tuple[float, float] | None) -> Spread:
+    """Of one value per run."""
+    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return Spread(float(np.mean(values)), deviation, len(values), n, interval)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A judge's verdicts on a pair of methods: one result per seed; scores by prompt, None unjudged."""
+
+    judge: str
+    first: str
+    second: str
+    results: Sequence[dict[str, Any]]
+    verdicts: Sequence[Sequence[dict[str, Any]]]
+
+    @cached_property
+    def rate(self) -> Spread | None:
+        """Win rate of the first, in percent: the interval resamples prompts, with all their runs."""
+        rows = [(v["score"], as_text(v["prompt"])) for run in self.verdicts for v in run if v["score"] is not None]
+        if not rows:
+            return None
+        pooled = clustered_mean([100 * score for score, _ in rows], [prompt for _, prompt in rows])
+        runs = [100 * result["win_rate"]["value"] for result in self.results if result["win_rate"] is not None]
+        return spread(runs, n=len({prompt for _, prompt in rows}), interval=pooled.interval)
+
+    def mean(self, name: str, value: Callable[[Any], float] = lambda found: found["value"]) -> float | None:
+        """Mean over runs of a number of the results; None where no run has it."""
+        found = [value(result[name]) for result in self.results if result.get(name) is not None]
+        return float(np.mean(found)) if found else None
+
+    @property
+    def coverage(self) -> float:
+        """Share of the pairs that are judged."""
+        return float(np.mean([result["coverage"] for result in self.results]))
+
+
+class Results:
+    """All that a study's folder holds.
+
+    Raises:
+        DataError: a folder without a study of the paper.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        try:
+            self.study: dict[str, Any] = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+            self.rows = [Row.read(file) for file in sorted((folder / "cells").glob("*.json"))]
+            settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{folder} holds no finished study of the paper ({error!r}).") from error
+        known = {name: Scale(**world) for name, world in settings["scales"].items()}
+        self.scales = [known.get(name, SCALES.get(name)) for name in self.study["scales"]]
+        self.methods = [METHODS[name] for name in self.study["methods"]]
+        self.taus: list[float] = self.study["taus"]
+        self.decoding: str = settings["decoding"]
+        self._by_cell = {row.cell: row for row in self.rows}
+        self._responses: dict[Cell, list[dict[str, Any]]] = {}
+
+    # --------------------------------------------------------------------------------------------------------- runs
+
+    def cell(self, scale: str, method: str, tau: float | None, seed: int, *, shuffled: bool = False) -> Cell:
+        """With the temperature that a method's cell carries."""
+        return Cell(scale, method, tau if METHODS[method].taus else None, seed, shuffled)
+
+    def runs(self, scale: str, method: str, tau: float | None = MAIN_TAU, *, shuffled: bool = False) -> list[Row]:
+        """Rows of a method's seeds that did not fail."""
+        cells = [self.cell(scale, method, tau, seed, shuffled=shuffled) for seed in range(self.study["seeds"])]
+        found = [self._by_cell[cell] for cell in cells if cell in self._by_cell]
+        return [row for row in found if row.error is None]
+
+    @property
+    def failed(self) -> list[Row]:
+        """With the error that ended them."""
+        return [row for row in self.rows if row.error is not None]
+
+    def responses(self, cell: Cell) -> list[dict[str, Any]]:
+        """Of a cell, prompt by prompt."""
+        if cell not in self._responses:
+            text = cell.file(self.folder, "responses", "jsonl").read_text(encoding="utf-8")
+            self._responses[cell] = [json.loads(line) for line in text.splitlines()]
+        return self._responses[cell]
+
+    def held_out(self, scale: str) -> dict[str, Any]:
+        """Prompts, references and sentences about the data."""
+        return json.loads((self.folder / "world" / scale / "held_out.json").read_text(encoding="utf-8"))
+
+    # ------------------------------------------------------------------------------------------------------ metrics
+
+    def metric(self, scale: str, method: str, tau: float | None, name: str) -> Spread | None:
+        """A text metric over a method's runs; with one run its interval over prompts, else Student's over runs."""
+        found = []
+        for row in self.runs(scale, method, tau):
+            file = row.cell.file(self.folder, "metrics", f"{self.study['metrics_key']}.json")
+            if file.exists():
+                metric = json.loads(file.read_text(encoding="utf-8")).get(name)
+                if metric is not None and metric["value"] is not None:
+                    found.append(metric)
+        if not found:
+            return None
+        interval = found[0]["interval"]
+        return spread(
+            [m["value"] for m in found],
+            n=found[0]["n"],
+            interval=t_mean([m["value"] for m in found]).interval if len(found) > 1 else interval and tuple(interval),
+        )
+
+    # ------------------------------------------------------------------------------------------------------ rewards
+
+    def reward(self, scale: str, method: str, tau: float | None = MAIN_TAU, *, shuffled: bool = False) -> Spread | None:
+        """Mean reward of the held-out answers; interval over prompts, with all their runs."""
+        runs = self.runs(scale, method, tau, shuffled=shuffled)
+        values, prompts = self._rewards(runs)
+        if not values:
+            return None
+        pooled = clustered_mean(values, prompts)
+        return spread([row.gain for row in runs if row.gain is not None], n=len(set(prompts)), interval=pooled.interval)
+
+    def _rewards(self, runs: Sequence[Row]) -> tuple[list[float], list[str]]:
+        rows = [answer for row in runs for answer in self.responses(row.cell)]
+        if any(answer["reward"] is None for answer in rows):
+            return [], []
+        return [answer["reward"] for answer in rows], [as_text(answer["prompt"]) for answer in rows]
+
+    def difference(
+        self, scale: str, first: tuple[str, float | None], second: tuple[str, float | None], *, shuffled: bool = False
+    ) -> Estimate | None:
+        """Mean reward of `first` (method, τ) less that of `second`, paired on prompt and seed.
+
+        shuffled: the first's runs on shuffled rewards.
+        """
+        ours, theirs = self.runs(scale, *first, shuffled=shuffled), self.runs(scale, *second)
+        pairs = [(a, b) for a in ours for b in theirs if a.cell.seed == b.cell.seed]
+        one, prompts = self._rewards([a for a, _ in pairs])
+        two, _ = self._rewards([b for _, b in pairs])
+        return paired_difference(one, two, prompts) if one and two else None
+
+    def gain(self, scale: str, method: str, tau: float | None = MAIN_TAU, *, shuffled: bool = False) -> Estimate | None:
+        """`difference` to the untouched reference."""
+        return self.difference(scale, (method, tau), (REFERENCE, None), shuffled=shuffled)
+
+    def used_rewards(self, scale: str, method: str, tau: float | None = MAIN_TAU) -> bool | None:
+        """Whether the gain on true rewards exceeds that on shuffled ones, with its interval; None where not known."""
+        true, control = self.runs(scale, method, tau), self.runs(scale, method, tau, shuffled=True)
+        if not true or not control:
+            return None
+        pairs = [(a, b) for a in true for b in control if a.cell.seed == b.cell.seed]
+        one, prompts = self._rewards([a for a, _ in pairs])
+        two, _ = self._rewards([b for _, b in pairs])
+        if not one or not two:
+            return None
+        found = paired_difference(one, two, prompts)
+        return found.interval is not None and found.interval[0] > 0
+
+    # ------------------------------------------------------------------------------------------------------- judges
+
+    @cached_property
+    def judges(self) -> list[str]:
+        """Titles, the reward function first."""
+        titles = [judge["title"] for judge in self.study["judges"]]
+        has = any((self.folder / "judged").glob("reward-*.json"))
+        return [*([REWARD_JUDGE] if has else []), *titles]
+
+    def judged(
+        self, judge: str, scale: str, first: str, second: str, first_tau: float | None = MAIN_TAU, second_tau=MAIN_TAU
+    ) -> Judged | None:
+        """Verdicts of a judge on a pair of methods at their temperatures; None where there are none."""
+        key = "reward"
+        if judge != REWARD_JUDGE:
+            key = next(entry["key"] for entry in self.study["judges"] if entry["title"] == judge)
+        found = []
+        for seed in range(self.study["seeds"]):
+            one, two = self.cell(scale, first, first_tau, seed), self.cell(scale, second, second_tau, seed)
+            file = self.folder / "judged" / f"{key}-{one.name}--{two.name}.json"
+            if file.exists():
+                found.append(json.loads(file.read_text(encoding="utf-8")))
+        if not found:
+            return None
+        return Judged(judge, first, second, [f["result"] for f in found], [f["verdicts"] for f in found])
+
+    # ------------------------------------------------------------------------------------------- beside the grid
+
+    @cached_property
+    def claim_rows(self) -> list[dict[str, Any]]:
+        """Of the runs behind Table I and section VI."""
+        files = sorted((self.folder / "claims").glob("*.json"))
+        return [row for file in files for row in json.loads(file.read_text(encoding="utf-8"))]
+
+    @cached_property
+    def timing(self) -> list[dict[str, Any]]:
+        """Rows of Figure 1's timings."""
+        file = self.folder / "timing.json"
+        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else []

@@ -1,0 +1,369 @@
+"""The paper's tables as this study fills them, each cell beside the published one. No torch."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from valuefree.evaluation.stats import Estimate
+from valuefree.report import Table
+from valuefree.study.paper.judging import OURS
+from valuefree.study.paper.methods import METHODS, REFERENCE, label
+from valuefree.study.paper.published import JUDGES, METRICS, published
+from valuefree.study.paper.results import REWARD_JUDGE, Judged, Results, Spread
+from valuefree.study.paper.scales import MAIN_TAU, Scale
+
+NONE = "–"
+PARTS = dict(zip(JUDGES, "ab", strict=True))
+OUR_COLUMNS = (REFERENCE, OURS, "RPO sums", "DRO-V", "SFT-all", "SFT-best")
+
+
+def size_of(scale: Scale) -> str:
+    """The published size that a scale is set beside: its own, else Small."""
+    return scale.published or "Small"
+
+
+def beside(scale: Scale) -> str:
+    """What the published columns are of."""
+    if scale.published:
+        return "the same model and data"
+    return "another model (Flan-T5 Small) on other data: its numbers are for orientation, differences no failure"
+
+
+def shown(found: Spread | None, digits: int = 3) -> str:
+    """Mean ± standard deviation over runs [interval]."""
+    if found is None:
+        return NONE
+    deviation = "" if found.deviation is None else f" ± {found.deviation:.{digits}f}"
+    interval = "" if found.interval is None else f" [{found.interval[0]:.{digits}f}, {found.interval[1]:.{digits}f}]"
+    return f"{found.mean:.{digits}f}{deviation}{interval}"
+
+
+def signed(found: Estimate | None, digits: int = 3) -> str:
+    """A difference with its interval."""
+    if found is None:
+        return NONE
+    if found.interval is None:
+        return f"{found.value:+.{digits}f}"
+    low, high = found.interval
+    return f"{found.value:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
+
+
+# --------------------------------------------------------------------------------------------------- tables II and V
+
+
+def table_2(results: Results, scale: Scale) -> Table:
+    """Six metrics of KTO, DRO and RPO, and of what the paper lacks."""
+    size = size_of(scale)
+    theirs = ("KTO", "DRO", "RPO")
+    head = ["metric", *(text for name in theirs for text in (name, f"{name}, paper {size}", "difference"))]
+    others = [name for name in OUR_COLUMNS if any(method.name == name for method in results.methods)]
+    rows = []
+    for metric in METRICS:
+        line = [_titled(metric.name, metric.better)]
+        for name in theirs:
+            line += _beside_published(
+                results.metric(scale.name, name, MAIN_TAU, metric.ours),
+                published("II", metric.name, f"{name} {size}").value,
+            )
+        line += [shown(results.metric(scale.name, name, MAIN_TAU, metric.ours), 4) for name in others]
+        rows.append(line)
+    return Table(
+        f"Table II, {scale.title}",
+        [*head, *others],
+        rows,
+        f"Mean ± standard deviation over runs [95 % interval: Student's over runs, of one run over prompts]; each run "
+        f"answers {scale.test_prompts} held-out prompts. {_unmeasured(rows)}Published: {beside(scale)}. The reference "
+        "texts are the best known answers to the prompts, so a metric is high for what imitates the data.",
+    )
+
+
+def _titled(name: str, better: str) -> str:
+    return f"{name} {'↑' if better == 'higher' else '↓'}"
+
+
+def _beside_published(found: Spread | None, value: float) -> list[str]:
+    difference = NONE if found is None else f"{found.mean - value:+.4f}"
+    return [shown(found, 4), f"{value:.4f}", difference]
+
+
+def _unmeasured(rows: Sequence[Sequence[str]]) -> str:
+    lacking = [row[0].split()[0] for row in rows if row[1] == NONE]
+    if not lacking:
+        return ""
+    return f"Not measured here ({', '.join(lacking)}): no model or data for it was given (docs/metrics.md). "
+
+
+def table_5(results: Results, scale: Scale) -> Table:
+    """RPO and RPO-noNorm by temperature: six metrics."""
+    size = size_of(scale)
+    rows = []
+    for metric in METRICS:
+        for tau in results.taus:
+            found = [results.metric(scale.name, name, tau, metric.ours) for name in ("RPO", "RPO-noNorm")]
+            line = [_titled(metric.name, metric.better), f"{tau:g}"]
+            for name, one in zip(("RPO", "RPO-noNorm"), found, strict=True):
+                line += _beside_published(one, published("V", metric.name, f"{name} {tau} {size}").value)
+            if any(one is not None for one in found):
+                rows.append(line)
+    columns = [text for name in ("RPO", "RPO-noNorm") for text in (name, f"{name}, paper {size}", "difference")]
+    return Table(
+        f"Table V, {scale.title}",
+        ["metric", "τ", *columns],
+        rows,
+        f"As Table II. Published: {beside(scale)}.",
+    )
+
+
+# ---------------------------------------------------------------------------------------------- tables III, IV and VI
+
+
+def rate_cell(found: Judged | None) -> str:
+    """Win rate in percent with its spread, n, and how much is judged."""
+    if found is None:
+        return NONE
+    if found.rate is None:
+        return f"none of {len(found.verdicts[0])} judged"
+    covered = "" if found.coverage == 1 else f", {found.coverage:.0%} judged"
+    runs = "" if found.rate.runs == 1 else f"{found.rate.runs} runs × "
+    return f"{shown(found.rate, 1)} ({runs}{len(found.verdicts[0])} prompts{covered})"
+
+
+def _published_rates(table: str, row: str, column: str) -> list[float]:
+    return [published(f"{table}{part}", row, column).value for part in PARTS.values()]
+
+
+def _rates(found: Judged | None, table: str, row: str, column: str) -> list[str]:
+    cells = [published(f"{table}{part}", row, column) for part in PARTS.values()]
+    printed = ", ".join(f"{cell.value:.2f} ± {cell.deviation:.2f}" for cell in cells)
+    if found is None or found.rate is None:
+        return [rate_cell(found), printed, NONE]
+    return [rate_cell(found), printed, ", ".join(f"{found.rate.mean - cell.value:+.1f}" for cell in cells)]
+
+
+RATES = (
+    "Win rate in percent: win 1, neutral ½, loss 0, averaged over both orders. Mean ± standard deviation over runs "
+    "[95 % interval, bootstrap over prompts with all their runs]. "
+)
+
+
+def _rate_table(results: Results, scale: Scale, title: str, what: str, lines) -> Table:
+    """lines: (label, table, published column, pair of methods, τ of both)."""
+    rows = []
+    for judge in results.judges:
+        for name, table, column, (first, second), tau in lines:
+            found = results.judged(judge, scale.name, first, second, tau, tau)
+            rows.append([judge, name, *_rates(found, table, size_of(scale), column)])
+    return Table(
+        f"{title}, {scale.title}",
+        ["judge", what, "win rate of RPO", f"paper {size_of(scale)}: {', '.join(JUDGES)}", "differences"],
+        rows,
+        RATES + f"Published: {beside(scale)}; how it counts neutral verdicts is not said.",
+    )
+
+
+def table_3(results: Results, scale: Scale) -> Table:
+    """RPO against SFT, KTO, DRO."""
+    lines = [(other, "III", other, ("RPO", other), MAIN_TAU) for other in (REFERENCE, "KTO", "DRO")]
+    return _rate_table(results, scale, "Table III", "against", lines)
+
+
+def table_4(results: Results, scale: Scale) -> Table:
+    """RPO against SFT by temperature."""
+    lines = [(f"{tau:g}", "IV", str(tau), ("RPO", REFERENCE), tau) for tau in results.taus]
+    return _rate_table(results, scale, "Table IV", "τ", lines)
+
+
+def table_6(results: Results, scale: Scale) -> Table:
+    """RPO against RPO-noNorm by temperature."""
+    lines = [(f"{tau:g}", "VI", str(tau), ("RPO", "RPO-noNorm"), tau) for tau in results.taus]
+    return _rate_table(results, scale, "Table VI", "τ", lines)
+
+
+# ----------------------------------------------------------------------------------------------- what the paper lacks
+
+
+def rewards_table(results: Results, scale: Scale) -> Table:
+    """Every method: reward, gain, KL, length, what the partition said, and the shuffle control."""
+    rows = []
+    for method in results.methods:
+        for tau in results.taus if method.taus else [None]:
+            runs = results.runs(scale.name, method.name, tau)
+            if not runs:
+                continue
+            used = results.used_rewards(scale.name, method.name, tau)
+            rows.append(
+                [
+                    label(method.name, tau),
+                    shown(results.reward(scale.name, method.name, tau)),
+                    signed(results.gain(scale.name, method.name, tau)) if method.make else NONE,
+                    signed(results.gain(scale.name, method.name, tau, shuffled=True)),
+                    {True: "yes", False: "not shown", None: NONE}[used],
+                    _mean_of([run.kl["value"] for run in runs if run.kl], 2),
+                    _mean_of([run.length for run in runs if run.length is not None], 1),
+                    _mean_of([100 * run.partition["level_share_unweighted"] for run in runs if run.partition], 0),
+                    _mean_of([run.partition["median_log_coverage"] for run in runs if run.partition], 0),
+                ]
+            )
+    return Table(
+        f"Every method, {scale.title}",
+        [
+            "method",
+            "reward",
+            "gain over the reference",
+            "gain, rewards shuffled",
+            "used the rewards",
+            "KL",
+            "length",
+            "level, %",
+            "log coverage",
+        ],
+        rows,
+        "Reward: mean ± standard deviation over runs; intervals of 95 %, bootstrap over prompts with all their runs, "
+        "gains paired on prompt and seed. Used the rewards: the gain exceeds that on rewards permuted within prompts, "
+        "with its interval. KL to the reference in nats per answer, length in tokens, means over runs. Level: share of "
+        "the initial loss at κ = ∞ that is the same push for every answer of a prompt; log coverage: of the reference's "
+        "probability by a prompt's answers, nats (token means where the method takes these), median.",
+    )
+
+
+def _mean_of(values: Sequence[float], digits: int) -> str:
+    return f"{np.mean(values):.{digits}f}" if len(values) else NONE
+
+
+def beyond_table(results: Results, scale: Scale) -> Table:
+    """Win rates that the paper does not have: against SFT on everything, and of this package's default."""
+    pairs = [("RPO", name) for name in ("SFT-all", "SFT-best", "DRO-V")]
+    pairs += [(OURS, name) for name in (REFERENCE, "KTO", "DRO", "RPO", "DRO-V", "SFT-all", "SFT-best")]
+    rows = []
+    for judge in results.judges:
+        for first, second in pairs:
+            found = results.judged(judge, scale.name, first, second)
+            if found is not None:
+                rows.append([judge, first, second, rate_cell(found), _controlled(found)])
+    return Table(
+        f"Beyond the paper, {scale.title}",
+        ["judge", "win rate of", "over", "win rate", "at equal length"],
+        rows,
+        RATES + "At equal length: of a logistic regression on the standardised difference in length.",
+    )
+
+
+def _controlled(found: Judged) -> str:
+    values = [
+        100 * result["length_controlled"]["rate"]["value"]
+        for result in found.results
+        if result.get("length_controlled") and result["length_controlled"].get("rate")
+    ]
+    return f"{np.mean(values):.1f}" if values else NONE
+
+
+def judges_table(results: Results, scale: Scale) -> Table:
+    """How far each judge can be believed: coverage, flips, the pull of the first place, agreement with the reward."""
+    rows = []
+    for judge in results.judges:
+        if judge == REWARD_JUDGE:
+            continue
+        found = [
+            one
+            for first, second, tau in judged_pairs(results)
+            if (one := results.judged(judge, scale.name, first, second, tau, tau)) is not None
+        ]
+        if not found:
+            continue
+        pairs = sum(len(run) for one in found for run in one.verdicts)
+        rows.append(
+            [
+                judge,
+                str(pairs),
+                f"{sum(one.coverage * len(one.verdicts[0]) for one in found) / sum(len(one.verdicts[0]) for one in found):.0%}",
+                _percent([one.mean("first_position_rate") for one in found]),
+                _percent([one.mean("flip_rate") for one in found]),
+                agreement_with_reward(results, scale, judge),
+            ]
+        )
+    return Table(
+        f"The judges, {scale.title}",
+        ["judge", "pairs", "judged in both orders", "picks the first place", "winner changes with the order", "agrees"],
+        rows,
+        "Means over the pairs of methods. Agrees: share of the judged pairs of answers with a winner whose winner has "
+        "the larger reward, of those with unlike rewards.",
+    )
+
+
+def judged_pairs(results: Results) -> list[tuple[str, str, float]]:
+    """Methods and temperature of Tables III, IV and VI."""
+    found = [("RPO", other, MAIN_TAU) for other in (REFERENCE, "KTO", "DRO")]
+    found += [("RPO", REFERENCE, tau) for tau in results.taus] + [("RPO", "RPO-noNorm", tau) for tau in results.taus]
+    return list(dict.fromkeys(found))
+
+
+def _percent(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    return f"{np.mean(known):.0%}" if known else NONE
+
+
+def agreement_with_reward(results: Results, scale: Scale, judge: str) -> str:
+    """Share of a judge's decided pairs whose winner has the larger reward."""
+    same = total = 0
+    for first, second, tau in judged_pairs(results):
+        theirs = results.judged(judge, scale.name, first, second, tau, tau)
+        truth = results.judged(REWARD_JUDGE, scale.name, first, second, tau, tau)
+        if theirs is None or truth is None:
+            continue
+        for mine, known in zip(theirs.verdicts, truth.verdicts, strict=False):
+            for verdict, reward in zip(mine, known, strict=False):
+                if verdict["score"] in (None, 0.5) or reward["score"] in (None, 0.5):
+                    continue
+                total += 1
+                same += (verdict["score"] > 0.5) == (reward["score"] > 0.5)
+    return f"{same} of {total}" if total else NONE
+
+
+def timing_table(results: Results) -> Table | None:
+    """Figure 1 in numbers: seconds by method and size, and what the difference is made of."""
+    rows = results.timing
+    if not rows:
+        return None
+    lines = []
+    for size in dict.fromkeys(row["size"] for row in rows):
+        own = [row for row in rows if row["size"] == size]
+        base = [row["train_seconds"] for row in own if row["method"] == "RPO"]
+        for method in dict.fromkeys(row["method"] for row in own):
+            here = [row for row in own if row["method"] == method]
+            train = [row["train_seconds"] for row in here]
+            whole = [row["train_seconds"] + row["prepare_seconds"] for row in here]
+            lines.append(
+                [
+                    f"{size}, {here[0]['parameters'] / 1e6:.2f} M",
+                    method,
+                    f"{np.mean(train):.2f} ± {np.std(train, ddof=1):.2f}",
+                    f"{np.mean(train) / np.mean(base):.2f}",
+                    f"{np.mean(whole):.2f}",
+                    CAUSES[method],
+                ]
+            )
+    repeats = len({row["repeat"] for row in rows})
+    return Table(
+        "Figure 1: training time",
+        ["size", "method", "seconds", "of RPO's", "with preparation", "what a step does"],
+        lines,
+        f"Seconds of {rows[0]['steps']} steps on the same rows in the same batches, mean ± standard deviation over "
+        f"{repeats} repetitions in rotating order, one process of one thread alone. Preparation: tokenising, scores of "
+        "the reference once for every answer (none for SFT), the partition. The paper's bars have no numbers in its "
+        "text, so there is nothing to subtract from.",
+    )
+
+
+CAUSES = {
+    "SFT-all": "one forward and backward pass; no reference",
+    "KTO": "one forward and backward pass (as published: z0 from the batch itself)",
+    "DRO": "one forward and backward pass, and a small head on the encoder's states",
+    "DRO-V": "a second network on the prompts, trained too",
+    "RPO": "one forward and backward pass; V̂ is looked up",
+    "RPO() auto": "the same, and the rest of a split prompt's answers without gradient",
+}
+
+
+def every_method() -> list[str]:
+    """What each name means, for the page."""
+    return [f"{method.name}: {method.about}." for method in METHODS.values()]
