@@ -309,7 +309,8 @@
   at("outcomes").addEventListener("change", filter);
   diff.addEventListener("change", () => { version++; shown.forEach((number) => fill(number)); });
   at("filters").addEventListener("submit", (event) => event.preventDefault());
-  at("filters").addEventListener("reset", () => {
+  at("filters").addEventListener("reset", (event) => {
+    event.preventDefault(); // the defaults of the page's own making are not those of the markup
     for (const field of [search, prompt]) field.value = "";
     diff.checked = false;
     begin();

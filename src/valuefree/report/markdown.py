@@ -17,7 +17,8 @@ _OPENING = re.compile(r"^(\s*)([-+#=]|\d+(?=[.)]))", re.MULTILINE)
 def markdown_of(report: Report, *, figures: str) -> str:
     """The report as Markdown (GitHub's); figures are linked in the folder `figures`, completions are the first few."""
     parts = [f"# {escape(report.title)}"]
-    parts += [f"> {escape(sentence)}" for sentence in report.verdict]
+    if report.verdict:
+        parts.append("\n>\n".join(f"> {escape(sentence)}" for sentence in report.verdict))
     for section in report.sections:
         parts += _section(section, figures)
     parts += _completions(report.completions)
