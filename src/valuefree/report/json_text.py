@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-# What could end the element or begin a comment in it, what JavaScript once took for line ends, and half surrogate pairs.
+# What could end the element or begin a comment in it; what JavaScript once took for line ends; half surrogate pairs.
 _UNSAFE = re.compile("[<>&\u2028\u2029\ud800-\udfff]")
 
 

@@ -34,7 +34,7 @@ SHADES = {
 
 
 class JudgedRun:
-    """What one folder of ``valuefree judge`` holds. pairs: what was found of each two systems, in each run of theirs."""
+    """What one folder of ``valuefree judge`` holds. pairs: what was found of each two systems, in each run."""
 
     def __init__(self, folder: RunFolder):
         self.folder, self.name = folder, folder.name
@@ -119,9 +119,9 @@ def _rates(
         for judge, pair in pairs
     ]
     note = (
-        "Win rate: mean over prompts of win 1, neutral ½, loss 0, averaged over both orders; 95 % interval, bootstrap over "
-        "prompts. Half a win: a win in one order, neutral in the other. Disagreement: the winner changes with the order. "
-        "Unjudged is not neutral: it counts nowhere but here."
+        "Win rate: mean over prompts of win 1, neutral ½, loss 0, averaged over both orders; 95 % interval, bootstrap "
+        "over prompts. Half a win: a win in one order, neutral in the other. Disagreement: the winner changes with the "
+        "order. Unjudged is not neutral: it counts nowhere but here."
     )
     head = ["judge", "systems", "win rate of the first [95 %]", "prompts", *OUTCOMES, "judged"]
     tables = [Table("", head, rows, note)]
@@ -185,8 +185,8 @@ def _care(pairs: Sequence[tuple[str, Mapping[str, Any]]]) -> Section:
         "care",
         "What to be wary of",
         paragraphs=[
-            "A judge that looks at places or at length says less about the answers than its win rate seems to. ½ is a judge "
-            "that does not look at places."
+            "A judge that looks at places or at length says less about the answers than its win rate seems to. One "
+            "that does not look at places picks the first in half of the pairs."
         ],
         items=items,
         tables=[
@@ -259,7 +259,7 @@ def judged_completions(run: JudgedRun, judge: str) -> list[Completions]:
         places = verdicts[key]
         if times[pair] == len(places):
             places.append([])
-        places[times[pair]].append(Verdict(judge, *row["systems"], OUTCOMES[row["category"]]))
+        places[times[pair]].append(Verdict(judge, row["systems"][0], row["systems"][1], OUTCOMES[row["category"]]))
         times[pair] += 1
     answered: Counter[Any] = Counter()
     found = []
@@ -267,7 +267,7 @@ def judged_completions(run: JudgedRun, judge: str) -> list[Completions]:
         key = (row["run"], prompt_text(row["prompt"]))
         said = verdicts[key][answered[key]] if answered[key] < len(verdicts[key]) else []
         answered[key] += 1
-        found.append(Completions(key[1], row["responses"], row.get("rewards", {}), said, row.get("reference")))
+        found.append(Completions(key[1], row["responses"], verdicts=said))
     return found
 
 

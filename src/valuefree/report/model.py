@@ -1,4 +1,4 @@
-"""What a report holds, apart from how it is written. Every text is plain: it is escaped wherever it is shown. No torch."""
+"""What a report holds, apart from how it is written. Every text is plain: writing escapes it. No torch."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""From the folders of ``valuefree train``, ``demo`` and ``evaluate`` to a report: one run, or several beside each other."""
+"""From the folders of ``valuefree train``, ``demo`` and ``evaluate`` to a report: one run, or several compared."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -30,7 +30,8 @@ class TrainedRun:
         self.evaluation: dict[str, Any] | None = metrics if compared else metrics.get("evaluation")
         if compared and "gain" not in metrics:
             raise DataError(
-                f"{folder.path} holds metrics of texts, without a policy and its reference; its metrics.md is its report."
+                f"{folder.path} holds metrics of texts, without a policy and its reference; its metrics.md is its "
+                "report."
             )
         self.partition: dict[str, Any] | None = metrics.get("partition")
         self.held_out_pairs: dict[str, float] | None = metrics.get("held_out") if not compared else None
