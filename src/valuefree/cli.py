@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from valuefree import __version__
@@ -16,6 +17,7 @@ from valuefree.config import (
     InspectConfig,
     JudgeConfig,
     PrepareConfig,
+    ReportConfig,
     SampleConfig,
     ScoreConfig,
     StudyExactConfig,
@@ -60,10 +62,11 @@ def _side_by_side(samples: Sequence[dict[str, Any]]) -> None:
 
 
 def _show(evaluation: Any) -> None:
-    from valuefree.report import evaluation_table, verdict
+    from valuefree.report.gains import evaluation_rows, verdict
 
-    _table("On prompts it never saw (95 % intervals, bootstrap over prompts)", evaluation_table(evaluation))
-    print(verdict(evaluation))
+    found = evaluation.to_dict()
+    _table("On prompts it never saw (95 % intervals, bootstrap over prompts)", evaluation_rows(found))
+    print(verdict(found))
     _side_by_side(evaluation.samples)
 
 
@@ -219,6 +222,19 @@ def judge(options: JudgeConfig) -> None:
         )
 
 
+def report(options: ReportConfig) -> None:
+    """Write the report of runs and say where it is."""
+    from valuefree.commands import report as reporting
+
+    file = reporting.write(options, _study_readers())
+    print(f"report: {file}\nfor a repository: {file.with_suffix('.md')}")
+
+
+def _study_readers() -> dict[str, Callable[[Path], Any]]:
+    """What reads the folder of a study into a `Report`, by the kind that its study.json names."""
+    return {}
+
+
 def _measure(options: EvaluateConfig) -> None:
     from valuefree.evaluation.metrics.table import HEADER, notes_of, table_rows
 
@@ -296,6 +312,7 @@ RUN: dict[str, Callable[[Any], None]] = {
     "generate": generate,
     "evaluate": evaluate,
     "judge": judge,
+    "report": report,
     "demo": demo,
     "study exact": study_exact,
     "study small": study_small,

@@ -3,15 +3,20 @@
 import hashlib
 import json
 import platform
+import re
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 PACKAGES = ("valuefree", "torch", "transformers", "accelerate", "datasets", "peft", "numpy")
+
+
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
+COMPLETIONS = "completions.jsonl"  # of a run's folder: rows of prompt, responses by system, rewards by system
 
 
 def fingerprint(columns: Mapping[str, Sequence[Any]]) -> str:
@@ -72,3 +77,12 @@ def write_json(file: Path, content: Mapping[str, Any]) -> None:
     """Write `content` as indented JSON, folder included."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_jsonl(file: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write `rows` as JSON lines, folder included. Half surrogate pairs, which UTF-8 lacks, are written as escapes."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w", encoding="utf-8", newline="\n") as stream:
+        for row in rows:
+            text = json.dumps(row, ensure_ascii=False)
+            stream.write(_HALF_PAIR.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")

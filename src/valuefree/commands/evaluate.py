@@ -6,12 +6,12 @@ from pathlib import Path
 from valuefree.commands.objects import decoding_of, load, load_there, read_prompts
 from valuefree.config import EvaluateConfig
 from valuefree.evaluation.rewards import Evaluation, evaluate, load_reward
-from valuefree.manifest import fingerprint, manifest, write_json
-from valuefree.report import write_report
+from valuefree.manifest import COMPLETIONS, fingerprint, manifest, write_json, write_jsonl
+from valuefree.report import read_report, write_report
 
 
 def evaluate_policy(options: EvaluateConfig) -> tuple[Evaluation, Path]:
-    """Rewards of a policy against its reference; writes metrics.json and report.html."""
+    """Rewards of a policy against its reference; writes manifest.json, metrics.json, completions.jsonl, the report."""
     prompts = read_prompts(str(options.prompts), options.prompt)
     reward_function = load_reward(str(options.reward_function))
     record = manifest("evaluate", options.to_dict(), fingerprint=fingerprint({"prompt": prompts}))
@@ -29,6 +29,8 @@ def evaluate_policy(options: EvaluateConfig) -> tuple[Evaluation, Path]:
         progress=True,
     )
     folder = Path(options.out)
+    write_json(folder / "manifest.json", record)
     write_json(folder / "metrics.json", evaluation.to_dict())
-    write_report(folder, title=f"valuefree evaluate: {options.model}", manifest=record, evaluation=evaluation)
+    write_jsonl(folder / COMPLETIONS, evaluation.completions)
+    write_report(read_report([folder]), folder)
     return evaluation, folder

@@ -29,7 +29,7 @@ from valuefree.evaluation.judging.tables import pair_rows, ranking_rows, table_o
 from valuefree.evaluation.outputs import Aligned
 from valuefree.evaluation.rewards import load_reward
 from valuefree.evaluation.stats import Agreement, cohen_kappa
-from valuefree.manifest import fingerprint, manifest, write_json
+from valuefree.manifest import COMPLETIONS, fingerprint, manifest, write_json, write_jsonl
 from valuefree.models import accelerator_device, load_model
 
 
@@ -61,7 +61,7 @@ class Judging:
 
 
 def judge_outputs(options: JudgeConfig) -> Judging:
-    """Judge, and write judge.json, verdicts.jsonl, judge.md and manifest.json.
+    """Judge, and write judge.json, verdicts.jsonl, completions.jsonl, judge.md and manifest.json.
 
     What was answered is written even where calls are missing; `Judging.missing` counts these.
     """
@@ -78,7 +78,7 @@ def judge_outputs(options: JudgeConfig) -> Judging:
     agreement = {source: _agreement(rows, source, options.seed) for source in options.agreement}
     name = results[0].pairs[next(iter(results[0].pairs))].setup.judge
     found = Judging(results, agreement, name, folder, measured)
-    _write(found, rows, [run.left_out for run in runs], record)
+    _write(found, rows, runs, record)
     return found
 
 
@@ -199,19 +199,28 @@ def _rows(runs: Sequence[ArenaResult]) -> list[dict[str, Any]]:
     ]
 
 
-def _write(found: Judging, rows: Iterable[dict[str, Any]], left_out: list[int], record: dict[str, Any]) -> None:
+def _answers(runs: Sequence[Aligned]) -> list[dict[str, Any]]:
+    """The rows of completions.jsonl: one per run and prompt, in the order of the verdicts on two systems."""
+    return [
+        {"run": number, "prompt": prompt, "responses": dict(zip(run.responses, answers, strict=True))}
+        for number, run in enumerate(runs)
+        for prompt, *answers in zip(run.prompts, *run.responses.values(), strict=True)
+    ]
+
+
+def _write(found: Judging, rows: Iterable[dict[str, Any]], aligned: Sequence[Aligned], record: dict[str, Any]) -> None:
     content = {
         "judge": found.judge,
         "runs": [run.to_dict() for run in found.runs],
         "metrics": [_plain(run) for run in found.measured],
-        "prompts_left_out": left_out,
+        "prompts_left_out": [run.left_out for run in aligned],
         "missing_calls": found.missing,
         "agreement": {source: agreement.to_dict() for source, agreement in found.agreement.items()},
     }
     write_json(found.folder / "judge.json", content)
     write_json(found.folder / "manifest.json", record)
-    with (found.folder / "verdicts.jsonl").open("w", encoding="utf-8") as stream:
-        stream.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    write_jsonl(found.folder / "verdicts.jsonl", rows)
+    write_jsonl(found.folder / COMPLETIONS, _answers(aligned))
     (found.folder / "judge.md").write_text(_markdown(found), encoding="utf-8")
 
 
@@ -241,7 +250,7 @@ def _agreement(rows: Sequence[dict[str, Any]], source: str, seed: int) -> Agreem
     path = Path(source)
     file = path / "verdicts.jsonl" if path.is_dir() else path
     try:
-        others = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+        others = [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line.strip()]
         theirs = dict(_labelled(others))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(

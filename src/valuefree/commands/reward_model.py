@@ -10,7 +10,7 @@ from valuefree.commands.objects import lora
 from valuefree.commands.runs import Run, shared_arguments
 from valuefree.config import REWARD_MODEL, TrainConfig
 from valuefree.manifest import write_json
-from valuefree.report import write_report
+from valuefree.report import read_report, write_report
 from valuefree.reward_model import RewardModelArguments, RewardModelTrainer, load_reward_model
 from valuefree.reward_model.trainer import RewardPairs
 
@@ -25,7 +25,7 @@ class RewardModelResult:
 
 
 def train_reward_model(options: TrainConfig) -> RewardModelResult:
-    """Train on pairs; writes manifest.json, metrics.jsonl, metrics.json, report.html and the model."""
+    """Train on pairs; writes its numbers, report and the model into its folder."""
     knobs: dict[str, Any] = options.knobs()
     run = Run.start(options, {"name": REWARD_MODEL, **knobs})
     torch.manual_seed(options.seed)  # of the new head and the adapter; a command owns its process
@@ -54,8 +54,7 @@ def train_reward_model(options: TrainConfig) -> RewardModelResult:
         held_out["pairs"] = len(pairs)
     if trainer.is_world_process_zero():
         history = trainer.state.log_history
-        write_json(run.folder / "metrics.json", {"held_out": held_out, "training": history[-1] if history else None})
-        notes = [str(run.summary), *([f"held-out pairs: {held_out}"] if held_out else [])]
-        title = f"valuefree train --objective {REWARD_MODEL}: {options.data}"
-        write_report(run.folder, title=title, manifest=run.record, history=history, notes=notes)
+        metrics = {"held_out": held_out, "training": history[-1] if history else None, "notes": [str(run.summary)]}
+        write_json(run.folder / "metrics.json", metrics)
+        write_report(read_report([run.folder]), run.folder)
     return RewardModelResult(held_out, run.folder, None)

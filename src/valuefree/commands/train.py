@@ -19,8 +19,8 @@ from valuefree.evaluation.generation import Decoding
 from valuefree.evaluation.metrics.measure import TextMetrics
 from valuefree.evaluation.rewards import Evaluation, evaluate, load_reward
 from valuefree.evaluation.validation import ValidationMetrics, best_responses
-from valuefree.manifest import write_json
-from valuefree.report import write_report
+from valuefree.manifest import COMPLETIONS, write_json, write_jsonl
+from valuefree.report import read_report, write_report
 from valuefree.trainer import PolicyTrainer, PolicyTrainingArguments
 
 logger = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class TrainResult:
 
 
 def train(options: TrainConfig) -> TrainResult:
-    """The main job on the user's rows; writes manifest.json, metrics.jsonl, metrics.json, report.html and the model."""
+    """The main job on the user's rows; writes its numbers, completions, report and the model into its folder."""
     if options.reward_function and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError(
             "reward_function compares policies in one process, and this run has several: leave it out, and run "
@@ -128,17 +128,12 @@ def _compare(trainer: PolicyTrainer, options: TrainConfig, held_out: datasets.Da
 def _finish(run: Run, trainer: PolicyTrainer, evaluation: Evaluation | None) -> None:
     history = trainer.state.log_history
     metrics = {
+        "notes": [str(run.summary), str(trainer.train_dataset.truncation)],
         "evaluation": evaluation.to_dict() if evaluation else None,
         "partition": trainer.report.to_dict() if trainer.report else None,
         "training": history[-1] if history else None,
     }
     write_json(run.folder / "metrics.json", metrics)
-    write_report(
-        run.folder,
-        title=f"valuefree train: {run.options.data}",
-        manifest=run.record,
-        evaluation=evaluation,
-        partition=trainer.report,
-        history=history,
-        notes=[str(run.summary), str(trainer.train_dataset.truncation)],
-    )
+    if evaluation is not None:
+        write_jsonl(run.folder / COMPLETIONS, evaluation.completions)
+    write_report(read_report([run.folder]), run.folder)

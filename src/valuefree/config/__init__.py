@@ -13,6 +13,7 @@ from valuefree.config.options import (
     RewardOptions,
     ScoreOptions,
 )
+from valuefree.config.reporting import ReportConfig
 from valuefree.config.studies import StudyExactConfig, StudyPaperConfig, StudySmallConfig
 from valuefree.config.verbs import (
     VERBS,
@@ -46,6 +47,7 @@ __all__ = [
     "ObjectiveOptions",
     "Options",
     "PrepareConfig",
+    "ReportConfig",
     "RewardOptions",
     "SampleConfig",
     "ScoreConfig",

@@ -19,6 +19,7 @@ from valuefree.config.options import (
     positional,
     required,
 )
+from valuefree.config.reporting import ReportConfig
 from valuefree.config.studies import StudyExactConfig, StudyPaperConfig, StudySmallConfig
 from valuefree.errors import ConfigError
 
@@ -372,6 +373,7 @@ VERBS: dict[str, type[Options]] = {
     "generate": GenerateConfig,
     "evaluate": EvaluateConfig,
     "judge": JudgeConfig,
+    "report": ReportConfig,
     "demo": DemoConfig,
     "study exact": StudyExactConfig,
     "study small": StudySmallConfig,

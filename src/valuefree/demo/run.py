@@ -22,10 +22,10 @@ from valuefree.demo.tiny import make_tiny_t5
 from valuefree.errors import ConfigError
 from valuefree.evaluation.generation import Decoding
 from valuefree.evaluation.rewards import Evaluation, evaluate
-from valuefree.manifest import fingerprint, manifest, write_json
+from valuefree.manifest import COMPLETIONS, fingerprint, manifest, write_json, write_jsonl
 from valuefree.models import load_model
 from valuefree.objectives import RPO
-from valuefree.report import write_report
+from valuefree.report import read_report, write_report
 from valuefree.trainer import PolicyTrainer, PolicyTrainingArguments
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class DemoResult:
 
 
 def run(options: DemoConfig, *, say: Callable[[str], None]) -> DemoResult:
-    """Split by prompt, inspect, train by RPO, compare on the held-out prompts, write report.html and metrics.json.
+    """Split by prompt, inspect, train by RPO, compare on the held-out prompts, write what was found.
 
     Args:
         options: of the verb. say: takes one line of progress at a time.
@@ -161,6 +161,7 @@ def _write(
     memory: float,
 ) -> None:
     metrics = {
+        "notes": [str(trainer.train_dataset.truncation), f"{seconds:.0f} s, {memory:.1f} GB at most"],
         "model": options.model,
         "seed": options.seed,
         "shuffled": options.shuffle_rewards,
@@ -174,13 +175,5 @@ def _write(
         "machine": record["machine"],
     }
     write_json(folder / "metrics.json", metrics)
-    control = " (control: rewards shuffled)" if options.shuffle_rewards else ""
-    write_report(
-        folder,
-        title=f"valuefree demo: {options.model}, seed {options.seed}{control}",
-        manifest=record,
-        evaluation=evaluation,
-        partition=trainer.report,
-        history=trainer.state.log_history,
-        notes=[str(trainer.train_dataset.truncation), f"{seconds:.0f} s, {memory:.1f} GB at most"],
-    )
+    write_jsonl(folder / COMPLETIONS, evaluation.completions)
+    write_report(read_report([folder]), folder)

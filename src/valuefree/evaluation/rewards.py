@@ -32,7 +32,8 @@ class Evaluation:
     """Per prompt (P,) the mean reward of the policy's and of the reference's samples; and what follows from them.
 
     kl is an estimate of KL(policy‖reference) in nats per response from the policy's own samples at temperature 1, cut
-    at the same number of tokens. Lengths are tokens per response. samples pair a prompt with one response of each.
+    at the same number of tokens. Lengths are tokens per response. samples pair a prompt with one response of each, for
+    the first prompts; completions are all responses, each prompt's one after the other, the k-th of both side by side.
     """
 
     prompts: list[Prompt]
@@ -44,6 +45,7 @@ class Evaluation:
     samples: list[dict[str, Any]]
     samples_per_prompt: int
     decoding: Decoding
+    completions: list[dict[str, Any]]
 
     @property
     def gains(self) -> np.ndarray:
@@ -71,7 +73,7 @@ class Evaluation:
         return win_tie_loss(self.gains)
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it, for metrics.json."""
+        """All of it but the completions, for metrics.json."""
         return {
             "prompts": len(self.gains),
             "samples_per_prompt": self.samples_per_prompt,
@@ -148,8 +150,33 @@ def evaluate(
     lengths = [float(np.mean([len(ids) for ids in answers])) for answers in (policy_ids, reference_ids)]
     means = [values.mean(axis=1) for values in rewards]
     return Evaluation(
-        list(prompts), means[0], means[1], kl, lengths[0], lengths[1], samples, samples_per_prompt, decoding
+        prompts=list(prompts),
+        policy_rewards=means[0],
+        reference_rewards=means[1],
+        kl=kl,
+        policy_length=lengths[0],
+        reference_length=lengths[1],
+        samples=samples,
+        samples_per_prompt=samples_per_prompt,
+        decoding=decoding,
+        completions=_completions(prompts, texts, rewards, samples_per_prompt),
     )
+
+
+def _completions(
+    prompts: Sequence[Prompt], texts: Sequence[list[str]], rewards: Sequence[np.ndarray], samples: int
+) -> list[dict[str, Any]]:
+    """Rows of completions.jsonl: both responses to a prompt with their rewards, a row per sample."""
+    names = ("policy", "reference")
+    return [
+        {
+            "prompt": prompt,
+            "responses": {name: answers[i * samples + k] for name, answers in zip(names, texts, strict=True)},
+            "rewards": {name: float(values[i, k]) for name, values in zip(names, rewards, strict=True)},
+        }
+        for i, prompt in enumerate(prompts)
+        for k in range(samples)
+    ]
 
 
 def _as_reference(model: nn.Module, reference: nn.Module | None) -> Any:

@@ -14,6 +14,7 @@ from valuefree.partition.segments import pair_starts, segment_logsumexp, segment
 from valuefree.partition.settings import PartitionSettings
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+PER_PROMPT = ("sizes", "log_coverage", "effective_sizes", "spreads", "values")
 LEVEL_IS_ALL = 0.95  # share of the initial loss above which the run is supervised fine-tuning under another name
 
 
@@ -108,7 +109,7 @@ class PartitionReport:
         return "\n".join(self.sentences())
 
     def to_dict(self) -> dict[str, Any]:
-        """Summary for a JSON file; the arrays per prompt as medians."""
+        """Summary for a JSON file; the arrays per prompt as medians and quantiles."""
         return {
             "prompts": self.prompts,
             "rows": self.rows,
@@ -124,7 +125,9 @@ class PartitionReport:
             "duplicates": self.duplicates,
             "singletons": self.singletons,
             "all_equal": self.all_equal,
+            "per_prompt": {name: _quantiles(getattr(self, name)) for name in PER_PROMPT},
             "warnings": self.warnings,
+            "sentences": self.sentences(),
         }
 
 
@@ -189,6 +192,10 @@ def partition_report(
         all_equal=int(((squares_P == 0) & (sizes_P > 1)).sum()),
         rows=len(rewards_R),
     )
+
+
+def _quantiles(values_P: np.ndarray) -> dict[str, float]:
+    return {f"{q:g}": float(value) for q, value in zip(QUANTILES, np.quantile(values_P, QUANTILES), strict=True)}
 
 
 def _coverage(logps: Values, index_R: Tensor, response_of: Index | None, prompts: int) -> tuple[int, Tensor]:

@@ -1,0 +1,51 @@
+"""Figures of one look. No pyplot: nothing global is touched, and a figure goes when its report does."""
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+# Okabe and Ito (2008), apart for the colour-blind; yellow left out, which is faint on white.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
+MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
+GREY = "#8a949e"
+
+
+def panels(count: int, *, columns: int = 3, width: float = 3.4, height: float = 2.6) -> tuple[Figure, list[Axes]]:
+    """A figure of `count` panels, `columns` in a row at most; width and height of a panel in inches."""
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for empty in axes[count:]:
+        empty.remove()
+    for panel in axes[:count]:
+        panel.tick_params(labelsize=8)
+        panel.grid(alpha=0.25, linewidth=0.6)
+        panel.set_axisbelow(True)
+        panel.spines[["top", "right"]].set_visible(False)
+    return figure, axes[:count]
+
+
+def colour(number: int) -> str:
+    """Of the n-th thing drawn; they repeat, `mark` then tells apart."""
+    return COLOURS[number % len(COLOURS)]
+
+
+def mark(number: int) -> str:
+    """Of the n-th thing drawn."""
+    return MARKS[number % len(MARKS)]
+
+
+def label(panel: Axes, *, title: str = "", x: str = "", y: str = "") -> None:
+    """Name a panel and its axes."""
+    panel.set_title(title, fontsize=9, loc="left")
+    panel.set_xlabel(x, fontsize=8)
+    panel.set_ylabel(y, fontsize=8)
+
+
+def legend_above(figure: Figure, panel: Axes, *, columns: int = 4) -> None:
+    """One legend for all panels, of what is drawn in `panel`; none for a single thing."""
+    handles, names = panel.get_legend_handles_labels()
+    if len(names) > 1:
+        figure.legend(handles, names, loc="outside upper left", ncols=columns, fontsize=8, frameon=False)

@@ -1,0 +1,150 @@
+"""What policies gained over their references on held-out prompts, in sentences, tables and figures.
+
+An evaluation is a mapping here, as `valuefree.evaluation.Evaluation.to_dict` makes it and metrics.json keeps it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from valuefree.evaluation.stats import Estimate, bootstrap_mean
+from valuefree.report.drawing import GREY, colour, label, panels
+from valuefree.report.model import Plot, Table
+
+Evaluation = Mapping[str, Any]
+NOTE = "Intervals: 95 %, bootstrap over prompts; the gain is paired on prompts."
+
+
+def estimate_of(found: Mapping[str, Any]) -> Estimate:
+    """An `Estimate` that was kept as a mapping."""
+    interval = found["interval"]
+    return Estimate(found["value"], tuple(interval) if interval is not None else None, found["n"])
+
+
+def signed(estimate: Estimate) -> str:
+    """A difference with its sign and its interval."""
+    if estimate.interval is None:
+        return f"{estimate.value:+.3f} (n = {estimate.n})"
+    return f"{estimate.value:+.3f} [{estimate.interval[0]:+.3f}, {estimate.interval[1]:+.3f}]"
+
+
+def verdict(evaluation: Evaluation) -> str:
+    """What the interval of the gain supports, in one sentence."""
+    gain = estimate_of(evaluation["gain"])
+    if gain.interval is None:
+        return f"Gain {gain.value:+.3f} on one prompt: no interval, no conclusion."
+    low, high = gain.interval
+    said = f"Gain in held-out reward {gain.value:+.3f}, 95 % interval [{low:+.3f}, {high:+.3f}] over {gain.n} prompts: "
+    if low > 0:
+        return said + "the policy is better than its reference on this reward."
+    if high < 0:
+        return said + "the policy is worse than its reference on this reward."
+    return said + "this run does not show a difference."
+
+
+def _outcomes(evaluation: Evaluation) -> str:
+    counts = evaluation["outcomes"]
+    return f"{counts['wins']} / {counts['ties']} / {counts['losses']}"
+
+
+def _lengths(evaluation: Evaluation) -> str:
+    return f"{evaluation['reference_length']:.1f} → {evaluation['policy_length']:.1f}"
+
+
+def evaluation_rows(evaluation: Evaluation) -> list[tuple[str, str]]:
+    """Rows of (what, value) of one evaluation."""
+    rows = [
+        ("held-out prompts × samples", f"{evaluation['prompts']} × {evaluation['samples_per_prompt']}"),
+        ("mean reward, reference", str(estimate_of(evaluation["reference"]))),
+        ("mean reward, policy", str(estimate_of(evaluation["policy"]))),
+        ("gain, paired", signed(estimate_of(evaluation["gain"]))),
+        (
+            "win / tie / loss by prompt",
+            f"{_outcomes(evaluation)} (sign test p = {evaluation['outcomes']['p_value']:.3g})",
+        ),
+        ("length in tokens, reference → policy", _lengths(evaluation)),
+    ]
+    if evaluation["kl"] is not None:
+        rows.append(("KL to the reference, nats per response", str(estimate_of(evaluation["kl"]))))
+    return rows
+
+
+def comparison_table(evaluations: Mapping[str, Evaluation], about: Mapping[str, Sequence[str]]) -> Table:
+    """A row per run. about: by run, objective and seed."""
+    rows = []
+    for run, found in evaluations.items():
+        kl = found["kl"]
+        rows.append(
+            [
+                run,
+                *about[run],
+                f"{found['prompts']} × {found['samples_per_prompt']}",
+                f"{found['reference']['value']:.3f}",
+                f"{found['policy']['value']:.3f}",
+                signed(estimate_of(found["gain"])),
+                f"{_outcomes(found)} (p = {found['outcomes']['p_value']:.3g})",
+                str(estimate_of(kl)) if kl is not None else "not measured",
+                _lengths(found),
+            ]
+        )
+    head = ["run", "objective", "seed", "prompts × samples", "reference", "policy", "gain [95 %]"]
+    head += ["win / tie / loss (sign test)", "KL, nats per response", "tokens, reference → policy"]
+    return Table("On prompts they never saw", head, rows, NOTE)
+
+
+def paired_table(evaluations: Mapping[str, Evaluation]) -> Table | None:
+    """The first run's policy beside each other one, on the prompts that both held out; None if no two share any."""
+    first, *others = evaluations
+    mine = _by_prompt(evaluations[first])
+    rows = []
+    for other in others:
+        theirs = _by_prompt(evaluations[other])
+        shared = [prompt for prompt in mine if prompt in theirs]
+        if shared:
+            difference = bootstrap_mean([theirs[prompt] - mine[prompt] for prompt in shared])
+            rows.append([f"{other} minus {first}", signed(difference), str(difference.n)])
+    if not rows:
+        return None
+    note = "Mean reward of one policy minus the other's, prompt by prompt, where both held the prompt out. "
+    return Table("Policy against policy", ["runs", "difference [95 %]", "prompts"], rows, note + NOTE)
+
+
+def _by_prompt(evaluation: Evaluation) -> dict[str, float]:
+    return dict(zip(map(repr, evaluation["held_out"]), evaluation["policy_rewards"], strict=True))
+
+
+def gain_plot(evaluation: Evaluation) -> Plot:
+    """Mean reward per prompt, policy against reference; and the gains, sorted."""
+    reference, policy = (np.asarray(evaluation[f"{who}_rewards"]) for who in ("reference", "policy"))
+    figure, (together, apart) = panels(2, width=3.8, height=3.2)
+    ends = [min(reference.min(), policy.min()), max(reference.max(), policy.max())]
+    together.plot(ends, ends, color=GREY, linewidth=1)
+    together.scatter(reference, policy, s=20, alpha=0.45, color=colour(0), linewidths=0)
+    label(together, title="a point per prompt", x="reference: mean reward of a prompt", y="policy")
+    gains = np.sort(policy - reference)
+    apart.axhline(0, color=GREY, linewidth=1)
+    apart.bar(np.arange(len(gains)), gains, width=1.0, color=[colour(0) if gain > 0 else colour(1) for gain in gains])
+    mean = float(gains.mean())
+    apart.axhline(mean, color="black", linewidth=1, linestyle="--")
+    apart.annotate(f"mean {mean:+.3f}", (0, mean), textcoords="offset points", xytext=(2, 3), fontsize=8)
+    label(apart, title="gain by prompt, sorted", x="prompts", y="policy minus reference")
+    caption = "Mean reward of each held-out prompt, policy against reference (above the line the policy is better), "
+    return Plot("gains", caption + "and the difference, sorted.", figure)
+
+
+def forest_plot(evaluations: Mapping[str, Evaluation]) -> Plot:
+    """The gain of each run with its interval."""
+    figure, (panel,) = panels(1, width=6.4, height=0.9 + 0.36 * len(evaluations))
+    panel.axvline(0, color=GREY, linewidth=1)
+    for place, found in enumerate(evaluations.values()):
+        gain = estimate_of(found["gain"])
+        if gain.interval is not None:
+            panel.plot(gain.interval, [place, place], color=colour(place), linewidth=2)
+        panel.plot([gain.value], [place], marker="o", color=colour(place))
+    panel.set_yticks(range(len(evaluations)), list(evaluations), fontsize=8)
+    panel.set_ylim(len(evaluations) - 0.5, -0.5)
+    label(panel, x="gain in held-out reward over the run's own reference, 95 % interval")
+    return Plot(
+        "gains", "The gain of each run over its reference on its held-out prompts, with 95 % intervals.", figure
+    )

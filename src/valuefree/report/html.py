@@ -1,0 +1,84 @@
+"""A report as one HTML file: style, script, figures and completions inlined, and nothing fetched.
+
+Model text reaches the page as JSON in a data block, and the script puts it there as text nodes alone; all other text is
+escaped by the template. A content security policy allows the page's own script and style, by their hashes, and images
+that stand in the page; so that even markup that slipped through could neither run nor load anything.
+"""
+
+import base64
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.resources import files
+
+import jinja2
+
+from valuefree.report.json_text import embedded, indented
+from valuefree.report.model import Completions, Report
+
+SVG_LIMIT = 400_000  # bytes of a figure above which the PNG is inlined
+Drawn = Mapping[str, tuple[bytes, bytes]]
+
+
+def html_of(report: Report, drawn: Drawn) -> str:
+    """The page. drawn: of each plot, by name, its SVG and its PNG."""
+    folder = files("valuefree.report")
+    style, script = (_asset(folder, name) for name in ("report.css", "browser.js"))
+    environment = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=jinja2.FunctionLoader(lambda name: _asset(folder, name)),
+    )
+    return environment.get_template("report.html.j2").render(
+        report=report,
+        style=style,
+        script=script if report.completions else "",
+        policy=_policy(style, script if report.completions else ""),
+        images={name: _image(svg, png) for name, (svg, png) in drawn.items()},
+        completions=embedded(browsed(report.completions)),
+        manifest=indented(report.manifest),
+    )
+
+
+def browsed(completions: Sequence[Completions]) -> dict[str, object]:
+    """What the browser of completions reads: names of systems and judges once, and entries that number them."""
+    verdicts = [verdict for entry in completions for verdict in entry.verdicts]
+    systems = [name for entry in completions for name in (*entry.responses, *entry.rewards)]
+    number = _numbers([*systems, *(name for v in verdicts for name in (v.first, v.second))])
+    judge = _numbers([verdict.judge for verdict in verdicts])
+    entries = [
+        {
+            "prompt": entry.prompt,
+            "answers": [[number[name], text] for name, text in entry.responses.items()],
+            "rewards": [[number[name], value] for name, value in entry.rewards.items()],
+            "verdicts": [[judge[v.judge], number[v.first], number[v.second], v.outcome] for v in entry.verdicts],
+            "reference": entry.reference,
+        }
+        for entry in completions
+    ]
+    return {"systems": list(number), "judges": list(judge), "entries": entries}
+
+
+def _numbers(names: Iterable[str]) -> dict[str, int]:
+    return {name: index for index, name in enumerate(dict.fromkeys(names))}
+
+
+def _asset(folder, name: str) -> str:
+    return folder.joinpath(name).read_text(encoding="utf-8").strip()
+
+
+def _policy(style: str, script: str) -> str:
+    allowed = {"default-src": "'none'", "style-src": _hash(style), "img-src": "data:"}
+    allowed["script-src"] = _hash(script) if script else "'none'"
+    allowed |= {"base-uri": "'none'", "form-action": "'none'"}
+    return "; ".join(f"{name} {value}" for name, value in allowed.items())
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _image(svg: bytes, png: bytes) -> str:
+    kind, data = ("svg+xml", svg) if len(svg) <= SVG_LIMIT else ("png", png)
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

@@ -1,0 +1,275 @@
+"""From the folders of ``valuefree judge`` to a report: one judge, or several on the same systems."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from valuefree.report.completions import prompt_text, side_by_side
+from valuefree.report.drawing import label, panels
+from valuefree.report.folders import RunFolder
+from valuefree.report.gains import estimate_of
+from valuefree.report.model import Completions, Plot, Report, Section, Table, Verdict
+
+# Of a row of verdicts.jsonl → as a report says it: half a win (neutral in the other order) is one.
+OUTCOMES = {
+    "win": "first",
+    "half win": "first",
+    "loss": "second",
+    "half loss": "second",
+    "neutral": "neutral",
+    "disagreement": "disagree",
+    "unjudged": "unjudged",
+}
+SHADES = {
+    "win": "#0072b2",
+    "half win": "#7fb8d8",
+    "neutral": "#c9cfd5",
+    "disagreement": "#9aa3ac",
+    "half loss": "#eaae7f",
+    "loss": "#d55e00",
+    "unjudged": "#ffffff",
+}
+
+
+class JudgedRun:
+    """What one folder of ``valuefree judge`` holds. pairs: what was found of each two systems, in each run."""
+
+    def __init__(self, folder: RunFolder):
+        self.folder, self.name = folder, folder.name
+        found = folder.read("judge.json")
+        self.judge: str = found["judge"]
+        self.metrics: list[dict[str, Any]] = found["metrics"]
+        self.agreement: dict[str, Any] = found["agreement"]
+        self.missing: int = found["missing_calls"]
+        self.rankings = [run["ranking"] for run in found["runs"] if run["ranking"] is not None]
+        several = len(found["runs"]) > 1
+        self.pairs = [
+            {**pair, "run": f", run {number}" if several else ""}
+            for number, run in enumerate(found["runs"])
+            for pair in run["pairs"]
+        ]
+
+
+def judged_report(folders: Sequence[RunFolder]) -> Report:
+    """The report of what judges said; several folders are several judges, or other systems.
+
+    Raises:
+        DataError: a folder whose files are missing or broken.
+    """
+    runs = [JudgedRun(folder) for folder in folders]
+    judges = judge_names(runs)
+    pairs = [(judges[run.name], pair) for run in runs for pair in run.pairs]
+    sections = [_rates(pairs, runs, judges), _care(pairs)]
+    sections += [section for section in (_measured(runs, judges), _ranked(runs, judges)) if section is not None]
+    several = len(runs) > 1
+    return Report(
+        title=f"valuefree judge: {', '.join(dict.fromkeys(run.judge for run in runs))}",
+        verdict=[_sentence(judge, pair) for judge, pair in pairs],
+        sections=sections,
+        completions=side_by_side(judged_completions(run, judges[run.name]) for run in runs),
+        manifest={run.name: run.folder.manifest for run in runs} if several else runs[0].folder.manifest,
+    )
+
+
+def judge_names(runs: Sequence[JudgedRun]) -> dict[str, str]:
+    """What to call the judge of each folder: by its name, and by its folder's where two have the same."""
+    times = Counter(run.judge for run in runs)
+    return {run.name: run.judge if times[run.judge] == 1 else f"{run.judge} ({run.name})" for run in runs}
+
+
+# ---------------------------------------------------------------------------------------------------------- win rates
+
+
+def _sentence(judge: str, pair: Mapping[str, Any]) -> str:
+    first, second = pair["systems"]
+    head = f"{judge}: {first} against {second}{pair['run']}"
+    if pair["win_rate"] is None:
+        return f"{head}: none of {pair['pairs']} pairs is judged."
+    rate = estimate_of(pair["win_rate"])
+    if rate.interval is None:
+        return f"{head}: win rate {rate.value:.1%} on one prompt: no interval, no conclusion."
+    low, high = rate.interval
+    said = f"prefers {first}" if low > 0.5 else f"prefers {second}" if high < 0.5 else "shows no preference"
+    return f"{head}: win rate {_share(pair['win_rate'])} over {rate.n} prompts; this judge {said}."
+
+
+def _share(found: Mapping[str, Any] | None) -> str:
+    if found is None:
+        return "–"
+    rate = estimate_of(found)
+    if rate.interval is None:
+        return f"{rate.value:.1%} (n = {rate.n})"
+    return f"{rate.value:.1%} [{rate.interval[0]:.1%}, {rate.interval[1]:.1%}]"
+
+
+def _rates(
+    pairs: Sequence[tuple[str, Mapping[str, Any]]], runs: Sequence[JudgedRun], judges: Mapping[str, str]
+) -> Section:
+    rows = [
+        [
+            judge,
+            f"{' over '.join(pair['systems'])}{pair['run']}",
+            _share(pair["win_rate"]),
+            str(pair["win_rate"]["n"]) if pair["win_rate"] is not None else "0",
+            *(str(pair["categories"][name]) for name in OUTCOMES),
+            f"{pair['coverage']:.1%}",
+        ]
+        for judge, pair in pairs
+    ]
+    note = (
+        "Win rate: mean over prompts of win 1, neutral ½, loss 0, averaged over both orders; 95 % interval, bootstrap "
+        "over prompts. Half a win: a win in one order, neutral in the other. Disagreement: the winner changes with the "
+        "order. Unjudged is not neutral: it counts nowhere but here."
+    )
+    head = ["judge", "systems", "win rate of the first [95 %]", "prompts", *OUTCOMES, "judged"]
+    tables = [Table("", head, rows, note)]
+    agreement = [
+        [judges[run.name], source, str(found["n"]), f"{found['observed']:.1%}", _kappa(found)]
+        for run in runs
+        for source, found in run.agreement.items()
+    ]
+    if agreement:
+        tables.append(Table("Agreement", ["judge", "with", "pairs", "agreed", "Cohen's κ [95 %]"], agreement))
+    missing = [f"{judges[run.name]}: {run.missing} calls have no answer." for run in runs if run.missing]
+    return Section("preferences", "Who is preferred", items=missing, tables=tables, plots=[_bars(pairs)])
+
+
+def _kappa(found: Mapping[str, Any]) -> str:
+    return str(estimate_of(found["kappa"])) if found["kappa"] is not None else "undefined"
+
+
+def _bars(pairs: Sequence[tuple[str, Mapping[str, Any]]]) -> Plot:
+    figure, (panel,) = panels(1, width=8.0, height=1.3 + 0.45 * len(pairs))
+    start = np.zeros(len(pairs))
+    totals = np.array([pair["pairs"] for _, pair in pairs])
+    for category, shade in SHADES.items():
+        share = 100 * np.array([pair["categories"][category] for _, pair in pairs]) / totals
+        panel.barh(
+            range(len(pairs)), share, left=start, color=shade, edgecolor="#59636e", linewidth=0.5, label=category
+        )
+        start += share
+    names = [f"{judge}:\n{' over '.join(pair['systems'])}{pair['run']}" for judge, pair in pairs]
+    panel.set_yticks(range(len(pairs)), names, fontsize=8)
+    panel.set_ylim(len(pairs) - 0.5, -0.5)
+    panel.set_xlim(0, 100)
+    label(panel, x="% of the pairs, for the first system")
+    figure.legend(loc="outside upper left", ncols=len(SHADES), fontsize=8, frameon=False)
+    return Plot("verdicts", "Verdicts of each judge on each two systems, for the first of the two.", figure)
+
+
+# --------------------------------------------------------------------------------------------------- what to be wary of
+
+
+def _care(pairs: Sequence[tuple[str, Mapping[str, Any]]]) -> Section:
+    rows = []
+    for judge, pair in pairs:
+        controlled = pair["length_controlled"]
+        bounds = [f"{bound:.1%}" for bound in pair["bounds"]]
+        rows.append(
+            [
+                judge,
+                f"{' over '.join(pair['systems'])}{pair['run']}",
+                _share(controlled["rate"]) if controlled else "–",
+                _share(pair["first_position_rate"]),
+                _share(pair["flip_rate"]),
+                " to ".join(bounds),
+                ", ".join(f"{name} {count}" for name, count in pair["decided"].items()) or "none",
+            ]
+        )
+    head = ["judge", "systems", "win rate at equal length", "first position picked", "winner changes with the order"]
+    head += ["if all unjudged were lost, won", "decided without a call"]
+    items = [f"{reason}: {count}" for reason, count in _reasons(pairs).items()]
+    return Section(
+        "care",
+        "What to be wary of",
+        paragraphs=[
+            "A judge that looks at places or at length says less about the answers than its win rate seems to. One "
+            "that does not look at places picks the first in half of the pairs."
+        ],
+        items=items,
+        tables=[
+            Table("", head, rows),
+            Table("How it was judged", ["judge", "signature"], _signatures(pairs)),
+        ],
+    )
+
+
+def _signatures(pairs: Iterable[tuple[str, Mapping[str, Any]]]) -> list[list[str]]:
+    return [[judge, pair["signature"]] for judge, pair in pairs]
+
+
+def _reasons(pairs: Iterable[tuple[str, Mapping[str, Any]]]) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for judge, pair in pairs:
+        found.update({f"{judge}, unread, {reason}": count for reason, count in pair["unread"].items()})
+        found.update({f"{judge}, text read because {reason}": count for reason, count in pair["fallbacks"].items()})
+    return found
+
+
+def _measured(runs: Sequence[JudgedRun], judges: Mapping[str, str]) -> Section | None:
+    tables = []
+    for run in runs:
+        for number, found in enumerate(run.metrics):
+            names = list(next(iter(found.values())))
+            rows = [[system, *(_metric(metrics[name]) for name in names)] for system, metrics in found.items()]
+            title = f"{judges[run.name]}, run {number}" if len(runs) + len(run.metrics) > 2 else ""
+            tables.append(Table(title, ["system", *names], rows, "Value [95 % interval, bootstrap over prompts] (n)."))
+    return Section("metrics", "Metrics of the same answers", tables=tables) if tables else None
+
+
+def _metric(found: Mapping[str, Any]) -> str:
+    unscored = f", {found['unscored']} unscored" if found["unscored"] else ""
+    if found["value"] is None:
+        return f"none (n = {found['n']}{unscored})"
+    if found["interval"] is None:
+        return f"{found['value']:.4g} (n = {found['n']}{unscored})"
+    low, high = found["interval"]
+    return f"{found['value']:.4g} [{low:.4g}, {high:.4g}] ({found['n']}{unscored})"
+
+
+def _ranked(runs: Sequence[JudgedRun], judges: Mapping[str, str]) -> Section | None:
+    tables = []
+    for run in runs:
+        for ranking in run.rankings:
+            strengths = [estimate_of(found) for found in ranking["strengths"]]
+            best_first = sorted(zip(strengths, ranking["names"], strict=True), key=lambda pair: -pair[0].value)
+            rows = [[str(name), str(strength)] for strength, name in best_first]
+            tables.append(Table(judges[run.name], ["system", "strength, log-odds [95 %]"], rows))
+    if not tables:
+        return None
+    said = "Bradley–Terry strengths from all pairs of systems; 95 % intervals, bootstrap over prompts."
+    return Section("ranking", "Ranking", paragraphs=[said], tables=tables)
+
+
+# --------------------------------------------------------------------------------------------------------- completions
+
+
+def judged_completions(run: JudgedRun, judge: str) -> list[Completions]:
+    """The answers with the verdicts on them; without answers where the folder keeps none."""
+    kept = run.folder.completions()
+    verdicts: dict[Any, list[list[Verdict]]] = defaultdict(list)
+    times: Counter[Any] = Counter()
+    rows = run.folder.lines("verdicts.jsonl")
+    for row in rows:
+        # The k-th row of two systems about a prompt is about their k-th answers to it.
+        key = (row["run"], prompt_text(row["prompt"]))
+        pair = (*key, *row["systems"])
+        places = verdicts[key]
+        if times[pair] == len(places):
+            places.append([])
+        places[times[pair]].append(Verdict(judge, row["systems"][0], row["systems"][1], OUTCOMES[row["category"]]))
+        times[pair] += 1
+    answered: Counter[Any] = Counter()
+    found = []
+    for row in kept or [{"run": number, "prompt": text, "responses": {}} for number, text in _asked(verdicts)]:
+        key = (row["run"], prompt_text(row["prompt"]))
+        said = verdicts[key][answered[key]] if answered[key] < len(verdicts[key]) else []
+        answered[key] += 1
+        found.append(Completions(key[1], row["responses"], verdicts=said))
+    return found
+
+
+def _asked(verdicts: Mapping[Any, Sequence[Any]]) -> list[Any]:
+    return [key for key, places in verdicts.items() for _ in places]

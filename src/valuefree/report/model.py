@@ -1,0 +1,151 @@
+"""What a report holds, apart from how it is written. Every text is plain: writing escapes it. No torch."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from valuefree.errors import DataError
+
+OUTCOMES = ("first", "second", "neutral", "disagree", "unjudged")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under a head. An empty title is not shown; note: a sentence below.
+
+    Raises:
+        DataError: a row with another number of cells than the head.
+    """
+
+    title: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        for number, row in enumerate(self.rows):
+            if len(row) != len(self.head):
+                raise DataError(
+                    f"table {self.title!r}, row {number}: {len(row)} cells under a head of {len(self.head)}; give each "
+                    "row one cell per column, empty where there is nothing."
+                )
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure. name: of its files NAME.svg and NAME.png, unique in a report; caption: also what is read out for it.
+
+    Raises:
+        DataError: a name that is no plain file name.
+    """
+
+    name: str
+    caption: str
+    figure: Figure
+
+    def __post_init__(self) -> None:
+        _check_name("plot", self.name)
+
+
+@dataclass(frozen=True)
+class Section:
+    """A chapter: paragraphs, then items of a list, tables, plots. key: its anchor, unique in a report.
+
+    Raises:
+        DataError: a key that is no plain name.
+    """
+
+    key: str
+    title: str
+    paragraphs: Sequence[str] = ()
+    items: Sequence[str] = ()
+    tables: Sequence[Table] = ()
+    plots: Sequence[Plot] = ()
+
+    def __post_init__(self) -> None:
+        _check_name("section", self.key)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a judge said of two systems' answers: `first`, `second`, `neutral`, `disagree` (of the orders), `unjudged`.
+
+    first, second: names of the systems.
+
+    Raises:
+        DataError: another outcome.
+    """
+
+    judge: str
+    first: str
+    second: str
+    outcome: str
+
+    def __post_init__(self) -> None:
+        if self.outcome not in OUTCOMES:
+            raise DataError(f"outcome {self.outcome!r} of judge {self.judge}; expected one of {', '.join(OUTCOMES)}.")
+
+    def __str__(self) -> str:
+        said = {
+            "first": f"{self.first} wins",
+            "second": f"{self.second} wins",
+            "neutral": "neutral",
+            "disagree": "the two orders disagree",
+            "unjudged": "unjudged",
+        }
+        return f"{self.judge}, {self.first} against {self.second}: {said[self.outcome]}"
+
+
+@dataclass(frozen=True)
+class Completions:
+    """Answers of systems, by name, to one prompt. reference: a text to compare with, where there is one."""
+
+    prompt: str
+    responses: Mapping[str, str]
+    rewards: Mapping[str, float] = field(default_factory=dict)
+    verdicts: Sequence[Verdict] = ()
+    reference: str | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """All of a report. verdict: sentences at the top, what the run supports; manifest: shown whole at the end.
+
+    Raises:
+        DataError: two sections with one key, or two plots with one name.
+    """
+
+    title: str
+    verdict: Sequence[str]
+    sections: Sequence[Section]
+    completions: Sequence[Completions]
+    manifest: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        _check_unique("sections", "key", (section.key for section in self.sections))
+        _check_unique("plots", "name", (plot.name for plot in self.plots))
+
+    @property
+    def plots(self) -> list[Plot]:
+        """The plots of all sections."""
+        return [plot for section in self.sections for plot in section.plots]
+
+
+def _check_name(what: str, name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise DataError(
+            f"{what} {name!r}: it becomes an anchor or a file; use letters, digits, '.', '_' and '-', "
+            "a letter or digit first."
+        )
+
+
+def _check_unique(what: str, name: str, values: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for value in values:
+        if value in seen:
+            raise DataError(f"two {what} have the {name} {value!r}; give each its own.")
+        seen.add(value)

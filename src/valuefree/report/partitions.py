@@ -1,0 +1,76 @@
+"""What the partition of the training data looked like before training, from metrics.json."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from valuefree.report.drawing import GREY, colour, label, legend_above, mark, panels
+from valuefree.report.model import Plot, Section, Table
+
+Partition = Mapping[str, Any]  # `PartitionReport.to_dict()`
+
+PER_PROMPT = {
+    "sizes": "responses per prompt",
+    "effective_sizes": "responses that e^(r/τ) is worth",
+    "spreads": "spread of the rewards",
+    "log_coverage": "log of the reference's probability covered, nats",
+    "values": "V̂, reward units",
+}
+
+
+def partition_section(partitions: Mapping[str, Partition]) -> Section | None:
+    """Diagnostics of runs, by name; None if no run has a partition."""
+    if not partitions:
+        return None
+    several = len(partitions) > 1
+    items = [
+        f"{run}: {sentence}" if several else sentence
+        for run, found in partitions.items()
+        for sentence in found.get("sentences", found["warnings"])
+    ]
+    return Section(
+        "partition",
+        "The data and the partition, before training",
+        items=items,
+        tables=[_table(partitions)],
+        plots=[_plot(partitions)],
+    )
+
+
+def _table(partitions: Mapping[str, Partition]) -> Table:
+    found = list(partitions.values())
+    numbers = {
+        "responses, prompts": [f"{p['rows']}, {p['prompts']}" for p in found],
+        "estimator, τ": [f"{p['estimator']}, {p['tau']:.3g}" for p in found],
+        "spread of rewards within prompts": [f"{p['spread_within']:.3g}" for p in found],
+        "responses that e^(r/τ) is worth, median": [f"{p['median_effective_size']:.3g}" for p in found],
+        "log of the reference's probability covered, median, nats": [f"{p['median_log_coverage']:.3g}" for p in found],
+        "share of the initial loss that is level": [f"{p['level_share']:.1%}" for p in found],
+        "  the same at κ = ∞": [f"{p['level_share_unweighted']:.1%}" for p in found],
+        "least τ for monte_carlo": [f"{p['tau_floor']:.3g}" for p in found],
+        "duplicate rows": [str(p["duplicates"]) for p in found],
+        "prompts with one response, with equal rewards": [f"{p['singletons']}, {p['all_equal']}" for p in found],
+    }
+    head = ["", *(partitions if len(found) > 1 else ["value"])]
+    return Table("", head, [[name, *cells] for name, cells in numbers.items()])
+
+
+def _plot(partitions: Mapping[str, Partition]) -> Plot:
+    """Quantiles of the targets, and of what varies by prompt."""
+    names = [name for name in PER_PROMPT if all(name in found.get("per_prompt", {}) for found in partitions.values())]
+    figure, (targets, *others) = panels(1 + len(names))
+    targets.axhline(0, color=GREY, linewidth=1)
+    for number, (run, found) in enumerate(partitions.items()):
+        style = {"color": colour(number), "marker": mark(number), "markersize": 4, "linewidth": 1.1, "label": run}
+        targets.plot(*_points(found["target_quantiles"]), **style)
+        for panel, name in zip(others, names, strict=True):
+            panel.plot(*_points(found["per_prompt"][name]), **style)
+    label(targets, title="targets (r − V̂)/τ, nats", x="share of the responses, %")
+    for panel, name in zip(others, names, strict=True):
+        label(panel, title=PER_PROMPT[name], x="share of the prompts, %")
+    legend_above(figure, targets)
+    return Plot("partition", "Quantiles: so many per cent of the responses or prompts lie below the line.", figure)
+
+
+def _points(quantiles: Mapping[str, float]) -> tuple[Sequence[float], Sequence[float]]:
+    points = sorted((100 * float(share), value) for share, value in quantiles.items())
+    return [share for share, _ in points], [value for _, value in points]

@@ -1,0 +1,184 @@
+"""From the folders of ``valuefree train``, ``demo`` and ``evaluate`` to a report: one run, or several compared."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from valuefree.errors import DataError
+from valuefree.report.completions import rewarded, side_by_side
+from valuefree.report.folders import RunFolder
+from valuefree.report.gains import (
+    NOTE,
+    comparison_table,
+    evaluation_rows,
+    forest_plot,
+    gain_plot,
+    paired_table,
+    verdict,
+)
+from valuefree.report.model import Completions, Report, Section, Table
+from valuefree.report.partitions import partition_section
+from valuefree.report.training import training_section
+
+
+class TrainedRun:
+    """What one run left: its evaluation and partition if it has any, its log, notes and completions."""
+
+    def __init__(self, folder: RunFolder):
+        self.folder, self.name, self.manifest = folder, folder.name, folder.manifest
+        metrics = folder.read("metrics.json")
+        compared = folder.command == "evaluate"
+        self.evaluation: dict[str, Any] | None = metrics if compared else metrics.get("evaluation")
+        if compared and "gain" not in metrics:
+            raise DataError(
+                f"{folder.path} holds metrics of texts, without a policy and its reference; its metrics.md is its "
+                "report."
+            )
+        self.partition: dict[str, Any] | None = metrics.get("partition")
+        self.held_out_pairs: dict[str, float] | None = metrics.get("held_out") if not compared else None
+        self.notes: list[str] = metrics.get("notes", [])
+        self.history = folder.lines("metrics.jsonl")
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The run's options."""
+        return self.manifest["config"]
+
+    @property
+    def shuffled(self) -> bool:
+        """Whether it is a control, trained on permuted rewards."""
+        return bool(self.config.get("shuffle_rewards"))
+
+    @property
+    def objective(self) -> str:
+        """What it was trained by."""
+        named = self.manifest.get("objective", {}).get("name", "")
+        return f"{named}, rewards shuffled" if self.shuffled else named
+
+    @property
+    def title(self) -> str:
+        """The command and what it ran on."""
+        command = f"valuefree {self.folder.command}"
+        if self.folder.command == "demo":
+            control = " (control: rewards shuffled)" if self.shuffled else ""
+            return f"{command}: {self.config['model']}, seed {self.config['seed']}{control}"
+        if self.folder.command == "evaluate":
+            return f"{command}: {self.config['model']}"
+        return f"{command}: {self.objective} on {self.config['data']}"
+
+    @property
+    def reward(self) -> str:
+        """What the reward is called, as a judge."""
+        return f"reward ({self.config['reward_function']})" if self.config.get("reward_function") else "reward"
+
+    def completions(self, names: Mapping[str, str]) -> list[Completions]:
+        """Its answers; names: what to call its `policy` and its `reference`."""
+        return rewarded(self.folder.completions(), names, judge=self.reward)
+
+
+def training_report(folders: Sequence[RunFolder]) -> Report:
+    """The report of one run, or of several compared.
+
+    Raises:
+        DataError: a folder whose files are missing, broken, or of another kind of evaluation.
+    """
+    runs = [TrainedRun(folder) for folder in folders]
+    parts = [
+        overview_section(runs),
+        training_section({run.name: run.history for run in runs}),
+        partition_section({run.name: run.partition for run in runs if run.partition is not None}),
+    ]
+    several = len(runs) > 1
+    return Report(
+        title=f"valuefree: {len(runs)} runs compared" if several else runs[0].title,
+        verdict=verdicts(runs),
+        sections=[part for part in parts if part is not None],
+        completions=completions_of(runs),
+        manifest={run.name: run.manifest for run in runs} if several else runs[0].manifest,
+    )
+
+
+def verdicts(runs: Sequence[TrainedRun]) -> list[str]:
+    """What the intervals support, a sentence per run."""
+    said = []
+    for run in runs:
+        if run.held_out_pairs is not None:
+            found = run.held_out_pairs
+            sentence = f"Orders {found['accuracy']:.1%} of {found['pairs']:.0f} held-out pairs rightly."
+        elif run.evaluation is None:
+            sentence = "Nothing was compared: no reward function, or no held-out prompts."
+        else:
+            sentence = verdict(run.evaluation)
+        control = "Control, rewards shuffled. " if run.shuffled else ""
+        said.append(f"{run.name}: {control}{sentence}" if len(runs) > 1 else control + sentence)
+    return said
+
+
+def overview_section(runs: Sequence[TrainedRun]) -> Section:
+    """What was gained; what each run says of itself."""
+    several = len(runs) > 1
+    notes = [f"{run.name}: {note}" if several else note for run in runs for note in run.notes]
+    evaluations = {run.name: run.evaluation for run in runs if run.evaluation is not None}
+    tables = [_pairs_table(runs)] if any(run.held_out_pairs for run in runs) else []
+    plots = []
+    if len(evaluations) == 1 and not several:
+        (found,) = evaluations.values()
+        tables.append(Table("On prompts it never saw", ["measure", "value"], evaluation_rows(found), NOTE))
+        plots.append(gain_plot(found))
+    elif evaluations:
+        tables.append(comparison_table(evaluations, {run.name: _about(run) for run in runs}))
+        plots.append(forest_plot(evaluations))
+        paired = paired_table(evaluations)
+        tables += [paired] if paired is not None else []
+        notes += _incomparable(runs)
+    return Section("overview", "Overview", items=notes, tables=tables, plots=plots)
+
+
+def _about(run: TrainedRun) -> list[str]:
+    return [run.objective, str(run.config.get("seed", ""))]
+
+
+def _pairs_table(runs: Sequence[TrainedRun]) -> Table:
+    rows = [
+        [run.name, f"{found['pairs']:.0f}", *(f"{found[name]:.4g}" for name in ("accuracy", "margin", "loss"))]
+        for run in runs
+        if (found := run.held_out_pairs) is not None
+    ]
+    return Table("On held-out pairs", ["run", "pairs", "share ordered rightly", "margin, nats", "loss, nats"], rows)
+
+
+def _incomparable(runs: Sequence[TrainedRun]) -> list[str]:
+    """What the reader must know before comparing the runs' numbers."""
+    found = []
+    for name, key in (("reward functions", "reward_function"), ("data", "data"), ("models", "model")):
+        values = {str(run.config.get(key)) for run in runs}
+        if len(values) > 1:
+            found.append(f"The runs have different {name}: {', '.join(sorted(values))}.")
+    return found
+
+
+def completions_of(runs: Sequence[TrainedRun]) -> list[Completions]:
+    """The completions of all runs; where several share prompts, side by side.
+
+    A reference that said the same in all runs is one system, `reference`; else each run has its own.
+    """
+    if len(runs) == 1:
+        return runs[0].completions({"policy": "policy", "reference": "reference"})
+    policies = {run.name: f"{run.name} policy" for run in runs}
+    shared = _one_reference(runs)
+    return side_by_side(
+        run.completions({"policy": policies[run.name], "reference": "reference" if shared else f"{run.name} reference"})
+        for run in runs
+    )
+
+
+def _one_reference(runs: Sequence[TrainedRun]) -> bool:
+    """Whether the references' answers to prompts in common are the same in all runs."""
+    said: dict[tuple[str, int], str] = {}
+    for run in runs:
+        times: dict[str, int] = {}
+        for row in run.folder.completions():
+            prompt = repr(row["prompt"])
+            times[prompt] = times.get(prompt, 0) + 1
+            if said.setdefault((prompt, times[prompt]), row["responses"]["reference"]) != row["responses"]["reference"]:
+                return False
+    return True

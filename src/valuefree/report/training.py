@@ -1,0 +1,71 @@
+"""Curves of training runs, from what they logged."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from valuefree.report.drawing import colour, label, legend_above, mark, panels
+from valuefree.report.model import Plot, Section
+
+History = Sequence[Mapping[str, Any]]  # the lines of metrics.jsonl
+
+FIRST = ("loss", "logratio", "logratio_reward_correlation", "accuracy", "margin")
+STEPS = ("learning_rate", "grad_norm", "tokens_per_second")
+# Constant over a run, or said elsewhere.
+_LEFT_OUT = ("step", "epoch", "padding_share", "responses_per_second", "peak_memory_gb", "total_flos", "cut_share")
+_LEFT_OUT_PREFIXES = ("train_", "target_p")
+_OF_SPEED = ("_runtime", "_per_second")
+_MEANINGS = {
+    "loss": "loss",
+    "logratio": "mean log-ratio on the data, nats",
+    "logratio_reward_correlation": "correlation of log-ratio and reward",
+    "grad_norm": "norm of the gradient",
+    "learning_rate": "learning rate",
+    "tokens_per_second": "tokens per second",
+}
+
+
+def curves(history: History) -> dict[str, list[tuple[float, float]]]:
+    """(step, value) by name, in order of steps; what is no finite number is left out.
+
+    A step that was logged twice (after a resumption) counts as it was logged last.
+    """
+    found: dict[str, dict[float, float]] = {}
+    for entry in history:
+        for name, value in entry.items():
+            if name in _LEFT_OUT or name.startswith(_LEFT_OUT_PREFIXES):
+                continue
+            if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+                found.setdefault(name, {})[entry["step"]] = float(value)
+    return {name: sorted(points.items()) for name, points in found.items()}
+
+
+def training_section(histories: Mapping[str, History]) -> Section | None:
+    """The curves of runs, by name, overlaid; None if nothing was logged."""
+    drawn = {name: curves(history) for name, history in histories.items()}
+    names = list(dict.fromkeys(name for run in drawn.values() for name in run))
+    evaluated = [name for name in names if name.startswith("eval_") and not name.endswith(_OF_SPEED)]
+    learnt = [name for name in names if not name.startswith("eval_") and name not in STEPS]
+    learnt.sort(key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
+    groups = {
+        "training": (learnt, "Training, by step: what the objective logs, each point the mean since the last one."),
+        "validation": (evaluated, "On prompts that are not trained on, by step."),
+        "optimiser": ([name for name in STEPS if name in names], "Steps: their size and their speed."),
+    }
+    plots = [_plot(key, chosen, drawn, caption) for key, (chosen, caption) in groups.items() if chosen]
+    if not plots:
+        return None
+    return Section("training", "Training", plots=plots)
+
+
+def _plot(key: str, names: Sequence[str], drawn: Mapping[str, Mapping[str, Any]], caption: str) -> Plot:
+    figure, axes = panels(len(names))
+    for panel, name in zip(axes, names, strict=True):
+        for number, (run, found) in enumerate(drawn.items()):
+            points = found.get(name, [])
+            steps, values = [step for step, _ in points], [value for _, value in points]
+            panel.plot(steps, values, color=colour(number), marker=mark(number), markersize=3, linewidth=1.1, label=run)
+        plain = name.removeprefix("eval_")
+        label(panel, title=_MEANINGS.get(plain, plain.replace("_", " ")), x="step")
+    legend_above(figure, axes[0])
+    return Plot(key, caption, figure)
