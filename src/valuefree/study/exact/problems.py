@@ -50,6 +50,7 @@ class Problem:
     tokens: Tensor  # (P, n, T)
     rewards: Tensor  # (P, n), as observed
     sampled: Tensor  # (P, m), rewards of reference samples, as observed
+    response_of: Tensor | None = None  # (P, n), equal numbers are one response; None: every row is distinct
     yardsticks: dict[str, "Yardstick"] = field(default_factory=dict)
 
 

@@ -84,6 +84,8 @@ def _set_up(problem: Problem, method: Method, strength: float, reference: Tensor
         settings = PartitionSettings(**asked)
         per = problem.world.settings.length if settings.length_normalize else 1
         extra = {"features": problem.train.features[:, 1:]} if settings.needs_features else {}
+        if problem.response_of is not None:
+            extra["response_of"] = problem.response_of.flatten()[kept]
         rewards, values_P = partition_targets(
             rows.rewards, reference[kept] / per, renumbered, settings, **samples, **extra
         )
@@ -154,6 +156,7 @@ class Runs:
         self._value_free = torch.zeros(*runs, features, dtype=DTYPE, requires_grad=True)
         learns = "learned" in self._requires and not method.frozen
         self._optimiser = torch.optim.Adam([self._free, self._value_free] if learns else [self._free], lr=1.0)
+        self.value_parameters = features if learns else 0  # of one run's value network
         self._generator = torch.Generator().manual_seed(5)
 
     @property
