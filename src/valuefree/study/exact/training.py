@@ -195,10 +195,11 @@ class Runs:
         self._optimiser.step()
         return logps.detach(), losses.detach()
 
-    def gradient_norms(self) -> Tensor:
-        """Of the policies' weights at the last step, (S, L)."""
-        assert self._free.grad is not None, "no step was taken"
-        return self._free.grad.flatten(2).norm(dim=-1) / self._policy_rate
+    def gradients(self) -> Tensor:
+        """Of the losses at the last step with respect to `weights`, same shape."""
+        if self._free.grad is None:
+            raise RuntimeError("there are no gradients yet: take a step first.")
+        return self._free.grad / self._policy_rate[:, :, None, None, None, None]
 
     def values(self) -> Tensor:
         """V̂ or V of the training prompts, in reward units, (S, L, P), of an objective that keeps every row."""

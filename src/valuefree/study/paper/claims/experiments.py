@@ -1,4 +1,4 @@
-"""What one task computes: stability, sensitivity to V, what tuning V is worth, coverage, and the reference's quality."""
+"""What one task computes: stability, sensitivity to V, what tuning V is worth, coverage, quality of the reference."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from valuefree.objectives import DRO, Objective
 from valuefree.study.exact.policies import Batch, reference_points
 from valuefree.study.exact.problems import Yardstick
 from valuefree.study.exact.training import Runs, Trained, finite_or_worst, train
@@ -75,11 +76,12 @@ def stability(trial: Trial) -> list[Row]:
     problems = [make_claim_problem(trial.setting, seed) for seed in range(worlds)]
     batch = Batch([problem for problem in problems for _ in range(scale.orders)])
     runs = Runs(batch, METHODS[trial.method], TAU, scale.learning_rates)
+    unit = torch.tensor([loss_unit(rows.objective) for rows in runs.rows])
     losses, norms, gaps = [], [], []
     for step, prompts in enumerate(_mini_batches(trial), start=1):
         _, loss = runs.step(prompts)
-        losses.append(loss)
-        norms.append(runs.gradient_norms().double())
+        losses.append(loss * unit[:, None])
+        norms.append(runs.gradients().flatten(2).norm(dim=-1).double())
         if step % scale.every == 0:
             with torch.no_grad():
                 gaps.append(batch.outcome(runs.weights, "validation").gap)
@@ -134,12 +136,18 @@ def _mini_batches(trial: Trial) -> Iterator[Tensor]:
         yield orders[:, first : first + scale.batch]
 
 
+def loss_unit(objective: Objective) -> float:
+    """What turns a loss into RPO's unit, nats²: 1/τ² for DRO."""
+    return objective.tau**-2 if isinstance(objective, DRO) else 1.0
+
+
 def variation(name: str, values: Tensor) -> Row:
-    """Coefficients of variation (world, L) of values (step, world, order, L), over steps and over orders."""
+    """Coefficients of variation (world, L) of values (step, world, order, L), with mean and deviation over steps."""
     return {
         f"{name}_cv_steps": (values.std(0) / values.mean(0)).mean(1),
         f"{name}_cv_orders": (values.std(2) / values.mean(2)).mean(0),
         f"{name}_mean": values.mean((0, 2)),
+        f"{name}_sd_steps": values.std(0).mean(1),
     }
 
 

@@ -46,21 +46,25 @@ def _line(panel: Axes, number: int, label: str, points: Sequence[tuple[float, Es
     panel.plot([x for x, _ in known], [found.value for _, found in known], **style)
     bands = [(x, *found.interval) for x, found in known if found.interval is not None]
     if bands:
-        panel.fill_between(*zip(*bands, strict=True), color=colour, alpha=0.12, linewidth=0)
+        places, lows, highs = zip(*bands, strict=True)
+        panel.fill_between(places, lows, highs, color=colour, alpha=0.12, linewidth=0)
 
 
 def _stability(rows: Rows) -> Figure:
-    figure, (panel,) = _panels(1, 1)
-    for number, method in enumerate(STABILITY):
-        found = pick(rows, "stability", method, chosen=True)
-        if found:
-            curve = [fmean(values) for values in zip(*(row["curve"] for row in found), strict=True)]
-            steps = [found[0]["every"] * (index + 1) for index in range(len(curve))]
-            # Two methods may lie on one another: the later is drawn thinner.
-            panel.plot(steps, curve, color=f"C{number}", linewidth=3 - 0.5 * number, label=method)
-    panel.set_xlabel("steps")
-    panel.set_ylabel("J* − J")
-    return _legend(figure, panel)
+    conditions = distinct(rows, "stability", "condition")
+    figure, panels = _panels(1, len(conditions))
+    for panel, condition in zip(panels, conditions, strict=True):
+        for number, method in enumerate(STABILITY):
+            found = pick(rows, "stability", method, condition=condition, chosen=True)
+            if found:
+                curve = [fmean(values) for values in zip(*(row["curve"] for row in found), strict=True)]
+                steps = [found[0]["every"] * (index + 1) for index in range(len(curve))]
+                # Two methods may lie on one another: the later is drawn thinner.
+                panel.plot(steps, curve, color=f"C{number}", linewidth=3 - 0.5 * number, label=method)
+        panel.set_title(condition, fontsize="medium")
+        panel.set_xlabel("steps")
+        panel.set_ylabel("J* − J")
+    return _legend(figure, panels[0])
 
 
 def _off(rows: Rows) -> Figure:

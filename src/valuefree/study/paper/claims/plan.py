@@ -21,11 +21,12 @@ ESTIMATORS = ("reference", "monte_carlo", "mean", "informed")
 TUNING = tuple(f"DRO-V, V's lr {rate:g}" for rate in VALUE_RATES) + tuple(f"RPO, V̂ {name}" for name in ESTIMATORS)
 
 WORLDS = {"long": (12, 6), "short": (3, 4)}  # tokens, alphabet: 2·10⁹ and 64 responses
-CONDITIONS = {
-    "as drawn": {},
-    "noise 1": {"noise": 1.0},
-    "top quarter missing": {"missing": 0.25},
-    "little variety": {"sharpness": 3.0},
+DRAWN, NOISY, MISSING, ALIKE = "as drawn", "noise 1", "top quarter missing", "little variety"
+CONDITIONS: dict[str, dict[str, float]] = {
+    DRAWN: {},
+    NOISY: {"noise": 1.0},
+    MISSING: {"missing": 0.25},
+    ALIKE: {"sharpness": 3.0},
 }
 
 
@@ -53,8 +54,9 @@ class Scale:
     """How much is spent, the same for every method.
 
     counts: responses per prompt of the coverage runs. offsets, spreads: δ of the sensitivity runs, constant and
-    random. tilts: of the reference. steps, batch, orders, every: of the stability runs, with `batch` prompts per step,
-    as many batch orders, and J measured every so many steps.
+    random. tilts: of the reference. conditions, stability: names of `CONDITIONS` for the coverage and the stability
+    runs. steps, batch, orders, every: of the stability runs, with `batch` prompts per step, as many batch orders, and
+    J measured every so many steps.
     """
 
     seeds: int = 5
@@ -67,6 +69,7 @@ class Scale:
     spreads: tuple[float, ...] = (0.5, 1.0, 2.0)
     tilts: tuple[float, ...] = (-1.0, -0.5, 0.0, 0.5, 1.0)
     conditions: tuple[str, ...] = tuple(CONDITIONS)
+    stability: tuple[str, ...] = (NOISY, DRAWN)
     steps: int = 240
     batch: int = 16
     orders: int = 4
@@ -83,7 +86,8 @@ QUICK = Scale(
     offsets=(-1.0, 0.0, 1.0),
     spreads=(1.0,),
     tilts=(-1.0, 0.0, 1.0),
-    conditions=("as drawn", "noise 1", "top quarter missing"),
+    conditions=(DRAWN, NOISY, MISSING),
+    stability=(NOISY,),
     steps=60,
     batch=12,
     orders=2,
@@ -128,7 +132,11 @@ def claim_tasks(*, quick: bool, seeds: int) -> list[tuple[str, Callable[[Trial],
     """(name, function, arguments) of every task, for `valuefree.study.pool.Workers`; `seeds` worlds each."""
     scale = replace(QUICK if quick else Scale(), seeds=seeds)
     base = Setting(prompts=scale.prompts, held_out=scale.held_out)
-    trials = [Trial("stability", method, scale, base) for method in STABILITY]
+    trials = [
+        Trial("stability", method, scale, replace(base, **CONDITIONS[name]), name)
+        for name in scale.stability
+        for method in STABILITY
+    ]
     trials += [Trial("sensitivity", method, scale, base) for method in SENSITIVITY]
     trials += [Trial("tuning", method, scale, base) for method in TUNING]
     for world in WORLDS:

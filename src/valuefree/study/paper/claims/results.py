@@ -60,9 +60,7 @@ def sign(estimate: Estimate | None, margin: float = 0.0) -> int | None:
 
 def equal(estimate: Estimate | None, margin: float) -> bool:
     """Whether the whole interval lies within ± the margin."""
-    return bool(
-        estimate and estimate.interval and -margin <= estimate.interval[0] and estimate.interval[1] <= margin
-    )
+    return bool(estimate and estimate.interval and -margin <= estimate.interval[0] and estimate.interval[1] <= margin)
 
 
 def shown(estimate: Estimate | None, *, signed: bool = False, digits: int = 3) -> str:
