@@ -18,7 +18,7 @@ class Method:
     make: the objective, from a point of `strengths` and whether the data are on-policy. A strength is the temperature,
     in reward units (knob ``tau``), β (``beta``), or a factor on the learning rates (``lr``) where a method has no knob:
     each is given equally many points. oracle: V* instead of V̂. samples: scored reference samples per prompt, which the
-    others do not have.
+    others do not have. frozen: a value network, where there is one, keeps the values that it begins at.
     """
 
     name: str
@@ -26,6 +26,7 @@ class Method:
     make: Callable[[float, bool], Objective]
     oracle: bool = False
     samples: int = 0
+    frozen: bool = False
 
     @property
     def strengths(self) -> tuple[float, ...]:

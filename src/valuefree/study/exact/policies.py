@@ -1,5 +1,6 @@
 """Policies of several worlds and runs at once, and what they are worth on held-out prompts."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -35,6 +36,14 @@ class Batch:
         self.cells = cells(tokens, contexts, alphabet).transpose(-1, -2)  # (S, P, T, n)
         table = torch.stack([prompts.reference for prompts in train]).flatten(-2)
         self.reference_logps = table.gather(-1, self.cells).sum(-2)  # (S, P, n), float64
+
+    def of(self, prompts: Tensor) -> "Batch":
+        """Training rows of some prompts (S, p) alone; held-out prompts stay."""
+        chosen = copy.copy(self)
+        seed = torch.arange(len(prompts))[:, None]
+        for name in ("features", "reference", "cells", "reference_logps"):
+            setattr(chosen, name, getattr(self, name)[seed, prompts])
+        return chosen
 
     def tables(self, weights: Tensor, features: Tensor, reference: Tensor) -> Tensor:
         """Policies (S, L, P, T, C, A) of weights (S, L, F, T, C, A)."""

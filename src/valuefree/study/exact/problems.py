@@ -1,6 +1,7 @@
 """Problems of the exact world: how the data of a seed came about, and the yardstick on held-out prompts."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -49,6 +50,7 @@ class Problem:
     tokens: Tensor  # (P, n, T)
     rewards: Tensor  # (P, n), as observed
     sampled: Tensor  # (P, m), rewards of reference samples, as observed
+    response_of: Tensor | None = None  # (P, n), equal numbers are one response; None: every row is distinct
     yardsticks: dict[str, "Yardstick"] = field(default_factory=dict)
 
 
@@ -77,12 +79,31 @@ class Yardstick:
 def make_problem(
     settings: WorldSettings, regime: Regime, seed: int, *, shuffle: bool = False, held_out: int = 128
 ) -> Problem:
-    """Data of one seed; with `shuffle` the rewards are permuted within every prompt."""
-    world = make_world(settings, seed)
+    """A world of one seed and its data; see `draw_problem`."""
+    return draw_problem(make_world(settings, seed), regime, seed, shuffle=shuffle, held_out=held_out)
+
+
+def draw_problem(
+    world: World,
+    regime: Regime,
+    seed: int,
+    *,
+    shuffle: bool = False,
+    held_out: int = 128,
+    draw: Callable[[Prompts, int, torch.Generator], Tensor] | None = None,
+) -> Problem:
+    """Data of one seed; with `shuffle` the rewards are permuted within every prompt.
+
+    `draw` gives the responses (P, n, T) from prompts, n and a generator; default: samples of the reference, tilted as
+    the regime says.
+    """
     prompts = make_prompts(world, regime.prompts, seed=seed, part="train")
     generator = torch.Generator().manual_seed(777 + seed)
-    behaviour = prompts.reference if regime.on_policy else tilted(prompts, regime.tilt)
-    tokens = sample(behaviour, regime.responses, generator)
+    if draw is None:
+        behaviour = prompts.reference if regime.on_policy else tilted(prompts, regime.tilt)
+        tokens = sample(behaviour, regime.responses, generator)
+    else:
+        tokens = draw(prompts, regime.responses, generator)
     rewards = rewards_of(world, prompts, tokens)
     rewards = rewards + regime.noise * torch.randn(rewards.shape, generator=generator, dtype=torch.float64)
     drawn = rewards_of(world, prompts, sample(prompts.reference, 4, generator))

@@ -1,0 +1,41 @@
+"""The methods of the claims, each an objective of this package at τ = 1 in reward units."""
+
+import math
+from dataclasses import replace
+
+from valuefree.objectives import DRO, RPO
+from valuefree.study.exact.methods import BY_NAME as EXACT
+from valuefree.study.exact.methods import Method
+from valuefree.study.paper.claims import plan
+
+TAU = 1.0
+
+
+def _dro(name: str, *, value_lr: float | None = None, frozen: bool = False, oracle: bool = False) -> Method:
+    return Method(name, "tau", lambda tau, on: DRO(tau=tau, value_lr=value_lr), frozen=frozen, oracle=oracle)
+
+
+def _rpo(name: str, estimator: str, *, level: float = math.inf) -> Method:
+    return Method(name, "tau", lambda tau, on: RPO(tau=tau, estimator=estimator, level=level, on_policy=on))
+
+
+_ALL = [
+    replace(EXACT["RPO paper (eq. 19)"], name=plan.EQ_19),
+    replace(EXACT["RPO()"], name=plan.DEFAULT),
+    replace(EXACT["RPO, oracle V*"], name=plan.ORACLE),
+    replace(EXACT["DRO-V"], name=plan.DRO_V),
+    _dro(plan.DRO_ORACLE, frozen=True, oracle=True),
+    _rpo(plan.RPO_GIVEN, "zero"),
+    _rpo(plan.RPO_LEVEL_1, "zero", level=1.0),
+    _dro(plan.DRO_FROZEN, frozen=True),
+    _dro(plan.DRO_LEARNS),
+    *(
+        _dro(name, value_lr=rate)
+        for name, rate in zip(plan.TUNING[: len(plan.VALUE_RATES)], plan.VALUE_RATES, strict=True)
+    ),
+    *(
+        _rpo(name, estimator)
+        for name, estimator in zip(plan.TUNING[len(plan.VALUE_RATES) :], plan.ESTIMATORS, strict=True)
+    ),
+]
+BY_NAME = {method.name: method for method in _ALL}
