@@ -232,7 +232,9 @@ def report(options: ReportConfig) -> None:
 
 def _study_readers() -> dict[str, Callable[[Path], Any]]:
     """What reads the folder of a study into a `Report`, by the kind that its study.json names."""
-    return {}
+    from valuefree.study.paper.page import report_of
+
+    return {"paper": report_of}
 
 
 def _measure(options: EvaluateConfig) -> None:

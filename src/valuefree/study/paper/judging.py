@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from valuefree.config import StudyPaperConfig
 from valuefree.demo.smollm2 import smollm2_folder
 from valuefree.errors import ConfigError
 from valuefree.evaluation.judging.backends import Backend

@@ -127,23 +127,28 @@ class Results:
 
     # ------------------------------------------------------------------------------------------------------ metrics
 
-    def metric(self, scale: str, method: str, tau: float | None, name: str) -> Spread | None:
-        """A text metric over a method's runs; with one run its interval over prompts, else Student's over runs."""
-        found = []
+    def _metrics(self, scale: str, method: str, tau: float | None, name: str) -> dict[int, dict[str, Any]]:
+        """By seed, of the runs that have a value."""
+        found = {}
         for row in self.runs(scale, method, tau):
             file = row.cell.file(self.folder, "metrics", f"{self.study['metrics_key']}.json")
-            if file.exists():
-                metric = json.loads(file.read_text(encoding="utf-8")).get(name)
-                if metric is not None and metric["value"] is not None:
-                    found.append(metric)
+            metric = json.loads(file.read_text(encoding="utf-8")).get(name) if file.exists() else None
+            if metric is not None and metric["value"] is not None:
+                found[row.cell.seed] = metric
+        return found
+
+    def metric_runs(self, scale: str, method: str, tau: float | None, name: str) -> dict[int, float]:
+        """A text metric by seed."""
+        return {seed: metric["value"] for seed, metric in self._metrics(scale, method, tau, name).items()}
+
+    def metric(self, scale: str, method: str, tau: float | None, name: str) -> Spread | None:
+        """A text metric over a method's runs; with one run its interval over prompts, else Student's over runs."""
+        found = list(self._metrics(scale, method, tau, name).values())
         if not found:
             return None
-        interval = found[0]["interval"]
-        return spread(
-            [m["value"] for m in found],
-            n=found[0]["n"],
-            interval=t_mean([m["value"] for m in found]).interval if len(found) > 1 else interval and tuple(interval),
-        )
+        values = [metric["value"] for metric in found]
+        interval = t_mean(values).interval if len(found) > 1 else found[0]["interval"]
+        return spread(values, n=found[0]["n"], interval=interval and tuple(interval))
 
     # ------------------------------------------------------------------------------------------------------ rewards
 

@@ -136,4 +136,3 @@ def scales_of(text: str, *, data: str | None = None) -> list[Scale]:
     if data is not None and own:
         raise ConfigError(f"scale {', '.join(own)} brings its own feedback and does not read data; leave it out.")
     return found
-

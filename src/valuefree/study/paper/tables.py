@@ -221,7 +221,7 @@ def rewards_table(results: Results, scale: Scale) -> Table:
         "Reward: mean ± standard deviation over runs; intervals of 95 %, bootstrap over prompts with all their runs, "
         "gains paired on prompt and seed. Used the rewards: the gain exceeds that on rewards permuted within prompts, "
         "with its interval. KL to the reference in nats per answer, length in tokens, means over runs. Level: share of "
-        "the initial loss at κ = ∞ that is the same push for every answer of a prompt; log coverage: of the reference's "
+        "the initial loss at κ = ∞ that pushes all answers of a prompt alike; log coverage: of the reference's "
         "probability by a prompt's answers, nats (token means where the method takes these), median.",
     )
 
@@ -270,12 +270,13 @@ def judges_table(results: Results, scale: Scale) -> Table:
         ]
         if not found:
             continue
-        pairs = sum(len(run) for one in found for run in one.verdicts)
+        sizes = [sum(len(run) for run in one.verdicts) for one in found]
+        covered = sum(one.coverage * size for one, size in zip(found, sizes, strict=True)) / sum(sizes)
         rows.append(
             [
                 judge,
-                str(pairs),
-                f"{sum(one.coverage * len(one.verdicts[0]) for one in found) / sum(len(one.verdicts[0]) for one in found):.0%}",
+                str(sum(sizes)),
+                f"{covered:.0%}",
                 _percent([one.mean("first_position_rate") for one in found]),
                 _percent([one.mean("flip_rate") for one in found]),
                 agreement_with_reward(results, scale, judge),

@@ -1,4 +1,4 @@
-"""What all cells of a scale share: training rows, held-out prompts with a reference answer each, the reference model."""
+"""What all cells of a scale share: training rows, held-out prompts with the best known answers, the reference."""
 
 import json
 from dataclasses import dataclass

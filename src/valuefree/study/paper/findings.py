@@ -1,0 +1,321 @@
+"""What a study supports: for each claim of the paper a verdict by rule, with the numbers it rests on.
+
+Supported: every interval that the claim is about lies on its side. Contradicted: one lies on the other side. Undecided:
+neither, or not measured, which is said. Intervals are of 95 %, one by one.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from valuefree.evaluation.stats import t_mean
+from valuefree.study.paper.claims import claim_findings
+from valuefree.study.paper.methods import METHODS, REFERENCE
+from valuefree.study.paper.published import METRICS
+from valuefree.study.paper.results import Judged, Results
+from valuefree.study.paper.scales import MAIN_TAU, Scale
+from valuefree.study.paper.statements import CLAIMS
+
+Outcome = Literal["supported", "contradicted", "undecided"]
+WIDE, NEARLY_ALL = 80.0, 90.0  # percent: Tables III and VI in the paper's words
+STEADY = 0.05  # of a metric's mean: how far it may move over τ and still be called stable
+
+
+@dataclass(frozen=True)
+class Found:
+    """A verdict on a claim (by key) at one scale, and the numbers it rests on."""
+
+    claim: str
+    verdict: Outcome
+    text: str
+
+
+Rule = Callable[[Results, Scale], tuple[Outcome, str]]
+
+
+def decide(sides: Sequence[int]) -> Outcome:
+    """Of +1 (for the claim), −1 (against it) and 0 (open): all for it, any against it, or neither."""
+    if not sides:
+        return "undecided"
+    if any(side < 0 for side in sides):
+        return "contradicted"
+    return "supported" if all(side > 0 for side in sides) else "undecided"
+
+
+def _counted(sides: Sequence[int], of: str) -> str:
+    return f"{sum(s > 0 for s in sides)} for it, {sum(s < 0 for s in sides)} against, of {len(sides)} {of}"
+
+
+def _rate_side(found: Judged, bound: float) -> int:
+    """Whether a win rate lies above or below a bound in percent, with its interval."""
+    rate = found.rate
+    if rate is None or rate.interval is None:
+        return 0
+    return 1 if rate.interval[0] > bound else -1 if rate.interval[1] < bound else 0
+
+
+def _rates(results: Results, scale: Scale, others: Sequence[str], taus: Sequence[float]) -> dict[str, Judged]:
+    found = {
+        f"{judge}, {other}{'' if tau == MAIN_TAU else f', τ = {tau:g}'}": results.judged(
+            judge, scale.name, "RPO", other, tau, tau
+        )
+        for judge in results.judges
+        for other in others
+        for tau in taus
+    }
+    return {name: one for name, one in found.items() if one is not None and one.rate is not None}
+
+
+def _listed(rates: dict[str, Judged]) -> str:
+    return "; ".join(
+        f"{name} {one.rate.mean:.0f} %"
+        + (f" [{one.rate.interval[0]:.0f}, {one.rate.interval[1]:.0f}]" if one.rate.interval else "")
+        for name, one in rates.items()
+        if one.rate is not None
+    )
+
+
+def _metric_sides(
+    results: Results,
+    scale: Scale,
+    first: tuple[str, float],
+    second: tuple[str, float],
+    names: Sequence[str] | None = None,
+) -> list[tuple[str, int]]:
+    """Per metric whether `first` is better, by Student's interval of the difference paired on seeds."""
+    sides = []
+    for metric in METRICS:
+        if names is not None and metric.ours not in names:
+            continue
+        ours, theirs = (results.metric_runs(scale.name, *one, metric.ours) for one in (first, second))
+        shared = sorted(ours.keys() & theirs.keys())
+        if not shared:
+            continue
+        found = t_mean([ours[seed] - theirs[seed] for seed in shared])
+        side = 0
+        if found.interval is not None:
+            side = 1 if found.interval[0] > 0 else -1 if found.interval[1] < 0 else 0
+        sides.append((metric.name, side if metric.better == "higher" else -side))
+    return sides
+
+
+# --------------------------------------------------------------------------------------------------------- the rules
+
+
+def _beats_baselines(results: Results, scale: Scale) -> tuple[Outcome, str]:
+    sides = [
+        side
+        for other in ("KTO", "DRO")
+        for name, side in _metric_sides(results, scale, ("RPO", MAIN_TAU), (other, MAIN_TAU))
+        if name != "Toxicity"
+    ]
+    if not sides:
+        return "undecided", "no metric was measured."
+    better, worse = sum(s > 0 for s in sides), sum(s < 0 for s in sides)
+    verdict: Outcome = "supported" if better > len(sides) / 2 and not worse else "undecided"
+    if worse > better:
+        verdict = "contradicted"
+    return verdict, f"{_counted(sides, 'metrics × baselines')} (paired on seeds)."
+
+
+def _less_toxic(results: Results, scale: Scale) -> tuple[Outcome, str]:
+    sides = [
+        side
+        for other in ("KTO", "DRO")
+        for _, side in _metric_sides(results, scale, ("RPO", MAIN_TAU), (other, MAIN_TAU), ["toxicity"])
+    ]
+    return decide(sides), _counted(sides, "baselines") + "." if sides else "toxicity was not measured."
+
+
+def _wins_everywhere(results: Results, scale: Scale) -> tuple[Outcome, str]:
+    rates = _rates(results, scale, (REFERENCE, "KTO", "DRO"), [MAIN_TAU])
+    return decide([_rate_side(one, 50.0) for one in rates.values()]), f"RPO over: {_listed(rates)}."
+
+
+def _wide_margins(results: Results, scale: Scale) -> tuple[Outcome, str]:
+    rates = _rates(results, scale, (REFERENCE, "KTO", "DRO"), [MAIN_TAU])
+    sides = [_rate_side(one, WIDE) for one in rates.values()]
+    if sides and all(side < 0 for side in sides):
+        return "contradicted", f"every interval lies below {WIDE:.0f} %."
+    often = sum(side > 0 for side in sides)
+    said = f"{often} of {len(sides)} rates lie above {WIDE:.0f} % with their interval; the judge is not Mistral."
+    return ("supported" if sides and often >= len(sides) / 2 else "undecided"), said
+
+
+def _judges_agree(results: Results, scale: Scale) -> tuple[Outcome, str]:
+    by_judge = {
+        judge: [
+            _rate_side(one, 50.0)
+            for other in (REFERENCE, "KTO", "DRO")
+            if (one := results.judged(judge, scale.name, "RPO", other)) is not None and one.rate is not None
+        ]
+        for judge in results.judges
+    }
+    known = {judge: sides for judge, sides in by_judge.items() if sides}
+    said = "; ".join(f"{judge}: {_counted(sides, 'baselines')}" for judge, sides in known.items())
+    if len(known) < 2:
+        return "undecided", f"fewer than two judges gave verdicts. {said}"
+    return decide([side for sides in known.values() for side in sides]), said + "."
+
+
+def _faster(results: Results, scale: Scale) -> tuple[Outcome, str]:
+    rows, sides, said = results.timing, [], []
+    if not rows or not scale.width:
+        return "undecided", "not timed at this scale."
+    for size in dict.fromkeys(row["size"] for row in rows):
+        own = {(row["method"], row["repeat"]): row["train_seconds"] for row in rows if row["size"] == size}
+        for other in ("KTO", "DRO"):
+            ratios = [own[other, k] / own["RPO", k] for name, k in own if name == other]
+            found = t_mean([float(np.log(ratio)) for ratio in ratios])
+            low, high = found.interval or (0.0, 0.0)
+            sides.append(1 if low > 0 else -1 if high < 0 else 0)
+            said.append(f"{other} at {size} takes {np.exp(found.value):.2f} of RPO's time")
+    return decide(sides), "; ".join(said) + ". A step of KTO as published costs what one of RPO does."
+
+
+def _tau_robust(results: Results, scale: Scale) -> tuple[Outcome, str]:
+    gains = {tau: results.gain(scale.name, "RPO", tau) for tau in results.taus}
+    known = {tau: gain for tau, gain in gains.items() if gain is not None}
+    if len(known) < 2:
+        return "undecided", "there is no reward function."
+    best, worst = (pick(known, key=lambda tau: known[tau].value) for pick in (max, min))
+    apart = results.difference(scale.name, ("RPO", best), ("RPO", worst))
+    said = ", ".join(f"τ = {tau:g}: {gain}" for tau, gain in known.items())
+    if apart is None or apart.interval is None:
+        return "undecided", said
+    return ("contradicted" if apart.interval[0] > 0 else "undecided"), (
+        f"gain over the reference at {said}; from τ = {worst:g} to {best:g} {apart.value:+.3f} "
+        f"[{apart.interval[0]:+.3f}, {apart.interval[1]:+.3f}]."
+    )
+
+
+def _one_size(results: Results, scale: Scale) -> tuple[Outcome, str]:
+    return "undecided", "this scale is one size; the claim compares sizes."
+
+
+def _tau_moderate(results: Results, scale: Scale) -> tuple[Outcome, str]:
+    rates = _rates(results, scale, (REFERENCE,), [tau for tau in results.taus if tau >= MAIN_TAU])
+    return decide([_rate_side(one, 50.0) for one in rates.values()]), f"RPO over: {_listed(rates)}."
+
+
+def _tau_sharpness(results: Results, scale: Scale) -> tuple[Outcome, str]:
+    kls = {}
+    for tau in results.taus:
+        values = [run.kl["value"] for run in results.runs(scale.name, "RPO", tau) if run.kl]
+        if values:
+            kls[tau] = t_mean(values)
+    sides = []
+    for small, large in zip(list(kls)[:-1], list(kls)[1:], strict=True):
+        a, b = kls[small], kls[large]
+        if a.interval is None or b.interval is None:
+            sides.append(0)
+        else:
+            sides.append(1 if a.interval[0] > b.interval[1] else -1 if a.interval[1] < b.interval[0] else 0)
+    said = "; ".join(f"τ = {tau:g}: {kl.value:.2f} nats" for tau, kl in kls.items())
+    return decide(sides), f"KL to the reference at {said} (by Student's intervals over runs)."
+
+
+def _normalisation_metrics(results: Results, scale: Scale) -> tuple[Outcome, str]:
+    sides = [
+        side for tau in results.taus for _, side in _metric_sides(results, scale, ("RPO", tau), ("RPO-noNorm", tau))
+    ]
+    return decide(sides), f"{_counted(sides, 'metrics × temperatures')} (paired on seeds)."
+
+
+def _normalisation_stable(results: Results, scale: Scale) -> tuple[Outcome, str]:
+    moves = {}
+    for metric in METRICS:
+        means = [
+            found.mean
+            for tau in results.taus
+            if (found := results.metric(scale.name, "RPO", tau, metric.ours)) is not None
+        ]
+        if len(means) > 1 and np.mean(means):
+            moves[metric.name] = float((max(means) - min(means)) / abs(np.mean(means)))
+    if not moves:
+        return "undecided", "no metric was measured."
+    said = ", ".join(f"{name} {move:.0%}" for name, move in moves.items())
+    verdict: Outcome = "supported" if max(moves.values()) <= STEADY else "contradicted"
+    return verdict, f"range over τ of its mean: {said}; called stable up to {STEADY:.0%}."
+
+
+def _normalisation_tau(results: Results, scale: Scale) -> tuple[Outcome, str]:
+    gains = {tau: results.gain(scale.name, "RPO-noNorm", tau) for tau in results.taus}
+    known = {tau: gain for tau, gain in gains.items() if gain is not None}
+    if len(known) < 2:
+        return "undecided", "there is no reward function."
+    best, worst = (pick(known, key=lambda tau: known[tau].value) for pick in (max, min))
+    apart = results.difference(scale.name, ("RPO-noNorm", best), ("RPO-noNorm", worst))
+    said = ", ".join(f"τ = {tau:g}: {gain}" for tau, gain in known.items())
+    moved = apart is not None and apart.interval is not None and apart.interval[0] > 0
+    return ("contradicted" if moved else "undecided"), f"its gain over the reference at {said}."
+
+
+def _normalisation_toxicity(results: Results, scale: Scale) -> tuple[Outcome, str]:
+    sides = [
+        side
+        for tau in results.taus
+        for _, side in _metric_sides(results, scale, ("RPO", tau), ("RPO-noNorm", tau), ["toxicity"])
+    ]
+    return decide(sides), _counted(sides, "temperatures") + "." if sides else "toxicity was not measured."
+
+
+def _normalisation_judges(results: Results, scale: Scale) -> tuple[Outcome, str]:
+    rates = _rates(results, scale, ("RPO-noNorm",), results.taus)
+    return decide([_rate_side(one, NEARLY_ALL) for one in rates.values()]), f"RPO over: {_listed(rates)}."
+
+
+def _answers(results: Results, scale: Scale) -> tuple[Outcome, str]:
+    rates = _rates(results, scale, ("KTO", "DRO"), [MAIN_TAU])
+    sides = [_rate_side(one, 50.0) for one in rates.values()]
+    return decide(sides), f"by verdicts on all prompts in place of chosen examples: {_listed(rates)}."
+
+
+def _no_value_model(results: Results, scale: Scale) -> tuple[Outcome, str]:
+    make = METHODS["RPO"].make
+    needs = make(MAIN_TAU).requires if make else frozenset()
+    trained = "learned" in needs
+    return ("contradicted" if trained else "supported"), f"its objective requires {', '.join(sorted(needs))}."
+
+
+RULES: dict[str, Rule] = {
+    "beats-baselines": _beats_baselines,
+    "less-toxic": _less_toxic,
+    "wins-everywhere": _wins_everywhere,
+    "wide-margins": _wide_margins,
+    "judges-agree": _judges_agree,
+    "faster": _faster,
+    "tau-robust": _tau_robust,
+    "tau-small": _one_size,
+    "tau-moderate": _tau_moderate,
+    "tau-size": _one_size,
+    "tau-sharpness": _tau_sharpness,
+    "normalisation-metrics": _normalisation_metrics,
+    "normalisation-stable": _normalisation_stable,
+    "normalisation-tau": _normalisation_tau,
+    "normalisation-toxicity": _normalisation_toxicity,
+    "normalisation-judges": _normalisation_judges,
+    "separation": _one_size,
+    "answers": _answers,
+    "no-value-model": _no_value_model,
+}
+ELSEWHERE = {  # of claims that no run of this study is about
+    "no-value-gradient": "a property of the code, shown by a test: V̂ is a column of the rows.",
+    "scalable": "not part of this study: benchmarks/RESULTS.md has ten million rows on two cores.",
+}
+
+
+def findings(results: Results, scale: Scale) -> list[Found]:
+    """One per claim of the paper, in its order."""
+    known = {found.claim: found for found in claim_findings(results.claim_rows)} if results.claim_rows else {}
+    out = []
+    for claim in CLAIMS:
+        if claim.key in RULES:
+            out.append(Found(claim.key, *RULES[claim.key](results, scale)))
+        elif claim.key in known:
+            out.append(Found(claim.key, known[claim.key].verdict, known[claim.key].text))
+        else:
+            out.append(Found(claim.key, "undecided", ELSEWHERE.get(claim.key, "not measured here.")))
+    return out

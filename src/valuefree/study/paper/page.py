@@ -1,0 +1,266 @@
+"""The report of a study of the paper, from the files of its folder."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from valuefree.data.rendering import as_text
+from valuefree.report import Completions, Plot, Report, Section, Table, Verdict, write_report
+from valuefree.study.paper import figures, tables
+from valuefree.study.paper.claims import claim_figures, claim_tables
+from valuefree.study.paper.findings import Found, findings
+from valuefree.study.paper.judging import OURS
+from valuefree.study.paper.methods import REFERENCE, label
+from valuefree.study.paper.qualitative import qualitative
+from valuefree.study.paper.results import Results
+from valuefree.study.paper.scales import MAIN_TAU, Scale
+from valuefree.study.paper.statements import CLAIMS, CONTRADICTIONS, UNSTATED
+
+BROWSED = (REFERENCE, "KTO", "DRO", "RPO", "RPO-noNorm", OURS, "SFT-all")
+
+
+def report_of(folder: Path) -> Report:
+    """The report of the study in `folder`.
+
+    Raises:
+        DataError: a folder without a finished study of the paper.
+    """
+    results = Results(folder)
+    record = results.study["manifest"]
+    several = len(results.scales) > 1
+    sections = [_overview(results)]
+    for scale in results.scales:
+        suffix = f", {scale.title}" if several else ""
+        key = f"-{scale.name}" if several else ""
+        sections.append(_supports(findings(results, scale), scale, key, suffix))
+        sections.append(_paper_tables(results, scale, key, suffix))
+        sections.append(_beyond(results, scale, key, suffix))
+        sections.append(qualitative(results, scale, key, suffix))
+    sections += [_time(results), _claims(results), _paper(), _failures(results)]
+    return Report(
+        "The paper's experiments: " + ", ".join(scale.title for scale in results.scales),
+        verdict_of(results),
+        [section for section in sections if section is not None],
+        [entry for scale in results.scales for entry in _completions(results, scale)],
+        record | {"sessions": results.study["sessions"]},
+    )
+
+
+def write_pages(folder: Path, page: Path | None) -> tuple[Path, Path | None, list[str]]:
+    """report.html, report.md and figures in the study's folder; with `page` also that file, and a folder of its name.
+
+    Returns:
+        The HTML file, the page, and the sentences about what the study supports.
+    """
+    report = report_of(folder)
+    html = write_report(report, folder)
+    if page is not None:
+        place = page.with_suffix("")
+        place.mkdir(parents=True, exist_ok=True)
+        shutil.copy(html, place / "report.html")
+        shutil.copytree(folder / "figures", place / "figures", dirs_exist_ok=True)
+        text = html.with_suffix(".md").read_text(encoding="utf-8").replace("](figures/", f"]({place.name}/figures/")
+        page.write_text(text, encoding="utf-8")
+    return html, page, list(report.verdict)
+
+
+def verdict_of(results: Results) -> list[str]:
+    """The sentences at the top."""
+    said = []
+    for scale in results.scales:
+        found = findings(results, scale)
+        counts = {name: sum(one.verdict == name for one in found) for name in ("supported", "contradicted")}
+        rest = len(found) - sum(counts.values())
+        said.append(
+            f"{scale.title}: of {len(found)} claims of the paper {counts['supported']} are supported here, "
+            f"{counts['contradicted']} contradicted, {rest} undecided."
+        )
+        said += _headline(results, scale)
+    said.append(
+        "What a tiny model and its rows show need not hold for the paper's models and data; the page says for each "
+        "number what it rests on."
+    )
+    return said
+
+
+def _headline(results: Results, scale: Scale) -> list[str]:
+    said = []
+    for name, tau in (("RPO", MAIN_TAU), (OURS, None)):
+        gain = results.gain(scale.name, name, tau)
+        control = results.gain(scale.name, name, tau, shuffled=True)
+        if gain is None:
+            continue
+        shuffled = "" if control is None else f"; with shuffled rewards {tables.signed(control)}"
+        said.append(f"{name}: gain in held-out reward {tables.signed(gain)} over the reference{shuffled}.")
+    against = results.difference(scale.name, (OURS, None), ("RPO", MAIN_TAU))
+    if against is not None:
+        said.append(f"{OURS} less RPO as published at τ = 1: {tables.signed(against)}.")
+    return said
+
+
+def _overview(results: Results) -> Section:
+    study, record = results.study, results.study["manifest"]
+    minutes = {
+        name: sum(session["seconds"][name] for session in study["sessions"]) / 60 for name in ("training", "judging")
+    }
+    decoding = (
+        "the same for all methods: sampled at temperature 0.7, top-k 50, top-p 0.95, repetition penalty 1.2, no "
+        "repeated 3-grams"
+        if results.decoding == "same"
+        else "as in the published scripts: RPO and DRO sampled with penalties, KTO greedy without"
+    )
+    sentences = [
+        f"Written by `valuefree study paper`, commit {record['commit']}, started {record['started']} on "
+        f"{record['machine']}. {minutes['training']:.0f} min of training, metrics and timings, "
+        f"{minutes['judging']:.0f} min of judging, in {len(study['sessions'])} sessions.",
+        f"Seeds: {study['seeds']}; temperatures {', '.join(f'{tau:g}' for tau in results.taus)}; answers {decoding}. "
+        "A run's seed decides the order of the rows, the weights of a value network and the sampling; rows, held-out "
+        "prompts and reference are the same for all.",
+    ]
+    settings = []
+    for scale in results.scales:
+        held_out = results.held_out(scale.name)
+        clip = f"clipped at {scale.max_grad_norm:g}" if scale.max_grad_norm else "not clipped"
+        settings.append(
+            f"{scale.title}: {held_out['train_rows']} rows to train on, {len(held_out['prompts'])} held-out prompts; "
+            f"{scale.epochs:g} epochs, batch {scale.batch * scale.accumulation}, AdamW at {scale.lr:g}, "
+            f"{scale.warmup_steps} warm-up steps, linear decay, gradients {clip}, at most {scale.max_new_tokens} new "
+            f"tokens; the same for every method, none tuned. {' '.join(held_out['data'])}"
+        )
+    lines = [[method.name, method.published or tables.NONE, method.about] for method in results.methods]
+    return Section(
+        "overview",
+        "What was run",
+        sentences,
+        settings,
+        [Table("The methods", ["name", "in the paper", "what it is"], lines)],
+    )
+
+
+def _supports(found: Sequence[Found], scale: Scale, key: str, suffix: str) -> Section:
+    statements = {claim.key: claim for claim in CLAIMS}
+    order = {"supported": 0, "contradicted": 1, "undecided": 2}
+    rows = [
+        [one.verdict, statements[one.claim].text, statements[one.claim].where, one.text]
+        for one in sorted(found, key=lambda one: order[one.verdict])
+    ]
+    return Section(
+        f"supports{key}",
+        f"What this run supports{suffix}",
+        [
+            "For each claim of the paper: supported (every interval that it is about lies on its side), contradicted "
+            "(one lies on the other side), or undecided. Intervals are of 95 % each, so that of twenty empty claims "
+            "one would be decided by chance. The claims of Table I and section VI are measured in worlds where the "
+            "optimum is known (below)."
+        ],
+        tables=[Table("", ["verdict", "claim", "where", "here"], rows)],
+    )
+
+
+def _plots(*plots: Plot | None) -> list[Plot]:
+    return [plot for plot in plots if plot is not None]
+
+
+def _paper_tables(results: Results, scale: Scale, key: str, suffix: str) -> Section:
+    made = (tables.table_2, tables.table_3, tables.table_4, tables.table_5, tables.table_6)
+    found = [make(results, scale) for make in made]
+    return Section(
+        f"tables{key}",
+        f"The paper's tables{suffix}",
+        tables=[*(table for table in found if table.rows), tables.judges_table(results, scale)],
+        plots=_plots(figures.rates_by_tau(results, scale)),
+    )
+
+
+def _beyond(results: Results, scale: Scale, key: str, suffix: str) -> Section:
+    return Section(
+        f"beyond{key}",
+        f"Beyond the paper{suffix}",
+        tables=[
+            table for table in (tables.rewards_table(results, scale), tables.beyond_table(results, scale)) if table.rows
+        ],
+        plots=_plots(figures.gains(results, scale), figures.frontier(results, scale), figures.curves(results, scale)),
+    )
+
+
+def _time(results: Results) -> Section | None:
+    table, plot = tables.timing_table(results), figures.training_time(results)
+    if table is None:
+        return None
+    return Section("time", "Figure 1: training time", tables=[table], plots=_plots(plot))
+
+
+def _claims(results: Results) -> Section | None:
+    rows = results.claim_rows
+    if not rows:
+        return None
+    return Section(
+        "optimum",
+        "Table I and section VI, where the optimum is known",
+        ["Policies over short token sequences whose Z, V* and optimum are exact; see docs/results/exact.md."],
+        tables=[Table(table.title, table.head, table.rows, table.note) for table in claim_tables(rows)],
+        plots=[Plot(name, caption, figure) for name, caption, figure in claim_figures(rows)],
+    )
+
+
+def _paper() -> Section:
+    return Section(
+        "paper",
+        "Where the paper contradicts itself, and what it does not say",
+        tables=[
+            Table("Contradictions", ["here", "there", "what"], [[*one.where, one.text] for one in CONTRADICTIONS]),
+            Table("Not said", ["what", "the gap"], [[name, text] for name, text in UNSTATED.items()]),
+        ],
+    )
+
+
+def _failures(results: Results) -> Section:
+    failed = [f"{row.cell.name}: {row.error}" for row in results.failed]
+    return Section("failures", "Runs that failed", [] if failed else ["None."], failed)
+
+
+# ------------------------------------------------------------------------------------------------------- the browser
+
+
+def _completions(results: Results, scale: Scale) -> list[Completions]:
+    """Answers of seed 0 at τ = 1, with the verdicts on them."""
+    held_out = results.held_out(scale.name)
+    named = {}
+    for method in BROWSED:
+        runs = [run for run in results.runs(scale.name, method) if run.cell.seed == 0]
+        if runs:
+            named[label(method, MAIN_TAU)] = results.responses(runs[0].cell)
+    verdicts = _verdicts(results, scale)
+    return [
+        Completions(
+            as_text(prompt),
+            {name: answers[number]["response"] for name, answers in named.items()},
+            {name: a[number]["reward"] for name, a in named.items() if a[number]["reward"] is not None},
+            verdicts.get(number, ()),
+            held_out["references"][number],
+        )
+        for number, prompt in enumerate(held_out["prompts"])
+    ]
+
+
+def _verdicts(results: Results, scale: Scale) -> dict[int, list[Verdict]]:
+    """By number of the prompt, of every judge on the pairs that are browsed, seed 0."""
+    found: dict[int, list[Verdict]] = {}
+    pairs = [(a, b) for a in ("RPO", OURS) for b in BROWSED if a != b]
+    for judge in results.judges:
+        for first, second in pairs:
+            judged = results.judged(judge, scale.name, first, second)
+            for number, verdict in enumerate(judged.verdicts[0] if judged is not None else ()):
+                said = Verdict(judge, first, second, outcome_of(verdict))
+                found.setdefault(number, []).append(said)
+    return found
+
+
+def outcome_of(verdict: dict[str, Any]) -> str:
+    """The report's word for a row of verdicts."""
+    if verdict["score"] is None:
+        return "unjudged"
+    if verdict["category"] == "disagreement":
+        return "disagree"
+    return "neutral" if verdict["score"] == 0.5 else "first" if verdict["score"] > 0.5 else "second"
