@@ -73,9 +73,9 @@ def test_every_test_is_in_the_file_that_it_links_to(name, target):
 
 
 def test_names_and_tests_were_found():
-    assert len(set(NAMES)) > 30
-    assert len(set(TESTS)) > 30
-    assert len(COMMANDS) > 30
+    assert len(set(NAMES)) > 20
+    assert len(set(TESTS)) > 20
+    assert len(COMMANDS) > 20
 
 
 @pytest.mark.parametrize("command", COMMANDS)
