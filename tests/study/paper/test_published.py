@@ -322,6 +322,13 @@ def test_xl_does_not_separate_best():
 def test_answers_of_rpo_are_the_longest():
     for example in EXAMPLES:
         assert example.words["RPO"] > 2.3 * max(example.words["DRO"], example.words["KTO"])
+        assert 28 <= example.words["RPO"] <= 39
+        assert (
+            4
+            <= min(example.words["DRO"], example.words["KTO"])
+            <= max(example.words["DRO"], example.words["KTO"])
+            <= 15
+        )
 
 
 def test_some_deviations_are_below_the_standard_error_of_a_thousand_prompts():
@@ -336,3 +343,5 @@ def test_the_claims_that_hold_in_the_printed_cells():
     assert min(cell.value for cell in NUMBERS if cell.table in ("VIa", "VIb")) == 90.64
     assert min(cell.value for cell in NUMBERS if cell.table == "IIIa") == 82.60
     assert min(cell.value for cell in NUMBERS if cell.deviation is not None) == 56.40
+    for part in "ab":  # RPO-noNorm loses to RPO more often than SFT does
+        assert all(value(f"VI{part}", size, "1.0") > value(f"III{part}", size, "SFT") for size in SIZES)
