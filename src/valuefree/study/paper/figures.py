@@ -68,10 +68,8 @@ def gains(results: Results, scale: Scale) -> Plot | None:
     figure = Figure(figsize=(7.2, 0.9 + 0.3 * len(lines)), layout="constrained")
     axes = figure.add_subplot()
     for place, (_, true, shuffled) in enumerate(reversed(lines)):
-        for estimate, colour, shift, name in (
-            (true, "#3465a4", 0.12, "true"),
-            (shuffled, "#c17d11", -0.16, "shuffled"),
-        ):
+        drawn = ((true, "#3465a4", 0.12, "true"), (shuffled, "#c17d11", -0.16, "shuffled"))
+        for estimate, colour, shift, name in drawn:
             if estimate is None:
                 continue
             low, high = estimate.interval or (estimate.value, estimate.value)
@@ -154,7 +152,7 @@ def curves(results: Results, scale: Scale) -> Plot | None:
 
 
 def rates_by_tau(results: Results, scale: Scale) -> Plot | None:
-    """Tables IV and VI as lines: win rate of RPO over SFT and over RPO-noNorm by temperature, with the default's gain."""
+    """Tables IV and VI as lines: win rate of RPO over SFT and RPO-noNorm by temperature."""
     figure = Figure(figsize=(7.2, 2.8), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     drawn = 0

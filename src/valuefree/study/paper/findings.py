@@ -227,11 +227,8 @@ def _normalisation_metrics(results: Results, scale: Scale) -> tuple[Outcome, str
 def _normalisation_stable(results: Results, scale: Scale) -> tuple[Outcome, str]:
     moves = {}
     for metric in METRICS:
-        means = [
-            found.mean
-            for tau in results.taus
-            if (found := results.metric(scale.name, "RPO", tau, metric.ours)) is not None
-        ]
+        found = [results.metric(scale.name, "RPO", tau, metric.ours) for tau in results.taus]
+        means = [one.mean for one in found if one is not None]
         if len(means) > 1 and np.mean(means):
             moves[metric.name] = float((max(means) - min(means)) / abs(np.mean(means)))
     if not moves:

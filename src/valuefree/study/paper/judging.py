@@ -80,7 +80,7 @@ def pairs_of(methods: Sequence[str], taus: Sequence[float], *, ours: bool) -> li
 
 @dataclass(frozen=True)
 class JudgeSpec:
-    """One judge. name: of a model, or ``reward``. address: of a server, ``serve`` to start one here, None to load it."""
+    """One judge. name: of a model, or ``reward``. address: of a server, ``serve`` starts one here, None loads it."""
 
     name: str
     address: str | None = None

@@ -15,8 +15,8 @@ VIa/b   size                  τ, "0.1"; RPO against RPO-noNorm
 a is the judgement by Mistral, b that by LLaMA; all four of these tables are win rates of RPO in percent, with what the
 paper calls their standard deviation (over what, it does not say). τ is ``str(tau)``.
 
-The bars of Figure 1 carry no numbers in the text, so there are none here. `statements` has what the paper says about its
-numbers, and where it contradicts itself.
+The bars of Figure 1 carry no numbers in the text, so there are none here. `statements` has what the paper says about
+its numbers, and where it contradicts itself.
 """
 
 from collections.abc import Sequence
