@@ -1,11 +1,12 @@
 """``valuefree judge``: from files of outputs to win rates."""
 
 import importlib
+import importlib.util
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,7 @@ def load_judge(options: JudgeConfig) -> Backend:
     name = str(options.judge)
     model = JUDGES[name].model if name in JUDGES else name
     if options.server is not None:
+        _check_served(options, name)
         return ServerJudge(
             options.served_name or model,
             server=options.server,
@@ -123,8 +125,8 @@ def load_judge(options: JudgeConfig) -> Backend:
             timeout_seconds=options.timeout_seconds,
             max_retries=options.max_retries,
         )
-    if ":" in name and not Path(name).exists():
-        return FunctionJudge(_function(name), name=name)
+    if options.judge_is_function:
+        return FunctionJudge(_function(name), name=name, revision=options.revision)
     loaded, tokenizer = load_model(
         model,
         dtype=options.dtype,
@@ -135,15 +137,39 @@ def load_judge(options: JudgeConfig) -> Backend:
     return LocalJudge(there, tokenizer, name=model, batch_size=options.judge_batch_size)
 
 
+def _check_served(options: JudgeConfig, name: str) -> None:
+    """Refuse a function with --server; ``llama3:latest``, as some servers call a model, is none: no module llama3."""
+    module = name.partition(":")[0]
+    named = all(part.isidentifier() for part in module.split("."))
+    if not options.judge_is_function or options.served_name is not None or not named:
+        return
+    with _working_folder():
+        there = importlib.util.find_spec(module.partition(".")[0]) is not None
+    if there:
+        raise ConfigError(
+            f"--judge {name} is a function in the module {module}, which runs in this process, and --server asks a "
+            "model; leave one out, or name the server's model by --served-name."
+        )
+
+
+@contextmanager
+def _working_folder() -> Iterator[None]:
+    """Modules are looked for in the working folder too."""
+    folder = str(Path.cwd())
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)
+
+
 def _function(spec: str) -> Any:
     module, _, name = spec.partition(":")
-    sys.path.insert(0, str(Path.cwd()))
     try:
-        function = getattr(importlib.import_module(module), name)
+        with _working_folder():
+            function = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"no judge {spec!r} ({error}); expected module:function.") from error
-    finally:
-        sys.path.remove(str(Path.cwd()))
     if not callable(function):
         raise ConfigError(f"{spec!r} is {type(function).__name__}, not a function from a question to an answer.")
     return function

@@ -1,13 +1,14 @@
 """The options of ``valuefree judge``; no torch."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Literal
 
 from valuefree.config.metrics import MetricOptions, kind_of
 from valuefree.config.options import Options, option, required
 from valuefree.errors import ConfigError
 
-SERVER = ("api_key_env", "concurrency", "timeout_seconds", "max_retries", "revision", "served_name")
+SERVER = ("api_key_env", "concurrency", "timeout_seconds", "max_retries", "served_name")
 LOCAL = ("dtype", "attn_implementation", "trust_remote_code", "judge_batch_size")
 PROMPTED = ("judge_prompt", "labels", "orders", "read", "max_new_tokens", "temperature", "max_characters", "cache")
 PRICES = ("input_price", "output_price", "max_cost")
@@ -31,7 +32,11 @@ class JudgeOptions(Options):
     )
     server: str | None = option(None, "ask this OpenAI-compatible server, http://host:port/v1; default: none")
     served_name: str | None = option(None, "name of the model on the server; default: that of the judge")
-    revision: str | None = option(None, "of the judge on the server, which does not tell; default: unknown")
+    revision: str | None = option(
+        None,
+        "of the judge, for cache and signature; default: unknown for a server, which does not tell, a hash of the "
+        "module's source for module:function, a hash of the weights for a model in this process",
+    )
     api_key_env: str = option("OPENAI_API_KEY", "environment variable with the server's key, if it wants one")
     concurrency: int = option(16, "requests under way at a time")
     timeout_seconds: float = option(120.0, "of silence in one try of a request")
@@ -77,6 +82,11 @@ class JudgeConfig(MetricOptions, JudgeOptions):
 
     about: ClassVar[str] = "Which of two systems' answers a judge prefers: both orders, intervals, what is missing."
 
+    @property
+    def judge_is_function(self) -> bool:
+        """Whether `judge` reads as module:function; a model on a server may be called so as well."""
+        return self.judge is not None and ":" in self.judge and not Path(self.judge).exists()
+
     def __post_init__(self) -> None:
         changed = self.changed()
         if len(self.systems) < 2:
@@ -85,6 +95,10 @@ class JudgeConfig(MetricOptions, JudgeOptions):
             raise ConfigError("give one of the two: --judge or --reward-function.")
         if self.server is None and (idle := [name for name in SERVER if name in changed]):
             raise ConfigError(f"{', '.join(idle)} needs server: without it the judge runs in this process.")
+        if self.revision is not None and self.server is None and not self.judge_is_function:
+            raise ConfigError(
+                "--revision goes with --server or module:function; the weights of a model in this process are hashed."
+            )
         if self.server is not None and (idle := [name for name in LOCAL if name in changed]):
             raise ConfigError(f"server loads the model itself, so it does not read {', '.join(idle)}; leave it out.")
         if self.reward_function is not None:

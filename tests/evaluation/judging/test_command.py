@@ -184,3 +184,34 @@ def test_the_presets_take_the_papers_prompt(here, capsys):
         guarded = parse("judge", ["long.jsonl", "mid.jsonl", "--judge", preset, "--judge-prompt", "guarded"])
         assert protocol_of(guarded).prompt.guarded
     assert protocol_of(parse("judge", ["a", "b", "--judge", "any/other"])).prompt.name == "guarded"
+
+
+def test_an_edited_function_is_asked_anew(here):
+    """Its revision is a hash of its module; --revision keeps the answers of an edit that changes none."""
+    command = ["judge", "long.jsonl", "mid.jsonl", "--judge", "my_judges:longer", "--out", "run"]
+    file = here / "my_judges.py"
+
+    def verdicts(text, *more):
+        file.write_text(text)
+        sys.modules.pop("my_judges", None)
+        cli.run([*command, *more])
+        (pair,) = json.loads((here / "run/judge.json").read_text())["runs"][0]["pairs"]
+        return pair["win_rate"]["value"], pair["asked"]["cached"]
+
+    assert verdicts(JUDGE) == (1.0, 0)
+    shorter = JUDGE.replace("a > b", "a < b").replace("b > a", "b < a")
+    assert verdicts(shorter) == (0.0, 0)
+    assert verdicts(JUDGE) == (1.0, 24)
+    assert verdicts(JUDGE, "--revision", "1") == (1.0, 0)
+    assert verdicts(f"{JUDGE}# said better", "--revision", "1") == (1.0, 24)
+
+
+def test_a_function_takes_no_server(here):
+    """The module my_judges is there; llama3:latest is a model of the server, which is not."""
+    server = ["--server", "http://127.0.0.1:9/v1", "--dry-run"]
+    command = ["judge", "long.jsonl", "mid.jsonl", *server, "--judge"]
+    with pytest.raises(ConfigError, match="--judge my_judges:longer is a function in the module my_judges"):
+        cli.run([*command, "my_judges:longer"])
+    cli.run([*command, "my_judges:longer", "--served-name", "m"])
+    for model in ("llama3:latest", "hf.co/some/model:Q4"):
+        cli.run([*command, model])
