@@ -153,22 +153,39 @@ def test_a_recipe_lists_the_systems(here, capsys):
         (["a.jsonl"], "at least two"),
         (["a", "b"], "give one of the two: --judge or --reward-function"),
         (["a", "b", "--judge", "x", "--reward-function", "y"], "give one of the two"),
-        (["a", "b", "--judge", "x", "--concurrency", "3"], "concurrency needs server"),
-        (["a", "b", "--judge", "x", "--server", "http://h/v1", "--dtype", "float16"], "does not read dtype"),
-        (["a", "b", "--reward-function", "y", "--orders", "1"], "nothing reads orders"),
-        (["a", "b", "--judge", "x", "--max-cost", "1"], "max_cost needs input_price or output_price"),
+        (["a", "b", "--judge", "x", "--concurrency", "3"], "--concurrency needs --server"),
+        (["a", "b", "--judge", "x", "--server", "http://h/v1", "--dtype", "float16"], "nothing reads --dtype"),
+        (["a", "b", "--reward-function", "y", "--orders", "1"], "nothing reads --orders"),
+        (["a", "b", "--judge", "x", "--max-cost", "1"], "--max-cost needs --input-price or --output-price"),
         (["a", "b", "--judge", "x", "--order", "1"], "did you mean '--orders'"),
-        (["a", "b", "--judge", "x", "--orders", "3"], "orders is 3"),
-        (["a", "b", "--judge", "x", "--metrics", "bleu"], "bleu compare with reference texts.* references is None"),
-        (["a", "b", "--judge", "x", "--references", "r"], "no metric compares with reference texts"),
+        (["a", "b", "--judge", "x", "--orders", "3"], "--orders is 3"),
+        (
+            ["a", "b", "--judge", "x", "--metrics", "bleu"],
+            "bleu compare with reference texts; give them by --references",
+        ),
+        (["a", "b", "--judge", "x", "--references", "r"], "nothing reads --references: there are no --metrics"),
         (["a", "b", "--judge", "x", "--metrics", "kl"], "metric kl is of models"),
+        (["a", "b", "--judge", "x", "--metrics", "reward,kl", "--references", "r"], "metric kl is of models"),
+        (
+            ["a", "b", "--reward-function", "m:f", "--metrics", "reward", "--references", "r"],
+            "nothing reads --references: reward compare with no texts",
+        ),
+        (["a", "b", "--judge", "x", "--revision", "1"], "--revision goes with --server or module:function"),
         (["a", "b", "--judge", "x", "--metrics", "reward"], "metric reward needs --reward-function"),
-        (["a", "b", "--judge", "x", "--toxicity-model", "t"], "toxicity_model is read by toxicity"),
+        (["a", "b", "--judge", "x", "--toxicity-model", "t"], "--toxicity-model is read by toxicity"),
     ],
 )
 def test_contradictions_name_both_sides(arguments, words):
     with pytest.raises(ConfigError, match=words):
         cli.run(["judge", *arguments])
+
+
+def test_help_offers_no_metric_that_outputs_do_not_have(capsys):
+    with pytest.raises(SystemExit):
+        cli.run(["judge", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "self_repetition, reward (reward with --reward-function alone)" in said
+    assert ", kl" not in said
 
 
 def test_a_judge_that_is_no_function_is_refused(here):

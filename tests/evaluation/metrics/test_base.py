@@ -155,7 +155,7 @@ def test_names_and_sets():
 def test_every_option_of_metrics_names_its_owners():
     options = {item.name for item in fields(MetricOptions) if item.name != "metrics"}
     assert set(OWNED) == options
-    with pytest.raises(ConfigError, match="bertscore_model is read by bertscore, which --metrics does not name"):
+    with pytest.raises(ConfigError, match="--bertscore-model is read by bertscore, which --metrics does not name"):
         MetricOptions(bertscore_model="x").check_metrics(("bleu",))
-    with pytest.raises(ConfigError, match="bertscore_layer is 0"):
+    with pytest.raises(ConfigError, match="--bertscore-layer is 0"):
         MetricOptions(bertscore_layer=0).check_metrics(("bertscore",))
