@@ -214,7 +214,7 @@ def judge(options: JudgeConfig) -> None:
     if found.missing:
         raise JudgeError(
             f"{found.missing} calls have no answer ({found.why_missing}); their pairs are unjudged above. The answers "
-            "that came are kept: the same command asks for the missing ones only."
+            "that came are kept: once the cause is gone, the same command asks for the missing ones alone."
         )
 
 

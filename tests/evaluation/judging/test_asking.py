@@ -107,6 +107,25 @@ def test_a_judge_that_cannot_be_asked_ends_the_run_and_keeps_what_came():
     assert {"a", "b"} <= set(cache.answers)
 
 
+def test_an_exception_of_a_judge_function_is_passed_on_with_what_is_kept(tmp_path):
+    """After two answers; the type stays, so that its traceback is read."""
+    judge, _ = says(lambda first, second: KeyError("my fault") if first == "c" else "A")
+    shown = "<BEGIN RESPONSE A n>\n{}\n<END RESPONSE A n><BEGIN RESPONSE B n>\nz\n<END RESPONSE B n>"
+    todo = [Call(text, "ab", shown.format(text)) for text in "abcd"]
+    for file, where in ((tmp_path / "c.jsonl", f"kept in {tmp_path / 'c.jsonl'}"), (None, "kept in no file")):
+        with JudgementCache(file) as cache, pytest.raises(KeyError, match="my fault") as error:
+            ask_all(todo, judge, cache, SETTINGS)
+        (note,) = error.value.__notes__
+        assert f"Answers so far: 2, {where}" in note
+
+
+def test_no_answer_of_a_judge_function_is_a_failed_call():
+    judge, _ = says(lambda first, second: None if first == "c" else "A")
+    shown = "<BEGIN RESPONSE A n>\n{}\n<END RESPONSE A n><BEGIN RESPONSE B n>\nz\n<END RESPONSE B n>"
+    asked = ask_all([Call(t, "ab", shown.format(t)) for t in "abcd"], judge, JudgementCache(), SETTINGS)
+    assert (asked.answered, asked.failed, asked.first_error) == (3, 1, "scripted gave no answer (None)")
+
+
 @pytest.mark.parametrize("prices", [{"per_million_input": -1.0}, {"cap": 5.0}])
 def test_prices_that_say_nothing_are_refused(prices):
     with pytest.raises(ConfigError):

@@ -11,7 +11,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from valuefree.errors import ConfigError
+from valuefree.errors import ConfigError, JudgeError
 from valuefree.evaluation.judging.backends import Backend, Reply, Settings
 from valuefree.evaluation.judging.cache import JudgementCache
 from valuefree.evaluation.judging.outcomes import Order
@@ -120,7 +120,8 @@ def ask_all(
     `FAILURES_IN_A_ROW` nothing more is asked.
 
     Raises:
-        ConfigError: the judge cannot be asked at all. Answers under way are kept first.
+        ConfigError, JudgeError: the judge cannot be asked at all. What a judge of the user's raises is passed on, with
+            a note. In each case the answers under way are kept first.
     """
     distinct = {call.key: call for call in calls}
     missing = [call for key, call in distinct.items() if key not in cache.answers]
@@ -146,7 +147,7 @@ class _Run:
         batches = _batches(calls, self.backend.batch_size)
         batch = next(batches, None)
         under_way: set[Future] = set()
-        fatal: ConfigError | None = None
+        fatal: BaseException | None = None
         with ThreadPoolExecutor(self.backend.concurrency) as pool:
             while True:
                 while batch and not fatal and not self.stopped and len(under_way) < self.backend.concurrency:
@@ -161,14 +162,23 @@ class _Run:
                 done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
                 for future in done:
                     error = future.exception()
-                    if isinstance(error, ConfigError):
-                        fatal = fatal or error
-                    elif error is not None:
-                        raise error
-                    else:
+                    if error is None:
                         bar.update(future.result())
+                    fatal = fatal or error
         if fatal is not None:
-            raise fatal
+            raise self._saying_what_is_kept(fatal)
+
+    def _saying_what_is_kept(self, error: BaseException) -> BaseException:
+        if not self.answered:
+            return error
+        said = f"Answers so far: {self.answered}, kept in {self.cache.file}; the next run does not ask for them again."
+        if self.cache.file is None:
+            said = f"Answers so far: {self.answered}, kept in no file; a cache of one would keep them."
+        for kind in (ConfigError, JudgeError):
+            if isinstance(error, kind):
+                return kind(f"{error} {said}")
+        error.add_note(said)
+        return error
 
     def _spent(self) -> float:
         return self.prices.of(self.input_tokens, self.output_tokens)
