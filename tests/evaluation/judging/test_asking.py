@@ -6,9 +6,12 @@ import pytest
 
 from evaluation.judging.judges import says
 from valuefree.errors import ConfigError
+from valuefree.evaluation import judge
 from valuefree.evaluation.judging.asking import FAILURES_IN_A_ROW, Call, Prices, ask_all, estimate
 from valuefree.evaluation.judging.backends import Reply, Settings
 from valuefree.evaluation.judging.cache import JudgementCache
+from valuefree.evaluation.judging.judge import Protocol
+from valuefree.evaluation.judging.tables import pair_rows
 
 
 class Metered:
@@ -72,6 +75,19 @@ def test_failures_are_charged_with_what_they_may_have_cost():
     asked = ask_all(calls(1), Metered(fails=lambda q: True, sent=3), JudgementCache(), SETTINGS, prices=Prices(**PRICE))
     assert (asked.failed, asked.requests, asked.input_tokens, asked.output_tokens) == (1, 3, 300, 0)
     assert asked.cost == pytest.approx(3.0)
+
+
+def test_tokens_that_are_guessed_are_labelled_so():
+    """A function counts none: questions are guessed at, answers count with the cap. A judge's own counts are plain."""
+    own = judge(["p"], ["a"], ["b"], backend=Metered(), protocol=Protocol(max_new_tokens=20))
+    assert (own.asked.estimated, dict(pair_rows(own))["requests, tokens in, tokens out"]) == (0, "2, 200, 20")
+    backend, _ = says(lambda first, second: "A")
+    guessed = judge(["p"], ["a"], ["b"], backend=backend, protocol=Protocol(max_new_tokens=20))
+    label = "requests, tokens in (about), tokens out (at most)"
+    said = f"2, {guessed.asked.input_tokens}, 40; estimated in 2 calls"
+    assert (guessed.asked.estimated, dict(pair_rows(guessed))[label]) == (2, said)
+    again = ask_all(calls(1), Metered(sent=2), JudgementCache(), SETTINGS)
+    assert again.estimated == 1  # what the failed try cost is a guess
 
 
 def test_as_many_as_allowed_are_under_way():

@@ -77,7 +77,7 @@ def test_the_second_run_asks_nothing(here, capsys):
 
 def test_missing_calls_end_in_an_error_and_the_next_run_makes_them(here, capsys):
     command = ["judge", "long.jsonl", "mid.jsonl", "--out", "run", "--judge"]
-    with pytest.raises(JudgeError, match=r"2 calls have no answer \(overloaded\)"):
+    with pytest.raises(JudgeError, match=r"2 calls without an answer \(overloaded\)"):
         cli.run([*command, "my_judges:sometimes"])
     assert "92% judged" in capsys.readouterr().out
     assert json.loads((here / "run/judge.json").read_text())["runs"][0]["pairs"][0]["categories"]["unjudged"] == 1
@@ -112,6 +112,41 @@ def test_reward_function_as_judge_and_agreement_with_it(here, capsys):
         cli.run(["judge", *systems, "--judge", "my_judges:longer", "--out", "x", "--agreement", "people.jsonl"])
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, r"people.jsonl cannot be read \(.*No such file"),
+        ("", "people.jsonl is empty"),
+        (
+            '{"prompt": "question 0", "score": 1}\n{"prompt": "question 1", "score": 2}',
+            r":2: score is 2, expected a num",
+        ),
+        ('{"prompt": "question 0", "score": -0.5}', r":1: score is -0.5, expected"),
+        ('{"prompt": "question 0", "score": NaN}', r":1: score is nan, expected"),
+        ('{"prompt": "question 0", "score": "win"}', r":1: score is 'win', expected"),
+        ('{"prompt": "question 0"}', r":1: no column 'score'"),
+        ('\n{"score": 1}', r":2: no column 'prompt'"),
+        ("[1]", ":1: not an object"),
+        ("win", ":1: not JSON"),
+    ],
+)
+def test_verdicts_that_are_none_are_refused_before_anything_is_asked(here, content, words):
+    if content is not None:
+        (here / "people.jsonl").write_text(content)
+    command = ["judge", "long.jsonl", "mid.jsonl", "--judge", "my_judges:longer", "--out", "run"]
+    with pytest.raises(DataError, match=words):
+        cli.run([*command, "--agreement", "people.jsonl"])
+    assert not (here / "run").exists()
+
+
+def test_what_people_left_open_is_left_out_of_the_agreement(here):
+    people = [{"prompt": f"question {i}", "score": None if i == 3 else 1} for i in range(12)]
+    (here / "people.jsonl").write_text("\n".join(map(json.dumps, people)))
+    cli.run(["judge", "long.jsonl", "mid.jsonl", "--judge", "my_judges:longer", "--agreement", "people.jsonl"])
+    found = json.loads((here / "outputs/judge/judge.json").read_text())["agreement"]["people.jsonl"]
+    assert (found["n"], found["missing"], found["observed"]) == (11, 1, 1.0)
+
+
 def test_metrics_and_win_rates_by_one_command(here, capsys):
     """The paper's two validations of two systems' outputs; each metric is that of `text_metrics` on the same texts."""
     refs = [{"prompt": f"question {i}", "reference": "the sea is wide" if i % 2 else "m" * 4} for i in range(12)]
@@ -133,6 +168,38 @@ def test_metrics_and_win_rates_by_one_command(here, capsys):
     (here / "refs.jsonl").write_text(json.dumps(refs[0]))
     with pytest.raises(DataError, match="11 of the systems' prompts have no reference, such as 'question 1'"):
         cli.run(command)
+
+
+def test_notes_and_signatures_of_metrics_are_on_screen_and_in_the_page(here, capsys):
+    """No 4-gram of "llll…" is in the reference: BLEU is 0, which is said of both systems; the signature once."""
+    refs = [{"prompt": f"question {i}", "reference": "the sea is wide"} for i in range(12)]
+    (here / "refs.jsonl").write_text("\n".join(map(json.dumps, refs)))
+    rows = [json.loads(line) for line in (here / "mid.jsonl").read_text().splitlines()]
+    for row in rows[:6]:
+        row["response"] = "the sea is blue"
+    (here / "mid.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    command = ["judge", "long.jsonl", "mid.jsonl", "--judge", "my_judges:longer", "--out", "run"]
+    cli.run([*command, "--metrics", "bleu,sacrebleu", "--references", "refs.jsonl"])
+    page = (here / "run/judge.md").read_text()
+    for said in (page, capsys.readouterr().out):
+        assert "- bleu: differs from sacreBLEU/100: no match of n-grams of order 4 (mid)" in said
+        assert said.count("- sacrebleu: nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:") == 1
+
+
+def test_what_common_leaves_out_is_on_screen_and_in_the_page(here, capsys):
+    """Of twelve prompts mid has ten; long has two answers to the first."""
+    lines = (here / "mid.jsonl").read_text().splitlines()
+    (here / "mid.jsonl").write_text("\n".join(lines[:10]))
+    long = (here / "long.jsonl").read_text()
+    (here / "long.jsonl").write_text(f"{long}\n{long.splitlines()[0]}")
+    command = ["judge", "long.jsonl", "mid.jsonl", "--judge", "my_judges:longer", "--out", "run"]
+    with pytest.raises(DataError, match=r"mid: lacks 2 of 12 prompts, such as 'question 10'"):
+        cli.run(command)
+    cli.run([*command, "--common"])
+    words = "Left out by --common: 3 of 13 prompts (a k-th answer to one counts for itself): mid lacks 3."
+    assert words in capsys.readouterr().out
+    assert words in (here / "run/judge.md").read_text()
+    assert json.loads((here / "run/judge.json").read_text())["prompts_left_out"] == [3]
 
 
 def test_metrics_of_several_runs_are_averaged(here, capsys):

@@ -295,7 +295,7 @@ def test_exit_status_and_summary_say_what_is_missing(tmp_path, capsys):
     lost = "question 2"
     with BadServer(choose=lambda asked: broken if lost in asked.text else fine("A")) as server:
         command += ["--server", server.address, "--max-retries", "0"]
-        with pytest.raises(JudgeError, match=r"2 calls have no answer \(InternalServerError.*out of memory"):
+        with pytest.raises(JudgeError, match=r"2 calls without an answer \(InternalServerError.*out of memory"):
             cli.run(command)
         assert "83% judged" in capsys.readouterr().out
         lost = "nothing"

@@ -71,7 +71,8 @@ class Estimate:
 class Asked:
     """What a run did: calls answered by the cache and by the judge, failed, and not asked (`stopped` says why).
 
-    requests: sent, retries included. Tokens are the judge's own counts, estimates where it gave none.
+    requests: sent, retries included. Tokens are the judge's own counts. estimated: calls where it gave none, and which
+    count with a guess at the question and the most that an answer may have, as does what was tried again.
     """
 
     cached: int = 0
@@ -81,12 +82,14 @@ class Asked:
     requests: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
+    estimated: int = 0
     cost: float = 0.0
     stopped: str | None = None
     first_error: str | None = None
 
     def __add__(self, other: "Asked") -> "Asked":
-        numbers = ("cached", "answered", "failed", "not_asked", "requests", "input_tokens", "output_tokens", "cost")
+        numbers = ("cached", "answered", "failed", "not_asked", "requests")
+        numbers += ("input_tokens", "output_tokens", "estimated", "cost")
         summed = {name: getattr(self, name) + getattr(other, name) for name in numbers}
         return Asked(**summed, stopped=self.stopped or other.stopped, first_error=self.first_error or other.first_error)
 
@@ -137,7 +140,7 @@ class _Run:
         self.backend, self.cache, self.settings, self.prices = backend, cache, settings, prices
         self.tally = threading.Lock()
         self.answered = self.failed = self.in_a_row = self.requests = 0
-        self.input_tokens = self.output_tokens = 0
+        self.input_tokens = self.output_tokens = self.estimated = 0
         self.reserved = 0.0
         self.stopped: str | None = None
         self.first_error: str | None = None
@@ -234,6 +237,8 @@ class _Run:
             # What a server read before it failed may be charged; it does not say.
             self.input_tokens += own + guess * max(reply.sent - 1, 0) if reply.sent else 0
             self.output_tokens += out
+            unknown = None in (reply.input_tokens, reply.output_tokens)
+            self.estimated += bool(reply.sent and (unknown or reply.sent > 1))
             if reply.error is None:
                 self.answered += 1
                 self.in_a_row = 0
@@ -256,6 +261,7 @@ class _Run:
             requests=self.requests,
             input_tokens=tokens[0],
             output_tokens=tokens[1],
+            estimated=self.estimated,
             cost=self.prices.of(*tokens),
             stopped=self.stopped if not_asked else None,
             first_error=self.first_error,

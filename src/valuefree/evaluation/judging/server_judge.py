@@ -93,8 +93,8 @@ class ServerJudge:
                 why = without_key(error, self._client).rstrip(".")
                 raise JudgeError(
                     f"the server {self._client.base_url} refuses model {self.model!r}: {why}. Every question would "
-                    "fare like this one, so no more is asked. Check the model's name on the server (--served-name), the "
-                    "address (it ends in /v1) and the key."
+                    "fare like this one, so no more is asked. Check the model's name on the server (--served-name), "
+                    "the address (it ends in /v1) and the key."
                 ) from None
             return Reply(None, without_key(error, self._client), sent=self._sent.number)
         self._answered = True

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from valuefree.evaluation.metrics.base import Metric, numbers_of, of_jackknife, of_mean, of_ratio
+from valuefree.evaluation.metrics.base import Metric, numbers_of, of_mean, of_ratio, share_by_jackknife
 from valuefree.evaluation.metrics.extra import library
 
 REPEATED = 4  # words of the n-grams of self_repetition
@@ -53,7 +53,7 @@ def distinct(name: str, order: int, words_R: Sequence[Sequence[str]], prompts: S
     if (rest_P == 0).any():  # one prompt has all the n-grams, so nothing is known of the variation
         return Metric(name, value, None, len(words_R), unscored, len(counts_P), "tok:13a")
     without_P = (len(whole) - own_P) / rest_P
-    return of_jackknife(name, value, without_P, n=len(words_R), unscored=unscored, signature="tok:13a")
+    return share_by_jackknife(name, value, without_P, n=len(words_R), unscored=unscored, signature="tok:13a")
 
 
 def diversity_metrics(
