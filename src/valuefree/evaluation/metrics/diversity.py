@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from valuefree.evaluation.metrics.base import Metric, numbers_of, of_mean, of_ratio, share_by_jackknife
-from valuefree.evaluation.metrics.extra import library
+from valuefree.evaluation.metrics.extra import library, name_of
 
 REPEATED = 4  # words of the n-grams of self_repetition
 
@@ -80,7 +80,10 @@ class TokenCounter:
     def __init__(self, tokenizer: Any = None):
         self.tokenizer = tokenizer
         self._cut = _cutter() if tokenizer is None else None
-        self.signature = f"tok:{'13a' if tokenizer is None else tokenizer.name_or_path or type(tokenizer).__name__}"
+        self.signature = "tok:13a"
+        if tokenizer is not None:
+            named = tokenizer.name_or_path
+            self.signature = f"tok:{name_of(named) if named else type(tokenizer).__name__}"
 
     def __call__(self, text: str) -> int:
         """Number of tokens."""
