@@ -163,10 +163,10 @@ def test_all_bad_days_at_once_and_the_next_run_asks_for_what_is_missing(tmp_path
 
     file = str(tmp_path / "cache.jsonl")
     with BadServer(choose=choose) as server:
-        one = compare(server, pairs=11, cache=file, concurrency=4)
+        one = compare(server, pairs=11, cache=file, concurrency=4, timeout_seconds=2.0)
         assert (one.asked.answered, one.asked.failed) == (10, 12)
         assert one.coverage == pytest.approx(5 / 11)
-        two = compare(server, pairs=11, cache=file, concurrency=4)
+        two = compare(server, pairs=11, cache=file, concurrency=4, timeout_seconds=2.0)
         assert (two.asked.cached, two.asked.answered, two.coverage) == (10, 12, 1.0)
         three = compare(server, pairs=11, cache=file)
         assert (three.asked.cached, three.asked.requests) == (22, 0)
