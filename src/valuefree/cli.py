@@ -25,7 +25,7 @@ from valuefree.config import (
     StudySmallConfig,
     TrainConfig,
 )
-from valuefree.errors import ConfigError, JudgeError, ValueFreeError
+from valuefree.errors import ConfigError, JudgeError, ValueFreeError, number_of
 from valuefree.parsing import parse, unknown
 
 USAGE = f"""valuefree {__version__}: a better policy from scalar feedback, offline, without a value network
@@ -202,7 +202,7 @@ def judge(options: JudgeConfig) -> None:
         print(judging.estimate_run(options) or "a reward function: nothing to ask")
         return
     found = judging.judge_outputs(options)
-    print(found.table)
+    print("\n".join([found.table, *found.notes]))
     if found.measured:
         print(f"\n{judging.metrics_table(found.measured)}")
     for number, run in enumerate(found.runs):
@@ -211,14 +211,15 @@ def judge(options: JudgeConfig) -> None:
             _table(f"\n{heading} (95 % intervals, bootstrap over prompts)", judging.pair_rows(result))
             print(result.report())
         if run.ranking is not None:
-            _table("\nBradley–Terry strengths (95 % intervals, bootstrap over prompts)", judging.ranking_rows(run))
+            _table(f"\n{judging.RANKING} (95 % intervals, bootstrap over prompts)", judging.ranking_rows(run))
     for source, agreement in found.agreement.items():
         print(f"agreement with {source}: {agreement}")
     print(f"written: {found.folder}")
     if found.missing:
         raise JudgeError(
-            f"{found.missing} calls have no answer ({found.why_missing}); their pairs are unjudged above. The answers "
-            "that came are kept: the same command asks for the missing ones only."
+            f"{number_of(found.missing, 'call')} without an answer ({found.why_missing}); their pairs are unjudged "
+            "above. The answers that came are kept: once the cause is gone, the same command asks for the missing ones "
+            "alone."
         )
 
 

@@ -50,3 +50,8 @@ class ServingError(ValueFreeError, RuntimeError):
 
 class JudgeError(ValueFreeError, RuntimeError):
     """A judge that could not be asked, or whose answers cannot be used."""
+
+
+def number_of(count: int, noun: str) -> str:
+    """``1 row``, ``2 rows``: for messages."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -1,6 +1,7 @@
 """Systems' outputs: JSON lines and alpaca_eval's form, side by side by prompt."""
 
 import json
+import re
 
 import pytest
 
@@ -38,6 +39,34 @@ def test_every_fault_is_named_with_its_line(tmp_path):
         assert said in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        ({}, "has no column 'response'; it has prompt, answer. Name it by --response (in Python response=)."),
+        ({"response": "answer", "prompt": "q"}, "has no column 'q'; it has prompt, answer. Name it by --prompt (in "),
+        (
+            {"prompt": "q"},
+            "no column 'q' nor 'response'; it has prompt, answer. Name it by --prompt (in Python prompt=) ",
+        ),
+    ],
+)
+def test_a_column_that_no_row_has_is_one_fault(tmp_path, names, words):
+    file = tmp_path / "mine.jsonl"
+    file.write_text("\n".join(json.dumps({"prompt": f"q{i}", "answer": "a"}) for i in range(30)))
+    with pytest.raises(DataError, match=re.escape(words)) as error:
+        read_outputs(str(file), **names)
+    assert "\n" not in str(error.value)
+
+
+def test_a_null_response_says_how_to_mend_it(tmp_path):
+    file = tmp_path / "mine.jsonl"
+    file.write_text('{"prompt": "q", "response": null}\n{"prompt": "r", "response": "a"}\n')
+    with pytest.raises(DataError) as error:
+        read_outputs(str(file))
+    assert str(error.value).startswith(f"1 row of {file} cannot be compared:")
+    assert "mine.jsonl:1: response is null: remove the row if there is no answer, or write an empty" in str(error.value)
+
+
 def test_systems_are_aligned_by_prompt_and_repeat():
     one = Outputs("one", ["p", "q", "p"], ["a1", "b1", "c1"])
     two = Outputs("two", ["q", "p", [{"role": "user", "content": "p"}]], ["b2", "a2", "c2"])
@@ -54,6 +83,16 @@ def test_prompts_that_one_system_lacks_are_named_or_left_out_and_counted():
     assert (found.prompts, found.left_out) == (["q"], 2)
     with pytest.raises(DataError, match="no prompt in common"):
         align([one, Outputs("three", ["z"], ["e"])], common=True)
+
+
+def test_fewer_answers_to_a_prompt_are_called_so():
+    """Two prompts are answered by both, p once by one and three times by two; one lacks no prompt."""
+    one, two = Outputs("one", ["p", "q"], ["a", "b"]), Outputs("two", ["p", "p", "q", "p"], ["a", "b", "c", "d"])
+    with pytest.raises(DataError) as error:
+        align([one, two])
+    assert error.value.faults == ("one: has fewer answers to 1 of 2 prompts, such as 1 to 'p', where two has 3",)
+    found = align([one, two], common=True)
+    assert (found.left_out, found.lacking) == (2, {"one": 2, "two": 0})
 
 
 def test_two_systems_of_one_name_are_refused():

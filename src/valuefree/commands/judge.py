@@ -1,19 +1,18 @@
 """``valuefree judge``: from files of outputs to win rates."""
 
 import importlib
-import json
+import importlib.util
 import sys
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from valuefree.commands.agreement import agreement_with, read_verdicts
 from valuefree.commands.systems import Measured, measure_systems, metrics_of, metrics_table, read_runs
 from valuefree.config import JudgeConfig
-from valuefree.data.validation import prompt_key
-from valuefree.errors import ConfigError, DataError
+from valuefree.errors import ConfigError
 from valuefree.evaluation.judging.arena import ArenaResult, arena
 from valuefree.evaluation.judging.asking import Estimate, Prices, estimate
 from valuefree.evaluation.judging.backends import Backend, FunctionJudge
@@ -23,25 +22,37 @@ from valuefree.evaluation.judging.labels import Labels
 from valuefree.evaluation.judging.local_judge import LocalJudge
 from valuefree.evaluation.judging.presets import JUDGES
 from valuefree.evaluation.judging.prompts import load_prompt
-from valuefree.evaluation.judging.result import overall
 from valuefree.evaluation.judging.server_judge import ServerJudge
-from valuefree.evaluation.judging.tables import pair_rows, ranking_rows, table_of
+from valuefree.evaluation.judging.tables import RANKING, pair_rows, ranking_rows, table_of
 from valuefree.evaluation.outputs import Aligned
 from valuefree.evaluation.rewards import load_reward
-from valuefree.evaluation.stats import Agreement, cohen_kappa
+from valuefree.evaluation.stats import Agreement
 from valuefree.manifest import COMPLETIONS, fingerprint, manifest, write_json, write_jsonl
 from valuefree.models import accelerator_device, load_model
 
 
 @dataclass(frozen=True)
 class Judging:
-    """What ``valuefree judge`` found: per run of the systems an `ArenaResult` and metrics; κ with others; where."""
+    """What ``valuefree judge`` found: per run of the systems an `ArenaResult` and metrics; κ with others; where.
+
+    aligned: per run, the texts that were compared, and how many were left out.
+    """
 
     runs: Sequence[ArenaResult]
     agreement: dict[str, Agreement]
     judge: str
     folder: Path
+    aligned: Sequence[Aligned]
     measured: Sequence[Measured] = ()
+
+    @property
+    def notes(self) -> list[str]:
+        """What --common left out, in words; empty where it was not needed."""
+        return [
+            f"Left out by --common{f', run {number}' if len(self.aligned) > 1 else ''}: {run.omitted}"
+            for number, run in enumerate(self.aligned)
+            if run.left_out
+        ]
 
     @property
     def missing(self) -> int:
@@ -65,6 +76,7 @@ def judge_outputs(options: JudgeConfig) -> Judging:
 
     What was answered is written even where calls are missing; `Judging.missing` counts these.
     """
+    others = {source: read_verdicts(source) for source in options.agreement}  # a fault in them costs no call
     texts = metrics_of(options)
     runs = read_runs(options)
     measured = [measure_systems(options, texts, run) for run in runs] if texts is not None else []
@@ -75,10 +87,10 @@ def judge_outputs(options: JudgeConfig) -> Judging:
         shared = _settings(options, stack)
         results = [arena(run.prompts, run.responses, against=against, seed=options.seed, **shared) for run in runs]
     rows = _rows(results)
-    agreement = {source: _agreement(rows, source, options.seed) for source in options.agreement}
+    agreement = {source: agreement_with(verdicts, rows, seed=options.seed) for source, verdicts in others.items()}
     name = results[0].pairs[next(iter(results[0].pairs))].setup.judge
-    found = Judging(results, agreement, name, folder, measured)
-    _write(found, rows, runs, record)
+    found = Judging(results, agreement, name, folder, runs, measured)
+    _write(found, rows, record)
     return found
 
 
@@ -113,6 +125,7 @@ def load_judge(options: JudgeConfig) -> Backend:
     name = str(options.judge)
     model = JUDGES[name].model if name in JUDGES else name
     if options.server is not None:
+        _check_served(options, name)
         return ServerJudge(
             options.served_name or model,
             server=options.server,
@@ -123,8 +136,8 @@ def load_judge(options: JudgeConfig) -> Backend:
             timeout_seconds=options.timeout_seconds,
             max_retries=options.max_retries,
         )
-    if ":" in name and not Path(name).exists():
-        return FunctionJudge(_function(name), name=name)
+    if options.judge_is_function:
+        return FunctionJudge(_function(name), name=name, revision=options.revision)
     loaded, tokenizer = load_model(
         model,
         dtype=options.dtype,
@@ -135,15 +148,39 @@ def load_judge(options: JudgeConfig) -> Backend:
     return LocalJudge(there, tokenizer, name=model, batch_size=options.judge_batch_size)
 
 
+def _check_served(options: JudgeConfig, name: str) -> None:
+    """Refuse a function with --server; ``llama3:latest``, as some servers call a model, is none: no module llama3."""
+    module = name.partition(":")[0]
+    named = all(part.isidentifier() for part in module.split("."))
+    if not options.judge_is_function or options.served_name is not None or not named:
+        return
+    with _working_folder():
+        there = importlib.util.find_spec(module.partition(".")[0]) is not None
+    if there:
+        raise ConfigError(
+            f"--judge {name} is a function in the module {module}, which runs in this process, and --server asks a "
+            "model; leave one out, or name the server's model by --served-name."
+        )
+
+
+@contextmanager
+def _working_folder() -> Iterator[None]:
+    """Modules are looked for in the working folder too."""
+    folder = str(Path.cwd())
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)
+
+
 def _function(spec: str) -> Any:
     module, _, name = spec.partition(":")
-    sys.path.insert(0, str(Path.cwd()))
     try:
-        function = getattr(importlib.import_module(module), name)
+        with _working_folder():
+            function = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"no judge {spec!r} ({error}); expected module:function.") from error
-    finally:
-        sys.path.remove(str(Path.cwd()))
     if not callable(function):
         raise ConfigError(f"{spec!r} is {type(function).__name__}, not a function from a question to an answer.")
     return function
@@ -208,19 +245,19 @@ def _answers(runs: Sequence[Aligned]) -> list[dict[str, Any]]:
     ]
 
 
-def _write(found: Judging, rows: Iterable[dict[str, Any]], aligned: Sequence[Aligned], record: dict[str, Any]) -> None:
+def _write(found: Judging, rows: Iterable[dict[str, Any]], record: dict[str, Any]) -> None:
     content = {
         "judge": found.judge,
         "runs": [run.to_dict() for run in found.runs],
         "metrics": [_plain(run) for run in found.measured],
-        "prompts_left_out": [run.left_out for run in aligned],
+        "prompts_left_out": [run.left_out for run in found.aligned],
         "missing_calls": found.missing,
         "agreement": {source: agreement.to_dict() for source, agreement in found.agreement.items()},
     }
     write_json(found.folder / "judge.json", content)
     write_json(found.folder / "manifest.json", record)
     write_jsonl(found.folder / "verdicts.jsonl", rows)
-    write_jsonl(found.folder / COMPLETIONS, _answers(aligned))
+    write_jsonl(found.folder / COMPLETIONS, _answers(found.aligned))
     (found.folder / "judge.md").write_text(_markdown(found), encoding="utf-8")
 
 
@@ -229,7 +266,7 @@ def _plain(run: Measured) -> dict[str, Any]:
 
 
 def _markdown(found: Judging) -> str:
-    parts = [found.table, *([metrics_table(found.measured)] if found.measured else [])]
+    parts = [found.table, *found.notes, *([metrics_table(found.measured)] if found.measured else [])]
     for number, run in enumerate(found.runs):
         heading = f", run {number}" if len(found.runs) > 1 else ""
         for names, result in run.pairs.items():
@@ -237,46 +274,6 @@ def _markdown(found: Judging) -> str:
             parts.append(f"## {' against '.join(names)}{heading}\n\n| | |\n|---|---|\n{rows}\n\n`{result.signature}`")
         ranked = "\n".join(f"| {name} | {value} |" for name, value in ranking_rows(run))
         if ranked:
-            parts.append(f"## Bradley–Terry\n\n| system | strength |\n|---|---|\n{ranked}")
+            parts.append(f"## {RANKING}\n\n| system | strength |\n|---|---|\n{ranked}")
     parts += [f"Agreement with {source}: {agreement}" for source, agreement in found.agreement.items()]
     return "\n\n".join(parts) + "\n"
-
-
-# ----------------------------------------------------------------------------------------------------------- agreement
-
-
-def _agreement(rows: Sequence[dict[str, Any]], source: str, seed: int) -> Agreement:
-    """κ with the verdicts of another run, or of people: rows of a prompt and a score, or win, loss or neutral."""
-    path = Path(source)
-    file = path / "verdicts.jsonl" if path.is_dir() else path
-    try:
-        others = [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line.strip()]
-        theirs = dict(_labelled(others))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{file}: {error!r}; expected verdicts.jsonl of another judge, or rows with prompt and score "
-            "(1, ½, 0 for the first system)."
-        ) from error
-    mine = dict(_labelled(rows))
-    systems_named = bool(others) and "systems" in others[0]
-    if not systems_named:
-        pairs = {key[:2] for key in mine}
-        if len(pairs) > 1:
-            raise DataError(f"{file} names no systems, and there are {len(pairs)} pairs of them; judge one pair.")
-        mine = {key[2:]: label for key, label in mine.items()}
-    shared = [key for key in mine if key in theirs]
-    if not shared:
-        raise DataError(f"{file} holds no verdict on a pair that was judged here.")
-    return cohen_kappa(
-        [mine[key] for key in shared], [theirs[key] for key in shared], clusters=[key[-2] for key in shared], seed=seed
-    )
-
-
-def _labelled(rows: Iterable[dict[str, Any]]) -> Iterable[tuple[tuple[Any, ...], str | None]]:
-    times: Counter[tuple[Any, ...]] = Counter()
-    for row in rows:
-        named = (row.get("run", 0), tuple(row["systems"])) if "systems" in row else ()
-        pair = (*named, prompt_key(row["prompt"]))
-        score = row["score"]
-        yield (*pair, times[pair]), overall(None if score is None else float(score))
-        times[pair] += 1

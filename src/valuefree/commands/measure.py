@@ -12,7 +12,7 @@ from valuefree.config import EvaluateConfig
 from valuefree.config.metrics import OWNED, MetricOptions
 from valuefree.data.rendering import Prompt
 from valuefree.data.sources import rows_of
-from valuefree.errors import ConfigError, DataError
+from valuefree.errors import ConfigError, DataError, number_of
 from valuefree.evaluation.metrics.base import Metric
 from valuefree.evaluation.metrics.extra import library
 from valuefree.evaluation.metrics.measure import TextMetrics
@@ -65,7 +65,8 @@ def read_predictions(options: EvaluateConfig) -> Texts:
             if row.values.get(name) is not None and not isinstance(row.values[name], str)
         ]
     if faults:
-        raise DataError.from_faults(f"{len(faults)} faults in {options.predictions}:", faults, "Mend or remove them.")
+        heading = f"{number_of(len(faults), 'fault')} in {options.predictions}:"
+        raise DataError.from_faults(heading, faults, "Mend or remove them.")
     if not rows:
         raise DataError(f"{options.predictions} holds no rows.")
     has = {name for row in rows for name in row.values}

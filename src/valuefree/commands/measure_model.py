@@ -11,7 +11,7 @@ from valuefree.data import read_triplets
 from valuefree.data.rendering import Prompt
 from valuefree.data.sources import rows_of
 from valuefree.data.validation import prompt_key
-from valuefree.errors import ConfigError, DataError
+from valuefree.errors import ConfigError, DataError, number_of
 from valuefree.evaluation.metrics.base import Metric
 from valuefree.evaluation.rewards import kl_to_reference
 from valuefree.evaluation.validation import best_responses, measure_policy
@@ -43,7 +43,7 @@ def read_references(options: EvaluateConfig) -> tuple[list[Prompt], list[str] | 
         elif found.setdefault(prompt_key(prompt), (prompt, text))[1] != text:
             faults.append(f"{row.where}: another reference for a prompt that has one")
     if faults:
-        raise DataError.from_faults(f"{len(faults)} faults in {source}:", faults, advice)
+        raise DataError.from_faults(f"{number_of(len(faults), 'fault')} in {source}:", faults, advice)
     if not found:
         raise DataError(f"{source} holds no rows.")
     prompts, references = zip(*found.values(), strict=True)

@@ -13,7 +13,7 @@ from valuefree.config import SampleConfig
 from valuefree.data.rendering import Prompt, end_of
 from valuefree.data.sources import rows_of
 from valuefree.data.validation import Bad
-from valuefree.errors import DataError
+from valuefree.errors import DataError, number_of
 from valuefree.evaluation.generation import generate_ids
 from valuefree.evaluation.outputs import answered
 from valuefree.evaluation.rewards import RewardFunction, load_reward, rewards_of
@@ -101,7 +101,9 @@ def read_responses(source: str, prompt: str, response: str) -> tuple[list[Prompt
         prompts.append(asked)
         texts.append(text)
     if faults:
-        raise DataError.from_faults(f"{len(faults)} rows of {source} cannot be scored:", faults, "Mend these rows.")
+        raise DataError.from_faults(
+            f"{number_of(len(faults), 'row')} of {source} cannot be scored:", faults, "Mend these rows."
+        )
     if not texts:
         raise DataError(f"{source} holds no rows to score.")
     return prompts, texts

@@ -10,7 +10,7 @@ from valuefree.config import JudgeConfig, kind_of
 from valuefree.data.rendering import Prompt, as_text
 from valuefree.data.sources import rows_of
 from valuefree.data.validation import prompt_key
-from valuefree.errors import ConfigError, DataError
+from valuefree.errors import ConfigError, DataError, number_of
 from valuefree.evaluation.metrics.base import Metric
 from valuefree.evaluation.metrics.measure import TextMetrics
 from valuefree.evaluation.outputs import Aligned, align, read_outputs
@@ -76,7 +76,9 @@ def references_of(options: JudgeConfig, prompts: Sequence[Prompt]) -> list[str]:
     if lacking:
         faults.append(f"{len(lacking)} of the systems' prompts have no reference, such as {as_text(lacking[0])[:60]!r}")
     if faults:
-        raise DataError.from_faults(f"{len(faults)} faults in {source}:", faults, "Name the column, or mend the rows.")
+        raise DataError.from_faults(
+            f"{number_of(len(faults), 'fault')} in {source}:", faults, "Name the column, or mend the rows."
+        )
     return [found[prompt_key(as_text(prompt))] for prompt in prompts]
 
 
@@ -86,11 +88,28 @@ def metrics_table(runs: Sequence[Measured]) -> str:
     names = list(runs[0][systems[0]])
     lines = [["system", *names], ["---"] * (len(names) + 1)]
     lines += [[system, *(_cell([run[system][name] for run in runs]) for name in names)] for system in systems]
-    note = "One run: value [95 % interval, bootstrap over prompts] (n)."
+    note = "One run: value [95 % interval over prompts] (n)."
     if len(runs) > 1:
         note = f"Mean ± standard deviation over {len(runs)} runs (n each)."
     better = [f"{name} {kind_of(name).better}" for name in names if kind_of(name).better]
-    return "\n".join([*(f"| {' | '.join(line)} |" for line in lines), "", f"{note} Better: {', '.join(better)}."])
+    note += f" Better: {', '.join(better)}." if better else ""
+    notes = [f"- {said}" for said in _notes(runs)]
+    return "\n".join([*(f"| {' | '.join(line)} |" for line in lines), "", note, *([""] if notes else []), *notes])
+
+
+def _notes(runs: Sequence[Measured]) -> list[str]:
+    """What the reader of single metrics must know, with the systems (and runs) that it is about; then signatures."""
+    about: dict[str, list[str]] = {}
+    signatures: dict[str, None] = {}
+    for number, run in enumerate(runs):
+        for system, metrics in run.items():
+            whose = f"{system}, run {number}" if len(runs) > 1 else system
+            for metric in metrics.values():
+                if metric.note:
+                    about.setdefault(f"{metric.name}: {metric.note}", []).append(whose)
+                if metric.signature:
+                    signatures[f"{metric.name}: {metric.signature}"] = None
+    return [f"{note} ({'; '.join(whose)})" for note, whose in about.items()] + list(signatures)
 
 
 def _cell(metrics: Sequence[Metric]) -> str:

@@ -1,13 +1,14 @@
 """The options of ``valuefree judge``; no torch."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Literal
 
-from valuefree.config.metrics import MetricOptions, kind_of
-from valuefree.config.options import Options, option, required
+from valuefree.config.metrics import METRICS, MetricOptions, kind_of
+from valuefree.config.options import Options, flags, option, required
 from valuefree.errors import ConfigError
 
-SERVER = ("api_key_env", "concurrency", "timeout_seconds", "max_retries", "revision", "served_name")
+SERVER = ("api_key_env", "concurrency", "timeout_seconds", "max_retries", "served_name")
 LOCAL = ("dtype", "attn_implementation", "trust_remote_code", "judge_batch_size")
 PROMPTED = ("judge_prompt", "labels", "orders", "read", "max_new_tokens", "temperature", "max_characters", "cache")
 PRICES = ("input_price", "output_price", "max_cost")
@@ -31,7 +32,11 @@ class JudgeOptions(Options):
     )
     server: str | None = option(None, "ask this OpenAI-compatible server, http://host:port/v1; default: none")
     served_name: str | None = option(None, "name of the model on the server; default: that of the judge")
-    revision: str | None = option(None, "of the judge on the server, which does not tell; default: unknown")
+    revision: str | None = option(
+        None,
+        "of the judge, for cache and signature; default: unknown for a server, which does not tell, a hash of the "
+        "module's source for module:function, a hash of the weights for a model in this process",
+    )
     api_key_env: str = option("OPENAI_API_KEY", "environment variable with the server's key, if it wants one")
     concurrency: int = option(16, "requests under way at a time")
     timeout_seconds: float = option(120.0, "of silence in one try of a request")
@@ -66,7 +71,10 @@ class JudgeOptions(Options):
     trust_remote_code: bool = option(False, "run model code from the hub")
     judge_batch_size: int = option(8, "questions at a time for a judge in this process")
     cache: str | None = option(None, "file of answers, to be shared between runs; default: judgements.jsonl in out")
-    out: str = option("outputs/judge", "folder for judge.json, verdicts.jsonl, judge.md")
+    out: str = option(
+        "outputs/judge",
+        "folder for judge.json, verdicts.jsonl, judge.md; those of an earlier run are replaced, its cache is kept",
+    )
     seed: int = option(0, "of bootstrap, of a single order's placement, and of a judge that samples")
     dry_run: bool = option(False, "say how many calls, tokens and how much money it would take, and stop")
 
@@ -75,44 +83,65 @@ class JudgeOptions(Options):
 class JudgeConfig(MetricOptions, JudgeOptions):
     """Of ``valuefree judge``."""
 
+    metrics: str | None = option(
+        None,
+        f"of each system, by comma: {', '.join(name for name in METRICS if name != 'kl')} (reward with "
+        "--reward-function alone); or the sets paper (the six) and lexical; default: none",
+    )
+
     about: ClassVar[str] = "Which of two systems' answers a judge prefers: both orders, intervals, what is missing."
 
+    @property
+    def judge_is_function(self) -> bool:
+        """Whether `judge` reads as module:function; a model on a server may be called so as well."""
+        return self.judge is not None and ":" in self.judge and not Path(self.judge).exists()
+
     def __post_init__(self) -> None:
-        changed = self.changed()
         if len(self.systems) < 2:
             raise ConfigError(f"{len(self.systems)} system; give the outputs of at least two: NAME=FILE NAME=FILE.")
         if (self.judge is None) == (self.reward_function is None):
             raise ConfigError("give one of the two: --judge or --reward-function.")
-        if self.server is None and (idle := [name for name in SERVER if name in changed]):
-            raise ConfigError(f"{', '.join(idle)} needs server: without it the judge runs in this process.")
-        if self.server is not None and (idle := [name for name in LOCAL if name in changed]):
-            raise ConfigError(f"server loads the model itself, so it does not read {', '.join(idle)}; leave it out.")
-        if self.reward_function is not None:
-            unread = ("server", *LOCAL, *PROMPTED, *PRICES)
-            if idle := [name for name in unread if name in changed]:
-                raise ConfigError(
-                    f"a reward function is asked nothing, so nothing reads {', '.join(idle)}; leave it out."
-                )
+        self._check_read()
         self._check_measured()
         if self.orders not in (1, 2):
-            raise ConfigError(f"orders is {self.orders}; expected 2, or 1 for a single, random placement.")
+            raise ConfigError(f"--orders is {self.orders}; expected 2, or 1 for a single, random placement.")
         if self.max_cost is not None and not (self.input_price or self.output_price):
-            raise ConfigError("max_cost needs input_price or output_price, to know what is spent.")
+            raise ConfigError("--max-cost needs --input-price or --output-price, to know what is spent.")
+
+    def _check_read(self) -> None:
+        """Raise ConfigError for options that this judge does not read."""
+        changed = self.changed()
+        if self.reward_function is not None:
+            unread = ("server", "revision", *SERVER, *LOCAL, *PROMPTED, *PRICES)
+            if idle := [name for name in unread if name in changed]:
+                raise ConfigError(f"a reward function is asked nothing, so nothing reads {flags(idle)}; leave it out.")
+        if self.server is None and (idle := [name for name in SERVER if name in changed]):
+            raise ConfigError(f"{flags(idle)} needs --server: without it the judge runs in this process.")
+        if self.server is None and self.revision is not None and not self.judge_is_function:
+            raise ConfigError(
+                "--revision goes with --server or module:function; the weights of a model in this process are hashed."
+            )
+        if self.server is not None and (idle := [name for name in LOCAL if name in changed]):
+            raise ConfigError(f"the server loads the model itself, so nothing reads {flags(idle)}; leave it out.")
 
     def _check_measured(self) -> None:
         names = self.metric_list()
-        self.check_metrics(names)
-        needing = [name for name in names if kind_of(name).needs == "reference"]
-        if bool(needing) != (self.references is not None):
-            said = f"metrics {', '.join(needing)} compare" if needing else "no metric compares"
-            raise ConfigError(
-                f"{said} with reference texts, and references is {self.references}; give both or neither."
-            )
-        if self.references is None and "reference_column" in self.changed():
-            raise ConfigError("reference_column is read with references alone; leave it out.")
         if "kl" in names:
             raise ConfigError(
                 "metric kl is of models, not of outputs: `valuefree evaluate DATA --model M --metrics kl`."
             )
         if "reward" in names and self.reward_function is None:
-            raise ConfigError("metric reward needs --reward-function.")
+            raise ConfigError(
+                "metric reward needs --reward-function, which here is the judge in place of --judge; beside a --judge, "
+                "measure it apart: `valuefree evaluate --predictions FILE --metrics reward --reward-function …`."
+            )
+        self.check_metrics(names)
+        needing = [name for name in names if kind_of(name).needs == "reference"]
+        if needing and self.references is None:
+            raise ConfigError(
+                f"of --metrics, {', '.join(needing)} compare with reference texts; give them by --references FILE."
+            )
+        idle = [name for name in ("references", "reference_column") if name in self.changed()]
+        if idle and not needing:
+            said = f"{', '.join(names)} compare with no texts" if names else "there are no --metrics"
+            raise ConfigError(f"nothing reads {flags(idle)}: {said}; leave it out.")

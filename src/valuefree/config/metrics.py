@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from valuefree.config.options import Options, option
+from valuefree.config.options import Options, flags, option
 from valuefree.errors import ConfigError
 
 Need = Literal["reference", "reward", "kl"]
@@ -95,7 +95,9 @@ class MetricOptions(Options):
     """What is measured on responses."""
 
     metrics: str | None = option(
-        None, f"by comma: {', '.join(METRICS)}; or the sets paper (the six) and lexical. Default: see docs/metrics.md"
+        None,
+        f"by comma: {', '.join(METRICS)}; or the sets paper (the six) and lexical. Default: {', '.join(DEFAULT)} "
+        "for evaluate --predictions, else none",
     )
     bertscore_model: str | None = option(None, "encoder, hub name or folder; default: roberta-large")
     bertscore_layer: int | None = option(
@@ -123,6 +125,6 @@ class MetricOptions(Options):
         changed = self.changed()
         for name, owners in OWNED.items():
             if name in changed and not set(owners) & set(measured):
-                raise ConfigError(f"{name} is read by {' and '.join(owners)}, which --metrics does not name.")
+                raise ConfigError(f"{flags([name])} is read by {' and '.join(owners)}, which --metrics does not name.")
         if self.bertscore_layer is not None and self.bertscore_layer < 1:
-            raise ConfigError(f"bertscore_layer is {self.bertscore_layer}; expected at least 1.")
+            raise ConfigError(f"--bertscore-layer is {self.bertscore_layer}; expected at least 1.")

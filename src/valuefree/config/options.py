@@ -4,6 +4,7 @@ A field's metadata says what it means and in which unit; the same text is its ``
 defaults, then a YAML recipe, then flags (`valuefree.parsing`).
 """
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar, Literal
 
@@ -11,6 +12,11 @@ from typing import Any, ClassVar, Literal
 def option(default: Any, text: str) -> Any:
     """A field with a default and its help text."""
     return field(default=default, metadata={"help": text})
+
+
+def flags(names: Iterable[str]) -> str:
+    """Options as they are written on the command line, for messages."""
+    return ", ".join(f"--{name.replace('_', '-')}" for name in names)
 
 
 def required(text: str) -> Any:

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence, Sized
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from valuefree.data.rendering import Prompt, as_text
 from valuefree.data.sources import Row, rows_of
 from valuefree.data.validation import Bad, check_there, prompt_key, prompt_of, unreadable
-from valuefree.errors import DataError
+from valuefree.errors import DataError, number_of
 
 ALPACA = ("instruction", "output", "generator")
 
@@ -34,12 +34,14 @@ def read_outputs(file: str, *, name: str | None = None, prompt: str = "prompt", 
         prompt, response: columns of other files.
 
     Raises:
-        DataError: faults, each with its line; no rows.
+        DataError: a column that no row has; faults, each with its line; no rows.
     """
+    rows = list(rows_of(file, None))
+    _check_columns(file, rows, prompt, response)
     prompts: list[Prompt] = []
     responses, faults, generators = [], [], set()
-    for row in rows_of(file, None):
-        alpaca = prompt not in row.values and {"instruction", "output"} <= row.values.keys()
+    for row in rows:
+        alpaca = _of_alpaca(row, prompt)
         columns = ALPACA[:2] if alpaca else (prompt, response)
         try:
             asked, answer = answered(row, *columns)
@@ -50,11 +52,31 @@ def read_outputs(file: str, *, name: str | None = None, prompt: str = "prompt", 
         responses.append(answer)
         generators.add(row.values.get("generator") if alpaca else None)
     if faults:
-        raise DataError.from_faults(f"{len(faults)} rows of {file} cannot be compared:", faults, "Mend these rows.")
+        raise DataError.from_faults(
+            f"{number_of(len(faults), 'row')} of {file} cannot be compared:", faults, "Mend or remove what is named."
+        )
     if not prompts:
         raise DataError(f"{file} holds no outputs.")
     own = generators.pop() if len(generators) == 1 else None
     return Outputs(name or (own if isinstance(own, str) and own else Path(file).stem), prompts, responses)
+
+
+def _of_alpaca(row: Row, prompt: str) -> bool:
+    return prompt not in row.values and {"instruction", "output"} <= row.values.keys()
+
+
+def _check_columns(file: str, rows: Sequence[Row], prompt: str, response: str) -> None:
+    """One error for a column that no row has, in place of one per row."""
+    plain = [row for row in rows if not row.fault and not _of_alpaca(row, prompt)]
+    if len(plain) < len(rows) or not rows:
+        return
+    there = list(dict.fromkeys(name for row in plain for name in row.values))
+    lacking = [(flag, name) for flag, name in (("--prompt", prompt), ("--response", response)) if name not in there]
+    if lacking:
+        raise DataError(
+            f"{file} has no column {' nor '.join(repr(name) for _, name in lacking)}; it has {', '.join(there)}. "
+            f"Name it by {' and '.join(f'{flag} (in Python {flag[2:]}=)' for flag, _ in lacking)}."
+        )
 
 
 def answered(row: Row, prompt: str, response: str) -> tuple[Prompt, str]:
@@ -62,6 +84,8 @@ def answered(row: Row, prompt: str, response: str) -> tuple[Prompt, str]:
     if row.fault:
         raise unreadable(row.fault)
     check_there(row.values, prompt)
+    if response in row.values and row.values[response] is None:
+        raise Bad(f"{response} is null", ": remove the row if there is no answer, or write an empty text if it is one")
     check_there(row.values, response)
     if not isinstance(row.values[response], str):
         raise Bad(f"{response} is not text")
@@ -83,11 +107,22 @@ def write_outputs(file: Path, prompts: Sequence[Prompt], responses: Sequence[str
 
 @dataclass(frozen=True)
 class Aligned:
-    """Prompts that all systems answered, and their responses to them; how many prompts were left out of any."""
+    """Prompts that all systems answered, and their responses to them.
+
+    left_out: k-th answers to a prompt that some system lacks. lacking: of each system, how many.
+    """
 
     prompts: list[Prompt]
     responses: dict[str, list[str]]
     left_out: int
+    lacking: dict[str, int]
+
+    @property
+    def omitted(self) -> str:
+        """What was left out, in words."""
+        whole = self.left_out + len(self.prompts)
+        said = [f"{name} lacks {count}" for name, count in self.lacking.items() if count]
+        return f"{self.left_out} of {whole} prompts (a k-th answer to one counts for itself): {', '.join(said)}."
 
 
 def align(systems: Sequence[Outputs], *, common: bool = False) -> Aligned:
@@ -97,33 +132,35 @@ def align(systems: Sequence[Outputs], *, common: bool = False) -> Aligned:
         common: leave out what some system did not answer, and count it, in place of raising.
 
     Raises:
-        DataError: two systems of one name; prompts that not all answered; none that all did.
+        DataError: two systems of one name; prompts that not all answered, or not as often; none that all did.
     """
     names = [system.name for system in systems]
     twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
         raise DataError(f"two systems are called {', '.join(twice)}; name them: NAME=FILE.")
-    tables = [dict(_numbered(system)) for system in systems]
-    anywhere = set().union(*tables)
-    everywhere = anywhere.intersection(*tables)
+    tables = dict(zip(names, (dict(_numbered(system)) for system in systems), strict=True))
+    anywhere = set().union(*tables.values())
+    everywhere = anywhere.intersection(*tables.values())
     if everywhere != anywhere and not common:
         raise DataError.from_faults(
-            "the systems did not answer the same prompts:",
-            [
-                _lacking(name, sorted(anywhere - set(table)), anywhere)
-                for name, table in zip(names, tables, strict=True)
-            ],
+            "the systems did not answer the same prompts, each as often as the others:",
+            [fault for name in names for fault in _lacking(name, tables)],
             "Give the same prompts to all, or leave out what some lack (--common).",
         )
     if not everywhere:
         raise DataError("the systems have no prompt in common.")
-    keys = [key for key in tables[0] if key in everywhere]
-    prompts = [tables[0][key][0] for key in keys]
-    responses = {name: [table[key][1] for key in keys] for name, table in zip(names, tables, strict=True)}
-    return Aligned(prompts, responses, len(anywhere) - len(keys))
+    first = tables[names[0]]
+    keys = [key for key in first if key in everywhere]
+    prompts = [first[key][0] for key in keys]
+    responses = {name: [table[key][1] for key in keys] for name, table in tables.items()}
+    lacking = {name: len(anywhere) - len(table) for name, table in tables.items()}
+    return Aligned(prompts, responses, len(anywhere) - len(keys), lacking)
 
 
-def _numbered(system: Outputs) -> Iterable[tuple[tuple[str, int], tuple[Prompt, str]]]:
+Key = tuple[str, int]  # of a prompt, and how often it came before
+
+
+def _numbered(system: Outputs) -> Iterable[tuple[Key, tuple[Prompt, str]]]:
     times: Counter[str] = Counter()
     for prompt, response in zip(system.prompts, system.responses, strict=True):
         # alpaca_eval's files hold text where others hold messages
@@ -132,6 +169,22 @@ def _numbered(system: Outputs) -> Iterable[tuple[tuple[str, int], tuple[Prompt, 
         times[key] += 1
 
 
-def _lacking(name: str, missing: Sequence[tuple[str, int]], of: Sized) -> str:
-    said = f"{name}: lacks {len(missing)} of {len(of)} prompts"
-    return f"{said}, such as {missing[0][0][:60]!r}" if missing else said
+def _lacking(name: str, tables: Mapping[str, Mapping[Key, object]]) -> list[str]:
+    """What one system lacks: prompts as a whole, and further answers to prompts that it answered."""
+    answers = {other: Counter(prompt for prompt, _ in table) for other, table in tables.items()}
+    own = answers[name]
+    prompts = sorted(set().union(*answers.values()))
+    whole = [prompt for prompt in prompts if prompt not in own]
+    fewer = [
+        (prompt, other)
+        for prompt in prompts
+        if prompt in own and own[prompt] < answers[other := max(answers, key=lambda one: answers[one][prompt])][prompt]
+    ]
+    said = []
+    if whole:
+        said.append(f"{name}: lacks {len(whole)} of {len(prompts)} prompts, such as {whole[0][:60]!r}")
+    if fewer:
+        prompt, other = fewer[0]
+        counts = f"{own[prompt]} to {prompt[:60]!r}, where {other} has {answers[other][prompt]}"
+        said.append(f"{name}: has fewer answers to {len(fewer)} of {len(prompts)} prompts, such as {counts}")
+    return said

@@ -3,7 +3,7 @@
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -210,6 +210,24 @@ def _request(client: Any, keywords: dict[str, Any]) -> Answer:
 
 
 def without_key(error: Exception, client: Any) -> str:
-    """The message of an error without the client's key, which some servers repeat in it."""
+    """The message of an error, with what the server said or the address that is not there, and without the key.
+
+    openai shows neither the address nor a body in any form but its own; some servers repeat the key in theirs.
+    """
+    import openai
+
     message = f"{type(error).__name__}: {error}"
+    if isinstance(error, openai.APIConnectionError):
+        message = f"no connection to {client.base_url}: {message}"
+    said = body_of(error)
+    if said and said not in message:
+        message = f"{message} - {said}"
     return (message if client.api_key == NO_KEY else message.replace(client.api_key, "***"))[:400]
+
+
+def body_of(error: Exception) -> str:
+    """What the server said in refusing, in the forms of OpenAI, FastAPI (``detail``) and llama.cpp, or as it is."""
+    body = getattr(error, "body", None)
+    if isinstance(body, Mapping):
+        body = body.get("message") or body.get("detail") or dict(body)
+    return "" if body is None else " ".join(str(body).split())

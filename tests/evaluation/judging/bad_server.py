@@ -234,9 +234,19 @@ def refuses_logprobs(otherwise: Behaviour) -> Behaviour:
     return refuses_logprobs
 
 
+def detail(code: int, message: Any) -> Behaviour:
+    """An error of that status with FastAPI's body, as `transformers serve` has it."""
+
+    def detail(handler: Handler, asked: Asked) -> None:
+        handler.reply(code, json.dumps({"detail": message}).encode())
+
+    return detail
+
+
 broken = status(500, "out of memory")
 too_long = status(400, "the prompt is too long")
 no_logprobs = status(400, "logprobs is not supported")
+pinned = detail(400, "Server is pinned to 'other'; requested 'm'.")
 unknown_model = status(404, "the model does not exist")
 
 

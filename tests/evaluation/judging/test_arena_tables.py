@@ -1,5 +1,6 @@
 """Several systems: all pairs, a ranking, and the paper's table."""
 
+import math
 import re
 
 import pytest
@@ -27,6 +28,19 @@ def test_all_pairs_are_judged_and_ranked():
     strengths = [estimate.value for estimate in result.ranking.strengths]
     assert sum(strengths) == pytest.approx(0, abs=1e-6)
     assert result.to_dict()["ranking"]["comparisons"] == 90
+    parts = result.report().split("\n\n")
+    assert parts[:3] == [pair.report() for pair in result.pairs.values()]
+    assert [line.split(":")[0] for line in parts[3].splitlines()[1:]] == ["long", "middle", "short"]
+
+
+def test_a_strength_is_also_a_probability_to_win_against_the_mean():
+    """Of two systems that were compared 30 times one always won: with a virtual tie log(30.5/.5)/2, each way."""
+    runs = {"won": ["won"] * 30, "lost": ["lost"] * 30}
+    rows = dict(ranking_rows(arena(PROMPTS, runs, backend=prefers(RANKS.get))))
+    strength = math.log(30.5 / 0.5) / 2
+    share = 1 / (1 + math.exp(-strength))
+    assert f"log-odds; wins {share:.1%} [" in rows["won"]
+    assert f"log-odds; wins {1 - share:.1%} [" in rows["lost"]
 
 
 def test_one_against_the_others_is_not_ranked():

@@ -6,9 +6,12 @@ import pytest
 
 from evaluation.judging.judges import says
 from valuefree.errors import ConfigError
+from valuefree.evaluation import judge
 from valuefree.evaluation.judging.asking import FAILURES_IN_A_ROW, Call, Prices, ask_all, estimate
 from valuefree.evaluation.judging.backends import Reply, Settings
 from valuefree.evaluation.judging.cache import JudgementCache
+from valuefree.evaluation.judging.judge import Protocol
+from valuefree.evaluation.judging.tables import pair_rows
 
 
 class Metered:
@@ -74,6 +77,19 @@ def test_failures_are_charged_with_what_they_may_have_cost():
     assert asked.cost == pytest.approx(3.0)
 
 
+def test_tokens_that_are_guessed_are_labelled_so():
+    """A function counts none: questions are guessed at, answers count with the cap. A judge's own counts are plain."""
+    own = judge(["p"], ["a"], ["b"], backend=Metered(), protocol=Protocol(max_new_tokens=20))
+    assert (own.asked.estimated, dict(pair_rows(own))["requests, tokens in, tokens out"]) == (0, "2, 200, 20")
+    backend, _ = says(lambda first, second: "A")
+    guessed = judge(["p"], ["a"], ["b"], backend=backend, protocol=Protocol(max_new_tokens=20))
+    label = "requests, tokens in (about), tokens out (at most)"
+    said = f"2, {guessed.asked.input_tokens}, 40; estimated in 2 calls"
+    assert (guessed.asked.estimated, dict(pair_rows(guessed))[label]) == (2, said)
+    again = ask_all(calls(1), Metered(sent=2), JudgementCache(), SETTINGS)
+    assert again.estimated == 1  # what the failed try cost is a guess
+
+
 def test_as_many_as_allowed_are_under_way():
     judge = Metered(concurrency=4, together=True)  # each call waits for three others
     asked = ask_all(calls(8), judge, JudgementCache(), SETTINGS)
@@ -105,6 +121,25 @@ def test_a_judge_that_cannot_be_asked_ends_the_run_and_keeps_what_came():
     with pytest.raises(ConfigError, match="gave int"):
         ask_all(todo, judge, cache, SETTINGS)
     assert {"a", "b"} <= set(cache.answers)
+
+
+def test_an_exception_of_a_judge_function_is_passed_on_with_what_is_kept(tmp_path):
+    """After two answers; the type stays, so that its traceback is read."""
+    judge, _ = says(lambda first, second: KeyError("my fault") if first == "c" else "A")
+    shown = "<BEGIN RESPONSE A n>\n{}\n<END RESPONSE A n><BEGIN RESPONSE B n>\nz\n<END RESPONSE B n>"
+    todo = [Call(text, "ab", shown.format(text)) for text in "abcd"]
+    for file, where in ((tmp_path / "c.jsonl", f"kept in {tmp_path / 'c.jsonl'}"), (None, "kept in no file")):
+        with JudgementCache(file) as cache, pytest.raises(KeyError, match="my fault") as error:
+            ask_all(todo, judge, cache, SETTINGS)
+        (note,) = error.value.__notes__
+        assert f"Answers so far: 2, {where}" in note
+
+
+def test_no_answer_of_a_judge_function_is_a_failed_call():
+    judge, _ = says(lambda first, second: None if first == "c" else "A")
+    shown = "<BEGIN RESPONSE A n>\n{}\n<END RESPONSE A n><BEGIN RESPONSE B n>\nz\n<END RESPONSE B n>"
+    asked = ask_all([Call(t, "ab", shown.format(t)) for t in "abcd"], judge, JudgementCache(), SETTINGS)
+    assert (asked.answered, asked.failed, asked.first_error) == (3, 1, "scripted gave no answer (None)")
 
 
 @pytest.mark.parametrize("prices", [{"per_million_input": -1.0}, {"cap": 5.0}])

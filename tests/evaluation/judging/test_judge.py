@@ -11,6 +11,7 @@ from valuefree.evaluation.judging.judge import Protocol
 from valuefree.evaluation.judging.labels import Labels
 from valuefree.evaluation.judging.outcomes import CATEGORIES, count_categories
 from valuefree.evaluation.judging.prompts import PROMPTS, JudgePrompt
+from valuefree.evaluation.judging.tables import pair_rows
 
 # Seven pairs, one of each kind: what the judge says with the first system's answer shown first, and shown second.
 KINDS = {
@@ -143,6 +144,9 @@ def test_a_reward_function_judges_without_asking():
     result = judge_by_reward(["p", "q", "r"], ["aa", "b", "cc"], ["a", "bb", "dd"], lambda p, r: [len(x) for x in r])
     assert [pair.category for pair in result.comparisons] == ["win", "loss", "neutral"]
     assert (result.win_rate().value, result.asked.requests, result.flip_rate()) == (0.5, 0, None)
+    assert not any("without a call" in name for name, _ in pair_rows(result))
+    empty = judge_by_reward(["p"], ["aa"], [""], lambda p, r: [-len(x) for x in r])
+    assert empty.comparisons[0].category == "loss"  # an empty answer has a reward like any other
     assert "prompt:none" in result.signature
 
 
@@ -187,6 +191,30 @@ def test_a_preference_for_length_is_told_from_a_preference():
     assert result.win_rate().interval[0] > 0.55
     assert controlled.rate.interval[0] < 0.5 < controlled.rate.interval[1]
     assert controlled.correlation > 0.3
+
+
+def test_a_judge_that_mostly_cannot_be_read_is_told_on():
+    """Of eight answers none, six, or four can be read; a call that failed is no answer."""
+    prompts, one, two = ["p", "q", "r", "s"], ["a", "b", "c", "d"], ["w", "x", "y", "z"]
+
+    def report(says_so):
+        backend, _ = says(lambda first, second: "A" if {first, second} & set(says_so) else "First, I consider")
+        return judge(prompts, one, two, backend=backend).report()
+
+    words = "of 8 answers cannot be read, most often because no label stands as an answer"
+    assert f"8 {words}" in report("")
+    assert "Verdicts are read as A, B, Neutral (--labels" in report("")
+    assert f"6 {words}" in report("a")
+    assert "cannot be read" not in report("ab")
+    backend, _ = says(down)
+    assert "cannot be read" not in judge(prompts, one, two, backend=backend).report()
+
+
+@pytest.mark.parametrize("judging", [judge, judge_by_reward])
+def test_a_response_that_is_no_text_is_named(judging):
+    how = {"backend": prefers(len)} if judging is judge else {"reward_function": lambda p, r: [0.0] * len(r)}
+    with pytest.raises(DataError, match=r"responses_b\[1\] is None, not text \(2 of 3 are not\)"):
+        judging(["p", "q", "r"], ["a", "b", "c"], ["d", None, 3], **how)
 
 
 @pytest.mark.parametrize("sizes", [(2, 1, 2), (0, 0, 0)])

@@ -79,6 +79,17 @@ def test_templates_without_their_places_are_refused(template, why):
         JudgePrompt("mine", template)
 
 
+def test_a_prompt_file_that_never_says_its_labels_is_warned_about(tmp_path, caplog):
+    file = tmp_path / "mine.txt"
+    file.write_text("{instruction}\n1: {response_a}\n2: {response_b}\n1, 2 or Draw?\n", encoding="utf-8")
+    load_prompt(str(file), Labels.of("1,2,Draw"))
+    assert not caplog.messages
+    load_prompt(str(file))
+    (said,) = caplog.messages
+    assert "never says A nor B; verdicts are read as A,B,Neutral" in said
+    assert "--labels" in said
+
+
 def test_a_prompt_file_with_labels_of_its_own(tmp_path):
     file = tmp_path / "mine.txt"
     file.write_text("{instruction}\n1: {response_a}\n2: {response_b}\n1, 2 or Draw?\n", encoding="utf-8")

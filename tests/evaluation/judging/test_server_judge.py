@@ -22,6 +22,7 @@ from evaluation.judging.bad_server import (
     completion,
     cut,
     cut_within,
+    detail,
     fine,
     html,
     huge,
@@ -29,6 +30,7 @@ from evaluation.judging.bad_server import (
     no_json,
     no_text,
     other_json,
+    pinned,
     refused,
     refuses_logprobs,
     silent,
@@ -36,7 +38,7 @@ from evaluation.judging.bad_server import (
     unknown_model,
 )
 from valuefree import cli
-from valuefree.errors import ConfigError, JudgeError
+from valuefree.errors import JudgeError
 from valuefree.evaluation import ServerJudge, judge
 from valuefree.evaluation.judging.asking import Prices
 from valuefree.evaluation.judging.backends import Settings
@@ -161,10 +163,10 @@ def test_all_bad_days_at_once_and_the_next_run_asks_for_what_is_missing(tmp_path
 
     file = str(tmp_path / "cache.jsonl")
     with BadServer(choose=choose) as server:
-        one = compare(server, pairs=11, cache=file, concurrency=4)
+        one = compare(server, pairs=11, cache=file, concurrency=4, timeout_seconds=2.0)
         assert (one.asked.answered, one.asked.failed) == (10, 12)
         assert one.coverage == pytest.approx(5 / 11)
-        two = compare(server, pairs=11, cache=file, concurrency=4)
+        two = compare(server, pairs=11, cache=file, concurrency=4, timeout_seconds=2.0)
         assert (two.asked.cached, two.asked.answered, two.coverage) == (10, 12, 1.0)
         three = compare(server, pairs=11, cache=file)
         assert (three.asked.cached, three.asked.requests) == (22, 0)
@@ -174,16 +176,76 @@ def test_all_bad_days_at_once_and_the_next_run_asks_for_what_is_missing(tmp_path
 
 def test_a_key_that_is_refused_ends_the_run_and_is_written_nowhere(tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("MY_KEY", "sk-very-secret")
-    with BadServer(refused) as server, pytest.raises(ConfigError) as error:
+    with BadServer(refused) as server, pytest.raises(JudgeError) as error:
         compare(server, api_key_env="MY_KEY", cache=str(tmp_path / "c.jsonl"))
     written = "".join(file.read_text() for file in tmp_path.iterdir())
     assert "sk-very-secret" not in str(error.value) + written + caplog.text
 
 
-def test_an_unknown_model_ends_the_run_at_once():
-    with BadServer(unknown_model) as server, pytest.raises(ConfigError, match="refuses model"):
+OPENAI_400 = {"message": "Unsupported parameter: use 'max_completion_tokens'.", "code": "unsupported_parameter"}
+
+
+def openai_400(handler, asked):
+    handler.reply(400, json.dumps({"error": OPENAI_400}).encode())
+
+
+@pytest.mark.parametrize(
+    ("day", "words"),
+    [
+        (unknown_model, "the model does not exist"),
+        (pinned, "Server is pinned to 'other'; requested 'm'"),
+        (detail(422, [{"loc": ["body", "model"], "msg": "no model m"}]), "no model m"),
+        (openai_400, "max_completion_tokens"),
+    ],
+)
+def test_what_every_question_would_meet_ends_the_run_at_once(day, words):
+    """One request, no second one without log-probabilities; the message has model, address and the server's words."""
+    with BadServer(day) as server, pytest.raises(JudgeError) as error:
         compare(server, pairs=50, concurrency=1)
     assert len(server.asked) == 1
+    for said in (f"the server {server.address}/ refuses model 'm'", words, "--served-name"):
+        assert said in str(error.value)
+    assert "same command" not in str(error.value)
+
+
+def test_a_refusal_of_one_question_ends_no_run_and_is_not_sent_twice():
+    """Status 400 to one question of three, of the m's context or naming it: log-probabilities were taken before."""
+
+    def choose(asked):
+        long = "question 1" in asked.text
+        return detail(400, "context of m is exceeded") if long else fine("A", logprobs=SURE_A)
+
+    with BadServer(choose=choose) as server:
+        result = compare(server, pairs=3, concurrency=1)
+    assert (result.asked.answered, result.asked.failed, result.asked.requests) == (4, 2, 6)
+    assert "context of m is exceeded" in result.asked.first_error
+    with BadServer(fine("A"), pinned) as server:
+        later = compare(server, pairs=3, concurrency=1)
+    assert (later.asked.answered, later.asked.failed) == (1, 5)
+
+
+def test_log_probabilities_refused_with_403_are_left_out():
+    forbidden = detail(403, "You are not allowed to request logprobs from this model")
+    with BadServer(choose=lambda asked: forbidden if asked.body.get("logprobs") else fine("A")) as server:
+        result = compare(server, concurrency=1)
+    assert (result.coverage, server.counts) == (1.0, {403: 1, 200: 2})
+
+
+def test_a_run_that_ends_early_says_what_is_kept(tmp_path):
+    """The key expires after three answers."""
+    cache = tmp_path / "c.jsonl"
+    with BadServer(fine("A"), fine("A"), fine("A"), refused) as server, pytest.raises(JudgeError) as error:
+        compare(server, pairs=50, concurrency=1, cache=str(cache))
+    assert f"Answers so far: 3, kept in {cache}" in str(error.value)
+    with BadServer() as server:
+        assert compare(server, pairs=50, cache=str(cache)).asked.cached == 3
+
+
+def test_no_connection_names_the_address():
+    with BadServer() as server:
+        address = server.address
+    reply = ServerJudge("m", server=address, timeout_seconds=0.4, max_retries=0).ask(["which?"], Settings())[0]
+    assert reply.error == f"no connection to {address}/: APIConnectionError: Connection error."
 
 
 def test_the_cap_holds_with_a_servers_own_counts():
@@ -233,7 +295,7 @@ def test_exit_status_and_summary_say_what_is_missing(tmp_path, capsys):
     lost = "question 2"
     with BadServer(choose=lambda asked: broken if lost in asked.text else fine("A")) as server:
         command += ["--server", server.address, "--max-retries", "0"]
-        with pytest.raises(JudgeError, match=r"2 calls have no answer \(InternalServerError.*out of memory"):
+        with pytest.raises(JudgeError, match=r"2 calls without an answer \(InternalServerError.*out of memory"):
             cli.run(command)
         assert "83% judged" in capsys.readouterr().out
         lost = "nothing"

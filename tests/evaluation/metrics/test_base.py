@@ -30,12 +30,22 @@ def test_distinct_and_repetition_by_hand():
 
 
 def test_the_jackknife_of_distinct_by_hand():
-    """Without the first text 2 of 2 differ, without the second 2 of 3: deviations ±1/6, error √(½·2/36) = 1/6."""
-    found = text_metrics(["a a b", "b c"], metrics="distinct1")["distinct1"]
-    half = stats.t.ppf(0.975, 1) / 6
-    assert found.interval == pytest.approx((0.6 - half, 0.6 + half))
+    """Without one of ten texts "a a b" 3 of 29 words differ, without "b c" 2 of 30.
+
+    With m the mean of these eleven the error is √(10/11·Σ(x − m)²).
+    """
+    found = text_metrics(["a a b"] * 10 + ["b c"], metrics="distinct1")["distinct1"]
+    without = np.array([3 / 29] * 10 + [2 / 30])
+    half = stats.t.ppf(0.975, 10) * np.sqrt(10 / 11 * np.square(without - without.mean()).sum())
+    assert found.value == 3 / 32
+    assert found.interval == pytest.approx((3 / 32 - half, 3 / 32 + half))
     one = text_metrics(["a a b"], metrics="distinct1")["distinct1"]
     assert (one.value, one.interval) == (pytest.approx(2 / 3), None)
+
+
+def test_the_interval_of_a_share_stays_within_0_and_1():
+    """Of two texts Student's t alone would reach from −1.5 to 2.7."""
+    assert text_metrics(["a a b", "b c"], metrics="distinct1")["distinct1"].interval == (0.0, 1.0)
 
 
 def test_the_jackknife_of_distinct_covers_what_fresh_samples_give():
@@ -155,7 +165,7 @@ def test_names_and_sets():
 def test_every_option_of_metrics_names_its_owners():
     options = {item.name for item in fields(MetricOptions) if item.name != "metrics"}
     assert set(OWNED) == options
-    with pytest.raises(ConfigError, match="bertscore_model is read by bertscore, which --metrics does not name"):
+    with pytest.raises(ConfigError, match="--bertscore-model is read by bertscore, which --metrics does not name"):
         MetricOptions(bertscore_model="x").check_metrics(("bleu",))
-    with pytest.raises(ConfigError, match="bertscore_layer is 0"):
+    with pytest.raises(ConfigError, match="--bertscore-layer is 0"):
         MetricOptions(bertscore_layer=0).check_metrics(("bertscore",))

@@ -29,6 +29,13 @@ class ArenaResult:
         """What all pairs together took."""
         return sum((result.asked for result in self.pairs.values()), Asked())
 
+    def report(self) -> str:
+        """The report of each pair, and the ranking, strongest first."""
+        parts = [result.report() for result in self.pairs.values()]
+        if self.ranking is not None:
+            parts.append(f"Bradley–Terry strengths (log-odds relative to their mean):\n{self.ranking}")
+        return "\n\n".join(parts)
+
     def to_dict(self) -> dict[str, Any]:
         """For judge.json."""
         return {

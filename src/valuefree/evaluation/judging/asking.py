@@ -11,7 +11,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from valuefree.errors import ConfigError
+from valuefree.errors import ConfigError, JudgeError
 from valuefree.evaluation.judging.backends import Backend, Reply, Settings
 from valuefree.evaluation.judging.cache import JudgementCache
 from valuefree.evaluation.judging.outcomes import Order
@@ -71,7 +71,8 @@ class Estimate:
 class Asked:
     """What a run did: calls answered by the cache and by the judge, failed, and not asked (`stopped` says why).
 
-    requests: sent, retries included. Tokens are the judge's own counts, estimates where it gave none.
+    requests: sent, retries included. Tokens are the judge's own counts. estimated: calls where it gave none, and which
+    count with a guess at the question and the most that an answer may have, as does what was tried again.
     """
 
     cached: int = 0
@@ -81,12 +82,14 @@ class Asked:
     requests: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
+    estimated: int = 0
     cost: float = 0.0
     stopped: str | None = None
     first_error: str | None = None
 
     def __add__(self, other: "Asked") -> "Asked":
-        numbers = ("cached", "answered", "failed", "not_asked", "requests", "input_tokens", "output_tokens", "cost")
+        numbers = ("cached", "answered", "failed", "not_asked", "requests")
+        numbers += ("input_tokens", "output_tokens", "estimated", "cost")
         summed = {name: getattr(self, name) + getattr(other, name) for name in numbers}
         return Asked(**summed, stopped=self.stopped or other.stopped, first_error=self.first_error or other.first_error)
 
@@ -120,7 +123,8 @@ def ask_all(
     `FAILURES_IN_A_ROW` nothing more is asked.
 
     Raises:
-        ConfigError: the judge cannot be asked at all. Answers under way are kept first.
+        ConfigError, JudgeError: the judge cannot be asked at all. What a judge of the user's raises is passed on, with
+            a note. In each case the answers under way are kept first.
     """
     distinct = {call.key: call for call in calls}
     missing = [call for key, call in distinct.items() if key not in cache.answers]
@@ -136,7 +140,7 @@ class _Run:
         self.backend, self.cache, self.settings, self.prices = backend, cache, settings, prices
         self.tally = threading.Lock()
         self.answered = self.failed = self.in_a_row = self.requests = 0
-        self.input_tokens = self.output_tokens = 0
+        self.input_tokens = self.output_tokens = self.estimated = 0
         self.reserved = 0.0
         self.stopped: str | None = None
         self.first_error: str | None = None
@@ -146,7 +150,7 @@ class _Run:
         batches = _batches(calls, self.backend.batch_size)
         batch = next(batches, None)
         under_way: set[Future] = set()
-        fatal: ConfigError | None = None
+        fatal: BaseException | None = None
         with ThreadPoolExecutor(self.backend.concurrency) as pool:
             while True:
                 while batch and not fatal and not self.stopped and len(under_way) < self.backend.concurrency:
@@ -161,14 +165,23 @@ class _Run:
                 done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
                 for future in done:
                     error = future.exception()
-                    if isinstance(error, ConfigError):
-                        fatal = fatal or error
-                    elif error is not None:
-                        raise error
-                    else:
+                    if error is None:
                         bar.update(future.result())
+                    fatal = fatal or error
         if fatal is not None:
-            raise fatal
+            raise self._saying_what_is_kept(fatal)
+
+    def _saying_what_is_kept(self, error: BaseException) -> BaseException:
+        if not self.answered:
+            return error
+        said = f"Answers so far: {self.answered}, kept in {self.cache.file}; the next run does not ask for them again."
+        if self.cache.file is None:
+            said = f"Answers so far: {self.answered}, kept in no file; a cache of one would keep them."
+        for kind in (ConfigError, JudgeError):
+            if isinstance(error, kind):
+                return kind(f"{error} {said}")
+        error.add_note(said)
+        return error
 
     def _spent(self) -> float:
         return self.prices.of(self.input_tokens, self.output_tokens)
@@ -224,6 +237,8 @@ class _Run:
             # What a server read before it failed may be charged; it does not say.
             self.input_tokens += own + guess * max(reply.sent - 1, 0) if reply.sent else 0
             self.output_tokens += out
+            unknown = None in (reply.input_tokens, reply.output_tokens)
+            self.estimated += bool(reply.sent and (unknown or reply.sent > 1))
             if reply.error is None:
                 self.answered += 1
                 self.in_a_row = 0
@@ -246,6 +261,7 @@ class _Run:
             requests=self.requests,
             input_tokens=tokens[0],
             output_tokens=tokens[1],
+            estimated=self.estimated,
             cost=self.prices.of(*tokens),
             stopped=self.stopped if not_asked else None,
             first_error=self.first_error,

@@ -1,7 +1,10 @@
 """What a judge is to the rest of this package: something that answers questions, a batch at a time."""
 
+import functools
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any, Protocol
 
 from valuefree.errors import ConfigError, JudgeError
@@ -65,7 +68,11 @@ class Backend(Protocol):
     concurrency: int
 
     def ask(self, questions: Sequence[str], settings: Settings) -> list[Reply]:
-        """One reply per question, in order. Raises ConfigError where no further question can succeed."""
+        """One reply per question, in order.
+
+        Raises:
+            ConfigError, JudgeError: no further question can succeed; the run ends.
+        """
         ...
 
     def tokens(self, question: str) -> int:
@@ -78,22 +85,35 @@ def estimated_tokens(question: str) -> int:
     return -(-len(question) // CHARACTERS_PER_TOKEN)
 
 
+UNKNOWN = "unknown"  # the revision of a judge that does not tell
+
+
 class FunctionJudge:
     """A Python function from a question to an answer, both text, as judge.
 
     Args:
-        function: gets the whole rendered question. An exception other than JudgeError is a fault of the function and
-            ends the run. name: for cache and signature. revision: change it when the function's answers change.
+        function: gets the whole rendered question. None, or a JudgeError of its own, is a failed call, which the next
+            run makes again; any other exception is a fault of the function and ends the run. name: for cache and
+            signature. revision: default: `source_revision`, so that answers of an edited function are not those of the
+            former one.
     """
 
     batch_size = 1
     probabilities = False
 
-    def __init__(self, function: Callable[[str], str], *, name: str, revision: str = "1", concurrency: int = 1):
-        self.function, self.name, self.revision, self.concurrency = function, name, revision, concurrency
+    def __init__(
+        self,
+        function: Callable[[str], str | None],
+        *,
+        name: str,
+        revision: str | None = None,
+        concurrency: int = 1,
+    ):
+        self.function, self.name, self.concurrency = function, name, concurrency
+        self.revision = source_revision(function) if revision is None else revision
 
     def ask(self, questions: Sequence[str], settings: Settings) -> list[Reply]:
-        """The function's answers; a JudgeError of its own is a failed call."""
+        """The function's answers."""
         return [self._reply(question) for question in questions]
 
     def _reply(self, question: str) -> Reply:
@@ -101,10 +121,31 @@ class FunctionJudge:
             text = self.function(question)
         except JudgeError as error:
             return Reply(None, str(error))
+        if text is None:
+            return Reply(None, f"{self.name} gave no answer (None)")
         if not isinstance(text, str):
-            raise ConfigError(f"the judge {self.name} gave {type(text).__name__}; expected text, such as 'A'.")
+            raise ConfigError(
+                f"the judge {self.name} gave {type(text).__name__}; expected text, such as 'A', or None for no answer."
+            )
         return Reply(text)
 
     def tokens(self, question: str) -> int:
         """See `Backend`."""
         return estimated_tokens(question)
+
+
+def source_revision(function: Callable[..., Any]) -> str:
+    """Hash of the source of the module that a function stands in, or of the function alone where a module has no file.
+
+    What the module imports or reads is not part of it. ``unknown`` for what has no source, such as a builtin.
+    """
+    while isinstance(function, functools.partial):
+        function = function.func
+    code = function if hasattr(function, "__code__") or inspect.ismethod(function) else type(function)
+    for source_of in (inspect.getmodule(code), code):
+        try:
+            source = inspect.getsource(source_of)  # type: ignore[arg-type]
+        except (OSError, TypeError):
+            continue
+        return blake2b(source.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
+    return UNKNOWN

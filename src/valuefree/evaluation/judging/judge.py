@@ -15,6 +15,7 @@ from valuefree.evaluation.judging.cache import JudgementCache, call_key
 from valuefree.evaluation.judging.label_probabilities import LabelProbabilities, label_probabilities
 from valuefree.evaluation.judging.labels import DEFAULT_LABELS, Labels
 from valuefree.evaluation.judging.outcomes import (
+    NO_ANSWER,
     Comparison,
     Opinion,
     Order,
@@ -96,8 +97,8 @@ def judge(
         prices: of tokens, and a cap.
 
     Raises:
-        DataError: lengths differ, or nothing to compare. ConfigError: the judge cannot be asked.
-        JudgeError: another run writes to the cache.
+        DataError: lengths differ, nothing to compare, or a response that is no text.
+        ConfigError, JudgeError: the judge cannot be asked, or another run writes to the cache.
     """
     protocol = _protocol(protocol, orders).with_judge(backend)
     with ExitStack() as stack:
@@ -117,6 +118,7 @@ def judge(
         max_characters=protocol.max_characters,
         cut=questions.cut,
         served=questions.served(),
+        labels=tuple(label for label, _ in protocol.prompt.labels),
     )
     return JudgeResult(names, comparisons, setup, asked)
 
@@ -146,8 +148,11 @@ def judge_by_reward(
 ) -> JudgeResult:
     """A reward function as judge: the larger reward wins, equal ones are neutral. It sees no order.
 
+    Every answer gets its reward, equal and empty ones too.
+
     Raises:
-        DataError: lengths differ, nothing to compare, or rewards that are missing or not finite.
+        DataError: lengths differ, nothing to compare, a response that is no text, rewards that are missing or not
+            finite.
     """
     _check(prompts, responses_a, responses_b)
     first, second = (rewards_of(reward_function, prompts, list(texts)) for texts in (responses_a, responses_b))
@@ -176,6 +181,13 @@ def _check(prompts: Sequence[Prompt], responses_a: Sequence[str], responses_b: S
     sizes = (len(prompts), len(responses_a), len(responses_b))
     if len(set(sizes)) > 1 or not prompts:
         raise DataError(f"{sizes[0]} prompts, {sizes[1]} and {sizes[2]} responses; expected as many of each, and some.")
+    for name, texts in (("responses_a", responses_a), ("responses_b", responses_b)):
+        wrong = [index for index, text in enumerate(texts) if not isinstance(text, str)]
+        if wrong:
+            raise DataError(
+                f"{name}[{wrong[0]}] is {str(texts[wrong[0]])[:60]}, not text ({len(wrong)} of {len(texts)} are not). "
+                "Leave out prompts without an answer, or pass an empty text, which loses."
+            )
 
 
 def _words(first: str, second: str) -> tuple[int, int]:
@@ -244,7 +256,7 @@ class _Questions:
     def _opinion(self, call: Call) -> Opinion:
         row = self.cache.answers.get(call.key)
         if row is None:
-            return Opinion(call.order, None, "text", "the judge gave no answer")
+            return Opinion(call.order, None, "text", NO_ANSWER)
         protocol = self.protocol
         how = {"order": call.order, "read": protocol.read, "labels": protocol.prompt.labels}
         return read_answer(row["text"], row["top"], **how)

@@ -13,6 +13,7 @@ Category = Literal["win", "loss", "neutral", "disagreement", "half win", "half l
 CATEGORIES: tuple[Category, ...] = ("win", "loss", "neutral", "disagreement", "half win", "half loss", "unjudged")
 SCORES: dict[str, float] = {"win": 1.0, "neutral": 0.5, "loss": 0.0}
 Order = Literal["ab", "ba"]
+NO_ANSWER = "the judge gave no answer"  # reason of an opinion whose call failed or was not made
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,22 @@ def load_prompt(spec: str, labels: Labels | None = None) -> JudgePrompt:
         template = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{spec!r} is no prompt preset ({', '.join(PROMPTS)}) and no file: {error}") from error
-    return JudgePrompt(path.stem, template.rstrip("\n"), labels or DEFAULT_LABELS)
+    prompt = JudgePrompt(path.stem, template.rstrip("\n"), labels or DEFAULT_LABELS)
+    words = PLACE.sub(" ", template)
+    unsaid = [label for label in (prompt.labels.first, prompt.labels.second) if not _says(words, label)]
+    if unsaid:
+        logger.warning(
+            "the judge prompt %s never says %s; verdicts are read as %s: if it asks for other words, name them by "
+            "--labels FIRST,SECOND,NEUTRAL",
+            spec,
+            " nor ".join(unsaid),
+            prompt.labels,
+        )
+    return prompt
+
+
+def _says(text: str, label: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(label)}(?!\w)", text) is not None
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import numpy as np
 
 from valuefree import __version__
 from valuefree.data.validation import prompt_key
-from valuefree.errors import DataError
+from valuefree.errors import DataError, number_of
 from valuefree.evaluation.judging.asking import Asked
-from valuefree.evaluation.judging.outcomes import Comparison, Opinion, count_categories
+from valuefree.evaluation.judging.outcomes import NO_ANSWER, Comparison, Opinion, count_categories
 from valuefree.evaluation.stats import (
     Agreement,
     Estimate,
@@ -32,8 +32,9 @@ class Setup:
     """How the verdicts came about.
 
     judge, revision: who. prompt: name and hash, or None for a reward function. guarded: whether answers can get out of
-    their place. orders: 2, or 1 with placement by `seed`. read: auto, probabilities or text. cut: texts that were
-    shortened to max_characters. served: what the server called the model, in the answers that were used.
+    their place. labels: the words that are verdicts. orders: 2, or 1 with placement by `seed`. read: auto,
+    probabilities or text. cut: texts that were shortened to max_characters. served: what the server called the model,
+    in the answers that were used.
     """
 
     judge: str
@@ -47,6 +48,7 @@ class Setup:
     max_characters: int | None = None
     cut: int = 0
     served: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -187,7 +189,8 @@ class JudgeResult:
         rate = self.win_rate()
         first, second = self.names
         if rate is None:
-            return f"None of {len(self.comparisons)} pairs is judged: no win rate.\n{self.signature}"
+            none = f"None of {number_of(len(self.comparisons), 'pair')} is judged: no win rate."
+            return "\n".join([none, *self._unreadable(), self.signature])
         lines = [f"{first} against {second}: win rate {rate}, {_conclusion(rate, first, second)}"]
         if self.coverage < 1:
             low, high = self.bounds()
@@ -195,6 +198,7 @@ class JudgeResult:
                 f"{len(self.comparisons) - len(self.judged)} of {len(self.comparisons)} pairs are unjudged; were all "
                 f"of them lost or won, the rate were {low:.3f} or {high:.3f}."
             )
+        lines += self._unreadable()
         flips = self.flip_rate()
         if flips is not None and flips.value > 0:
             lines.append(f"The winner changes with the order in {flips.value:.1%} of the pairs judged in both.")
@@ -205,6 +209,19 @@ class JudgeResult:
         if self.setup.prompt and not self.setup.guarded:
             lines.append("The prompt has no delimiters: an answer can speak to the judge.")
         return "\n".join([*lines, self.signature])
+
+    def _unreadable(self) -> list[str]:
+        """A line where most of the answers hold no verdict: then it is the question or the judge."""
+        answers = [opinion for _, opinion in self._opinions if opinion.reason != NO_ANSWER]
+        silent = [opinion for opinion in answers if opinion.verdict is None]
+        if 2 * len(silent) <= len(answers):
+            return []
+        (reason, _), *_ = Counter(opinion.reason for opinion in silent).most_common(1)
+        return [
+            f"{len(silent)} of {number_of(len(answers), 'answer')} cannot be read, most often because {reason}; their "
+            f"texts are in the cache. Verdicts are read as {', '.join(self.setup.labels)} (--labels names other words "
+            "of a prompt file); a judge that reasons first needs more tokens (--max-new-tokens)."
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the single verdicts, for judge.json."""

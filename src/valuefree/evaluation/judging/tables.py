@@ -3,14 +3,16 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from scipy.special import expit
 
-from valuefree.errors import DataError
+from valuefree.errors import DataError, number_of
 from valuefree.evaluation.judging.arena import ArenaResult
 from valuefree.evaluation.judging.asking import Asked
 from valuefree.evaluation.judging.outcomes import count_categories
 from valuefree.evaluation.judging.result import JudgeResult
 from valuefree.evaluation.stats import Estimate
 
+RANKING = "Bradley–Terry strengths, relative to their mean, with one virtual tie per pair of systems"
 Cells = Mapping[str, Mapping[str, Sequence[JudgeResult]]]
 
 
@@ -70,10 +72,22 @@ def table_of(arena: ArenaResult, runs: Sequence[ArenaResult], *, judge: str) -> 
 
 
 def ranking_rows(arena: ArenaResult) -> list[tuple[str, str]]:
-    """Name and strength of each system, the strongest first; nothing where nothing is ranked."""
+    """Name and strength of each system, the strongest first; nothing where nothing is ranked.
+
+    The strength as log-odds relative to the mean, and as the probability to win against a system of mean strength.
+    """
     if arena.ranking is None:
         return []
-    return [(str(name), f"{strength} log-odds") for name, strength in arena.ranking.ranked()]
+    return [
+        (str(name), f"{strength} log-odds; wins {percent(_chance(strength))} against the mean")
+        for name, strength in arena.ranking.ranked()
+    ]
+
+
+def _chance(log_odds: Estimate) -> Estimate:
+    """Log-odds as a probability; σ keeps the order of bounds."""
+    bounds = log_odds.interval and (float(expit(log_odds.interval[0])), float(expit(log_odds.interval[1])))
+    return Estimate(float(expit(log_odds.value)), bounds, log_odds.n)
 
 
 def percent(rate: Estimate | None) -> str:
@@ -117,8 +131,11 @@ def pair_rows(result: JudgeResult) -> list[tuple[str, str]]:
 
 
 def _counts(result: JudgeResult) -> list[tuple[str, str]]:
-    decided = [pair.decided for pair in result.comparisons if pair.decided]
-    rows = [("decided without a call: identical, empty", f"{decided.count('identical')}, {decided.count('empty')}")]
+    rows = []
+    if result.setup.prompt is not None:
+        decided = [pair.decided for pair in result.comparisons]
+        counts = f"{decided.count('identical')}, {decided.count('empty')}"
+        rows.append(("decided without a call: identical, empty", counts))
     rows += [(f"unread: {reason}", str(times)) for reason, times in result.unread().items()]
     rows += [(f"text read, because {reason}", str(times)) for reason, times in result.fallbacks().items()]
     if result.setup.cut:
@@ -126,12 +143,20 @@ def _counts(result: JudgeResult) -> list[tuple[str, str]]:
     asked = result.asked
     if result.setup.prompt is not None:
         rows.append(("calls: from the cache, answered, failed, not made", _four(asked)))
-        rows.append(
-            ("requests, tokens in, tokens out", f"{asked.requests}, {asked.input_tokens}, {asked.output_tokens}")
-        )
+        rows.append(_tokens(asked))
     if asked.cost:
         rows.append(("spent", f"{asked.cost:.4g}"))
     return rows
+
+
+def _tokens(asked: Asked) -> tuple[str, str]:
+    said = f"{asked.requests}, {asked.input_tokens}, {asked.output_tokens}"
+    if not asked.estimated:
+        return "requests, tokens in, tokens out", said
+    return (
+        "requests, tokens in (about), tokens out (at most)",
+        f"{said}; estimated in {number_of(asked.estimated, 'call')}",
+    )
 
 
 def _four(asked: Asked) -> str:

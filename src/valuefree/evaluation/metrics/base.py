@@ -126,17 +126,18 @@ def _interval(table_PK: np.ndarray, statistic: Statistic) -> tuple[float, float]
     return bootstrap_intervals(lambda weights: statistic(weights @ table_PK)[:, None], len(table_PK), seed=0)[0]
 
 
-def of_jackknife(
+def share_by_jackknife(
     name: str, value: float, without_P: np.ndarray, *, n: int, unscored: int = 0, signature: str | None = None
 ) -> Metric:
-    """A statistic that a bootstrap would bias, with an interval from its values without each prompt, shape (P,).
+    """A share that a bootstrap would bias, with an interval from its values without each prompt, shape (P,).
 
-    Standard error by the jackknife (Efron and Stein 1981: not too small on average), interval by Student's t.
+    Standard error by the jackknife (Efron and Stein 1981: not too small on average), interval by Student's t, which
+    knows no bounds and is cut at 0 and 1.
     """
     prompts = len(without_P)
     interval = None
     if prompts >= 2:
         error = np.sqrt((prompts - 1) / prompts * np.square(without_P - without_P.mean()).sum())
         half = float(stats.t.ppf((1 + CONFIDENCE) / 2, prompts - 1) * error)
-        interval = (value - half, value + half)
+        interval = (max(value - half, 0.0), min(value + half, 1.0))
     return Metric(name, value, interval, n, unscored, prompts, signature)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from valuefree.errors import ConfigError
-from valuefree.evaluation.metrics.extra import library
+from valuefree.evaluation.metrics.extra import library, name_of
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ class BertScore:
         if spaced:
             scorer._tokenizer = _Spaced(scorer._tokenizer)
         self._scorer, self._batch_size = scorer, batch_size
-        self.signature = f"{scorer.hash}{'|space' if spaced else ''}"
+        self.signature = f"{scorer.hash.replace(model, name_of(model), 1)}{'|space' if spaced else ''}"
 
     def __call__(self, predictions: Sequence[str], references: Sequence[str]) -> list[float]:
         """F1 of each response, shape (R,); 0 where the response or the reference is empty."""

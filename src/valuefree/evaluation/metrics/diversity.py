@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from valuefree.evaluation.metrics.base import Metric, numbers_of, of_jackknife, of_mean, of_ratio
-from valuefree.evaluation.metrics.extra import library
+from valuefree.evaluation.metrics.base import Metric, numbers_of, of_mean, of_ratio, share_by_jackknife
+from valuefree.evaluation.metrics.extra import library, name_of
 
 REPEATED = 4  # words of the n-grams of self_repetition
 
@@ -53,7 +53,7 @@ def distinct(name: str, order: int, words_R: Sequence[Sequence[str]], prompts: S
     if (rest_P == 0).any():  # one prompt has all the n-grams, so nothing is known of the variation
         return Metric(name, value, None, len(words_R), unscored, len(counts_P), "tok:13a")
     without_P = (len(whole) - own_P) / rest_P
-    return of_jackknife(name, value, without_P, n=len(words_R), unscored=unscored, signature="tok:13a")
+    return share_by_jackknife(name, value, without_P, n=len(words_R), unscored=unscored, signature="tok:13a")
 
 
 def diversity_metrics(
@@ -80,7 +80,10 @@ class TokenCounter:
     def __init__(self, tokenizer: Any = None):
         self.tokenizer = tokenizer
         self._cut = _cutter() if tokenizer is None else None
-        self.signature = f"tok:{'13a' if tokenizer is None else tokenizer.name_or_path or type(tokenizer).__name__}"
+        self.signature = "tok:13a"
+        if tokenizer is not None:
+            named = tokenizer.name_or_path
+            self.signature = f"tok:{name_of(named) if named else type(tokenizer).__name__}"
 
     def __call__(self, text: str) -> int:
         """Number of tokens."""

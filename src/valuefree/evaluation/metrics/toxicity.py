@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from valuefree.errors import ConfigError
-from valuefree.evaluation.metrics.extra import library
+from valuefree.evaluation.metrics.extra import library, name_of
 
 DEFAULT_MODEL = "facebook/roberta-hate-speech-dynabench-r4-target"
 MAX_LENGTH = 512
@@ -44,7 +44,7 @@ class Toxicity:
         positions = named - padded - 1 if classifier.config.model_type in ("roberta", "xlm-roberta") else named
         tokenizer.model_max_length = min(tokenizer.model_max_length, positions, MAX_LENGTH)
         self.label = found[0]
-        self.signature = f"{model}|label:{self.label}"
+        self.signature = f"{name_of(model)}|label:{self.label}"
         self._classify = transformers.pipeline(
             "text-classification",
             model=classifier,
