@@ -118,7 +118,7 @@ def _rates(
         for judge, pair in pairs
     ]
     note = (
-        "Win rate: mean over prompts of win 1, neutral ½, loss 0, averaged over both orders; 95 % interval, bootstrap "
+        "Win rate: mean over prompts of win 1, neutral ½, loss 0, averaged over the orders; 95 % interval, bootstrap "
         "over prompts. By half: in one order, and neutral in the other. Where the orders disagree, the winner "
         "changes with them. Unjudged is not neutral: it counts nowhere but here."
     )
@@ -126,7 +126,7 @@ def _rates(
     head += ["orders disagree", "unjudged"]
     tables = [Table("", head, rows, note)]
     agreement = [
-        [judges[run.name], source, str(found["n"]), f"{found['observed']:.1%}", _kappa(found)]
+        [judges[run.name], source, str(found["n"]), *_agreed(found)]
         for run in runs
         for source, found in run.agreement.items()
     ]
@@ -141,8 +141,9 @@ def _counted(counts: Mapping[str, int]) -> list[str]:
     return [*both, *(str(counts[name]) for name in ("neutral", "disagreement", "unjudged"))]
 
 
-def _kappa(found: Mapping[str, Any]) -> str:
-    return str(estimate_of(found["kappa"])) if found["kappa"] is not None else "undefined"
+def _agreed(found: Mapping[str, Any]) -> list[str]:
+    kappa = str(estimate_of(found["kappa"])) if found["kappa"] is not None else f"undefined: {found['reason']}"
+    return [f"{found['observed']:.1%}" if found["observed"] is not None else "–", kappa]
 
 
 def _bars(pairs: Sequence[tuple[str, Mapping[str, Any]]]) -> Plot:
