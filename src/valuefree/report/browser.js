@@ -163,7 +163,7 @@
     if (sharing.get(entry.prompt) > 1) {
       const more = make("button", "plain", `all ${sharing.get(entry.prompt)} with this prompt`);
       more.type = "button";
-      more.addEventListener("click", () => { prompt.value = entry.prompt; filter(); list.scrollIntoView(); });
+      more.addEventListener("click", () => { prompt.value = plain(entry.prompt); filter(); list.scrollIntoView(); });
       header.append(more);
     }
     const both = entry.answer.has(one) && entry.answer.has(two);
@@ -271,13 +271,20 @@
     nameChoices();
   }
 
+  function restart() {
+    for (const field of [search, prompt]) field.value = "";
+    diff.checked = false;
+    begin();
+    filter();
+  }
+
   // ------------------------------------------------------------------------------------------------------ addresses
 
   // Go to the entry that the address names, whatever the filters were.
   function follow() {
     const found = /^#completion-(\d+)$/.exec(location.hash), number = found ? Number(found[1]) - 1 : -1;
     if (!(number in entries)) return;
-    if (!current.includes(number)) { at("filters").reset(); }
+    if (!current.includes(number)) restart();
     go(number, false);
   }
 
@@ -317,10 +324,7 @@
   at("filters").addEventListener("submit", (event) => event.preventDefault());
   at("filters").addEventListener("reset", (event) => {
     event.preventDefault(); // the defaults of the page's own making are not those of the markup
-    for (const field of [search, prompt]) field.value = "";
-    diff.checked = false;
-    begin();
-    filter();
+    restart();
   });
   addEventListener("hashchange", follow);
   addEventListener("keydown", (event) => {
