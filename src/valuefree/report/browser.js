@@ -163,7 +163,7 @@
     if (sharing.get(entry.prompt) > 1) {
       const more = make("button", "plain", `all ${sharing.get(entry.prompt)} with this prompt`);
       more.type = "button";
-      more.addEventListener("click", () => { prompt.value = entry.prompt; filter(); list.scrollIntoView(); });
+      more.addEventListener("click", () => { prompt.value = plain(entry.prompt); filter(); list.scrollIntoView(); });
       header.append(more);
     }
     const both = entry.answer.has(one) && entry.answer.has(two);
@@ -195,6 +195,7 @@
       entry.card = make("article", "empty");
       entry.card.id = `completion-${number + 1}`;
       entry.card.tabIndex = -1;
+      entry.card.setAttribute("aria-label", `Entry ${number + 1}`);
       entry.card.number = number;
       entry.card.version = -1;
       near.observe(entry.card);
@@ -204,14 +205,15 @@
 
   // -------------------------------------------------------------------------------------------------------- filters
 
+  // As texts are compared: a field of one line holds no line breaks.
+  const plain = (text) => text.replace(/\s+/gu, " ").trim().toLowerCase();
+
   function passes(entry, query, asked, wanted) {
     const [one, two] = pair();
     if (!entry.answer.has(one) && !entry.answer.has(two) && !entry.verdicts.some((v) => seen(v) !== null)) return false;
-    if (asked && !entry.prompt.toLowerCase().includes(asked)) return false;
-    if (query) {
-      entry.hay ??= [entry.prompt, ...entry.answer.values()].map((part) => part.toLowerCase());
-      if (!entry.hay.some((part) => part.includes(query))) return false;
-    }
+    if (asked || query) entry.plain ??= [entry.prompt, ...entry.answer.values()].map(plain);
+    if (asked && !entry.plain[0].includes(asked)) return false;
+    if (query && !entry.plain.some((part) => part.includes(query))) return false;
     return wanted.every(([judge, outcome]) => entry.verdicts.some((v) => v[0] === judge && seen(v) === outcome));
   }
 
@@ -221,7 +223,7 @@
   }
 
   function filter() {
-    const query = search.value.trim().toLowerCase(), asked = prompt.value.trim().toLowerCase();
+    const query = plain(search.value), asked = plain(prompt.value);
     const wanted = [...at("outcomes").querySelectorAll("select")]
       .filter((select) => select.value)
       .map((select) => [Number(select.dataset.judge), select.value]);
@@ -233,6 +235,10 @@
     }
     version++;
     list.replaceChildren(...current.map(cardOf));
+    current.forEach((number, place) => {
+      entries[number].card.setAttribute("aria-posinset", String(place + 1));
+      entries[number].card.setAttribute("aria-setsize", String(current.length));
+    });
     shown.forEach((number) => { if (entries[number].card.isConnected) fill(number); });
     count.textContent = `${current.length.toLocaleString("en")} of ${entries.length.toLocaleString("en")}`;
   }
@@ -265,13 +271,20 @@
     nameChoices();
   }
 
+  function restart() {
+    for (const field of [search, prompt]) field.value = "";
+    diff.checked = false;
+    begin();
+    filter();
+  }
+
   // ------------------------------------------------------------------------------------------------------ addresses
 
   // Go to the entry that the address names, whatever the filters were.
   function follow() {
     const found = /^#completion-(\d+)$/.exec(location.hash), number = found ? Number(found[1]) - 1 : -1;
     if (!(number in entries)) return;
-    if (!current.includes(number)) { at("filters").reset(); }
+    if (!current.includes(number)) restart();
     go(number, false);
   }
 
@@ -293,7 +306,7 @@
   function move(by) {
     if (!current.length) return;
     const place = here();
-    const top = current.findIndex((number) => entries[number].card.getBoundingClientRect().bottom > 0);
+    const top = current.findIndex((number) => entries[number].card.getBoundingClientRect().bottom > 64);
     const next = place >= 0 ? place + by : top;
     go(current[Math.min(Math.max(next, 0), current.length - 1)]);
   }
@@ -311,10 +324,7 @@
   at("filters").addEventListener("submit", (event) => event.preventDefault());
   at("filters").addEventListener("reset", (event) => {
     event.preventDefault(); // the defaults of the page's own making are not those of the markup
-    for (const field of [search, prompt]) field.value = "";
-    diff.checked = false;
-    begin();
-    filter();
+    restart();
   });
   addEventListener("hashchange", follow);
   addEventListener("keydown", (event) => {

@@ -135,7 +135,7 @@ def gain_plot(evaluation: Evaluation) -> Plot:
 
 def forest_plot(evaluations: Mapping[str, Evaluation]) -> Plot:
     """The gain of each run with its interval."""
-    figure, (panel,) = panels(1, width=6.4, height=0.9 + 0.36 * len(evaluations))
+    figure, (panel,) = panels(1, width=6.2, height=0.9 + 0.36 * len(evaluations))
     panel.axvline(0, color=GREY, linewidth=1)
     for place, found in enumerate(evaluations.values()):
         gain = estimate_of(found["gain"])

@@ -15,6 +15,7 @@ import jinja2
 from valuefree.report.json_text import embedded, indented
 from valuefree.report.model import Completions, Report
 
+BROAD = 6.5  # inches of a figure above which a phone scrolls it, in place of making it too small to read
 SVG_LIMIT = 400_000  # bytes of a figure above which the PNG is inlined
 Drawn = Mapping[str, tuple[bytes, bytes]]
 
@@ -37,6 +38,7 @@ def html_of(report: Report, drawn: Drawn) -> str:
         policy=_policy(style, script if report.completions else ""),
         images={name: _image(svg, png) for name, (svg, png) in drawn.items()},
         completions=embedded(browsed(report.completions)),
+        broad=BROAD,
         manifest=indented(report.manifest),
     )
 

@@ -113,20 +113,20 @@ def _rates(
             f"{' over '.join(pair['systems'])}{pair['run']}",
             _share(pair["win_rate"]),
             str(pair["win_rate"]["n"]) if pair["win_rate"] is not None else "0",
-            *(str(pair["categories"][name]) for name in OUTCOMES),
-            f"{pair['coverage']:.1%}",
+            *_counted(pair["categories"]),
         ]
         for judge, pair in pairs
     ]
     note = (
-        "Win rate: mean over prompts of win 1, neutral ½, loss 0, averaged over both orders; 95 % interval, bootstrap "
-        "over prompts. Half a win: a win in one order, neutral in the other. Disagreement: the winner changes with the "
-        "order. Unjudged is not neutral: it counts nowhere but here."
+        "Win rate: mean over prompts of win 1, neutral ½, loss 0, averaged over the orders; 95 % interval, bootstrap "
+        "over prompts. By half: in one order, and neutral in the other. Where the orders disagree, the winner "
+        "changes with them. Unjudged is not neutral: it counts nowhere but here."
     )
-    head = ["judge", "systems", "win rate of the first [95 %]", "prompts", *OUTCOMES, "judged"]
+    head = ["judge", "systems", "win rate of the first [95 %]", "prompts", "won (by half)", "lost (by half)", "neutral"]
+    head += ["orders disagree", "unjudged"]
     tables = [Table("", head, rows, note)]
     agreement = [
-        [judges[run.name], source, str(found["n"]), f"{found['observed']:.1%}", _kappa(found)]
+        [judges[run.name], source, str(found["n"]), *_agreed(found)]
         for run in runs
         for source, found in run.agreement.items()
     ]
@@ -136,8 +136,14 @@ def _rates(
     return Section("preferences", "Who is preferred", items=missing, tables=tables, plots=[_bars(pairs)])
 
 
-def _kappa(found: Mapping[str, Any]) -> str:
-    return str(estimate_of(found["kappa"])) if found["kappa"] is not None else "undefined"
+def _counted(counts: Mapping[str, int]) -> list[str]:
+    both = [f"{counts[side] + counts[f'half {side}']} ({counts[f'half {side}']})" for side in ("win", "loss")]
+    return [*both, *(str(counts[name]) for name in ("neutral", "disagreement", "unjudged"))]
+
+
+def _agreed(found: Mapping[str, Any]) -> list[str]:
+    kappa = str(estimate_of(found["kappa"])) if found["kappa"] is not None else f"undefined: {found['reason']}"
+    return [f"{found['observed']:.1%}" if found["observed"] is not None else "–", kappa]
 
 
 def _bars(pairs: Sequence[tuple[str, Mapping[str, Any]]]) -> Plot:

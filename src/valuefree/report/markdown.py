@@ -8,9 +8,9 @@ from valuefree.report.model import Completions, Report, Section, Table
 
 SHOWN = 5  # completions
 CLIP = 600  # characters of a text in them
-# What GitHub's Markdown would read as more than text: marks; an entity; emphasis by _ (not within a word); a bracket that
-# opens a footnote or an alert, or that is closed for a link (an interval is none); and at the beginning of a line.
-_SPECIAL = re.compile(r"([\\`*<>|~$]|&(?=#?\w+;)|(?<!\w)_|_(?!\w)|\[(?=[!^ xX])|\](?=[(\[:]))")
+# What GitHub's Markdown would read as more than text: marks; an entity; emphasis by _ (not within a word); a bracket
+# that opens a footnote or an alert, or that ends the text of a link (an interval's does not).
+_SPECIAL = re.compile(r"([\\`*<>|~$]|&(?=#?\w+;)|(?<![^\W_])_|_(?![^\W_])|\[(?=[!^ xX])|\](?=[(\[:]))")
 _OPENING = re.compile(r"^(\s*)([-+#=]|\d+(?=[.)]))", re.MULTILINE)
 
 

@@ -25,7 +25,7 @@ def partition_section(partitions: Mapping[str, Partition]) -> Section | None:
     items = [
         f"{run}: {sentence}" if several else sentence
         for run, found in partitions.items()
-        for sentence in found.get("sentences", found["warnings"])
+        for sentence in (found["warnings"] if several else found.get("sentences", found["warnings"]))
     ]
     return Section(
         "partition",

@@ -86,6 +86,7 @@ def training_report(folders: Sequence[RunFolder]) -> Report:
         overview_section(runs),
         training_section({run.name: run.history for run in runs}),
         partition_section({run.name: run.partition for run in runs if run.partition is not None}),
+        _notes(runs),
     ]
     several = len(runs) > 1
     return Report(
@@ -114,9 +115,9 @@ def verdicts(runs: Sequence[TrainedRun]) -> list[str]:
 
 
 def overview_section(runs: Sequence[TrainedRun]) -> Section:
-    """What was gained; what each run says of itself."""
+    """What was gained."""
     several = len(runs) > 1
-    notes = [f"{run.name}: {note}" if several else note for run in runs for note in run.notes]
+    warnings = _incomparable(runs)
     evaluations = {run.name: run.evaluation for run in runs if run.evaluation is not None}
     tables = [_pairs_table(runs)] if any(run.held_out_pairs for run in runs) else []
     plots = []
@@ -129,8 +130,12 @@ def overview_section(runs: Sequence[TrainedRun]) -> Section:
         plots.append(forest_plot(evaluations))
         paired = paired_table(evaluations)
         tables += [paired] if paired is not None else []
-        notes += _incomparable(runs)
-    return Section("overview", "Overview", items=notes, tables=tables, plots=plots)
+    return Section("overview", "Overview", items=warnings, tables=tables, plots=plots)
+
+
+def _notes(runs: Sequence[TrainedRun]) -> Section | None:
+    notes = [f"{run.name}: {note}" if len(runs) > 1 else note for run in runs for note in run.notes]
+    return Section("notes", "What was read and what it took", items=notes) if notes else None
 
 
 def _about(run: TrainedRun) -> list[str]:
