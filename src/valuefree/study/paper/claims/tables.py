@@ -98,7 +98,8 @@ def _sensitivity(rows: Rows) -> ClaimTable:
     note = (
         "J* − J with V = V* + δ, in reward units; n = 4, clean, drawn from the reference. Before the semicolon with "
         "the learning rate and number of steps that the method chose at δ = 0, after it with those chosen again at "
-        "each δ by J on validation prompts. A random error has its own value for every prompt, with the standard "
+        "each δ by J on validation prompts. DRO is here without its 1/τ on the policy's learning rate, so that both learn "
+        "at one rate. A random error has its own value for every prompt, with the standard "
         f"deviation given; a V that is linear in the prompt's features cannot unlearn it. {SEEDS}"
     )
     return _table("J* − J when V is off by δ", ["δ", *SENSITIVITY], lines, note)
