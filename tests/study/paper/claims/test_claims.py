@@ -150,6 +150,7 @@ def test_coefficients_of_variation_by_hand():
     assert float(found["loss_cv_orders"]) == pytest.approx((root / 2 + root / 4) / 2)
     assert float(found["loss_mean"]) == 3.0
     assert float(found["loss_sd_steps"]) == pytest.approx(root)
+    assert float(found["loss_sd_orders"]) == pytest.approx(root)
     assert float(variation("loss", 7 * values)["loss_cv_steps"]) == pytest.approx(float(found["loss_cv_steps"]))
 
 
@@ -309,7 +310,8 @@ def test_deployment_follows_the_rows(untuned, expected):
 @pytest.mark.parametrize(("eq_19", "expected"), [(0.2, "supported"), (0.9, "contradicted")])
 def test_coupling_and_stability_follow_the_rows(eq_19, expected):
     measures = ("loss_cv_steps", "loss_cv_orders", "gradient_cv_steps", "gradient_cv_orders", "gap_spread")
-    measures += ("steps_to_reach", "loss_mean", "loss_sd_steps")
+    measures += ("steps_to_reach", "loss_mean", "loss_sd_steps", "loss_sd_orders")
+    measures += ("gradient_mean", "gradient_sd_steps", "gradient_sd_orders")
     rows = []
     for method in STABILITY:
         size = eq_19 if method == EQ_19 else 0.5 if method == "DRO-V" else 0.1
@@ -321,6 +323,8 @@ def test_coupling_and_stability_follow_the_rows(eq_19, expected):
     assert len(found) == 7
     assert {finding.verdict for finding in found} == {expected}
     assert verdict(rows, "explicit V") == "supported"
+    louder = [row | {"loss_sd_steps": 9 - row["loss_sd_steps"]} for row in rows]
+    assert verdict(louder, "loss varies less over steps") == "undecided"
     changed = [row | {"value_parameters": 4} for row in rows]
     assert verdict(changed, "explicit V") == "contradicted"
 
