@@ -81,7 +81,7 @@ def stability(trial: Trial) -> list[Row]:
     for step, prompts in enumerate(_mini_batches(trial), start=1):
         _, loss = runs.step(prompts)
         losses.append(loss * unit[:, None])
-        norms.append(runs.gradients().flatten(2).norm(dim=-1).double())
+        norms.append(runs.gradients().flatten(2).norm(dim=-1).double() * unit[:, None])
         if step % scale.every == 0:
             with torch.no_grad():
                 gaps.append(batch.outcome(runs.weights, "validation").gap)
@@ -101,6 +101,7 @@ def stability(trial: Trial) -> list[Row]:
         **variation("gradient", by_world(torch.stack(norms)[late])),
         "gap": final.mean(1),
         "gap_spread": final.std(1),
+        "gap_reference": by_world(reference_points(batch, "test")["π_ref"].gap).mean(1).expand(-1, final.shape[-1]),
         "steps_to_reach": reached.mean(1),
     }
     chosen = int(finite_or_worst(curves[-1]).mean((0, 1)).argmin())
@@ -137,17 +138,18 @@ def _mini_batches(trial: Trial) -> Iterator[Tensor]:
 
 
 def loss_unit(objective: Objective) -> float:
-    """What turns a loss into RPO's unit, nats²: 1/τ² for DRO."""
+    """What turns a loss, or its gradient, into RPO's unit, nats² or nats: 1/τ² for DRO."""
     return objective.tau**-2 if isinstance(objective, DRO) else 1.0
 
 
 def variation(name: str, values: Tensor) -> Row:
-    """Coefficients of variation (world, L) of values (step, world, order, L), with mean and deviation over steps."""
+    """Coefficients of variation (world, L) of values (step, world, order, L), with mean and deviations."""
     return {
         f"{name}_cv_steps": (values.std(0) / values.mean(0)).mean(1),
         f"{name}_cv_orders": (values.std(2) / values.mean(2)).mean(0),
         f"{name}_mean": values.mean((0, 2)),
         f"{name}_sd_steps": values.std(0).mean(1),
+        f"{name}_sd_orders": values.std(2).mean(0),
     }
 
 

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 from valuefree.objectives import DRO, RPO
 from valuefree.study.exact.methods import BY_NAME as EXACT
@@ -11,8 +12,8 @@ from valuefree.study.paper.claims import plan
 TAU = 1.0
 
 
-def _dro(name: str, *, value_lr: float | None = None, frozen: bool = False, oracle: bool = False) -> Method:
-    return Method(name, "tau", lambda tau, on: DRO(tau=tau, value_lr=value_lr), frozen=frozen, oracle=oracle)
+def _dro(name: str, *, frozen: bool = False, oracle: bool = False, **knobs: Any) -> Method:
+    return Method(name, "tau", lambda tau, on: DRO(tau=tau, **knobs), frozen=frozen, oracle=oracle)
 
 
 def _rpo(name: str, estimator: str, *, level: float = math.inf) -> Method:
@@ -27,8 +28,9 @@ _ALL = [
     _dro(plan.DRO_ORACLE, frozen=True, oracle=True),
     _rpo(plan.RPO_GIVEN, "zero"),
     _rpo(plan.RPO_LEVEL_1, "zero", level=1.0),
-    _dro(plan.DRO_FROZEN, frozen=True),
-    _dro(plan.DRO_LEARNS),
+    # Not rescaled, so that RPO and DRO learn at one rate: under Adam the rescaling is nothing else.
+    _dro(plan.DRO_FROZEN, frozen=True, rescale=False),
+    _dro(plan.DRO_LEARNS, rescale=False),
     *(
         _dro(name, value_lr=rate)
         for name, rate in zip(plan.TUNING[: len(plan.VALUE_RATES)], plan.VALUE_RATES, strict=True)

@@ -62,7 +62,7 @@ class Scale:
     seeds: int = 5
     prompts: int = 128
     held_out: int = 128
-    learning_rates: tuple[float, ...] = (0.01, 0.03, 0.1)
+    learning_rates: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1)
     checkpoints: tuple[int, ...] = (10, 20, 40, 80, 160)
     counts: tuple[int, ...] = (1, 2, 4, 8, 16)
     offsets: tuple[float, ...] = (-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0)

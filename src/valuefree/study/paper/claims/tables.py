@@ -63,8 +63,17 @@ def _outcome(rows: Rows) -> ClaimTable:
             if found:
                 numbers = f"{found[0]['policy_parameters']} + {found[0]['value_parameters']}"
                 cells = [shown(mean(found)), shown(mean(found, "gap_spread"), digits=4)]
+                cells.insert(1, shown(mean(found, "gap_reference")))
                 lines.append([condition, method, numbers, *cells, shown(mean(found, "steps_to_reach"), digits=0)])
-    head = ["data", "method", "parameters, policy + value", "final J* − J", "its spread over orders", "steps to 90 %"]
+    head = [
+        "data",
+        "method",
+        "parameters, policy + value",
+        "final J* − J",
+        "J* − J(π_ref)",
+        "spread over orders of the final J",
+        "steps to 90 %",
+    ]
     note = (
         "The same runs. Steps to 90 %: after which J on validation prompts stays within a tenth of the way from "
         "J(π_ref) to the run's own final J, whether that lies above or below. With V held fixed the gradients of RPO, "
@@ -98,7 +107,8 @@ def _sensitivity(rows: Rows) -> ClaimTable:
     note = (
         "J* − J with V = V* + δ, in reward units; n = 4, clean, drawn from the reference. Before the semicolon with "
         "the learning rate and number of steps that the method chose at δ = 0, after it with those chosen again at "
-        "each δ by J on validation prompts. A random error has its own value for every prompt, with the standard "
+        "each δ by J on validation prompts. DRO is here without its 1/τ on the policy's learning rate, so that both "
+        "learn at one rate. A random error has its own value for every prompt, with the standard "
         f"deviation given; a V that is linear in the prompt's features cannot unlearn it. {SEEDS}"
     )
     return _table("J* − J when V is off by δ", ["δ", *SENSITIVITY], lines, note)
