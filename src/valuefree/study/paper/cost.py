@@ -37,7 +37,7 @@ def estimate(cells: Sequence[Cell], scales: Sequence[Scale], calls: int, workers
         hours = sum(cell_hours(cell, scale) for cell in own)
         if scale.published:
             said.append(
-                f"{scale.title}: {len(own)} runs, about {hours:,.0f} GPU hours on A100s of 80 GB, one run a GPU. Assumed: "
+                f"{scale.title}: {len(own)} runs, about {hours:,.0f} GPU hours on A100s of 80 GB, one each. Assumed: "
                 f"{ROWS:,} rows of {PROMPT_TOKENS} + {RESPONSE_TOKENS} tokens, float32 with TF32 at {FLOPS / 1e12:.0f} "
                 "TFLOP/s, prompts encoded once for their responses. Padded to the limit and scored anew at every "
                 "step, as the published scripts do, it is several times that."

@@ -192,10 +192,10 @@ def _judged(
     rows: Sequence[Sequence[dict[str, Any]]], names: tuple[str, str], backend: Backend | None, cache: Any
 ) -> JudgeResult:
     prompts = [row["prompt"] for row in rows[0]]
-    texts = [[row["response"] for row in part] for part in rows]
+    ours, theirs = ([row["response"] for row in part] for part in rows)
     if backend is not None:
         protocol = Protocol(prompt=PROMPTS["paper"], max_new_tokens=ANSWER_TOKENS)
-        return judge(prompts, *texts, backend=backend, protocol=protocol, cache=cache, names=names)
+        return judge(prompts, ours, theirs, backend=backend, protocol=protocol, cache=cache, names=names)
     # The rewards are known: the function would give them again.
     known = iter([[row["reward"] for row in part] for part in rows])
-    return judge_by_reward(prompts, *texts, lambda *_: next(known), names=names)
+    return judge_by_reward(prompts, ours, theirs, lambda *_: next(known), names=names)

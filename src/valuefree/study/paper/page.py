@@ -8,7 +8,7 @@ from typing import Any
 from valuefree.data.rendering import as_text
 from valuefree.report import Completions, Plot, Report, Section, Table, Verdict, write_report
 from valuefree.study.paper import figures, tables
-from valuefree.study.paper.claims import claim_figures, claim_tables
+from valuefree.study.paper.claims import claim_figures, claim_findings, claim_tables
 from valuefree.study.paper.findings import Found, findings
 from valuefree.study.paper.judging import OURS
 from valuefree.study.paper.methods import REFERENCE, label
@@ -29,7 +29,7 @@ def report_of(folder: Path) -> Report:
     results = Results(folder)
     record = results.study["manifest"]
     several = len(results.scales) > 1
-    sections = [_overview(results)]
+    sections: list[Section | None] = [_overview(results)]
     for scale in results.scales:
         suffix = f", {scale.title}" if several else ""
         key = f"-{scale.name}" if several else ""
@@ -199,7 +199,15 @@ def _claims(results: Results) -> Section | None:
         "optimum",
         "Table I and section VI, where the optimum is known",
         ["Policies over short token sequences whose Z, V* and optimum are exact; see docs/results/exact.md."],
-        tables=[Table(table.title, table.head, table.rows, table.note) for table in claim_tables(rows)],
+        tables=[
+            Table(
+                "Statement by statement",
+                ["statement", "verdict", "here"],
+                [[one.claim, one.verdict, one.text] for one in claim_findings(rows)],
+                "By rules on Student's intervals over seeds.",
+            ),
+            *(Table(table.title, table.head, table.rows, table.note) for table in claim_tables(rows)),
+        ],
         plots=[Plot(name, caption, figure) for name, caption, figure in claim_figures(rows)],
     )
 

@@ -14,7 +14,7 @@ from valuefree.errors import DataError
 from valuefree.evaluation.stats import Estimate, clustered_mean, paired_difference, t_mean
 from valuefree.study.paper.cells import Cell, Row
 from valuefree.study.paper.methods import METHODS, REFERENCE
-from valuefree.study.paper.scales import MAIN_TAU, SCALES, Scale
+from valuefree.study.paper.scales import MAIN_TAU, Scale
 
 REWARD_JUDGE = "reward function"
 
@@ -89,8 +89,7 @@ class Results:
             settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{folder} holds no finished study of the paper ({error!r}).") from error
-        known = {name: Scale(**world) for name, world in settings["scales"].items()}
-        self.scales = [known.get(name, SCALES.get(name)) for name in self.study["scales"]]
+        self.scales = [Scale(**settings["scales"][name]) for name in self.study["scales"]]
         self.methods = [METHODS[name] for name in self.study["methods"]]
         self.taus: list[float] = self.study["taus"]
         self.decoding: str = settings["decoding"]
@@ -148,7 +147,9 @@ class Results:
             return None
         values = [metric["value"] for metric in found]
         interval = t_mean(values).interval if len(found) > 1 else found[0]["interval"]
-        return spread(values, n=found[0]["n"], interval=interval and tuple(interval))
+        if interval is not None:  # no metric of texts is below zero, where Student's interval of few runs may reach
+            interval = (max(interval[0], 0.0), interval[1])
+        return spread(values, n=found[0]["n"], interval=interval)
 
     # ------------------------------------------------------------------------------------------------------ rewards
 

@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 import torch
+from transformers import PrinterCallback
 
 from valuefree.demo.tiny import tiny_t5
 from valuefree.study.paper.methods import METHODS
@@ -44,6 +45,7 @@ def _timed(setup: Setup, scale: Scale, size: str, width: int, method: str, repea
         arguments.score_cache_dir = scores
         start = time.perf_counter()
         trainer = PolicyTrainer(model, make(MAIN_TAU), arguments, rows, processing_class=tokenizer)
+        trainer.remove_callback(PrinterCallback)
         prepared, cpu = time.perf_counter(), time.process_time()
         trainer.train()
     return {

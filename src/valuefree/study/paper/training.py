@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from transformers import PrinterCallback
 
 from valuefree.commands.objects import lora
 from valuefree.evaluation.generation import generate_ids
@@ -62,7 +63,7 @@ def make_trainer(setup: Setup, scale: Scale, cell: Cell, *, max_steps: int = -1)
     if make is None:
         raise ValueError(f"{cell.method} is not trained")
     torch.manual_seed(cell.seed)  # of an adapter's and a value network's weights
-    return PolicyTrainer(
+    trainer = PolicyTrainer(
         model,
         make(MAIN_TAU if cell.tau is None else cell.tau),
         training_arguments(setup, scale, seed=cell.seed, rows=len(rows), max_steps=max_steps),
@@ -70,6 +71,8 @@ def make_trainer(setup: Setup, scale: Scale, cell: Cell, *, max_steps: int = -1)
         processing_class=tokenizer,
         peft_config=lora(scale.lora_rank) if scale.lora_rank else None,
     )
+    trainer.remove_callback(PrinterCallback)  # the log goes into the row
+    return trainer
 
 
 def run_cell(cell: Cell, setup: Setup, scale: Scale, commit: str | None) -> Row:
