@@ -1,5 +1,6 @@
 """The options of ``valuefree study``, one world each; no torch."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -130,7 +131,7 @@ class StudyPaperConfig(MetricOptions):
             found = list(dict.fromkeys(float(part) for part in self.taus.split(",")))
         except ValueError as error:
             raise ConfigError(f"taus is {self.taus!r}; expected numbers by comma.") from error
-        if min(found) <= 0 or 1.0 not in found:
+        if 1.0 not in found or not all(0 < tau < math.inf for tau in found):
             raise ConfigError(f"taus is {self.taus!r}; expected positive numbers, 1 among them.")
         return sorted(found)
 

@@ -26,7 +26,7 @@ class Cell:
     def name(self) -> str:
         """Of the cell's files."""
         method = self.method.replace("()", "-default").replace(" ", "-")
-        tau = "" if self.tau is None else f"-tau{self.tau:g}"
+        tau = "" if self.tau is None else f"-tau{self.tau:.15g}"
         return f"{self.scale}-{method}{tau}-seed{self.seed}{'-shuffled' if self.shuffled else ''}"
 
     def file(self, folder: Path, kind: str = "cells", suffix: str = "json") -> Path:

@@ -16,9 +16,9 @@ class Scale:
 
     published: the paper's name of this size; None for those that it has not. model: hub name, or None for the tiny T5
     that is made from the training rows. feedback: ``demo`` rows of the package, or ``ultrafeedback``. parameters: of
-    the model; encoder_share: how much of them reads prompts. batch × accumulation: responses per step. prompt_limit,
-    response_limit: tokens; longer texts are cut (prompts) or their end is cut (responses). max_grad_norm: 0 does not
-    clip. reference_epochs: of the made reference. test_prompts: held out, measured and judged.
+    the model. batch × accumulation: responses per step. prompt_limit, response_limit: tokens; longer texts are cut
+    (prompts) or their end is cut (responses). max_grad_norm: 0 does not clip. reference_epochs, width: of the made
+    reference. test_prompts: held out, measured and judged; kl_prompts: of them, whose KL is estimated.
     """
 
     name: str
