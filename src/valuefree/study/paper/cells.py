@@ -110,3 +110,9 @@ def cells_of(
 def missing(cells: Sequence[Cell], folder: Path) -> list[Cell]:
     """Those without a row, or whose row is an error."""
     return [cell for cell in cells if not cell.file(folder).exists() or Row.read(cell.file(folder)).error is not None]
+
+
+def responses_of(cell: Cell, folder: Path) -> list[dict[str, Any]]:
+    """Rows of prompt, response, reward and tokens, in the order of the held-out prompts."""
+    text = cell.file(folder, "responses", "jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.split("\n") if line]  # answers may hold what splitlines splits at

@@ -19,8 +19,7 @@ from valuefree.evaluation.judging.prompts import PROMPTS
 from valuefree.evaluation.judging.result import JudgeResult
 from valuefree.evaluation.judging.server_judge import ServerJudge
 from valuefree.models import accelerator_device, load_model
-from valuefree.study.paper.cells import Cell
-from valuefree.study.paper.measuring import responses_of
+from valuefree.study.paper.cells import Cell, responses_of
 from valuefree.study.paper.methods import METHODS, REFERENCE
 from valuefree.study.paper.scales import MAIN_TAU
 from valuefree.study.paper.served import serving
@@ -89,7 +88,8 @@ class JudgeSpec:
     def parse(cls, text: str) -> "JudgeSpec":
         """From ``reward``, ``MODEL``, ``MODEL@ADDRESS`` or ``MODEL@serve``."""
         name, separator, address = text.partition("@")
-        if not name or (separator and not (address == "serve" or address.startswith("http"))):
+        known = address == "serve" or address.startswith(("http://", "https://"))
+        if not name or (separator and (not known or name == REWARD)):
             raise ConfigError(
                 f"judge {text!r}: expected reward, MODEL (loaded here), MODEL@http://…/v1, or MODEL@serve, which "
                 "starts a server here."

@@ -4,14 +4,13 @@ import json
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from valuefree.commands.measure import text_metrics_of
 from valuefree.config.metrics import DEFAULT, OWNED
 from valuefree.config.studies import StudyPaperConfig
 from valuefree.evaluation.metrics.measure import TextMetrics
 from valuefree.manifest import fingerprint
-from valuefree.study.paper.cells import Cell
+from valuefree.study.paper.cells import Cell, responses_of
 from valuefree.study.paper.scales import Scale
 from valuefree.study.paper.world import Setup, held_out_of
 from valuefree.study.small.files import write_text
@@ -26,12 +25,6 @@ def settings_key(options: StudyPaperConfig) -> str:
 def metrics_file(cell: Cell, folder: Path, options: StudyPaperConfig) -> Path:
     """Where a cell's metrics are kept."""
     return cell.file(folder, "metrics", f"{settings_key(options)}.json")
-
-
-def responses_of(cell: Cell, folder: Path) -> list[dict[str, Any]]:
-    """Rows of prompt, response, reward and tokens, in the order of the held-out prompts."""
-    text = cell.file(folder, "responses", "jsonl").read_text(encoding="utf-8")
-    return [json.loads(line) for line in text.splitlines()]
 
 
 @lru_cache(maxsize=1)

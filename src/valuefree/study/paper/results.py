@@ -12,7 +12,7 @@ import numpy as np
 from valuefree.data.rendering import as_text
 from valuefree.errors import DataError
 from valuefree.evaluation.stats import Estimate, clustered_mean, paired_difference, t_mean
-from valuefree.study.paper.cells import Cell, Row
+from valuefree.study.paper.cells import Cell, Row, responses_of
 from valuefree.study.paper.methods import METHODS, REFERENCE
 from valuefree.study.paper.scales import MAIN_TAU, Scale
 
@@ -116,8 +116,7 @@ class Results:
     def responses(self, cell: Cell) -> list[dict[str, Any]]:
         """Of a cell, prompt by prompt."""
         if cell not in self._responses:
-            text = cell.file(self.folder, "responses", "jsonl").read_text(encoding="utf-8")
-            self._responses[cell] = [json.loads(line) for line in text.splitlines()]
+            self._responses[cell] = responses_of(cell, self.folder)
         return self._responses[cell]
 
     def held_out(self, scale: str) -> dict[str, Any]:

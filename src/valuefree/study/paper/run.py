@@ -76,8 +76,7 @@ class Plan:
         )
         taus = options.tau_list()
         cells = cells_of(chosen, methods, taus, options.seeds, control=options.control == "shuffle")
-        judges = [JudgeSpec.parse(text) for text in options.judges()]
-        return cls(options, chosen, methods, setup, cells, judges)
+        return cls(options, chosen, methods, setup, cells, judges_of(options.judges()))
 
     @property
     def workers(self) -> int:
@@ -99,6 +98,25 @@ class Plan:
             for pair in self.pairs(scale, ours=reward or pair_limit(self.options))
             for seed in range(seeds)
         ]
+
+
+def judges_of(texts: Sequence[str]) -> list[JudgeSpec]:
+    """Judges beside the reward function, which judges anyway.
+
+    Raises:
+        ConfigError: two that the tables or the files of verdicts could not tell apart.
+    """
+    found: list[JudgeSpec] = []
+    for spec in map(JudgeSpec.parse, texts):
+        for other in found:
+            if spec.key == other.key or spec.title == other.title:
+                raise ConfigError(
+                    f"judge {spec.name} is named like another, {other.name}: their verdicts would be taken for one "
+                    "another's. Give one of them."
+                )
+        if spec.name != REWARD:
+            found.append(spec)
+    return found
 
 
 def pair_limit(options: StudyPaperConfig) -> bool:
