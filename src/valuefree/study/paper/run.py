@@ -22,6 +22,7 @@ from valuefree.study.paper.measuring import measure_cell, metrics_file, settings
 from valuefree.study.paper.methods import Method, methods_of
 from valuefree.study.paper.page import write_pages
 from valuefree.study.paper.scales import Scale, scales_of
+from valuefree.study.paper.served import check_installed
 from valuefree.study.paper.timing import timed_runs
 from valuefree.study.paper.training import run_cell
 from valuefree.study.paper.world import Setup, make_world
@@ -143,6 +144,8 @@ def study(options: StudyPaperConfig, *, say: Say, scales: Sequence[Scale] | None
         say(sentence)
     if options.dry_run:
         return None
+    if any(spec.address == "serve" for spec in plan.judges):
+        check_installed()
     folder = plan.setup.folder
     _claim(plan)
     record = manifest("study paper", options.to_dict())

@@ -1,6 +1,5 @@
 """A judge's server for as long as it is needed: ``transformers serve`` on a free port of this machine."""
 
-import logging
 import os
 import signal
 import socket
@@ -9,15 +8,29 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 from valuefree.errors import ConfigError, JudgeError
-from valuefree.evaluation.metrics.extra import library
 
-logger = logging.getLogger(__name__)
-
+NEEDED = ("openai", "fastapi", "uvicorn")
 START_SECONDS = 180.0
+LOG_END = 2000  # characters of it in an error
+
+
+def check_installed() -> None:
+    """Whether a server can be started here and asked.
+
+    Raises:
+        ConfigError: with what is missing.
+    """
+    lacking = [name for name in NEEDED if find_spec(name) is None]
+    if lacking:
+        raise ConfigError(
+            f"a judge that is served here needs {', '.join(lacking)}: pip install 'valuefree[serving]' fastapi uvicorn, "
+            "or choose --judge none."
+        )
 
 
 @contextmanager
@@ -25,9 +38,9 @@ def serving(model: str, log: Path) -> Iterator[str]:
     """The address (…/v1) of a server of `model`, a folder or hub name; it ends with the ``with``.
 
     Raises:
-        ConfigError: the extra ``serving`` is not installed. JudgeError: the server does not come up.
+        ConfigError: see `check_installed`. JudgeError: the server does not come up; with the end of its log.
     """
-    library("openai")
+    check_installed()
     port = _free_port()
     root = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "transformers.cli.transformers", "serve", model]
@@ -55,23 +68,21 @@ def _wait_for(process: subprocess.Popen, root: str, log: Path) -> None:
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end:
         if process.poll() is not None:
-            said = log.read_text(encoding="utf-8", errors="replace")[-400:]
-            if "No module named" in said:
-                raise ConfigError(f"transformers serve did not start: {said}\nInstall valuefree[serving] with fastapi.")
-            raise JudgeError(f"transformers serve ended with status {process.returncode}: {said}")
+            said = log.read_text(encoding="utf-8", errors="replace")[-LOG_END:]
+            raise JudgeError(f"transformers serve ended with status {process.returncode}. Its log ends:\n{said}")
         try:
             with opener.open(f"{root}/health", timeout=2) as answer:
                 if answer.status == 200:
                     return
         except OSError:
-            time.sleep(0.5)
+            pass  # it does not listen yet, or answers that it is not ready
+        time.sleep(0.1)
     raise JudgeError(f"transformers serve did not answer within {START_SECONDS:.0f} s; see {log}.")
 
 
 def _stop(process: subprocess.Popen) -> None:
-    if process.poll() is not None:
-        return
-    os.killpg(process.pid, signal.SIGTERM)
+    with suppress(ProcessLookupError):  # it is gone, and so is all that it started
+        os.killpg(process.pid, signal.SIGTERM)
     try:
         process.wait(timeout=20)
     except subprocess.TimeoutExpired:
