@@ -259,7 +259,7 @@ def _verdicts(results: Results, scale: Scale) -> dict[int, list[Verdict]]:
     for judge in results.judges:
         for first, second in pairs:
             judged = results.judged(judge, scale.name, first, second)
-            for number, verdict in enumerate(judged.verdicts[0] if judged is not None else ()):
+            for number, verdict in enumerate(judged.of_seed(0) if judged is not None else ()):
                 said = Verdict(judge, first, second, outcome_of(verdict))
                 found.setdefault(number, []).append(said)
     return found

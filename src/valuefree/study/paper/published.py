@@ -50,6 +50,7 @@ __all__ = [
     "Metric",
     "Published",
     "Setting",
+    "printed",
     "published",
 ]
 
@@ -225,6 +226,11 @@ def published(table: str, row: str, column: str) -> Published:
     columns = list(dict.fromkeys(cell.column for cell in NUMBERS if cell.table == table))
     kind, name, known = ("column", column, columns) if row in rows else ("row", row, rows)
     raise ConfigError(f"{unknown(f'{kind} of table {table}', name, known)} It has {', '.join(known)}.")
+
+
+def printed(table: str, row: str, column: str) -> Published | None:
+    """As `published`, None where the paper has no such cell: another temperature, say."""
+    return _CELLS.get((table, row, column))
 
 
 TABLE_I: dict[str, tuple[str, str]] = {  # property: of DRO, of RPO

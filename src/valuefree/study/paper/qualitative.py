@@ -21,7 +21,7 @@ def preferred(results: Results, scale: Scale) -> tuple[list[int], int]:
         for other in ("DRO", "KTO"):
             judged = results.judged(judge, scale.name, "RPO", other)
             if judged is not None:
-                scores = {number: verdict["score"] for number, verdict in enumerate(judged.verdicts[0])}
+                scores = {number: verdict["score"] for number, verdict in enumerate(judged.of_seed(0))}
                 sets.append({number: score for number, score in scores.items() if score is not None})
     if not sets:
         return found, 0

@@ -12,7 +12,7 @@ import numpy as np
 from valuefree.data.rendering import as_text
 from valuefree.errors import DataError
 from valuefree.evaluation.stats import Estimate, clustered_mean, paired_difference, t_mean
-from valuefree.study.paper.cells import Cell, Row, responses_of
+from valuefree.study.paper.cells import Cell, Row, cells_of, responses_of
 from valuefree.study.paper.methods import METHODS, REFERENCE
 from valuefree.study.paper.scales import MAIN_TAU, Scale
 
@@ -50,6 +50,7 @@ class Judged:
     judge: str
     first: str
     second: str
+    seeds: Sequence[int]
     results: Sequence[dict[str, Any]]
     verdicts: Sequence[Sequence[dict[str, Any]]]
 
@@ -68,6 +69,10 @@ class Judged:
         found = [value(result[name]) for result in self.results if result.get(name) is not None]
         return float(np.mean(found)) if found else None
 
+    def of_seed(self, seed: int) -> Sequence[dict[str, Any]]:
+        """The verdicts on a seed's answers; none where its runs failed or were not judged."""
+        return self.verdicts[self.seeds.index(seed)] if seed in self.seeds else ()
+
     @property
     def coverage(self) -> float:
         """Share of the pairs that are judged."""
@@ -85,18 +90,24 @@ class Results:
         self.folder = folder
         try:
             self.study: dict[str, Any] = json.loads((folder / "study.json").read_text(encoding="utf-8"))
-            self.rows = [Row.read(file) for file in sorted((folder / "cells").glob("*.json"))]
             settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+            self.scales = [Scale(**settings["scales"][name]) for name in self.study["scales"]]
+            self.methods = [METHODS[name] for name in self.study["methods"]]
+            self.taus: list[float] = self.study["taus"]
+            self.decoding: str = settings["decoding"]
+            self.rows = self._rows()
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{folder} holds no finished study of the paper ({error!r}).") from error
-        self.scales = [Scale(**settings["scales"][name]) for name in self.study["scales"]]
-        self.methods = [METHODS[name] for name in self.study["methods"]]
-        self.taus: list[float] = self.study["taus"]
-        self.decoding: str = settings["decoding"]
         self._by_cell = {row.cell: row for row in self.rows}
         self._responses: dict[Cell, list[dict[str, Any]]] = {}
 
     # --------------------------------------------------------------------------------------------------------- runs
+
+    def _rows(self) -> list[Row]:
+        """Of the study's own grid: the folder may hold runs of a larger one from before."""
+        control = self.study["control"] == "shuffle"
+        cells = cells_of(self.scales, self.methods, self.taus, self.study["seeds"], control=control)
+        return [Row.read(cell.file(self.folder)) for cell in cells if cell.file(self.folder).exists()]
 
     def cell(self, scale: str, method: str, tau: float | None, seed: int, *, shuffled: bool = False) -> Cell:
         """With the temperature that a method's cell carries."""
@@ -213,15 +224,18 @@ class Results:
         key = "reward"
         if judge != REWARD_JUDGE:
             key = next(entry["key"] for entry in self.study["judges"] if entry["title"] == judge)
-        found = []
+        prompts = None if judge == REWARD_JUDGE else self.study["judge_prompts"]
+        found: dict[int, dict[str, Any]] = {}
         for seed in range(self.study["seeds"]):
             one, two = self.cell(scale, first, first_tau, seed), self.cell(scale, second, second_tau, seed)
             file = self.folder / "judged" / f"{key}-{one.name}--{two.name}.json"
-            if file.exists():
-                found.append(json.loads(file.read_text(encoding="utf-8")))
+            content = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+            if content and content["prompts"] == prompts:  # else it is left from a run on fewer or more
+                found[seed] = content
         if not found:
             return None
-        return Judged(judge, first, second, [f["result"] for f in found], [f["verdicts"] for f in found])
+        results, verdicts = ([content[part] for content in found.values()] for part in ("result", "verdicts"))
+        return Judged(judge, first, second, list(found), results, verdicts)
 
     # ------------------------------------------------------------------------------------------- beside the grid
 

@@ -8,7 +8,7 @@ from valuefree.evaluation.stats import Estimate
 from valuefree.report import Table
 from valuefree.study.paper.judging import OURS
 from valuefree.study.paper.methods import METHODS, REFERENCE, label
-from valuefree.study.paper.published import JUDGES, METRICS, published
+from valuefree.study.paper.published import JUDGES, METRICS, printed, published
 from valuefree.study.paper.results import REWARD_JUDGE, Judged, Results, Spread
 from valuefree.study.paper.scales import MAIN_TAU, Scale
 
@@ -81,13 +81,14 @@ def _titled(name: str, better: str) -> str:
     return f"{name} {'↑' if better == 'higher' else '↓'}"
 
 
-def _beside_published(found: Spread | None, value: float) -> list[str]:
-    difference = NONE if found is None else f"{found.mean - value:+.4f}"
-    return [shown(found, 4), f"{value:.4f}", difference]
+def _beside_published(found: Spread | None, value: float | None) -> list[str]:
+    difference = NONE if found is None or value is None else f"{found.mean - value:+.4f}"
+    return [shown(found, 4), NONE if value is None else f"{value:.4f}", difference]
 
 
 def _unmeasured(rows: Sequence[Sequence[str]]) -> str:
-    lacking = [row[0].split()[0] for row in rows if row[1] == NONE]
+    """The metrics that no method has: KTO, DRO, RPO with two published columns each, then the others."""
+    lacking = [row[0].split()[0] for row in rows if {row[1], row[4], row[7], *row[10:]} == {NONE}]
     if not lacking:
         return ""
     return f"Not measured here ({', '.join(lacking)}): no model or data for it was given (docs/metrics.md). "
@@ -102,7 +103,8 @@ def table_5(results: Results, scale: Scale) -> Table:
             found = [results.metric(scale.name, name, tau, metric.ours) for name in ("RPO", "RPO-noNorm")]
             line = [_titled(metric.name, metric.better), f"{tau:g}"]
             for name, one in zip(("RPO", "RPO-noNorm"), found, strict=True):
-                line += _beside_published(one, published("V", metric.name, f"{name} {tau} {size}").value)
+                cell = printed("V", metric.name, f"{name} {tau} {size}")
+                line += _beside_published(one, None if cell is None else cell.value)
             if any(one is not None for one in found):
                 rows.append(line)
     columns = [text for name in ("RPO", "RPO-noNorm") for text in (name, f"{name}, paper {size}", "difference")]
@@ -128,16 +130,12 @@ def rate_cell(found: Judged | None) -> str:
     return f"{shown(found.rate, 1)} ({runs}{len(found.verdicts[0])} prompts{covered})"
 
 
-def _published_rates(table: str, row: str, column: str) -> list[float]:
-    return [published(f"{table}{part}", row, column).value for part in PARTS.values()]
-
-
 def _rates(found: Judged | None, table: str, row: str, column: str) -> list[str]:
-    cells = [published(f"{table}{part}", row, column) for part in PARTS.values()]
-    printed = ", ".join(f"{cell.value:.2f} ± {cell.deviation:.2f}" for cell in cells)
+    cells = [cell for part in PARTS.values() if (cell := printed(f"{table}{part}", row, column)) is not None]
+    theirs = ", ".join(f"{cell.value:.2f} ± {cell.deviation:.2f}" for cell in cells) or NONE
     if found is None or found.rate is None:
-        return [rate_cell(found), printed, NONE]
-    return [rate_cell(found), printed, ", ".join(f"{found.rate.mean - cell.value:+.1f}" for cell in cells)]
+        return [rate_cell(found), theirs, NONE]
+    return [rate_cell(found), theirs, ", ".join(f"{found.rate.mean - cell.value:+.1f}" for cell in cells) or NONE]
 
 
 RATES = (
@@ -311,8 +309,8 @@ def agreement_with_reward(results: Results, scale: Scale, judge: str) -> str:
         truth = results.judged(REWARD_JUDGE, scale.name, first, second, tau, tau)
         if theirs is None or truth is None:
             continue
-        for mine, known in zip(theirs.verdicts, truth.verdicts, strict=False):
-            for verdict, reward in zip(mine, known, strict=False):
+        for seed, mine in zip(theirs.seeds, theirs.verdicts, strict=True):
+            for verdict, reward in zip(mine, truth.of_seed(seed), strict=False):  # a judge may see fewer prompts
                 if verdict["score"] in (None, 0.5) or reward["score"] in (None, 0.5):
                     continue
                 total += 1
