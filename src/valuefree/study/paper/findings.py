@@ -12,8 +12,8 @@ import numpy as np
 
 from valuefree.evaluation.stats import t_mean
 from valuefree.study.paper.claims import claim_findings
-from valuefree.study.paper.methods import METHODS, REFERENCE
-from valuefree.study.paper.published import METRICS
+from valuefree.study.paper.methods import METHODS, REFERENCE, label
+from valuefree.study.paper.published import BASELINES, METRICS
 from valuefree.study.paper.results import Judged, Results
 from valuefree.study.paper.scales import MAIN_TAU, Scale
 from valuefree.study.paper.statements import CLAIMS
@@ -48,6 +48,11 @@ def _counted(sides: Sequence[int], of: str) -> str:
     return f"{sum(s > 0 for s in sides)} for it, {sum(s < 0 for s in sides)} against, of {len(sides)} {of}"
 
 
+def _open_without(lacking: Sequence[str], sides: Sequence[int]) -> Outcome:
+    """`decide`, with an open side for each part of the claim that has no numbers."""
+    return decide([*sides, *(0 for _ in lacking)])
+
+
 def _rate_side(found: Judged, bound: float) -> int:
     """Whether a win rate lies above or below a bound in percent, with its interval."""
     rate = found.rate
@@ -68,13 +73,21 @@ def _rates(results: Results, scale: Scale, others: Sequence[str], taus: Sequence
     return {name: one for name, one in found.items() if one is not None and one.rate is not None}
 
 
-def _listed(rates: dict[str, Judged]) -> str:
-    return "; ".join(
+def _listed(rates: dict[str, Judged], lacking: Sequence[str]) -> str:
+    """RPO's win rates, and over whom it has none."""
+    said = [
         f"{name} {one.rate.mean:.0f} %"
         + (f" [{one.rate.interval[0]:.0f}, {one.rate.interval[1]:.0f}]" if one.rate.interval else "")
         for name, one in rates.items()
         if one.rate is not None
-    )
+    ]
+    told = [f"RPO over: {'; '.join(said)}."] if said else []
+    return " ".join([*told, *([f"Not judged: {', '.join(lacking)}."] if lacking else [])])
+
+
+def _unjudged(results: Results, scale: Scale, others: Sequence[str], taus: Sequence[float] = (MAIN_TAU,)) -> list[str]:
+    """Those of the others, at a temperature, that no judge has compared with RPO."""
+    return [label(name, tau) for tau in taus for name in others if not _rates(results, scale, (name,), (tau,))]
 
 
 def _metric_sides(
@@ -101,23 +114,29 @@ def _metric_sides(
     return sides
 
 
+def _unmeasured(found: Sequence[tuple[str, int]], names: Sequence[str]) -> str:
+    lacking = [metric.name for metric in METRICS if metric.ours in names and metric.name not in dict(found)]
+    return f"; not measured: {', '.join(lacking)}" if lacking else ""
+
+
 # --------------------------------------------------------------------------------------------------------- the rules
 
 
 def _beats_baselines(results: Results, scale: Scale) -> tuple[Outcome, str]:
-    sides = [
-        side
+    quality = [metric.ours for metric in METRICS if metric.ours != "toxicity"]
+    found = [
+        one
         for other in ("KTO", "DRO")
-        for name, side in _metric_sides(results, scale, ("RPO", MAIN_TAU), (other, MAIN_TAU))
-        if name != "Toxicity"
+        for one in _metric_sides(results, scale, ("RPO", MAIN_TAU), (other, MAIN_TAU), quality)
     ]
+    sides = [side for _, side in found]
     if not sides:
         return "undecided", "no metric was measured."
     better, worse = sum(s > 0 for s in sides), sum(s < 0 for s in sides)
     verdict: Outcome = "supported" if better > len(sides) / 2 and not worse else "undecided"
     if worse > better:
         verdict = "contradicted"
-    return verdict, f"{_counted(sides, 'metrics × baselines')} (paired on seeds)."
+    return verdict, f"{_counted(sides, 'metrics × baselines')} (paired on seeds){_unmeasured(found, quality)}."
 
 
 def _less_toxic(results: Results, scale: Scale) -> tuple[Outcome, str]:
@@ -129,13 +148,19 @@ def _less_toxic(results: Results, scale: Scale) -> tuple[Outcome, str]:
     return decide(sides), _counted(sides, "baselines") + "." if sides else "toxicity was not measured."
 
 
+def _above(results: Results, scale: Scale, others: Sequence[str], taus: Sequence[float], bound: float):
+    """Whether all win rates of RPO lie above a bound, the lacking ones open."""
+    rates, lacking = _rates(results, scale, others, taus), _unjudged(results, scale, others, taus)
+    sides = [_rate_side(one, bound) for one in rates.values()]
+    return _open_without(lacking, sides), _listed(rates, lacking)
+
+
 def _wins_everywhere(results: Results, scale: Scale) -> tuple[Outcome, str]:
-    rates = _rates(results, scale, (REFERENCE, "KTO", "DRO"), [MAIN_TAU])
-    return decide([_rate_side(one, 50.0) for one in rates.values()]), f"RPO over: {_listed(rates)}."
+    return _above(results, scale, BASELINES, [MAIN_TAU], 50.0)
 
 
 def _wide_margins(results: Results, scale: Scale) -> tuple[Outcome, str]:
-    rates = _rates(results, scale, (REFERENCE, "KTO", "DRO"), [MAIN_TAU])
+    rates = _rates(results, scale, BASELINES, [MAIN_TAU])
     sides = [_rate_side(one, WIDE) for one in rates.values()]
     if sides and all(side < 0 for side in sides):
         return "contradicted", f"every interval lies below {WIDE:.0f} %."
@@ -148,7 +173,7 @@ def _judges_agree(results: Results, scale: Scale) -> tuple[Outcome, str]:
     by_judge = {
         judge: [
             _rate_side(one, 50.0)
-            for other in (REFERENCE, "KTO", "DRO")
+            for other in BASELINES
             if (one := results.judged(judge, scale.name, "RPO", other)) is not None and one.rate is not None
         ]
         for judge in results.judges
@@ -156,8 +181,10 @@ def _judges_agree(results: Results, scale: Scale) -> tuple[Outcome, str]:
     known = {judge: sides for judge, sides in by_judge.items() if sides}
     said = "; ".join(f"{judge}: {_counted(sides, 'baselines')}" for judge, sides in known.items())
     if len(known) < 2:
-        return "undecided", f"fewer than two judges gave verdicts. {said}"
-    return decide([side for sides in known.values() for side in sides]), said + "."
+        return "undecided", f"fewer than two judges gave verdicts{f' ({said})' if said else ''}."
+    lacking = _unjudged(results, scale, BASELINES)
+    said += f". Not judged: {', '.join(lacking)}." if lacking else "."
+    return _open_without(lacking, [side for sides in known.values() for side in sides]), said
 
 
 def _faster(results: Results, scale: Scale) -> tuple[Outcome, str]:
@@ -196,8 +223,11 @@ def _one_size(results: Results, scale: Scale) -> tuple[Outcome, str]:
 
 
 def _tau_moderate(results: Results, scale: Scale) -> tuple[Outcome, str]:
-    rates = _rates(results, scale, (REFERENCE,), [tau for tau in results.taus if tau >= MAIN_TAU])
-    return decide([_rate_side(one, 50.0) for one in rates.values()]), f"RPO over: {_listed(rates)}."
+    above = [tau for tau in results.taus if tau >= MAIN_TAU]
+    verdict, said = _above(results, scale, (REFERENCE,), above, 50.0)
+    if len(above) == 1:
+        return _open_without(["a larger τ"], [1 if verdict == "supported" else 0]), f"{said} No larger τ was run."
+    return verdict, said
 
 
 def _tau_sharpness(results: Results, scale: Scale) -> tuple[Outcome, str]:
@@ -218,10 +248,12 @@ def _tau_sharpness(results: Results, scale: Scale) -> tuple[Outcome, str]:
 
 
 def _normalisation_metrics(results: Results, scale: Scale) -> tuple[Outcome, str]:
-    sides = [
-        side for tau in results.taus for _, side in _metric_sides(results, scale, ("RPO", tau), ("RPO-noNorm", tau))
-    ]
-    return decide(sides), f"{_counted(sides, 'metrics × temperatures')} (paired on seeds)."
+    found = [one for tau in results.taus for one in _metric_sides(results, scale, ("RPO", tau), ("RPO-noNorm", tau))]
+    sides = [side for _, side in found]
+    if not sides:
+        return "undecided", "no metric was measured."
+    lacking = _unmeasured(found, [metric.ours for metric in METRICS])
+    return decide(sides), f"{_counted(sides, 'metrics × temperatures')} (paired on seeds){lacking}."
 
 
 def _normalisation_stable(results: Results, scale: Scale) -> tuple[Outcome, str]:
@@ -260,14 +292,12 @@ def _normalisation_toxicity(results: Results, scale: Scale) -> tuple[Outcome, st
 
 
 def _normalisation_judges(results: Results, scale: Scale) -> tuple[Outcome, str]:
-    rates = _rates(results, scale, ("RPO-noNorm",), results.taus)
-    return decide([_rate_side(one, NEARLY_ALL) for one in rates.values()]), f"RPO over: {_listed(rates)}."
+    return _above(results, scale, ("RPO-noNorm",), results.taus, NEARLY_ALL)
 
 
 def _answers(results: Results, scale: Scale) -> tuple[Outcome, str]:
-    rates = _rates(results, scale, ("KTO", "DRO"), [MAIN_TAU])
-    sides = [_rate_side(one, 50.0) for one in rates.values()]
-    return decide(sides), f"by verdicts on all prompts in place of chosen examples: {_listed(rates)}."
+    verdict, said = _above(results, scale, ("KTO", "DRO"), [MAIN_TAU], 50.0)
+    return verdict, f"by verdicts on all prompts in place of chosen examples. {said}"
 
 
 def _no_value_model(results: Results, scale: Scale) -> tuple[Outcome, str]:
