@@ -99,9 +99,7 @@ def test_missing_are_those_without_a_row_and_those_whose_row_is_an_error(tmp_pat
     ("name", "batch", "accumulation", "limit", "parameters"),
     [("small", 16, 2, 512, 77e6), ("large", 4, 8, 512, 783e6), ("xl", 2, 16, 256, 2.85e9)],
 )
-def test_the_published_scales_have_the_settings_of_the_scripts(
-    name, batch, accumulation, limit, parameters, tmp_path
-):
+def test_the_published_scales_have_the_settings_of_the_scripts(name, batch, accumulation, limit, parameters, tmp_path):
     """Batches of 32 by accumulation; section IV-C: AdamW at 1e-4, linear, 150 warm-up steps; one epoch, no clipping."""
     scale = SCALES[name]
     assert (scale.batch, scale.accumulation, scale.prompt_limit, scale.response_limit) == (
