@@ -62,10 +62,7 @@ def test_hostile_text_is_all_there(hostile_report, hostile, tmp_path):
 
 
 def test_embedded_json_holds_nothing_that_ends_a_script_and_loses_nothing():
-    value = {
-        "a": "</script><!--&\u2028\u2029\ud800 é 漢 \U0001f600",
-        "b": [1.5, float("nan"), float("-inf"), None, True],
-    }
+    value = {"a": "</script><!--&\u2028\u2029\ud800 é 漢 \U0001f600", "b": [1.5, float("nan"), float("-inf"), None, True]}
     text = embedded(value)
     assert not set(text) & set("<>&\u2028\u2029\ud800")
     assert "é 漢" in text
@@ -103,9 +100,7 @@ def test_the_same_report_gives_the_same_bytes(tmp_path):
     def write(name):
         figure = Figure()
         figure.add_subplot().scatter([1, 2], [3, 4])
-        report = Report(
-            "t", ["v"], [Section("s", "S", plots=[Plot("p", "c", figure)])], [Completions("p", {"a": "x"})], {}
-        )
+        report = Report("t", ["v"], [Section("s", "S", plots=[Plot("p", "c", figure)])], [Completions("p", {"a": "x"})], {})
         folder = write_report(report, tmp_path / name).parent
         return {file.relative_to(folder): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 

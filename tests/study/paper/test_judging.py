@@ -10,7 +10,7 @@ from valuefree.config import StudyPaperConfig
 from valuefree.errors import ConfigError
 from valuefree.evaluation.judging.backends import FunctionJudge
 from valuefree.study.paper import judging
-from valuefree.study.paper.judging import JudgeSpec, Pair, judge_pairs, judged_file, pair, paper_pairs, pairs_of
+from valuefree.study.paper.judging import JudgeSpec, Pair, judge_pairs, judged_file, pair, pairs_of, paper_pairs
 from valuefree.study.paper.methods import METHODS
 from valuefree.study.paper.run import Plan
 from valuefree.study.paper.scales import TAUS

@@ -28,8 +28,8 @@ def check_installed() -> None:
     lacking = [name for name in NEEDED if find_spec(name) is None]
     if lacking:
         raise ConfigError(
-            f"a judge that is served here needs {', '.join(lacking)}: pip install 'valuefree[serving]' fastapi uvicorn, "
-            "or choose --judge none."
+            f"a judge that is served here needs {', '.join(lacking)}: pip install 'valuefree[serving]' fastapi "
+            "uvicorn, or choose --judge none."
         )
 
 
