@@ -325,6 +325,10 @@ def test_coupling_and_stability_follow_the_rows(eq_19, expected):
     assert verdict(rows, "explicit V") == "supported"
     louder = [row | {"loss_sd_steps": 9 - row["loss_sd_steps"]} for row in rows]
     assert verdict(louder, "loss varies less over steps") == "undecided"
+    slower = [row | {"chosen": False, "lr": 0.2} for row in rows]
+    assert verdict(rows + slower, "fewer steps") == expected
+    other = [row | {"steps_to_reach": 9 - row["steps_to_reach"]} for row in slower]
+    assert verdict(rows + other, "fewer steps") == "undecided"
     changed = [row | {"value_parameters": 4} for row in rows]
     assert verdict(changed, "explicit V") == "contradicted"
 
