@@ -47,7 +47,8 @@ def many(count):
         Completions(
             f"question {number}\nabout topic {number % 7}",
             {
-                "old": f"the sea is wide and blue, says number {number}. " + "And so it goes on, as it must. " * (number % 9),
+                "old": f"the sea is wide and blue, says number {number}. "
+                + "And so it goes on, as it must. " * (number % 9),
                 "new": f"the sea was very wide, says number {number}. " + "And so it ends. " * (number % 11),
                 **({"third": "something else"} if number % 10 == 0 else {}),
             },
@@ -79,7 +80,11 @@ def estimate(value, low, high, n=2):
 
 def evaluation(policy, reference, prompts=("p", "q")):
     gains = [one - two for one, two in zip(policy, reference, strict=True)]
-    counts = {"wins": sum(g > 0 for g in gains), "ties": sum(g == 0 for g in gains), "losses": sum(g < 0 for g in gains)}
+    counts = {
+        "wins": sum(g > 0 for g in gains),
+        "ties": sum(g == 0 for g in gains),
+        "losses": sum(g < 0 for g in gains),
+    }
     mean = sum(gains) / len(gains)
     return {
         "prompts": len(policy),

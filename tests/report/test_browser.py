@@ -187,7 +187,7 @@ def test_a_long_text_is_cut_until_asked_for(browser, tmp_path):
 def test_differing_words_are_marked_and_no_letter_is_lost(browser, tmp_path, one, two, removed, added):
     opened(browser, write_report(Report("t", [], [], [Completions("p", {"a": one, "b": two})], {}), tmp_path))
     choose(browser, "#diff", True)
-    texts = 'return [...document.querySelectorAll(arguments[0])].map((node) => node.textContent)'
+    texts = "return [...document.querySelectorAll(arguments[0])].map((node) => node.textContent)"
     assert run(browser, texts, ".answer .text") == [one, two]
     assert run(browser, texts, "del") == removed
     assert run(browser, texts, "ins") == added
