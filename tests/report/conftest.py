@@ -8,7 +8,9 @@ from matplotlib.figure import Figure
 
 from valuefree.report import Completions, Plot, Report, Section, Table, Verdict, write_report
 
-HOSTILE = "</script><script>window.pwned=1</script> <img src=x onerror='window.pwned=2'> & \u2028 \u2029 \u202e | `*_x_*` \x00"
+HOSTILE = (
+    "</script><script>window.pwned=1</script><img src=x onerror='window.pwned=2'>& \u2028 \u2029 \u202e | `*_x_*`\x00"
+)
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -41,7 +43,7 @@ def hostile_report():
 
 
 def many(count):
-    """Entries whose verdicts can be told by their number: judge x says the first won where it is even, y always draws."""
+    """Entries whose verdicts can be told by their number: judge x goes by parity, y round in fives."""
     outcomes = ("first", "second", "neutral", "disagree", "unjudged")
     return [
         Completions(

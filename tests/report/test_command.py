@@ -1,7 +1,9 @@
 """`valuefree report` as people call it, on folders that `valuefree judge` made."""
 
 import json
+import re
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -143,6 +145,14 @@ def test_a_study_is_read_by_what_the_command_line_hands_in(here):
     (folder / "study.json").write_text("[]")
     with pytest.raises(DataError, match="expected an object with the kind of the study"):
         write(ReportConfig(runs=("study",)), {"paper": reader})
+
+
+def test_the_example_of_the_documentation_runs(here, capsys):
+    page = Path(__file__).parents[2] / "docs" / "report.md"
+    (code,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    exec(compile(code, str(page), "exec"), {})
+    assert capsys.readouterr().out == "my-report/report.html\n"
+    assert "my judge, ours against theirs: ours wins" in (here / "my-report" / "report.md").read_text()
 
 
 def test_the_report_of_one_run_goes_into_its_folder(trained, capsys):
