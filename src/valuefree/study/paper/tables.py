@@ -54,22 +54,20 @@ def signed(found: Estimate | None, digits: int = 3) -> str:
 def table_2(results: Results, scale: Scale) -> Table:
     """Six metrics of KTO, DRO and RPO, and of what the paper lacks."""
     size = size_of(scale)
-    theirs = ("KTO", "DRO", "RPO")
-    head = ["metric", *(text for name in theirs for text in (name, f"{name}, paper {size}", "difference"))]
     others = [name for name in OUR_COLUMNS if any(method.name == name for method in results.methods)]
     rows = []
     for metric in METRICS:
-        line = [_titled(metric.name, metric.better)]
-        for name in theirs:
-            line += _beside_published(
-                results.metric(scale.name, name, MAIN_TAU, metric.ours),
-                published("II", metric.name, f"{name} {size}").value,
-            )
-        line += [shown(results.metric(scale.name, name, MAIN_TAU, metric.ours), 4) for name in others]
-        rows.append(line)
+        for name in ("KTO", "DRO", "RPO"):
+            found = results.metric(scale.name, name, MAIN_TAU, metric.ours)
+            value = published("II", metric.name, f"{name} {size}").value
+            rows.append([_titled(metric.name, metric.better), name, *_beside_published(found, value)])
+        for name in others:
+            found = results.metric(scale.name, name, MAIN_TAU, metric.ours)
+            if found is not None:
+                rows.append([_titled(metric.name, metric.better), name, shown(found, 4), NONE, NONE])
     return Table(
         f"Table II, {scale.title}",
-        [*head, *others],
+        ["metric", "method", "here", f"paper, {size}", "difference"],
         rows,
         f"Mean ± standard deviation over runs [95 % interval: Student's over runs, of one run over prompts]; each run "
         f"answers {scale.test_prompts} held-out prompts. {_unmeasured(rows)}Published: {beside(scale)}. The reference "
@@ -87,7 +85,7 @@ def _beside_published(found: Spread | None, value: float) -> list[str]:
 
 
 def _unmeasured(rows: Sequence[Sequence[str]]) -> str:
-    lacking = [row[0].split()[0] for row in rows if row[1] == NONE]
+    lacking = dict.fromkeys(row[0].split()[0] for row in rows if row[2] == NONE)
     if not lacking:
         return ""
     return f"Not measured here ({', '.join(lacking)}): no model or data for it was given (docs/metrics.md). "
@@ -99,16 +97,15 @@ def table_5(results: Results, scale: Scale) -> Table:
     rows = []
     for metric in METRICS:
         for tau in results.taus:
-            found = [results.metric(scale.name, name, tau, metric.ours) for name in ("RPO", "RPO-noNorm")]
-            line = [_titled(metric.name, metric.better), f"{tau:g}"]
-            for name, one in zip(("RPO", "RPO-noNorm"), found, strict=True):
-                line += _beside_published(one, published("V", metric.name, f"{name} {tau} {size}").value)
-            if any(one is not None for one in found):
-                rows.append(line)
-    columns = [text for name in ("RPO", "RPO-noNorm") for text in (name, f"{name}, paper {size}", "difference")]
+            for name in ("RPO", "RPO-noNorm"):
+                found = results.metric(scale.name, name, tau, metric.ours)
+                value = published("V", metric.name, f"{name} {tau} {size}").value
+                if found is not None:
+                    line = [_titled(metric.name, metric.better), f"{tau:g}", name]
+                    rows.append([*line, *_beside_published(found, value)])
     return Table(
         f"Table V, {scale.title}",
-        ["metric", "τ", *columns],
+        ["metric", "τ", "method", "here", f"paper, {size}", "difference"],
         rows,
         f"As Table II. Published: {beside(scale)}.",
     )
