@@ -165,12 +165,13 @@ def _plots(*plots: Plot | None) -> list[Plot]:
 
 
 def _paper_tables(results: Results, scale: Scale, key: str, suffix: str) -> Section:
-    made = (tables.table_2, tables.table_3, tables.table_4, tables.table_5, tables.table_6)
+    numbered = (tables.table_2, tables.table_3, tables.table_4, tables.table_5, tables.table_6)
+    made = (*numbered, tables.judges_table)
     found = [make(results, scale) for make in made]
     return Section(
         f"tables{key}",
         f"The paper's tables{suffix}",
-        tables=[*(table for table in found if table.rows), tables.judges_table(results, scale)],
+        tables=[table for table in found if table.rows],
         plots=_plots(figures.rates_by_tau(results, scale)),
     )
 
@@ -180,7 +181,9 @@ def _beyond(results: Results, scale: Scale, key: str, suffix: str) -> Section:
         f"beyond{key}",
         f"Beyond the paper{suffix}",
         tables=[
-            table for table in (tables.rewards_table(results, scale), tables.beyond_table(results, scale)) if table.rows
+            table
+            for make in (tables.rewards_table, tables.beyond_table, tables.distance_table)
+            if (table := make(results, scale)).rows
         ],
         plots=_plots(figures.gains(results, scale), figures.frontier(results, scale), figures.curves(results, scale)),
     )
@@ -202,8 +205,8 @@ def _claims(results: Results) -> Section | None:
         "Table I and section VI, where the optimum is known",
         [
             "Policies over short token sequences whose Z, V* and optimum are exact, as in docs/results/exact.md. DRO-V "
-            "is favoured: its V is linear in features in which the offsets of the rewards are linear too, so that it can "
-            "take out any constant error; a network on text may do worse.",
+            "is favoured: its V is linear in features in which the offsets of the rewards are linear too, so that it "
+            "can take out any constant error; a network on text may do worse.",
             "The rules of the verdicts were settled while looking at these worlds: the grid of learning rates was "
             "widened once, as eq. 19 sat at its edge (it still does: it is best where it is trained least), and a "
             "verdict on stability needs the deviation of loss and gradient in RPO's own unit to agree with the one in "
