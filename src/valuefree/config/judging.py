@@ -66,7 +66,7 @@ class JudgeOptions(Options):
     trust_remote_code: bool = option(False, "run model code from the hub")
     judge_batch_size: int = option(8, "questions at a time for a judge in this process")
     cache: str | None = option(None, "file of answers, to be shared between runs; default: judgements.jsonl in out")
-    out: str = option("outputs/judge", "folder for judge.json, verdicts.jsonl, judge.md")
+    out: str = option("outputs/judge", "folder for judge.json, verdicts.jsonl, completions.jsonl, judge.md")
     seed: int = option(0, "of bootstrap, of a single order's placement, and of a judge that samples")
     dry_run: bool = option(False, "say how many calls, tokens and how much money it would take, and stop")
 
