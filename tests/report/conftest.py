@@ -8,9 +8,7 @@ from matplotlib.figure import Figure
 
 from valuefree.report import Completions, Plot, Report, Section, Table, Verdict, write_report
 
-HOSTILE = (
-    "</script><script>window.pwned=1</script><img src=x onerror='window.pwned=2'>& \u2028 \u2029 \u202e | `*_x_*`\x00"
-)
+HOSTILE = "</script><script>window.pwned=1</script><img src=x onerror='pwned=2'>& \u2028 \u2029 \u202e | `*_x_*`\x00"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 

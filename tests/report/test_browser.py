@@ -230,7 +230,10 @@ def test_tab_reaches_the_search_and_every_field_has_a_name(browser, big_report):
     assert outline == "solid"
 
 
-def test_an_address_opens_at_its_entry(browser, big_report):
+@pytest.mark.parametrize("width", [1280, 390])
+def test_an_address_opens_at_its_entry(browser, big_report, width):
+    metrics = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     opened(browser, big_report, "#completion-1500")
     wait(browser, FOCUS, "completion-1500")
     place = 'Math.round(document.getElementById("completion-1500").getBoundingClientRect().top)'
@@ -285,7 +288,7 @@ const behind = (node) => {
     if (colour !== "rgba(0, 0, 0, 0)") return colour;
   }
 };
-const chosen = "h1, h2, p, th, td, label, button, .text, .answer span, li, del, ins, mark, figcaption, a, summary, input";
+const chosen = "h1, h2, p, th, td, label, button, .text, h3 span, li, del, ins, mark, figcaption, a, summary, input";
 return [...document.querySelectorAll(chosen)].filter((node) => node.checkVisibility()).map((node) => {
   const [one, two] = [light(getComputedStyle(node).color), light(behind(node))].sort((a, b) => b - a);
   return [(one + 0.05) / (two + 0.05), node.tagName + "." + node.className];

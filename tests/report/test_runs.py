@@ -113,7 +113,7 @@ def test_curves_leave_out_what_is_no_number_and_a_repeated_step_counts_once():
         {"step": 2, "loss": 1.0, "epoch": 0.1, "target_p05": -2.0},
         {"step": 1, "loss": 3.0, "eval_runtime": 5.0},
         {"step": 2, "loss": 2.0, "logratio": float("nan"), "done": True},
-        {"step": 3, "train_loss": 9.0},
+        {"step": 3, "train_loss": 9.0, "held_out_accuracy": 0.5},
     ]
     assert curves(history) == {"loss": [(1, 3.0), (2, 2.0)], "eval_runtime": [(1, 5.0)]}
 

@@ -252,6 +252,8 @@
     const card = entries[number].card;
     card.focus({ preventScroll: true });
     card.scrollIntoView({ block: "start" });
+    // What comes near the screen is filled then, and moves what lies below it.
+    requestAnimationFrame(() => requestAnimationFrame(() => card.scrollIntoView({ block: "start" })));
   }
 
   // The entry that has the focus, or the first on the screen.

@@ -3,7 +3,6 @@
 import math
 import subprocess
 import sys
-import time
 
 import pytest
 import torch
@@ -363,13 +362,11 @@ def test_without_rows_nothing_is_decided():
 
 
 def test_the_quick_run_gives_every_table_figure_and_finding():
-    start = time.perf_counter()
     rows = []
     for name, function, arguments in claim_tasks(quick=True, seeds=2):
         found = function(*arguments)
         assert found, name
         rows += found
-    assert time.perf_counter() - start < 40
     assert all(math.isfinite(row["gap"]) and row["gap"] > -1e-9 for row in rows)
     tables = claim_tables(rows)
     assert len(tables) == 5 + 3 * 2
