@@ -118,8 +118,9 @@ def test_a_reward_model_stops_by_validation_pairs_and_reports_others(classifier,
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     losses = [line["eval_loss"] for line in lines if "eval_loss" in line]
     assert held_out["pairs"] == 12
+    assert len(losses) == 2  # while it trained; that of the held-out pairs has a name of its own
     assert losses[0] == losses[1] != pytest.approx(held_out["loss"], abs=1e-9)
-    assert len(losses) == 3  # two while it trained, and the last of the held-out pairs
+    assert [line["held_out_loss"] for line in lines if "held_out_loss" in line] == [held_out["loss"]]
 
 
 def test_samples_without_a_score_outlive_a_reward_that_fails(tmp_path, tokenizer, capsys, monkeypatch):

@@ -65,6 +65,21 @@ def test_a_policy_equal_to_its_reference_gains_nothing(make, tokenizer):
     assert result.samples[0]["policy"] == result.samples[0]["reference"]
 
 
+def test_completions_are_all_samples_with_their_own_rewards(tokenizer):
+    """Two rows a prompt, in the order of the prompts; the mean of a prompt's rewards is the evaluation's."""
+    policy, reference = make_t5(tokenizer, seed=1), make_t5(tokenizer, seed=2)
+    result = evaluate(
+        policy, tokenizer, PROMPTS, length, reference=reference, decoding=SHORT, samples_per_prompt=2, kl_prompts=0
+    )
+    assert [row["prompt"] for row in result.completions] == [prompt for prompt in PROMPTS for _ in range(2)]
+    for who, means in (("policy", result.policy_rewards), ("reference", result.reference_rewards)):
+        rewards = [row["rewards"][who] for row in result.completions]
+        assert rewards == [float(len(row["responses"][who])) for row in result.completions]
+        np.testing.assert_array_equal(np.reshape(rewards, (-1, 2)).mean(axis=1), means)
+    assert result.samples[1]["policy"] == result.completions[2]["responses"]["policy"]
+    assert "completions" not in result.to_dict()
+
+
 def test_the_adapter_switched_off_is_the_reference(tokenizer):
     base = make_llama(tokenizer)
     expected = evaluate(base, tokenizer, PROMPTS, length, reference=base, decoding=SHORT, kl_prompts=0)

@@ -76,6 +76,8 @@ LIGHT = [
     "valuefree.evaluation.stats",
     "valuefree.cli",
     "valuefree.manifest",
+    "valuefree.report",
+    "valuefree.commands.report",
 ]
 
 

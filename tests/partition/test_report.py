@@ -24,6 +24,16 @@ def test_counts_sizes_and_coverage():
     assert report.log_coverage.tolist() == pytest.approx(coverage)
 
 
+def test_quantiles_by_prompt_are_kept_for_the_report():
+    """Sizes 1, 2 and 4: the median is 2, a quarter of the way to it 1.5."""
+    report = partition_report([1.0] * 7, [-9.0] * 7, [0, 1, 1, 2, 2, 2, 2], tau=1.0, estimator="mean")
+    found = report.to_dict()
+    sizes = found["per_prompt"]["sizes"]
+    assert (sizes["0"], sizes["0.25"], sizes["0.5"], sizes["1"]) == (1.0, 1.5, 2.0, 4.0)
+    assert set(found["per_prompt"]) == {"sizes", "log_coverage", "effective_sizes", "spreads", "values"}
+    assert found["sentences"] == report.sentences()
+
+
 def test_effective_size_of_the_weights():
     """Weights e^{r/τ} = (1, 1, 2): (Σw)²/Σw² = 16/6."""
     report = partition_report([0, 0, math.log(2)], [-50] * 3, [0] * 3, tau=1.0, estimator="monte_carlo")

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from valuefree.report import Completions, Plot, Report, Section, Table, Verdict, write_report
 
-HOSTILE = "</script><script>window.pwned=1</script> <img src=x onerror='window.pwned=2'> & \u2028 \u2029 \u202e | `*_x_*` \x00"
+HOSTILE = "</script><script>window.pwned=1</script><img src=x onerror='pwned=2'>& \u2028 \u2029 \u202e | `*_x_*`\x00"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -41,13 +41,14 @@ def hostile_report():
 
 
 def many(count):
-    """Entries whose verdicts can be told by their number: judge x says the first won where it is even, y always draws."""
+    """Entries whose verdicts can be told by their number: judge x goes by parity, y round in fives."""
     outcomes = ("first", "second", "neutral", "disagree", "unjudged")
     return [
         Completions(
             f"question {number}\nabout topic {number % 7}",
             {
-                "old": f"the sea is wide and blue, says number {number}. " + "And so it goes on, as it must. " * (number % 9),
+                "old": f"the sea is wide and blue, says number {number}. "
+                + "And so it goes on, as it must. " * (number % 9),
                 "new": f"the sea was very wide, says number {number}. " + "And so it ends. " * (number % 11),
                 **({"third": "something else"} if number % 10 == 0 else {}),
             },
@@ -79,7 +80,11 @@ def estimate(value, low, high, n=2):
 
 def evaluation(policy, reference, prompts=("p", "q")):
     gains = [one - two for one, two in zip(policy, reference, strict=True)]
-    counts = {"wins": sum(g > 0 for g in gains), "ties": sum(g == 0 for g in gains), "losses": sum(g < 0 for g in gains)}
+    counts = {
+        "wins": sum(g > 0 for g in gains),
+        "ties": sum(g == 0 for g in gains),
+        "losses": sum(g < 0 for g in gains),
+    }
     mean = sum(gains) / len(gains)
     return {
         "prompts": len(policy),

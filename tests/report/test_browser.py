@@ -73,7 +73,7 @@ def test_the_policy_stops_what_escaping_would_let_through(browser, hostile_repor
         """const done = arguments;
         window.refused = [];
         document.addEventListener("securitypolicyviolation", (event) => window.refused.push(event.effectiveDirective));
-        document.body.insertAdjacentHTML("beforeend", "<img src='https://example.org/x.png' onerror='window.pwned = 3'>");
+        document.body.insertAdjacentHTML("beforeend", "<img src='https://example.org/' onerror='window.pwned = 3'>");
         const script = document.createElement("script");
         script.textContent = "window.pwned = 4";
         document.body.append(script);""",
@@ -187,7 +187,7 @@ def test_a_long_text_is_cut_until_asked_for(browser, tmp_path):
 def test_differing_words_are_marked_and_no_letter_is_lost(browser, tmp_path, one, two, removed, added):
     opened(browser, write_report(Report("t", [], [], [Completions("p", {"a": one, "b": two})], {}), tmp_path))
     choose(browser, "#diff", True)
-    texts = 'return [...document.querySelectorAll(arguments[0])].map((node) => node.textContent)'
+    texts = "return [...document.querySelectorAll(arguments[0])].map((node) => node.textContent)"
     assert run(browser, texts, ".answer .text") == [one, two]
     assert run(browser, texts, "del") == removed
     assert run(browser, texts, "ins") == added
@@ -230,7 +230,10 @@ def test_tab_reaches_the_search_and_every_field_has_a_name(browser, big_report):
     assert outline == "solid"
 
 
-def test_an_address_opens_at_its_entry(browser, big_report):
+@pytest.mark.parametrize("width", [1280, 390])
+def test_an_address_opens_at_its_entry(browser, big_report, width):
+    metrics = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     opened(browser, big_report, "#completion-1500")
     wait(browser, FOCUS, "completion-1500")
     place = 'Math.round(document.getElementById("completion-1500").getBoundingClientRect().top)'
@@ -268,7 +271,7 @@ def test_a_phone_needs_no_sideways_scrolling(browser, big_report, width):
     assert run(browser, "return document.documentElement.scrollWidth") <= width
     tops = run(
         browser,
-        'return [...document.querySelectorAll("#completion-3 .answer")].map((node) => node.getBoundingClientRect().top)',
+        'return [...document.querySelectorAll("#completion-3 .answer")].map((n) => n.getBoundingClientRect().top)',
     )
     assert tops[1] > tops[0]  # one below the other
 
@@ -285,7 +288,7 @@ const behind = (node) => {
     if (colour !== "rgba(0, 0, 0, 0)") return colour;
   }
 };
-const chosen = "h1, h2, p, nav a, th, td, label, button, .text, .answer span, li, del, ins, mark, figcaption, a, summary, input";
+const chosen = "h1, h2, p, th, td, label, button, .text, h3 span, li, del, ins, mark, figcaption, a, summary, input";
 return [...document.querySelectorAll(chosen)].filter((node) => node.checkVisibility()).map((node) => {
   const [one, two] = [light(getComputedStyle(node).color), light(behind(node))].sort((a, b) => b - a);
   return [(one + 0.05) / (two + 0.05), node.tagName + "." + node.className];
@@ -335,7 +338,6 @@ def test_two_thousand_entries_scroll_without_delay(browser, big_report, diff):
     choose(browser, "#diff", diff)
     found = browser.execute_async_script(SCROLL)
     frames = found["frames"]
-    print(f"frames, ms: median {frames[len(frames) // 2]:.1f}, slowest {frames[-1]:.1f}; blank: {found['blank']}")
     assert frames[len(frames) // 2] < 50, "the median frame, ms"
     assert frames[int(len(frames) * 0.95)] < 200, "the slow frames, ms"
     assert found["blank"] < len(frames) / 4, "frames with an unfilled entry in the middle"

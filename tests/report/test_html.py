@@ -62,7 +62,10 @@ def test_hostile_text_is_all_there(hostile_report, hostile, tmp_path):
 
 
 def test_embedded_json_holds_nothing_that_ends_a_script_and_loses_nothing():
-    value = {"a": "</script><!--&\u2028\u2029\ud800 é 漢 \U0001f600", "b": [1.5, float("nan"), float("-inf"), None, True]}
+    value = {
+        "a": "</script><!--&\u2028\u2029\ud800 é 漢 \U0001f600",
+        "b": [1.5, float("nan"), float("-inf"), None, True],
+    }
     text = embedded(value)
     assert not set(text) & set("<>&\u2028\u2029\ud800")
     assert "é 漢" in text
@@ -100,7 +103,9 @@ def test_the_same_report_gives_the_same_bytes(tmp_path):
     def write(name):
         figure = Figure()
         figure.add_subplot().scatter([1, 2], [3, 4])
-        report = Report("t", ["v"], [Section("s", "S", plots=[Plot("p", "c", figure)])], [Completions("p", {"a": "x"})], {})
+        report = Report(
+            "t", ["v"], [Section("s", "S", plots=[Plot("p", "c", figure)])], [Completions("p", {"a": "x"})], {}
+        )
         folder = write_report(report, tmp_path / name).parent
         return {file.relative_to(folder): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
@@ -126,7 +131,6 @@ def test_half_surrogate_pairs_are_written(tmp_path):
 
 def test_systems_that_only_a_verdict_names_are_listed():
     """As of a folder of judgements whose answers were not kept."""
-    from valuefree.report import Verdict
 
     data = browsed([Completions("p", {}, {}, [Verdict("j", "a", "b", "second")])])
     assert (data["systems"], data["entries"][0]["verdicts"]) == (["a", "b"], [[0, 0, 1, "second"]])

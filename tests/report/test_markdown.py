@@ -94,7 +94,9 @@ def test_sections_tables_and_manifest(tmp_path):
     section = Section("one", "One", ["Words."], ["item"], [table], [Plot("p", "A plot", figure)])
     manifest = {"seed": 1, "level": float("inf"), "text": "```"}
     text = write_report(Report("T", [], [section], [], manifest), tmp_path).with_suffix(".md").read_text()
-    assert "# T\n\n## One\n\nWords.\n\n- item\n\n### Rates\n\n| a | b |\n|---|---|\n| 1 | [0.1, 0.2] |\n\nA note." in text
+    assert (
+        "# T\n\n## One\n\nWords.\n\n- item\n\n### Rates\n\n| a | b |\n|---|---|\n| 1 | [0.1, 0.2] |\n\nA note." in text
+    )
     assert "![A plot](figures/p.svg)" in text
     assert '````json\n{\n  "seed": 1,\n  "level": "inf",\n  "text": "```"\n}\n````' in text
 

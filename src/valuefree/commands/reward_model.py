@@ -49,8 +49,9 @@ def train_reward_model(options: TrainConfig) -> RewardModelResult:
     held_out = None
     if run.held_out is not None:
         pairs = RewardPairs.of(run.held_out, knobs.get("pairs", "best_worst"))
-        found = trainer.evaluate(pairs)  # type: ignore[arg-type]
-        held_out = {name: found[f"eval_{name}"] for name in ("loss", "accuracy", "margin")}
+        # A name of its own in the log: `eval_` is the curve on validation pairs.
+        found = trainer.evaluate(pairs, metric_key_prefix="held_out")  # type: ignore[arg-type]
+        held_out = {name: found[f"held_out_{name}"] for name in ("loss", "accuracy", "margin")}
         held_out["pairs"] = len(pairs)
     if trainer.is_world_process_zero():
         history = trainer.state.log_history

@@ -73,7 +73,8 @@ class JudgeOptions(Options):
     cache: str | None = option(None, "file of answers, to be shared between runs; default: judgements.jsonl in out")
     out: str = option(
         "outputs/judge",
-        "folder for judge.json, verdicts.jsonl, judge.md; those of an earlier run are replaced, its cache is kept",
+        "folder for judge.json, verdicts.jsonl, completions.jsonl, judge.md; those of an earlier run are replaced, its "
+        "cache is kept",
     )
     seed: int = option(0, "of bootstrap, of a single order's placement, and of a judge that samples")
     dry_run: bool = option(False, "say how many calls, tokens and how much money it would take, and stop")

@@ -7,7 +7,7 @@ import datasets
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from tokenizers.decoders import Metaspace
-from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
+from transformers import PreTrainedTokenizerFast, PrinterCallback, T5Config, T5ForConditionalGeneration
 
 from valuefree.objectives import SFT
 from valuefree.trainer import PolicyTrainer, PolicyTrainingArguments
@@ -55,7 +55,13 @@ def tiny_t5(tokenizer: PreTrainedTokenizerFast, *, seed: int = 0, width: int = 6
 
 
 def make_tiny_t5(
-    folder: Path, rows: datasets.Dataset, *, seed: int = 0, epochs: float = 3.0, score_cache_dir: str | None = None
+    folder: Path,
+    rows: datasets.Dataset,
+    *,
+    seed: int = 0,
+    epochs: float = 3.0,
+    width: int = 64,
+    score_cache_dir: str | None = None,
 ) -> Path:
     """Train tokenizer and model on `rows` by supervised fine-tuning and save both: the demo's reference policy."""
     tokenizer = tiny_tokenizer([*rows["prompt"], *rows["response"]])
@@ -71,7 +77,8 @@ def make_tiny_t5(
         logging_steps=1000,
         score_cache_dir=score_cache_dir,
     )
-    trainer = PolicyTrainer(tiny_t5(tokenizer, seed=seed), SFT(), args, rows, processing_class=tokenizer)
+    trainer = PolicyTrainer(tiny_t5(tokenizer, seed=seed, width=width), SFT(), args, rows, processing_class=tokenizer)
+    trainer.remove_callback(PrinterCallback)
     trainer.train()
     trainer.save_model(str(folder))
     return folder

@@ -35,13 +35,17 @@ class RunFolder:
         """
         return _parsed(self.path / name, json.loads)
 
+    def has(self, name: str) -> bool:
+        """Whether it holds a file of that name."""
+        return (self.path / name).exists()
+
     def lines(self, name: str) -> list[Any]:
         """What the lines of a JSON lines file hold; none if there is no such file.
 
         Raises:
             DataError: it is broken.
         """
-        if not (self.path / name).exists():
+        if not self.has(name):
             return []
         # Not splitlines(): a text may hold U+2028, which ends no line of JSON lines.
         return _parsed(self.path / name, lambda text: [json.loads(line) for line in text.split("\n") if line.strip()])

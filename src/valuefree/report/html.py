@@ -23,7 +23,8 @@ Drawn = Mapping[str, tuple[bytes, bytes]]
 def html_of(report: Report, drawn: Drawn) -> str:
     """The page. drawn: of each plot, by name, its SVG and its PNG."""
     folder = files("valuefree.report")
-    style, script = (_asset(folder, name) for name in ("report.css", "browser.js"))
+    style = _asset(folder, "report.css")
+    script = "\n".join(_asset(folder, name) for name in ("words.js", "browser.js")) if report.completions else ""
     environment = jinja2.Environment(
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -34,8 +35,8 @@ def html_of(report: Report, drawn: Drawn) -> str:
     return environment.get_template("report.html.j2").render(
         report=report,
         style=style,
-        script=script if report.completions else "",
-        policy=_policy(style, script if report.completions else ""),
+        script=script,
+        policy=_policy(style, script),
         images={name: _image(svg, png) for name, (svg, png) in drawn.items()},
         completions=embedded(browsed(report.completions)),
         broad=BROAD,

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from valuefree.manifest import COMPLETIONS
 from valuefree.report.completions import prompt_text, side_by_side
 from valuefree.report.drawing import label, panels
 from valuefree.report.folders import RunFolder
@@ -133,6 +134,12 @@ def _rates(
     if agreement:
         tables.append(Table("Agreement", ["judge", "with", "pairs", "agreed", "Cohen's κ [95 %]"], agreement))
     missing = [f"{judges[run.name]}: {run.missing} calls have no answer." for run in runs if run.missing]
+    missing += [
+        f"{judges[run.name]}: the answers are not in its folder, so the verdicts stand without them; judge again "
+        "to keep them."
+        for run in runs
+        if not run.folder.has(COMPLETIONS)
+    ]
     return Section("preferences", "Who is preferred", items=missing, tables=tables, plots=[_bars(pairs)])
 
 

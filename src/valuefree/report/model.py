@@ -113,7 +113,7 @@ class Completions:
 
 @dataclass(frozen=True)
 class Report:
-    """All of a report. verdict: sentences at the top, what the run supports; manifest: shown whole at the end.
+    """All of a report. verdict: sentences at the top, what the run supports; manifest: shown whole, after the sections.
 
     Raises:
         DataError: two sections with one key, or two plots with one name.

@@ -13,7 +13,7 @@ FIRST = ("loss", "logratio", "logratio_reward_correlation", "accuracy", "margin"
 STEPS = ("learning_rate", "grad_norm", "tokens_per_second")
 # Constant over a run, or said elsewhere.
 _LEFT_OUT = ("step", "epoch", "padding_share", "responses_per_second", "peak_memory_gb", "total_flos", "cut_share")
-_LEFT_OUT_PREFIXES = ("train_", "target_p")
+_LEFT_OUT_PREFIXES = ("train_", "target_p", "held_out_")
 _OF_SPEED = ("_runtime", "_per_second")
 _MEANINGS = {
     "loss": "loss",

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from valuefree.evaluation.stats import Estimate
+from valuefree.evaluation.stats import Estimate, t_mean
 from valuefree.report import Table
 from valuefree.study.paper.judging import OURS
 from valuefree.study.paper.methods import METHODS, REFERENCE, label
 from valuefree.study.paper.published import JUDGES, METRICS, printed, published
-from valuefree.study.paper.results import REWARD_JUDGE, Judged, Results, Spread
+from valuefree.study.paper.results import REWARD_JUDGE, Judged, Results, Spread, spread
 from valuefree.study.paper.scales import MAIN_TAU, Scale
 
 NONE = "–"
@@ -54,22 +54,20 @@ def signed(found: Estimate | None, digits: int = 3) -> str:
 def table_2(results: Results, scale: Scale) -> Table:
     """Six metrics of KTO, DRO and RPO, and of what the paper lacks."""
     size = size_of(scale)
-    theirs = ("KTO", "DRO", "RPO")
-    head = ["metric", *(text for name in theirs for text in (name, f"{name}, paper {size}", "difference"))]
     others = [name for name in OUR_COLUMNS if any(method.name == name for method in results.methods)]
     rows = []
     for metric in METRICS:
-        line = [_titled(metric.name, metric.better)]
-        for name in theirs:
-            line += _beside_published(
-                results.metric(scale.name, name, MAIN_TAU, metric.ours),
-                published("II", metric.name, f"{name} {size}").value,
-            )
-        line += [shown(results.metric(scale.name, name, MAIN_TAU, metric.ours), 4) for name in others]
-        rows.append(line)
+        for name in ("KTO", "DRO", "RPO"):
+            found = results.metric(scale.name, name, MAIN_TAU, metric.ours)
+            value = published("II", metric.name, f"{name} {size}").value
+            rows.append([_titled(metric.name, metric.better), name, *_beside_published(found, value)])
+        for name in others:
+            found = results.metric(scale.name, name, MAIN_TAU, metric.ours)
+            if found is not None:
+                rows.append([_titled(metric.name, metric.better), name, shown(found, 4), NONE, NONE])
     return Table(
         f"Table II, {scale.title}",
-        [*head, *others],
+        ["metric", "method", "here", f"paper, {size}", "difference"],
         rows,
         f"Mean ± standard deviation over runs [95 % interval: Student's over runs, of one run over prompts]; each run "
         f"answers {scale.test_prompts} held-out prompts. {_unmeasured(rows)}Published: {beside(scale)}. The reference "
@@ -87,8 +85,9 @@ def _beside_published(found: Spread | None, value: float | None) -> list[str]:
 
 
 def _unmeasured(rows: Sequence[Sequence[str]]) -> str:
-    """The metrics that no method has: KTO, DRO, RPO with two published columns each, then the others."""
-    lacking = [row[0].split()[0] for row in rows if {row[1], row[4], row[7], *row[10:]} == {NONE}]
+    """The metrics (first column) that no method has a value (third column) of."""
+    known = {row[0] for row in rows if row[2] != NONE}
+    lacking = dict.fromkeys(row[0].split()[0] for row in rows if row[0] not in known)
     if not lacking:
         return ""
     return f"Not measured here ({', '.join(lacking)}): no model or data for it was given (docs/metrics.md). "
@@ -100,17 +99,15 @@ def table_5(results: Results, scale: Scale) -> Table:
     rows = []
     for metric in METRICS:
         for tau in results.taus:
-            found = [results.metric(scale.name, name, tau, metric.ours) for name in ("RPO", "RPO-noNorm")]
-            line = [_titled(metric.name, metric.better), f"{tau:g}"]
-            for name, one in zip(("RPO", "RPO-noNorm"), found, strict=True):
+            for name in ("RPO", "RPO-noNorm"):
+                found = results.metric(scale.name, name, tau, metric.ours)
                 cell = printed("V", metric.name, f"{name} {tau} {size}")
-                line += _beside_published(one, None if cell is None else cell.value)
-            if any(one is not None for one in found):
-                rows.append(line)
-    columns = [text for name in ("RPO", "RPO-noNorm") for text in (name, f"{name}, paper {size}", "difference")]
+                if found is not None:
+                    line = [_titled(metric.name, metric.better), f"{tau:g}", name]
+                    rows.append([*line, *_beside_published(found, None if cell is None else cell.value)])
     return Table(
         f"Table V, {scale.title}",
-        ["metric", "τ", *columns],
+        ["metric", "τ", "method", "here", f"paper, {size}", "difference"],
         rows,
         f"As Table II. Published: {beside(scale)}.",
     )
@@ -181,12 +178,11 @@ def table_6(results: Results, scale: Scale) -> Table:
 
 
 def rewards_table(results: Results, scale: Scale) -> Table:
-    """Every method: reward, gain, KL, length, what the partition said, and the shuffle control."""
+    """Every method: reward, gain over the reference, and the shuffle control."""
     rows = []
     for method in results.methods:
         for tau in results.taus if method.taus else [None]:
-            runs = results.runs(scale.name, method.name, tau)
-            if not runs:
+            if not results.runs(scale.name, method.name, tau):
                 continue
             used = results.used_rewards(scale.name, method.name, tau)
             rows.append(
@@ -196,31 +192,47 @@ def rewards_table(results: Results, scale: Scale) -> Table:
                     signed(results.gain(scale.name, method.name, tau)) if method.make else NONE,
                     signed(results.gain(scale.name, method.name, tau, shuffled=True)),
                     {True: "yes", False: "not shown", None: NONE}[used],
-                    _mean_of([run.kl["value"] for run in runs if run.kl], 2),
-                    _mean_of([run.length for run in runs if run.length is not None], 1),
-                    _mean_of([100 * run.partition["level_share_unweighted"] for run in runs if run.partition], 0),
-                    _mean_of([run.partition["median_log_coverage"] for run in runs if run.partition], 0),
                 ]
             )
     return Table(
-        f"Every method, {scale.title}",
-        [
-            "method",
-            "reward",
-            "gain over the reference",
-            "gain, rewards shuffled",
-            "used the rewards",
-            "KL",
-            "length",
-            "level, %",
-            "log coverage",
-        ],
+        f"Every method: reward, {scale.title}",
+        ["method", "reward", "gain over the reference", "gain, rewards shuffled", "used the rewards"],
         rows,
-        "Reward: mean ± standard deviation over runs; intervals of 95 %, bootstrap over prompts with all their runs, "
-        "gains paired on prompt and seed. Used the rewards: the gain exceeds that on rewards permuted within prompts, "
-        "with its interval. KL to the reference in nats per answer, length in tokens, means over runs. Level: share of "
-        "the initial loss at κ = ∞ that pushes all answers of a prompt alike; log coverage: of the reference's "
-        "probability by a prompt's answers, nats (token means where the method takes these), median.",
+        f"Reward: mean ± standard deviation over runs; {results.study['seeds']} runs × {scale.test_prompts} prompts. "
+        "Intervals of 95 %, bootstrap over prompts with all their runs; gains paired on prompt and seed. Used the "
+        "rewards: the gain exceeds that on rewards permuted within prompts, with its interval; the control is run at "
+        "τ = 1.",
+    )
+
+
+def distance_table(results: Results, scale: Scale) -> Table:
+    """Every method: how far it went, how long its answers are, and what its partition said before training."""
+    rows = []
+    for method in results.methods:
+        for tau in results.taus if method.taus else [None]:
+            runs = [run for run in results.runs(scale.name, method.name, tau) if run.kl is not None]
+            if not runs:
+                continue
+            kls = [run.kl["value"] for run in runs if run.kl]
+            partitions = [run.partition for run in runs if run.partition]
+            rows.append(
+                [
+                    label(method.name, tau),
+                    shown(spread(kls, n=scale.kl_prompts, interval=t_mean(kls).interval), 2),
+                    _mean_of([run.length for run in runs if run.length is not None], 1),
+                    _mean_of([100 * found["level_share_unweighted"] for found in partitions], 0),
+                    _mean_of([found["median_log_coverage"] for found in partitions], 1),
+                    f"{np.mean([run.train_seconds for run in runs]):.1f}",
+                ]
+            )
+    return Table(
+        f"Every method: distance and partition, {scale.title}",
+        ["method", "KL", "length", "level, %", "log coverage", "seconds"],
+        rows,
+        f"KL to the reference in nats per answer, of {scale.kl_prompts} exact samples a run: mean ± standard deviation "
+        "over runs [Student's 95 % interval]. Length in tokens. Level: share of the initial loss at κ = ∞ that pushes "
+        "all answers of a prompt alike. Log coverage: of the reference's probability by a prompt's answers, nats "
+        "(token means where the method takes these), median. Seconds of training, beside other runs.",
     )
 
 

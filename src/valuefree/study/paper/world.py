@@ -78,7 +78,8 @@ def make_world(setup: Setup, scale: Scale) -> None:
     train.to_parquet(str(place / "train.parquet"))
     if scale.model is None and scale.kind == "encoder-decoder":
         made = place / "reference"
-        make_tiny_t5(made, train, seed=SPLIT_SEED, epochs=scale.reference_epochs, score_cache_dir=_cache(setup))
+        amount = {"epochs": scale.reference_epochs, "width": scale.width}
+        make_tiny_t5(made, train, seed=SPLIT_SEED, score_cache_dir=_cache(setup), **amount)
     elif scale.model is None:
         smollm2_folder()
     prompts, answers = best_responses(held_out)

@@ -3,7 +3,6 @@
 import math
 import subprocess
 import sys
-import time
 
 import pytest
 import torch
@@ -325,6 +324,10 @@ def test_coupling_and_stability_follow_the_rows(eq_19, expected):
     assert verdict(rows, "explicit V") == "supported"
     louder = [row | {"loss_sd_steps": 9 - row["loss_sd_steps"]} for row in rows]
     assert verdict(louder, "loss varies less over steps") == "undecided"
+    slower = [row | {"chosen": False, "lr": 0.2} for row in rows]
+    assert verdict(rows + slower, "fewer steps") == expected
+    other = [row | {"steps_to_reach": 9 - row["steps_to_reach"]} for row in slower]
+    assert verdict(rows + other, "fewer steps") == "undecided"
     changed = [row | {"value_parameters": 4} for row in rows]
     assert verdict(changed, "explicit V") == "contradicted"
 
@@ -359,13 +362,11 @@ def test_without_rows_nothing_is_decided():
 
 
 def test_the_quick_run_gives_every_table_figure_and_finding():
-    start = time.perf_counter()
     rows = []
     for name, function, arguments in claim_tasks(quick=True, seeds=2):
         found = function(*arguments)
         assert found, name
         rows += found
-    assert time.perf_counter() - start < 40
     assert all(math.isfinite(row["gap"]) and row["gap"] > -1e-9 for row in rows)
     tables = claim_tables(rows)
     assert len(tables) == 5 + 3 * 2

@@ -20,7 +20,7 @@ from valuefree.study.paper.claims.plan import (
     VALUE_RATES,
     Row,
 )
-from valuefree.study.paper.claims.results import Rows, combined, difference, mean, pick, shown
+from valuefree.study.paper.claims.results import Rows, combined, difference, distinct, mean, pick, shown
 
 
 def claim_findings(rows: Rows) -> list[Finding]:
@@ -86,7 +86,7 @@ def _stable(rows: Rows, name: str, claim: str, digits: int) -> Finding:
     text = f"{each}. RPO eq. 19 minus DRO-V {shown(found, signed=True, digits=digits)}"
     control = difference(groups[ORACLE], groups[DRO_ORACLE], name)
     text += f"; with V* in both, where only DRO's lr/τ differs, {shown(control, signed=True, digits=digits)}."
-    verdict = below_zero(found)
+    verdict, by_rate = below_zero(found), _at_every_rate(rows, name)
     if "_cv_" in name:
         deviation = name.replace("_cv_", "_sd_")
         absolute = difference(groups[EQ_19], groups[DRO_V], deviation)
@@ -100,7 +100,22 @@ def _stable(rows: Rows, name: str, claim: str, digits: int) -> Finding:
         ends = [shown(mean(groups[method])) for method in (EQ_19, DRO_V)]
         start = shown(mean(groups[EQ_19], "gap_reference"))
         text += f" The J* − J that they end at: {ends[0]} against {ends[1]}, from {start} at the reference."
+    if any(other != verdict for other in by_rate.values()):
+        verdict = "undecided"
+    at_rates = ", ".join(f"{lr:g} {other}" for lr, other in by_rate.items())
+    text += (
+        f" With one learning rate for both, by the same interval: {at_rates or 'not run'}; undecided if not all agree."
+    )
     return Finding(f"Table I, optimisation more stable: {claim} in RPO than in DRO", verdict, text)
+
+
+def _at_every_rate(rows: Rows, name: str) -> dict[float, Verdict]:
+    """The verdict at each learning rate of the grid, given to both: a tuned one may lie at the edge of the grid."""
+    found = {}
+    for lr in distinct(rows, "stability", "lr"):
+        ours, theirs = (pick(rows, "stability", method, condition=NOISY, lr=lr) for method in (EQ_19, DRO_V))
+        found[lr] = below_zero(difference(ours, theirs, name))
+    return found
 
 
 # ------------------------------------------------------------------------------------------------------- sensitivity
