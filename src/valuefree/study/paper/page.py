@@ -239,6 +239,7 @@ def _paper() -> Section:
 
 def _failures(results: Results) -> Section:
     failed = [f"{row.cell.name}: {row.error}" for row in results.failed]
+    failed += [f"{name}: {error}" for name, error in results.failed_claims.items()]
     return Section("failures", "Runs that failed", [] if failed else ["None."], failed)
 
 
