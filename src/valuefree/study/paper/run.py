@@ -26,7 +26,7 @@ from valuefree.study.paper.scales import Scale, scales_of
 from valuefree.study.paper.served import check_installed
 from valuefree.study.paper.timing import timed_runs
 from valuefree.study.paper.training import run_cell
-from valuefree.study.paper.world import Setup, make_world
+from valuefree.study.paper.world import Setup, made, make_world
 from valuefree.study.pool import WorkerDied, Workers
 from valuefree.study.small.files import write_text
 
@@ -151,8 +151,9 @@ def study(options: StudyPaperConfig, *, say: Say, scales: Sequence[Scale] | None
     _claim(plan)
     record = manifest("study paper", options.to_dict())
     with Workers(plan.workers) as processes:
-        for scale in plan.scales:
-            _whole(processes.run([(make_world, (plan.setup, scale))]))
+        _whole(
+            processes.run([(make_world, (plan.setup, scale)) for scale in plan.scales if not made(plan.setup, scale)])
+        )
         rows = _run_cells(plan, todo, processes, say)
         _measure(plan, processes, say)
         if options.claims:

@@ -68,18 +68,21 @@ def decoding_of(setup: Setup, scale: Scale, method: str, seed: int) -> Decoding:
     return Decoding(**shared, **settings)
 
 
+def made(setup: Setup, scale: Scale) -> bool:
+    """Whether `make_world` has been here; the held-out prompts are what it writes last."""
+    return (setup.place(scale) / "held_out.json").exists()
+
+
 def make_world(setup: Setup, scale: Scale) -> None:
     """Write training rows and held-out prompts of a scale, and make the reference where it has to be made."""
     place = setup.place(scale)
-    if (place / "held_out.json").exists():
-        return
     place.mkdir(parents=True, exist_ok=True)
     train, held_out, said = _rows(setup, scale)
     train.to_parquet(str(place / "train.parquet"))
     if scale.model is None and scale.kind == "encoder-decoder":
-        made = place / "reference"
+        reference = place / "reference"
         amount = {"epochs": scale.reference_epochs, "width": scale.width}
-        make_tiny_t5(made, train, seed=SPLIT_SEED, score_cache_dir=_cache(setup), **amount)
+        make_tiny_t5(reference, train, seed=SPLIT_SEED, score_cache_dir=_cache(setup), **amount)
     elif scale.model is None:
         smollm2_folder()
     prompts, answers = best_responses(held_out)
