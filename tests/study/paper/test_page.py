@@ -2,10 +2,11 @@
 
 import re
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
-from study.paper.made import STRONG, TINY, WEAK
+from study.paper.made import STRONG, TINY, WEAK, Made
 from valuefree import cli
 from valuefree.study.paper.judging import JudgeSpec
 from valuefree.study.paper.methods import METHODS, temperatures
@@ -18,9 +19,9 @@ REWARD = JudgeSpec("reward")
 PARTITION = {"level_share_unweighted": 0.5, "median_log_coverage": -3.0}
 
 
-def full(make, **options):
+def full(make):
     """A study in which every method has every run, two judges and timings."""
-    made = make(methods=list(METHODS), judges=(WEAK,), **options)
+    made = make(methods=list(METHODS), judges=(WEAK,))
     for number, (name, method) in enumerate(METHODS.items()):
         for tau in temperatures(method, made.taus):
             for seed in range(made.seeds):
@@ -42,8 +43,13 @@ def full(make, **options):
     return made
 
 
-def test_the_report_has_every_table_and_figure(make):
-    report = report_of(full(make).folder)
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """Of the full study."""
+    return report_of(full(partial(Made, tmp_path_factory.mktemp("full"))).folder)
+
+
+def test_the_report_has_every_table_and_figure(report):
     titles = [table.title for section in report.sections for table in section.tables]
     for number in ("II", "III", "IV", "V", "VI"):
         assert titles.count(f"Table {number}, tiny T5") == 1
@@ -66,24 +72,22 @@ def test_the_report_has_every_table_and_figure(make):
     assert tuple(map(int, counted.groups())) == (len(CLAIMS), order.count("supported"), order.count("contradicted"))
 
 
-def test_the_headline_has_the_gain_and_that_of_shuffled_rewards(make):
+def test_the_headline_has_the_gain_and_that_of_shuffled_rewards(report):
     """RPO's rewards exceed those of SFT by 3, its place in the table; the control's are lower than those by 0.85."""
-    said = report_of(full(make).folder).verdict
+    said = report.verdict
     assert (
         "RPO: gain in held-out reward +3.000 [+3.000, +3.000] over the reference; with shuffled rewards -0.8" in said[1]
     )
     assert said[3].startswith("RPO() auto less RPO as published at τ = 1: +3.000")
 
 
-def test_answers_can_be_browsed_with_rewards_and_verdicts(make):
-    made = full(make)
-    first, *_ = report_of(made.folder).completions
+def test_answers_can_be_browsed_with_rewards_and_verdicts(report):
+    first, _, third, *_ = report.completions
     assert first.prompt == "prompt 0"
     assert first.reference == "reference of prompt 0"
     assert first.responses["RPO"] == "tiny-RPO-tau1-seed0 answers 0"
     assert first.rewards["RPO"] == 3.0
     assert "reward function, RPO against KTO: RPO wins" in map(str, first.verdicts)
-    third = report_of(made.folder).completions[2]
     assert "weak (loaded here), RPO against DRO: neutral" in map(str, third.verdicts)
 
 
@@ -116,10 +120,13 @@ def test_failed_runs_are_listed_with_their_error(make):
     made = full(make)
     made.cell("KTO", 1, error="RuntimeError: out of memory")
     made.cell("DRO-V", 0, None, shuffled=True, error="ValueError: no value")
+    (made.folder / "claims").mkdir()
+    (made.folder / "claims" / "claims, tuning, long.failed").write_text("ValueError: no rows")
     (section,) = [section for section in report_of(made.folder).sections if section.key == "failures"]
     assert section.items == [
         "tiny-KTO-tau1-seed1: RuntimeError: out of memory",
         "tiny-DRO-V-seed0-shuffled: ValueError: no value",
+        "claims, tuning, long: ValueError: no rows",
     ]
     assert not section.paragraphs
 
@@ -148,21 +155,23 @@ def test_the_page_links_to_figures_that_exist(make, tmp_path):
     assert (page.parent / "paper" / "report.html").read_bytes() == html.read_bytes()
     assert said
     assert all(sentence.split(":")[0] in text for sentence in said)
-    before = page.read_bytes()
-    write_pages(made.folder, page)  # over what is there
-    assert page.read_bytes() == before
 
 
-def test_no_page_is_written_unless_asked(make, tmp_path):
-    made = full(make)
+def test_no_page_is_written_unless_asked_and_a_report_goes_over_what_is_there(make, tmp_path):
+    made = make()
+    made.cell("RPO", 0)
+    write_pages(made.folder, None)
+    before = (made.folder / "report.md").read_bytes()
     _, page, _ = write_pages(made.folder, None)
+    assert (made.folder / "report.md").read_bytes() == before
     assert page is None
     assert (made.folder / "report.md").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["study"]
 
 
 def test_the_verb_report_reads_the_folder(make, tmp_path, capsys):
-    made = full(make)
+    made = make()
+    made.judged(WEAK, "RPO", "SFT", [1] * 8)
     cli.run(["report", str(made.folder), "--out", str(tmp_path / "again")])
     assert "report" in capsys.readouterr().out
     assert "Table III, tiny T5" in (tmp_path / "again" / "report.md").read_text(encoding="utf-8")
