@@ -79,7 +79,8 @@ def _add(parser: argparse.ArgumentParser, item: Field, annotation: Any, position
     kind, _ = _kinds(annotation)
     text = item.metadata["help"]
     if item.default is not MISSING and item.default is not None and "default:" not in text:
-        text += f" (default: {item.default})"
+        shown = " ".join(item.default) if isinstance(item.default, tuple) else item.default
+        text += f" (default: {shown})"
     text = text.replace("%", "%%")
     several = get_origin(kind) is tuple
     if positional:

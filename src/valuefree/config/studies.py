@@ -4,9 +4,11 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from valuefree.config.metrics import MetricOptions
+from valuefree.config.metrics import DEFAULT, METRICS, MetricOptions
 from valuefree.config.options import Options, option
 from valuefree.errors import ConfigError
+
+TEXTS = ("reference", None)  # needs of the metrics that texts are enough for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,10 +78,19 @@ class StudyPaperConfig(MetricOptions):
     """Of ``valuefree study paper``."""
 
     about: ClassVar[str] = "The paper's experiments at a scale you can afford, each number beside the published one."
+    metrics: str | None = option(
+        None,
+        f"of the answers, by comma: {', '.join(name for name, kind in METRICS.items() if kind.needs in TEXTS)}; or the "
+        f"sets paper (the six) and lexical. Default: {', '.join(DEFAULT)}; reward and KL are measured anyway",
+    )
     scale: str = option(
         "tiny", "by comma: tiny (2 cores, minutes), smol (SmolLM2, hours), small, large, xl (Flan-T5, GPU)"
     )
-    methods: str = option("all", "names of the methods table, by semicolon; an unknown name lists the nearest")
+    methods: str = option(
+        "all",
+        "by semicolon: KTO, DRO, RPO, RPO-noNorm (as published), RPO(), RPO() auto (this package's default), RPO sums, "
+        "DRO-V, SFT-all, SFT-best; the untouched reference, SFT, is always among them",
+    )
     taus: str = option("0.1,1,5", "temperatures of the grid, by comma; the tables but the ablations are at 1")
     seeds: int = option(3, "runs of each: order of the rows, weights of value networks, sampling")
     control: Literal["shuffle", "none"] = option("shuffle", "also train on rewards permuted within prompts")

@@ -151,9 +151,9 @@ def study(options: StudyPaperConfig, *, say: Say, scales: Sequence[Scale] | None
     _claim(plan)
     record = manifest("study paper", options.to_dict())
     with Workers(plan.workers) as processes:
-        _whole(
-            processes.run([(make_world, (plan.setup, scale)) for scale in plan.scales if not made(plan.setup, scale)])
-        )
+        for scale in plan.scales:  # one after another: each may hold all of its rows
+            if not made(plan.setup, scale):
+                _whole(processes.run([(make_world, (plan.setup, scale))]))
         rows = _run_cells(plan, todo, processes, say)
         _measure(plan, processes, say)
         if options.claims:

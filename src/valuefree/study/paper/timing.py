@@ -23,7 +23,8 @@ def timed_runs(setup: Setup, scale: Scale, repeat: int) -> list[dict[str, Any]]:
     """One repetition: every method at every size once, in an order that rotates with the repetition.
 
     Returns:
-        Rows of size, parameters, method, repeat, prepare_seconds, train_seconds and cpu_seconds of `STEPS` steps.
+        Rows of size, parameters (a value network's included), method, repeat, prepare_seconds, train_seconds and
+        cpu_seconds of `STEPS` steps.
     """
     rows = []
     for size, width in WIDTHS.items():
