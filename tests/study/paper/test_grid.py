@@ -250,3 +250,15 @@ def test_options_that_cannot_be_meant():
         with pytest.raises(ConfigError, match="taus is"):
             StudyPaperConfig(taus=taus).tau_list()
     assert StudyPaperConfig(taus="5,1,0.1,1.0").tau_list() == [0.1, 1.0, 5.0]
+
+
+def test_the_help_names_every_method_and_metric(capsys):
+    with pytest.raises(SystemExit):
+        cli.run(["study", "paper", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    part = said[said.index("--methods TEXT by semicolon") :].split("--taus TEXT")[0]
+    assert all(name in part for name in METHODS)
+    metrics = said[said.index("--metrics TEXT of the answers") :].split("--bertscore-model")[0]
+    assert "bleu, sacrebleu, rouge1" in metrics
+    assert "reward," not in metrics
+    assert "(default: smollm2@serve)" in said
