@@ -41,6 +41,7 @@ class Made:
         self.note()
 
     def note(self, **more: object) -> None:
+        """What the study was, with changes."""
         self.write(
             "study.json",
             {

@@ -181,5 +181,6 @@ def rates_by_tau(results: Results, scale: Scale) -> Plot | None:
     if not drawn:
         return None
     panels[0].set_ylabel("win rate, %")
-    panels[1].legend(fontsize=7)
+    last = next(axes for axes in reversed(panels) if axes.get_legend_handles_labels()[0])
+    last.legend(fontsize=7)
     return Plot(f"taus-{scale.name}", f"Tables IV and VI as lines, {scale.title}; intervals of 95 %.", figure)

@@ -59,7 +59,8 @@ def write_pages(folder: Path, page: Path | None) -> tuple[Path, Path | None, lis
         place = page.with_suffix("")
         place.mkdir(parents=True, exist_ok=True)
         shutil.copy(html, place / "report.html")
-        shutil.copytree(folder / "figures", place / "figures", dirs_exist_ok=True)
+        if report.plots:
+            shutil.copytree(folder / "figures", place / "figures", dirs_exist_ok=True)
         text = html.with_suffix(".md").read_text(encoding="utf-8").replace("](figures/", f"]({place.name}/figures/")
         page.write_text(text, encoding="utf-8")
     return html, page, list(report.verdict)
@@ -237,6 +238,7 @@ def _paper() -> Section:
 
 def _failures(results: Results) -> Section:
     failed = [f"{row.cell.name}: {row.error}" for row in results.failed]
+    failed += [f"{name}: {error}" for name, error in results.failed_claims.items()]
     return Section("failures", "Runs that failed", [] if failed else ["None."], failed)
 
 

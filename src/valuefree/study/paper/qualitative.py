@@ -14,17 +14,19 @@ COLUMNS = ("RPO", "DRO", "KTO", OURS)
 
 
 def preferred(results: Results, scale: Scale) -> tuple[list[int], int]:
-    """Prompts at which every judge prefers RPO to DRO and to KTO (seed 0), and how many all of them judged."""
-    found: list[int] = []
-    sets = []
+    """Prompts at which every judge prefers RPO to DRO and to KTO (seed 0), and how many all of them judged.
+
+    A judge without a verdict on either is left out; with verdicts on one of the two it has judged no prompt.
+    """
+    sets: list[dict[int, float]] = []
     for judge in results.judges:
-        for other in ("DRO", "KTO"):
-            judged = results.judged(judge, scale.name, "RPO", other)
-            if judged is not None:
-                scores = {number: verdict["score"] for number, verdict in enumerate(judged.of_seed(0))}
-                sets.append({number: score for number, score in scores.items() if score is not None})
+        pairs = [results.judged(judge, scale.name, "RPO", other) for other in ("DRO", "KTO")]
+        verdicts = [() if judged is None else judged.of_seed(0) for judged in pairs]
+        if any(verdicts):
+            scores = [{number: row["score"] for number, row in enumerate(rows)} for rows in verdicts]
+            sets += [{number: score for number, score in one.items() if score is not None} for one in scores]
     if not sets:
-        return found, 0
+        return [], 0
     everywhere = set(sets[0]).intersection(*sets[1:])
     return sorted(number for number in everywhere if all(one[number] > 0.5 for one in sets)), len(everywhere)
 

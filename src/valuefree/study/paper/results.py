@@ -246,6 +246,12 @@ class Results:
         return [row for file in files for row in json.loads(file.read_text(encoding="utf-8"))]
 
     @cached_property
+    def failed_claims(self) -> dict[str, str]:
+        """Of these runs those that failed, by name, with their error."""
+        files = sorted((self.folder / "claims").glob("*.failed"))
+        return {file.stem: file.read_text(encoding="utf-8") for file in files}
+
+    @cached_property
     def timing(self) -> list[dict[str, Any]]:
         """Rows of Figure 1's timings."""
         file = self.folder / "timing.json"

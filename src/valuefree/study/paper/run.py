@@ -3,7 +3,8 @@
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -151,7 +152,7 @@ def study(options: StudyPaperConfig, *, say: Say, scales: Sequence[Scale] | None
     record = manifest("study paper", options.to_dict())
     with Workers(plan.workers) as processes:
         for scale in plan.scales:
-            list(processes.run([(make_world, (plan.setup, scale))]))
+            _whole(processes.run([(make_world, (plan.setup, scale))]))
         rows = _run_cells(plan, todo, processes, say)
         _measure(plan, processes, say)
         if options.claims:
@@ -168,9 +169,25 @@ def study(options: StudyPaperConfig, *, say: Say, scales: Sequence[Scale] | None
     return StudyResult(len(rows), failed, report, page, findings)
 
 
+def _whole(found: Iterable[tuple[int, Any]]) -> list[Any]:
+    """Results of tasks that the study cannot go on without, in the order of the tasks.
+
+    Raises:
+        WorkerDied: the process of one did.
+    """
+    results = dict(found)
+    for result in results.values():
+        if isinstance(result, WorkerDied):
+            raise result
+    return [results[number] for number in sorted(results)]
+
+
 def _claim(plan: Plan) -> None:
     """Mark the folder as that of a study with these settings, whatever its seeds and judges."""
     options, file = plan.options, plan.setup.folder / "settings.json"
+    noted = plan.setup.folder / "study.json"
+    if noted.exists() and json.loads(noted.read_text(encoding="utf-8")).get("kind") != KIND:
+        raise ConfigError(f"{plan.setup.folder} holds another study. Choose another folder with --out, or remove it.")
     shared = {name: getattr(options, name) for name in ("decoding", "data", "score10", "reward_field")}
     ours: dict[str, Any] = {"kind": KIND, **shared, "reward_function": options.reward_function}
     theirs = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"scales": {}}
@@ -219,19 +236,28 @@ def _measure(plan: Plan, processes: Workers, say: Say) -> None:
 
 
 def _run_claims(folder: Path, processes: Workers, say: Say) -> None:
-    """Rows of the runs behind Table I and section VI; a task that fails is a row with its error."""
+    """Rows of the runs behind Table I and section VI; a task that fails leaves its error, and is done again."""
     tasks = claim_tasks(quick=False, seeds=CLAIM_SEEDS)
     todo = [task for task in tasks if not (folder / "claims" / f"{task[0]}.json").exists()]
     if todo:
         say(f"{len(todo)} of {len(tasks)} runs behind Table I and section VI")
     for number, result in processes.run([(_claimed, (folder, *task)) for task in todo]):
-        if isinstance(result, WorkerDied):
-            say(f"failed: claims {todo[number][0]}: {result}")
+        failed = folder / "claims" / f"{todo[number][0]}.failed"
+        if result is None:
+            failed.unlink(missing_ok=True)
+            continue
+        write_text(failed, str(result))
+        say(f"failed: {todo[number][0]}: {result}")
 
 
-def _claimed(folder: Path, name: str, function: Callable[..., list[dict[str, Any]]], arguments: tuple) -> None:
-    rows = function(*arguments)
+def _claimed(folder: Path, name: str, function: Callable[..., list[dict[str, Any]]], arguments: tuple) -> str | None:
+    """Write the rows of a task; the error if it raised."""
+    try:
+        rows = function(*arguments)
+    except Exception as fault:  # it is kept and listed
+        return "".join(traceback.format_exception_only(fault)).strip()
     write_text(folder / "claims" / f"{name}.json", json.dumps(rows, default=float))
+    return None
 
 
 def _time(plan: Plan, say: Say) -> None:
@@ -243,7 +269,7 @@ def _time(plan: Plan, say: Say) -> None:
     say(f"timings: {TIMING_REPEATS} repetitions, alone")
     with Workers(1) as alone:
         tasks = [(timed_runs, (plan.setup, tiny, repeat)) for repeat in range(TIMING_REPEATS + 1)]
-        found = [result for number, result in alone.run(tasks) if number]  # the first warms up
+        _, *found = _whole(alone.run(tasks))  # the first warms up
     rows = [row for result in found for row in result]
     write_text(file, json.dumps(rows, indent=1))
 
