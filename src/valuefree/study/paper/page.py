@@ -103,9 +103,8 @@ def _headline(results: Results, scale: Scale) -> list[str]:
 def _overview(results: Results) -> Section:
     study, record = results.study, results.study["manifest"]
     commits = sorted({row.commit or "unknown" for row in results.rows})
-    minutes = {
-        name: sum(session["seconds"][name] for session in study["sessions"]) / 60 for name in ("training", "judging")
-    }
+    judging = sum(session["seconds"]["judging"] for session in study["sessions"]) / 60
+    running = sum(row.seconds for row in results.rows) / 60
     decoding = (
         "the same for all methods: sampled at temperature 0.7, top-k 50, top-p 0.95, repetition penalty 1.2, no "
         "repeated 3-grams"
@@ -115,8 +114,8 @@ def _overview(results: Results) -> Section:
     sentences = [
         f"Written by `valuefree study paper`, commit {record['commit']}, started {record['started']} on "
         f"{record['machine']}; runs made at commit {', '.join(commits)}. "
-        f"{minutes['training']:.0f} min of training, metrics and timings, "
-        f"{minutes['judging']:.0f} min of judging, in {len(study['sessions'])} sessions.",
+        f"{len(results.rows)} runs took {running:.0f} min, added up over "
+        f"processes; judging {judging:.0f} min, in {len(study['sessions'])} sessions.",
         f"Seeds: {study['seeds']}; temperatures {', '.join(f'{tau:g}' for tau in results.taus)}; answers {decoding}. "
         "A run's seed decides the order of the rows, the weights of a value network and the sampling; rows, held-out "
         "prompts and reference are the same for all.",

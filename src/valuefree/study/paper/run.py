@@ -269,7 +269,7 @@ def _time(plan: Plan, say: Say) -> None:
         return
     say(f"timings: {TIMING_REPEATS} repetitions, alone")
     with Workers(1) as alone:
-        tasks = [(timed_runs, (plan.setup, tiny, repeat)) for repeat in range(-1, TIMING_REPEATS)]
+        tasks = [(timed_runs, (plan.setup, tiny, repeat)) for repeat in range(TIMING_REPEATS + 1)]
         _, *found = _whole(alone.run(tasks))  # the first warms up
     rows = [row for result in found for row in result]
     write_text(file, json.dumps(rows, indent=1))
