@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -260,6 +261,29 @@ def test_a_claim_that_fails_leaves_its_error_and_is_measured_again(tmp_path, mon
     assert sorted(file.name for file in (tmp_path / "claims").iterdir()) == [f"claim {n}.json" for n in range(3)]
 
 
+def test_timings_leave_out_the_repetition_that_warms_up_and_are_taken_once(tmp_path, monkeypatch):
+    taken: list[int] = []
+
+    def rows(setup, scale, repeat):
+        taken.append(repeat)
+        return [{"repeat": repeat, "scale": scale.name}]
+
+    monkeypatch.setattr(run, "timed_runs", rows)
+    monkeypatch.setattr(run, "Workers", lambda count: nullcontext(Here()))
+    plan = Plan.of(StudyPaperConfig(**OPTIONS, out=str(tmp_path)), [SCALES["small"], SMALL])
+    for _ in range(2):
+        run._time(plan, lambda _: None)
+    assert taken == [0, 1, 2, 3]
+    assert json.loads((tmp_path / "timing.json").read_text()) == [{"repeat": n, "scale": "tiny"} for n in (1, 2, 3)]
+    (tmp_path / "timing.json").unlink()
+    run._time(replace(plan, scales=[SCALES["small"]]), lambda _: None)  # timed at the tiny scale alone
+    assert len(taken) == 4
+    monkeypatch.setattr(run, "Workers", lambda count: nullcontext(Here(died=(2,))))
+    with pytest.raises(WorkerDied):
+        run._time(plan, lambda _: None)
+    assert not (tmp_path / "timing.json").exists()
+
+
 # --------------------------------------------------------------------------------------------------------- slow to run
 
 
@@ -268,9 +292,9 @@ def test_timings_are_of_the_same_steps_for_every_method(done, monkeypatch):
     monkeypatch.setattr(timing, "WIDTHS", {"width 16": 16})
     monkeypatch.setattr(timing, "STEPS", 2)
     setup = Setup(done.folder, "data")
-    first, second = (timing.timed_runs(setup, SMALL, repeat) for repeat in (-1, 0))  # −1 warms up
-    assert [row["method"] for row in first] == [timing.TIMED[-1], *timing.TIMED[:-1]]
-    assert [row["method"] for row in second] == list(timing.TIMED)
+    first, second = (timing.timed_runs(setup, SMALL, repeat) for repeat in range(2))
+    assert [row["method"] for row in first] == list(timing.TIMED)
+    assert [row["method"] for row in second] == [*timing.TIMED[1:], timing.TIMED[0]]
     for row in (*first, *second):
         assert row["steps"] == 2
         assert min(row["train_seconds"], row["prepare_seconds"]) > 0
