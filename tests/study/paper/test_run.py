@@ -299,8 +299,7 @@ def test_timings_are_of_the_same_steps_for_every_method(done, monkeypatch):
         assert row["steps"] == 2
         assert min(row["train_seconds"], row["prepare_seconds"]) > 0
     assert len({row["rows"] for row in first}) == 1
-    sizes = {row["method"]: row["parameters"] for row in first}
-    assert sizes["SFT-all"] == sizes["KTO"] == sizes["RPO"] == sizes["RPO() auto"] < sizes["DRO"] < sizes["DRO-V"]
+    assert len({row["parameters"] for row in first}) == 1, "of the policy, without a value network"
 
 
 @pytest.mark.slow

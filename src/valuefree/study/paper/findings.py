@@ -219,7 +219,7 @@ def _tau_robust(results: Results, scale: Scale) -> tuple[Outcome, str]:
 
 
 def _one_size(results: Results, scale: Scale) -> tuple[Outcome, str]:
-    return "undecided", "this scale is one size; the claim compares sizes."
+    return "undecided", "a scale is one size; the claim compares sizes of one family on the same data."
 
 
 def _tau_moderate(results: Results, scale: Scale) -> tuple[Outcome, str]:
@@ -333,10 +333,10 @@ MEASURED_ELSEWHERE = {  # by the beginning of what `claim_findings` calls them
     "dro-unstable": "Table I, π–V coupling",
     "error-robust": "Table I, robustness to estimation errors",
     "no-tuning": "Table I, practical deployment",
-    "limit-coverage": "Section VI, RPO is harmed by",
+    "limit-coverage": "Section VI, RPO is harmed by insufficient coverage",
     "limit-observed": "Section VI, a trained value model",
-    "limit-few": "Section VI, few responses",
-    "limit-modes": "Section VI, the empirical partition",
+    "limit-few": "Section VI, the empirical partition",
+    "limit-modes": "Section VI, few responses",
     "limit-reference": "Section VI, a poorly aligned reference",
 }
 ELSEWHERE = {  # of claims that no run of this study is about

@@ -13,7 +13,7 @@ import torch
 
 from valuefree.config import StudyPaperConfig
 from valuefree.config.metrics import DEFAULT
-from valuefree.errors import ConfigError
+from valuefree.errors import ConfigError, JudgeError
 from valuefree.manifest import git_commit, manifest
 from valuefree.study.paper.cells import Cell, Row, cells_of, missing
 from valuefree.study.paper.claims import claim_tasks
@@ -283,7 +283,10 @@ def _judge(plan: Plan, say: Say) -> None:
             for entry in plan.to_judge(spec)
             if all(cell.file(plan.setup.folder, "responses", "jsonl").exists() for cell in entry[0].cells(*entry[1:]))
         ]
-        judge_pairs(spec, done, plan.setup.folder, prompts=prompts, say=say)
+        try:
+            judge_pairs(spec, done, plan.setup.folder, prompts=prompts, say=say)
+        except JudgeError as error:  # what was answered is kept, and the report is written without the rest
+            say(f"{spec.title} could not go on: {error}")
 
 
 def _note(folder: Path, plan: Plan, record: dict[str, Any], seconds: dict[str, float]) -> None:

@@ -36,6 +36,7 @@ def timed_runs(setup: Setup, scale: Scale, repeat: int) -> list[dict[str, Any]]:
 def _timed(setup: Setup, scale: Scale, size: str, width: int, method: str, repeat: int) -> dict[str, Any]:
     _, tokenizer = load_reference(setup, scale)
     model = tiny_t5(tokenizer, width=width)
+    parameters = sum(p.numel() for p in model.parameters())  # of the policy, before a value network hangs on it
     rows = train_rows(setup, scale, 0, shuffled=False)
     make = METHODS[method].make
     if make is None:
@@ -51,7 +52,7 @@ def _timed(setup: Setup, scale: Scale, size: str, width: int, method: str, repea
         trainer.train()
     return {
         "size": size,
-        "parameters": sum(p.numel() for p in model.parameters()),
+        "parameters": parameters,
         "method": method,
         "repeat": repeat,
         "prepare_seconds": prepared - start,
