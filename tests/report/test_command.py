@@ -77,7 +77,7 @@ def test_what_a_judge_cannot_decide_is_told_apart(here):
     """A judge that always picks the place disagrees with itself; one that fails leaves its pairs unjudged."""
     judged("place", "--judge", "report_judges:first")
     assert {v.outcome for entry in read_report([here / "place"]).completions for v in entry.verdicts} == {"disagree"}
-    with pytest.raises(JudgeError, match="calls have no answer"):
+    with pytest.raises(JudgeError, match="4 calls without an answer"):
         judged("failing", "--judge", "report_judges:sometimes")
     report = read_report([here / "failing"])
     outcomes = [entry.verdicts[0].outcome for entry in report.completions]
