@@ -1,12 +1,14 @@
 """Each rule decides as it says, and flips when the numbers flip."""
 
+import json
+
 import pytest
 
 from study.paper.made import STRONG, TINY, WEAK
 from valuefree.study.paper.claims import Finding, claim_findings
 from valuefree.study.paper.claims.plan import CONDITIONS, EQ_19
 from valuefree.study.paper.findings import ELSEWHERE, MEASURED_ELSEWHERE, RULES, decide, findings
-from valuefree.study.paper.judging import JudgeSpec
+from valuefree.study.paper.judging import JudgeSpec, judged_file, pair
 from valuefree.study.paper.methods import METHODS
 from valuefree.study.paper.published import METRICS
 from valuefree.study.paper.statements import CLAIMS
@@ -251,6 +253,24 @@ def test_judges_agree_takes_two(make, second, outcome):
 def test_normalisation_judges(make, scores, outcome):
     made = with_rates(make(prompts=200), scores, others=("RPO-noNorm",), taus=(0.1, 1.0, 5.0))
     assert verdict(made, "normalisation-judges") == outcome
+
+
+def test_a_judge_whose_winner_changes_with_the_order_decides_nothing(make):
+    """All lost by the reward; the model's verdicts flip in 2 of 8 pairs, which counts, then in 6 of 8, which does not."""
+    made = make()
+    for flipped, counts in ((2, True), (6, False)):
+        for other in ("SFT", "KTO", "DRO"):
+            made.judged(WEAK, "RPO", other, LOST)
+            file = judged_file(WEAK, pair("RPO", other), TINY.name, 0, made.folder)
+            content = json.loads(file.read_text())
+            for number, row in enumerate(content["verdicts"]):
+                row["opinions"] = row["opinions"] * 2
+                if number < flipped:
+                    row |= {"category": "disagreement", "score": 0.5}
+            file.write_text(json.dumps(content))
+        assert made.results.flip_rate(WEAK.title, TINY.name) == flipped / 8
+        assert (WEAK.title in made.results.counted(TINY.name)) == counts
+        assert verdict(made, "wins-everywhere") == ("contradicted" if counts else "undecided")
 
 
 @pytest.mark.parametrize(("at_5", "outcome"), [(WON, "supported"), (LOST, "contradicted"), (OPEN, "undecided")])

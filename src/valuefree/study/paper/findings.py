@@ -66,7 +66,7 @@ def _rates(results: Results, scale: Scale, others: Sequence[str], taus: Sequence
         f"{judge}, {other}{'' if tau == MAIN_TAU else f', τ = {tau:g}'}": results.judged(
             judge, scale.name, "RPO", other, tau, tau
         )
-        for judge in results.judges
+        for judge in results.counted(scale.name)
         for other in others
         for tau in taus
     }
@@ -176,7 +176,7 @@ def _judges_agree(results: Results, scale: Scale) -> tuple[Outcome, str]:
             for other in BASELINES
             if (one := results.judged(judge, scale.name, "RPO", other)) is not None and one.rate is not None
         ]
-        for judge in results.judges
+        for judge in results.counted(scale.name)
     }
     known = {judge: sides for judge, sides in by_judge.items() if sides}
     said = "; ".join(f"{judge}: {_counted(sides, 'baselines')}" for judge, sides in known.items())

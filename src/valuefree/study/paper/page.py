@@ -1,5 +1,6 @@
 """The report of a study of the paper, from the files of its folder."""
 
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,7 +34,7 @@ def report_of(folder: Path) -> Report:
     for scale in results.scales:
         suffix = f", {scale.title}" if several else ""
         key = f"-{scale.name}" if several else ""
-        sections.append(_supports(findings(results, scale), scale, key, suffix))
+        sections.append(_supports(results, findings(results, scale), scale, key, suffix))
         sections.append(_paper_tables(results, scale, key, suffix))
         sections.append(_beyond(results, scale, key, suffix))
         sections.append(qualitative(results, scale, key, suffix))
@@ -103,7 +104,6 @@ def _headline(results: Results, scale: Scale) -> list[str]:
 def _overview(results: Results) -> Section:
     study, record = results.study, results.study["manifest"]
     commits = sorted({row.commit or "unknown" for row in results.rows})
-    judging = sum(session["seconds"]["judging"] for session in study["sessions"]) / 60
     running = sum(row.seconds for row in results.rows) / 60
     decoding = (
         "the same for all methods: sampled at temperature 0.7, top-k 50, top-p 0.95, repetition penalty 1.2, no "
@@ -112,10 +112,9 @@ def _overview(results: Results) -> Section:
         else "as in the published scripts: RPO and DRO sampled with penalties, KTO greedy without"
     )
     sentences = [
-        f"Written by `valuefree study paper`, commit {record['commit']}, started {record['started']} on "
+        f"Written by valuefree study paper, commit {record['commit']}, started {record['started']} on "
         f"{record['machine']}; runs made at commit {', '.join(commits)}. "
-        f"{len(results.rows)} runs took {running:.0f} min, added up over "
-        f"processes; judging {judging:.0f} min, in {len(study['sessions'])} sessions.",
+        f"{len(results.rows)} runs took {running:.0f} min, added up over processes.{_asked(results)}",
         f"Seeds: {study['seeds']}; temperatures {', '.join(f'{tau:g}' for tau in results.taus)}; answers {decoding}. "
         "A run's seed decides the order of the rows, the weights of a value network and the sampling; rows, held-out "
         "prompts and reference are the same for all.",
@@ -140,7 +139,19 @@ def _overview(results: Results) -> Section:
     )
 
 
-def _supports(found: Sequence[Found], scale: Scale, key: str, suffix: str) -> Section:
+def _asked(results: Results) -> str:
+    """Calls to judges, and when they were answered."""
+    said = ""
+    for judge in results.study["judges"]:
+        file = results.folder / f"judgements-{judge['key']}.jsonl"
+        if file.exists():
+            rows = [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line]
+            times = [row["time"] for row in rows if "time" in row]
+            said += f" {judge['title']}: {len(times)} answers, from {min(times)} to {max(times)}." if times else ""
+    return said
+
+
+def _supports(results: Results, found: Sequence[Found], scale: Scale, key: str, suffix: str) -> Section:
     statements = {claim.key: claim for claim in CLAIMS}
     order = {"supported": 0, "contradicted": 1, "undecided": 2}
     rows = [
@@ -154,10 +165,21 @@ def _supports(found: Sequence[Found], scale: Scale, key: str, suffix: str) -> Se
             "For each claim of the paper: supported (every interval that it is about lies on its side), contradicted "
             "(one lies on the other side), or undecided. Intervals are of 95 % each, so that of twenty empty claims "
             "one would be decided by chance. The claims of Table I and section VI are measured in worlds where the "
-            "optimum is known (below)."
+            "optimum is known (below).",
+            *_not_counted(results, scale),
         ],
         tables=[Table("", ["verdict", "claim", "where", "here"], rows)],
     )
+
+
+def _not_counted(results: Results, scale: Scale) -> list[str]:
+    counted = results.counted(scale.name)
+    return [
+        f"{judge} decides no claim here: its winner changes with the order of the answers in "
+        f"{results.flip_rate(judge, scale.name):.0%} of the pairs, so its rates are near 50 % whatever is compared."
+        for judge in results.judges
+        if judge not in counted
+    ]
 
 
 def _plots(*plots: Plot | None) -> list[Plot]:

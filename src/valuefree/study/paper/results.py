@@ -17,6 +17,7 @@ from valuefree.study.paper.methods import METHODS, REFERENCE
 from valuefree.study.paper.scales import MAIN_TAU, Scale
 
 REWARD_JUDGE = "reward function"
+FLIPS = 0.5  # share of winners that change with the order, above which a judge's verdicts decide no claim
 
 
 @dataclass(frozen=True)
@@ -216,6 +217,34 @@ class Results:
         titles = [judge["title"] for judge in self.study["judges"]]
         has = any((self.folder / "judged").glob("reward-*.json"))
         return [*([REWARD_JUDGE] if has else []), *titles]
+
+    @property
+    def paper_pairs(self) -> list[tuple[str, str, float]]:
+        """Methods and temperature of Tables III, IV and VI."""
+        found = [("RPO", other, MAIN_TAU) for other in (REFERENCE, "KTO", "DRO")]
+        found += [("RPO", other, tau) for other in (REFERENCE, "RPO-noNorm") for tau in self.taus]
+        return list(dict.fromkeys(found))
+
+    def flip_rate(self, judge: str, scale: str) -> float | None:
+        """Share of the pairs judged in both orders whose winner changes with the order; None for the reward function.
+
+        Over the pairs of Tables III, IV and VI.
+        """
+        verdicts = [
+            verdict
+            for first, second, tau in self.paper_pairs
+            if (found := self.judged(judge, scale, first, second, tau, tau)) is not None
+            for run in found.verdicts
+            for verdict in run
+            if verdict["score"] is not None and verdict["decided"] is None and len(verdict["opinions"]) == 2
+        ]
+        flipped = [verdict["category"] == "disagreement" for verdict in verdicts]
+        return float(np.mean(flipped)) if flipped else None
+
+    def counted(self, scale: str) -> list[str]:
+        """Judges whose winner stays with the answer rather than with its place in most pairs."""
+        rates = {judge: self.flip_rate(judge, scale) for judge in self.judges}
+        return [judge for judge, rate in rates.items() if rate is None or rate <= FLIPS]
 
     def judged(
         self, judge: str, scale: str, first: str, second: str, first_tau: float | None = MAIN_TAU, second_tau=MAIN_TAU

@@ -275,7 +275,7 @@ def judges_table(results: Results, scale: Scale) -> Table:
             continue
         found = [
             one
-            for first, second, tau in judged_pairs(results)
+            for first, second, tau in results.paper_pairs
             if (one := results.judged(judge, scale.name, first, second, tau, tau)) is not None
         ]
         if not found:
@@ -301,13 +301,6 @@ def judges_table(results: Results, scale: Scale) -> Table:
     )
 
 
-def judged_pairs(results: Results) -> list[tuple[str, str, float]]:
-    """Methods and temperature of Tables III, IV and VI."""
-    found = [("RPO", other, MAIN_TAU) for other in (REFERENCE, "KTO", "DRO")]
-    found += [("RPO", REFERENCE, tau) for tau in results.taus] + [("RPO", "RPO-noNorm", tau) for tau in results.taus]
-    return list(dict.fromkeys(found))
-
-
 def _percent(values: Sequence[float | None]) -> str:
     known = [value for value in values if value is not None]
     return f"{np.mean(known):.0%}" if known else NONE
@@ -316,7 +309,7 @@ def _percent(values: Sequence[float | None]) -> str:
 def agreement_with_reward(results: Results, scale: Scale, judge: str) -> str:
     """Share of a judge's decided pairs whose winner has the larger reward."""
     same = total = 0
-    for first, second, tau in judged_pairs(results):
+    for first, second, tau in results.paper_pairs:
         theirs = results.judged(judge, scale.name, first, second, tau, tau)
         truth = results.judged(REWARD_JUDGE, scale.name, first, second, tau, tau)
         if theirs is None or truth is None:
