@@ -256,7 +256,7 @@ def test_normalisation_judges(make, scores, outcome):
 
 
 def test_a_judge_whose_winner_changes_with_the_order_decides_nothing(make):
-    """All lost by the reward; the model's verdicts flip in 2 of 8 pairs, which counts, then in 6 of 8, which does not."""
+    """All lost; its verdicts flip in 2 of 8 pairs, and it counts, then in 6 of 8, and it does not."""
     made = make()
     for flipped, counts in ((2, True), (6, False)):
         for other in ("SFT", "KTO", "DRO"):
