@@ -226,8 +226,8 @@ def _distances(results: Results, scale: Scale) -> list[str]:
     least, most = (pick(kls, key=kls.__getitem__) for pick in (min, max))
     return [
         "As in the paper, all methods have one learning rate and one number of steps, and none is tuned. So they end "
-        f"at unlike distances from the reference, from {kls[least]:.2f} nats ({least}) to {kls[most]:.2f} ({most}): the "
-        "same temperature means another thing against sums over tokens than against their means. A reward says little "
+        f"at unlike distances from the reference, from {kls[least]:.2f} nats ({least}) to {kls[most]:.2f} ({most}): a "
+        "temperature means another thing against sums over tokens than against their means. A reward says little "
         "without its distance; docs/results/small.md has the methods tuned alike and compared at equal KL."
     ]
 
