@@ -77,7 +77,7 @@ def test_a_configuration_is_what_its_name_says(name, kind, processes, hosts):
 
 def test_every_launch_configuration_is_tested_by_name():
     assert len(LAUNCH) == 6
-    assert sorted(file.stem for file in RECIPES) == ["flan_t5_xl", "llama_8b_lora"]
+    assert sorted(file.stem for file in RECIPES) == ["flan_t5_xl", "llama_8b_lora", "paper_flan_t5_xl"]
 
 
 @pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.name)
