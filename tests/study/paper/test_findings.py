@@ -7,10 +7,11 @@ import pytest
 from study.paper.made import STRONG, TINY, WEAK
 from valuefree.study.paper.claims import Finding, claim_findings
 from valuefree.study.paper.claims.plan import CONDITIONS, EQ_19
-from valuefree.study.paper.findings import ELSEWHERE, MEASURED_ELSEWHERE, RULES, decide, findings
+from valuefree.study.paper.findings import ELSEWHERE, MEASURED_ELSEWHERE, findings
 from valuefree.study.paper.judging import JudgeSpec, judged_file, pair
 from valuefree.study.paper.methods import METHODS
 from valuefree.study.paper.published import METRICS
+from valuefree.study.paper.rules import RULES, decide
 from valuefree.study.paper.statements import CLAIMS
 
 WON, LOST, OPEN = [1.0] * 8, [0.0] * 8, [1.0] * 4 + [0.0] * 4

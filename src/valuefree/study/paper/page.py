@@ -9,7 +9,7 @@ from typing import Any
 
 from valuefree.data.rendering import as_text
 from valuefree.report import Completions, Plot, Report, Section, Table, Verdict, write_report
-from valuefree.study.paper import figures, tables
+from valuefree.study.paper import figures, tables, tables_beyond
 from valuefree.study.paper.claims import claim_figures, claim_findings, claim_tables
 from valuefree.study.paper.findings import Found, findings
 from valuefree.study.paper.judging import OURS
@@ -189,7 +189,7 @@ def _plots(*plots: Plot | None) -> list[Plot]:
 
 def _paper_tables(results: Results, scale: Scale, key: str, suffix: str) -> Section:
     numbered = (tables.table_2, tables.table_3, tables.table_4, tables.table_5, tables.table_6)
-    made = (*numbered, tables.judges_table)
+    made = (*numbered, tables_beyond.judges_table)
     found = [make(results, scale) for make in made]
     return Section(
         f"tables{key}",
@@ -206,7 +206,7 @@ def _beyond(results: Results, scale: Scale, key: str, suffix: str) -> Section:
         _distances(results, scale),
         tables=[
             table
-            for make in (tables.rewards_table, tables.beyond_table, tables.distance_table)
+            for make in (tables_beyond.rewards_table, tables_beyond.beyond_table, tables_beyond.distance_table)
             if (table := make(results, scale)).rows
         ],
         plots=_plots(figures.gains(results, scale), figures.frontier(results, scale), figures.curves(results, scale)),

@@ -67,6 +67,9 @@ class Plan:
             ConfigError: unknown names; options that nothing would read.
         """
         chosen = list(scales) if scales is not None else scales_of(options.scale, data=options.data)
+        idle = sorted({"score10", "reward_field"} & set(options.changed()))
+        if idle and all(scale.feedback == "demo" for scale in chosen):
+            raise ConfigError(f"{', '.join(idle)}: read by the scales small, large and xl alone; leave it out.")
         methods = methods_of(options.methods)
         setup = Setup(
             Path(options.out).absolute(),
