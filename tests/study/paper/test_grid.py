@@ -13,6 +13,7 @@ from valuefree.objectives import DRO, KTO, RPO
 from valuefree.study.paper.cells import Cell, Row, cells_of, estimate_of, missing
 from valuefree.study.paper.cost import cell_hours, estimate
 from valuefree.study.paper.methods import METHODS, PUBLISHED, label, methods_of
+from valuefree.study.paper.run import Plan
 from valuefree.study.paper.scales import SCALES, TAUS, scales_of
 from valuefree.study.paper.training import training_arguments
 from valuefree.study.paper.world import Setup, decoding_of
@@ -262,3 +263,9 @@ def test_the_help_names_every_method_and_metric(capsys):
     assert "bleu, sacrebleu, rouge1" in metrics
     assert "reward," not in metrics
     assert "(default: smollm2@serve)" in said
+
+
+def test_options_of_ultrafeedback_are_refused_where_no_scale_reads_it(tmp_path):
+    with pytest.raises(ConfigError, match="score10: read by the scales small, large and xl alone"):
+        Plan.of(StudyPaperConfig(scale="tiny", score10="keep", out=str(tmp_path)))
+    assert Plan.of(StudyPaperConfig(scale="tiny,small", score10="keep", out=str(tmp_path))).setup.score10 == "keep"
