@@ -357,7 +357,7 @@ def run(arguments: Sequence[str]) -> None:
 
 
 def main() -> None:
-    """Entry point of ``valuefree``: 0, or 2 and one message for an error of ours; other errors keep their traceback."""
+    """Entry point of ``valuefree``: 0, or one message and 2, 1 or (Ctrl-C) 130; other errors keep theirs."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("valuefree").setLevel(logging.INFO)
     try:
@@ -365,6 +365,9 @@ def main() -> None:
     except ConfigError as error:
         print(f"valuefree: {error}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        print("valuefree: stopped", file=sys.stderr)
+        sys.exit(130)
     except ValueFreeError as error:
         print(f"valuefree: {error}", file=sys.stderr)
         sys.exit(1)

@@ -109,8 +109,9 @@ class StudyPaperConfig(MetricOptions):
     )
     judge: tuple[str, ...] = option(
         ("smollm2@serve",),
-        "judges of answers: MODEL@http://host/v1, MODEL@serve (a server started here), MODEL (loaded here), none; "
-        "mistral-7b-instruct-v0.3 and llama-3-8b-instruct are the paper's; the reward function judges too",
+        "judges of answers: MODEL@http://host/v1, MODEL@serve (a server started here), MODEL (loaded here); none for "
+        "the reward function alone, which judges in any case. mistral-7b-instruct-v0.3 and llama-3-8b-instruct are the "
+        "paper's",
     )
     judge_prompts: int = option(50, "held-out prompts that these judges see, from the first; 0 for all")
     judge_seeds: int = option(1, "seeds whose answers they see, from the first")
@@ -143,7 +144,7 @@ class StudyPaperConfig(MetricOptions):
         except ValueError as error:
             raise ConfigError(f"taus is {self.taus!r}; expected numbers by comma.") from error
         if 1.0 not in found or not all(0 < tau < math.inf for tau in found):
-            raise ConfigError(f"taus is {self.taus!r}; expected positive numbers, 1 among them.")
+            raise ConfigError(f"taus is {self.taus!r}; expected positive numbers, 1 among them, where the tables are.")
         return sorted(found)
 
     def judges(self) -> list[str]:

@@ -15,7 +15,7 @@ from valuefree.study.paper.rules import RULES, decide
 from valuefree.study.paper.statements import CLAIMS
 
 WON, LOST, OPEN = [1.0] * 8, [0.0] * 8, [1.0] * 4 + [0.0] * 4
-REWARD = JudgeSpec("reward")
+REWARD, MISTRAL = JudgeSpec("reward"), JudgeSpec("mistral-7b-instruct-v0.3", "http://there/v1")
 QUALITY = [metric.ours for metric in METRICS if metric.better == "higher"]
 
 
@@ -34,7 +34,7 @@ def said(made, claim):
         ([1, 1], "supported"),
         ([1, 0], "undecided"),
         ([0, 0], "undecided"),
-        ([], "undecided"),
+        ([], "not tested"),
         ([1, -1], "contradicted"),
         ([0, -1], "contradicted"),
     ],
@@ -55,7 +55,7 @@ def test_every_claim_has_one_finding_and_the_rules_are_about_claims(make):
 
 
 def test_an_empty_study_decides_nothing_but_what_needs_no_run(make):
-    decided = {one.claim: one.verdict for one in findings(make().results, TINY) if one.verdict != "undecided"}
+    decided = {one.claim: one.verdict for one in findings(make().results, TINY) if one.verdict != "not tested"}
     assert decided == {"no-value-model": "supported"}
 
 
@@ -91,7 +91,7 @@ def test_verdicts_from_elsewhere_are_put_together(make, monkeypatch, verdicts, o
     named = [Finding(f"{MEASURED_ELSEWHERE['limit-few']} ({n})", v, "") for n, v in enumerate(verdicts)]
     monkeypatch.setattr("valuefree.study.paper.findings.claim_findings", lambda rows: named)
     assert verdict(made, "limit-few") == outcome
-    assert verdict(made, "limit-modes") == "undecided"
+    assert verdict(made, "limit-modes") == "not tested"
 
 
 # ------------------------------------------------------------------------------------------------------------ metrics
@@ -142,7 +142,7 @@ def test_most_metrics_are_enough_unless_one_speaks_against(make):
 def test_less_toxic_is_the_lower_value(make, rpo, other, outcome):
     made = with_metrics(make(), rpo, other, names=["toxicity"])
     assert verdict(made, "less-toxic") == outcome
-    assert verdict(made, "beats-baselines") == "undecided"  # toxicity is none of the quality metrics
+    assert verdict(made, "beats-baselines") == "not tested"  # toxicity is none of the quality metrics
 
 
 @pytest.mark.parametrize(
@@ -168,12 +168,20 @@ def test_normalisation_toxicity(make, rpo, other, outcome):
     assert verdict(made, "normalisation-toxicity") == outcome
 
 
-@pytest.mark.parametrize(("values", "outcome"), [((0.49, 0.5, 0.51), "supported"), ((0.4, 0.5, 0.6), "contradicted")])
-def test_normalisation_stable(make, values, outcome):
-    """A range over τ of 4 % and of 40 % of the mean; up to 5 % is called stable."""
+@pytest.mark.parametrize(
+    ("values", "noise", "outcome"),
+    [
+        ((0.49, 0.5, 0.51), 0.0, "supported"),
+        ((0.4, 0.5, 0.6), 0.0, "contradicted"),
+        ((0.4, 0.5, 0.6), 0.3, "undecided"),  # the second seed's differences are of the other sign
+    ],
+)
+def test_normalisation_stable(make, values, noise, outcome):
+    """A range over τ of 4 % and of 40 % of the mean; up to 5 % is called stable, more contradicts where it is shown."""
     made = make()
     for tau, value in zip(made.taus, values, strict=True):
-        made.cell("RPO", 0, tau, metrics={"bleu": value})
+        made.cell("RPO", 0, tau, metrics={"bleu": value + 2 * noise * (value - 0.5)})
+        made.cell("RPO", 1, tau, metrics={"bleu": value - 2 * noise * (value - 0.5) + 1e-9 * tau})
     assert verdict(made, "normalisation-stable") == outcome
     move = "4%" if outcome == "supported" else "40%"
     assert f"BLEU {move}" in said(made, "normalisation-stable")
@@ -222,19 +230,27 @@ def test_a_baseline_without_verdicts_leaves_the_claim_open(make, claim):
     ],
 )
 def test_wide_margins(make, scores, outcome):
-    assert verdict(with_rates(make(prompts=200), scores), "wide-margins") == outcome
+    made = with_rates(make(prompts=200, judges=(MISTRAL,)), scores, judges=(MISTRAL,))
+    assert verdict(made, "wide-margins") == outcome
 
 
 def test_wide_margins_are_often_not_always(make):
-    made = with_rates(make(), WON)
-    made.judged(REWARD, "RPO", "DRO", LOST)
+    made = with_rates(make(judges=(MISTRAL,)), WON, judges=(MISTRAL,))
+    made.judged(MISTRAL, "RPO", "DRO", LOST)
     assert verdict(made, "wide-margins") == "supported"  # two of three
-    made.judged(REWARD, "RPO", "KTO", LOST)
+    made.judged(MISTRAL, "RPO", "KTO", LOST)
     assert verdict(made, "wide-margins") == "undecided"
 
 
+def test_claims_about_language_models_are_not_tested_by_a_reward_function(make):
+    made = with_rates(make(), LOST)
+    with_rates(made, LOST, others=("RPO-noNorm",), taus=(0.1, 1.0, 5.0))
+    assert verdict(made, "wide-margins") == verdict(made, "normalisation-judges") == "not tested"
+    assert verdict(with_rates(made, LOST, judges=(WEAK,)), "wide-margins") == "not tested", "Mistral is asked for"
+
+
 @pytest.mark.parametrize(
-    ("second", "outcome"), [(WON, "supported"), (LOST, "contradicted"), (OPEN, "undecided"), (None, "undecided")]
+    ("second", "outcome"), [(WON, "supported"), (LOST, "contradicted"), (OPEN, "undecided"), (None, "not tested")]
 )
 def test_judges_agree_takes_two(make, second, outcome):
     made = with_rates(make(judges=(WEAK, STRONG)), WON, judges=(WEAK,))
@@ -252,7 +268,7 @@ def test_judges_agree_takes_two(make, second, outcome):
     ],
 )
 def test_normalisation_judges(make, scores, outcome):
-    made = with_rates(make(prompts=200), scores, others=("RPO-noNorm",), taus=(0.1, 1.0, 5.0))
+    made = with_rates(make(prompts=200), scores, others=("RPO-noNorm",), taus=(0.1, 1.0, 5.0), judges=(WEAK,))
     assert verdict(made, "normalisation-judges") == outcome
 
 
@@ -271,7 +287,7 @@ def test_a_judge_whose_winner_changes_with_the_order_decides_nothing(make):
             file.write_text(json.dumps(content))
         assert made.results.flip_rate(WEAK.title, TINY.name) == flipped / 8
         assert (WEAK.title in made.results.counted(TINY.name)) == counts
-        assert verdict(made, "wins-everywhere") == ("contradicted" if counts else "undecided")
+        assert verdict(made, "wins-everywhere") == ("contradicted" if counts else "not tested")
 
 
 @pytest.mark.parametrize(("at_5", "outcome"), [(WON, "supported"), (LOST, "contradicted"), (OPEN, "undecided")])
@@ -308,7 +324,7 @@ def test_without_a_reward_function_nothing_is_said_of_gains(make):
     made.cell("SFT", 0, None)
     made.cell("RPO", 0)
     for claim in ("tau-robust", "normalisation-tau"):
-        assert said(made, claim) == "there is no reward function."
+        assert said(made, claim) == "fewer than two temperatures of it were run and rewarded."
 
 
 @pytest.mark.parametrize(

@@ -62,13 +62,11 @@ def test_the_report_has_every_table_and_figure(report):
     (supports,) = sections["supports"].tables
     assert len(supports.rows) == len(CLAIMS)
     order = [row[0] for row in supports.rows]
-    assert order == sorted(order, key=["supported", "contradicted", "undecided"].index)
+    assert order == sorted(order, key=["supported", "contradicted", "undecided", "not tested"].index)
     contradictions, unstated = sections["paper"].tables
     assert (len(contradictions.rows), len(unstated.rows)) == (len(CONTRADICTIONS), len(UNSTATED))
     assert sections["failures"].paragraphs == ["None."]
-    counted = re.match(
-        r"tiny T5: of (\d+) claims of the paper (\d+) are supported here, (\d+) contra", report.verdict[0]
-    )
+    counted = re.match(r"tiny T5: of (\d+) claims of the paper (\d+) supported, (\d+) contra", report.verdict[0])
     assert tuple(map(int, counted.groups())) == (len(CLAIMS), order.count("supported"), order.count("contradicted"))
 
 
@@ -76,9 +74,10 @@ def test_the_headline_has_the_gain_and_that_of_shuffled_rewards(report):
     """RPO's rewards exceed those of SFT by 3, its place in the table; the control's are lower than those by 0.85."""
     said = report.verdict
     assert (
-        "RPO: gain in held-out reward +3.000 [+3.000, +3.000] over the reference; with shuffled rewards -0.8" in said[1]
+        "RPO as published, τ = 1: gain in held-out reward +3.000 [+3.000, +3.000] over the reference; with shuffled "
+        "rewards -0.8" in said[2]
     )
-    assert said[3].startswith("RPO() auto less RPO as published at τ = 1: +3.000")
+    assert any(sentence.startswith("RPO() auto less RPO as published at τ = 1: +3.000") for sentence in said)
 
 
 def test_answers_can_be_browsed_with_rewards_and_verdicts(report):

@@ -211,7 +211,14 @@ def test_a_seed_that_failed_is_left_out_on_both_sides(make):
     assert [row.error for row in made.results.failed] == ["RuntimeError: no memory"]
 
 
-@pytest.mark.parametrize(("shuffled", "used"), [(0.0, "yes"), (1.0, "not shown"), (1.5, "not shown")])
+@pytest.mark.parametrize(
+    ("shuffled", "used"),
+    [
+        (0.0, "yes: +1.000 [+1.000, +1.000]"),
+        (1.0, "not shown: +0.000 [+0.000, +0.000]"),
+        (1.5, "not shown: -0.500 [-0.500, -0.500]"),
+    ],
+)
 def test_rewards_were_used_if_the_gain_exceeds_that_on_shuffled_ones(make, shuffled, used):
     made = make()
     made.cell("SFT", 0, None, rewards=[0.0] * 8)

@@ -43,7 +43,10 @@ def estimate(cells: Sequence[Cell], scales: Sequence[Scale], calls: int, workers
                 "step, as the published scripts do, it is several times that."
             )
         else:
-            said.append(f"{scale.title}: {len(own)} runs, about {hours * 60 / workers:.0f} min with {workers} workers.")
+            minutes = hours * 60 / workers
+            named = f"{minutes:.0f} min" if minutes >= 2 else f"{60 * minutes:.0f} s"
+            many = "worker" if workers == 1 else "workers"
+            said.append(f"{scale.title}: {len(own)} runs, about {named} with {workers} {many}, its reference aside.")
     if calls:
         said.append(f"Judges: at most {calls:,} calls; a small model on a CPU answers one in about 2 s.")
     return said

@@ -20,17 +20,18 @@ class Found:
 
 MEASURED_ELSEWHERE = {  # by the beginning of what `claim_findings` calls them
     "stable": "Table I, optimisation more stable",
-    "dro-unstable": "Table I, π–V coupling",
+    "dro-unstable": "Table I, optimisation more stable",
     "error-robust": "Table I, robustness to estimation errors",
     "no-tuning": "Table I, practical deployment",
     "limit-coverage": "Section VI, RPO is harmed by insufficient coverage",
     "limit-observed": "Section VI, a trained value model",
     "limit-few": "Section VI, the empirical partition",
-    "limit-modes": "Section VI, few responses",
     "limit-reference": "Section VI, a poorly aligned reference",
 }
+REMARKS = {"limit-few": " With few answers; sparse rewards were not run."}
 ELSEWHERE = {  # of claims that no run of this study is about
     "no-value-gradient": "a property of the code, shown by a test: V̂ is a column of the rows.",
+    "limit-modes": "modes are not measured; whether few answers, noise and little variety hurt stands below.",
     "scalable": "not part of this study: benchmarks/RESULTS.md has ten million rows on two cores.",
 }
 
@@ -47,7 +48,9 @@ def findings(results: Results, scale: Scale) -> list[Found]:
         own = [one for one in known if begins is not None and one.claim.startswith(begins)]
         if own:
             sides = [{"supported": 1, "contradicted": -1, "undecided": 0}[one.verdict] for one in own]
-            out.append(Found(claim.key, decide(sides), f"{counted(sides, 'statements')}, where the optimum is known."))
+            out.append(
+                Found(claim.key, decide(sides), f"{counted(sides, 'statements')}, below.{REMARKS.get(claim.key, '')}")
+            )
         else:
-            out.append(Found(claim.key, "undecided", ELSEWHERE.get(claim.key, "not measured here.")))
+            out.append(Found(claim.key, "not tested", ELSEWHERE.get(claim.key, "not measured here.")))
     return out

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from valuefree.errors import ConfigError
 from valuefree.objectives import DRO, KTO, RPO, SFT, Objective
 from valuefree.parsing import unknown
 from valuefree.study.paper.scales import MAIN_TAU
@@ -37,8 +38,8 @@ METHODS: dict[str, Method] = {
         Method(
             REFERENCE,
             None,
-            "the reference, untouched: the instruction-tuned model that all others start from, which is what the "
-            "published code compares with; the paper does not say more",
+            "the reference, untouched: the model that all others start from. The paper does not say what its SFT is, "
+            "and its code trains none",
             published="SFT",
             rewards=False,
         ),
@@ -85,7 +86,12 @@ def methods_of(text: str) -> list[Method]:
     if names == ["all"]:
         return list(METHODS.values())
     for name in names:
+        if "," in name:
+            raise ConfigError(f"methods is {text!r}; expected names by semicolon: {'; '.join(METHODS)}.")
         if name not in METHODS:
+            near = [known for known in METHODS if known.lower() == name.lower()]
+            if near:
+                raise ConfigError(f"unknown method {name!r}; did you mean {near[0]!r}?")
             raise unknown("method", name, list(METHODS))
     if not names:
         raise unknown("method", text, list(METHODS))

@@ -19,6 +19,10 @@ from valuefree.study.paper.results import Results
 from valuefree.study.paper.scales import MAIN_TAU, Scale
 from valuefree.study.paper.statements import CLAIMS, CONTRADICTIONS, UNSTATED
 
+CAVEATS = {
+    "tiny": "This model writes no sentences: it has learned from 640 short texts. Its reward checks constraints on the "
+    "form of an answer, and nothing else is judged here."
+}
 BROWSED = (REFERENCE, "KTO", "DRO", "RPO", "RPO-noNorm", OURS, "SFT-all")
 
 
@@ -73,12 +77,10 @@ def verdict_of(results: Results) -> list[str]:
     said = []
     for scale in results.scales:
         found = findings(results, scale)
-        counts = {name: sum(one.verdict == name for one in found) for name in ("supported", "contradicted")}
-        rest = len(found) - sum(counts.values())
-        said.append(
-            f"{scale.title}: of {len(found)} claims of the paper {counts['supported']} are supported here, "
-            f"{counts['contradicted']} contradicted, {rest} undecided."
-        )
+        outcomes = ("supported", "contradicted", "undecided", "not tested")
+        counts = ", ".join(f"{sum(one.verdict == name for one in found)} {name}" for name in outcomes)
+        said.append(f"{scale.title}: of {len(found)} claims of the paper {counts}.")
+        said += [CAVEATS[scale.name]] if scale.name in CAVEATS else []
         said += _headline(results, scale)
     said.append(
         "What a tiny model and its rows show need not hold for the paper's models and data; the page says for each "
@@ -89,17 +91,37 @@ def verdict_of(results: Results) -> list[str]:
 
 def _headline(results: Results, scale: Scale) -> list[str]:
     said = []
-    for name, tau in (("RPO", MAIN_TAU), (OURS, None)):
+    for name, tau in (("RPO", MAIN_TAU), ("KTO", MAIN_TAU), ("DRO", MAIN_TAU), (OURS, None)):
         gain = results.gain(scale.name, name, tau)
         control = results.gain(scale.name, name, tau, shuffled=True)
         if gain is None:
             continue
         shuffled = "" if control is None else f"; with shuffled rewards {tables.signed(control)}"
-        said.append(f"{name}: gain in held-out reward {tables.signed(gain)} over the reference{shuffled}.")
+        named = name if tau is None else f"{name} as published, τ = {tau:g}"
+        said.append(f"{named}: gain in held-out reward {tables.signed(gain)} over the reference{shuffled}.")
+    said += _furthest(results, scale)
     against = results.difference(scale.name, (OURS, None), ("RPO", MAIN_TAU))
     if against is not None:
         said.append(f"{OURS} less RPO as published at τ = 1: {tables.signed(against)}.")
     return said
+
+
+def _furthest(results: Results, scale: Scale) -> list[str]:
+    """RPO at the temperature where it gains most, with its distance and length beside the reference's."""
+    gains = {tau: results.gain(scale.name, "RPO", tau) for tau in results.taus}
+    known = {tau: gain for tau, gain in gains.items() if gain is not None}
+    if len(known) < 2:
+        return []
+    tau = max(known, key=lambda one: known[one].value)
+    runs, untouched = results.runs(scale.name, "RPO", tau), results.runs(scale.name, REFERENCE, None)
+    kls = [run.kl["value"] for run in runs if run.kl]
+    lengths, theirs = ([run.length for run in group if run.length is not None] for group in (runs, untouched))
+    if not (kls and lengths and theirs):
+        return []
+    return [
+        f"RPO as published gains most at τ = {tau:g}: {tables.signed(known[tau])}, at {fmean(kls):.1f} nats from the "
+        f"reference, with answers of {fmean(lengths):.1f} tokens where the reference has {fmean(theirs):.1f}."
+    ]
 
 
 def _overview(results: Results) -> Section:
@@ -154,7 +176,7 @@ def _asked(results: Results) -> str:
 
 def _supports(results: Results, found: Sequence[Found], scale: Scale, key: str, suffix: str) -> Section:
     statements = {claim.key: claim for claim in CLAIMS}
-    order = {"supported": 0, "contradicted": 1, "undecided": 2}
+    order = {"supported": 0, "contradicted": 1, "undecided": 2, "not tested": 3}
     rows = [
         [one.verdict, statements[one.claim].text, statements[one.claim].where, one.text]
         for one in sorted(found, key=lambda one: order[one.verdict])
@@ -164,9 +186,10 @@ def _supports(results: Results, found: Sequence[Found], scale: Scale, key: str, 
         f"What this run supports{suffix}",
         [
             "For each claim of the paper: supported (every interval that it is about lies on its side), contradicted "
-            "(one lies on the other side), or undecided. Intervals are of 95 % each, so that of twenty empty claims "
-            "one would be decided by chance. The claims of Table I and section VI are measured in worlds where the "
-            "optimum is known (below).",
+            "(one lies on the other side), undecided (neither) or not tested (nothing of it was measured). Intervals "
+            "are of 95 % each and not corrected for their number: where a claim is about many, one astray contradicts "
+            "it, as would happen to an empty claim about 15 independent ones in 1 − 0.975^15, a third, of the cases. "
+            "The claims of Table I and section VI are measured in worlds where the optimum is known (below).",
             *_not_counted(results, scale),
         ],
         tables=[Table("", ["verdict", "claim", "where", "here"], rows)],
@@ -236,7 +259,7 @@ def _time(results: Results) -> Section | None:
     table, plot = tables.timing_table(results), figures.training_time(results)
     if table is None:
         return None
-    return Section("time", "Figure 1: training time", tables=[table], plots=_plots(plot))
+    return Section("time", "Figure 1", tables=[table], plots=_plots(plot))
 
 
 def _claims(results: Results) -> Section | None:

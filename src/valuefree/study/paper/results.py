@@ -102,6 +102,12 @@ class Results:
         self._by_cell = {row.cell: row for row in self.rows}
         self._responses: dict[Cell, list[dict[str, Any]]] = {}
 
+    @property
+    def encoder(self) -> str | None:
+        """Of BERTScore, where it is not the default, roberta-large: the last two parts of its name."""
+        name = self.study["manifest"].get("config", {}).get("bertscore_model")
+        return None if name is None else "/".join(Path(name).parts[-2:])
+
     # --------------------------------------------------------------------------------------------------------- runs
 
     def _rows(self) -> list[Row]:
@@ -196,8 +202,8 @@ class Results:
         """`difference` to the untouched reference."""
         return self.difference(scale, (method, tau), (REFERENCE, None), shuffled=shuffled)
 
-    def used_rewards(self, scale: str, method: str, tau: float | None = MAIN_TAU) -> bool | None:
-        """Whether the gain on true rewards exceeds that on shuffled ones, with its interval; None where not known."""
+    def used_rewards(self, scale: str, method: str, tau: float | None = MAIN_TAU) -> Estimate | None:
+        """The gain on true rewards less that on shuffled ones, paired on prompt and seed; None where not known."""
         true, control = self.runs(scale, method, tau), self.runs(scale, method, tau, shuffled=True)
         if not true or not control:
             return None
@@ -206,8 +212,7 @@ class Results:
         two, _ = self._rewards([b for _, b in pairs])
         if not one or not two:
             return None
-        found = paired_difference(one, two, prompts)
-        return found.interval is not None and found.interval[0] > 0
+        return paired_difference(one, two, prompts)
 
     # ------------------------------------------------------------------------------------------------------- judges
 

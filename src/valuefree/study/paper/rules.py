@@ -1,8 +1,8 @@
 """The rules by which a study supports a claim of the paper or not, one function per claim.
 
 Each gives a verdict and the numbers that it rests on. Supported: every interval that the claim is about lies on its
-side. Contradicted: one lies on the other side. Undecided: neither, or not measured, which is said. Intervals are of
-95 %, one by one.
+side. Contradicted: one lies on the other side. Undecided: neither. Not tested: nothing that the claim is about was
+measured. Intervals are of 95 %, one by one.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,19 +13,19 @@ import numpy as np
 from valuefree.evaluation.stats import t_mean
 from valuefree.study.paper.methods import METHODS, REFERENCE, label
 from valuefree.study.paper.published import BASELINES, METRICS
-from valuefree.study.paper.results import Judged, Results
+from valuefree.study.paper.results import REWARD_JUDGE, Judged, Results
 from valuefree.study.paper.scales import MAIN_TAU, Scale
 
-Outcome = Literal["supported", "contradicted", "undecided"]
+Outcome = Literal["supported", "contradicted", "undecided", "not tested"]
 WIDE, NEARLY_ALL = 80.0, 90.0  # percent: Tables III and VI in the paper's words
 STEADY = 0.05  # of a metric's mean: how far it may move over τ and still be called stable
 Rule = Callable[[Results, Scale], tuple[Outcome, str]]
 
 
 def decide(sides: Sequence[int]) -> Outcome:
-    """Of +1 (for the claim), −1 (against it) and 0 (open): all for it, any against it, or neither."""
+    """Of +1 (for the claim), −1 (against it) and 0 (open): all for it, any against it, or neither; of none untested."""
     if not sides:
-        return "undecided"
+        return "not tested"
     if any(side < 0 for side in sides):
         return "contradicted"
     return "supported" if all(side > 0 for side in sides) else "undecided"
@@ -37,8 +37,8 @@ def counted(sides: Sequence[int], of: str) -> str:
 
 
 def _open_without(lacking: Sequence[str], sides: Sequence[int]) -> Outcome:
-    """`decide`, with an open side for each part of the claim that has no numbers."""
-    return decide([*sides, *(0 for _ in lacking)])
+    """`decide`, with an open side for each part of the claim that has no numbers, if any has."""
+    return decide([*sides, *(0 for _ in lacking)] if sides else [])
 
 
 def _rate_side(found: Judged, bound: float) -> int:
@@ -49,12 +49,17 @@ def _rate_side(found: Judged, bound: float) -> int:
     return 1 if rate.interval[0] > bound else -1 if rate.interval[1] < bound else 0
 
 
-def _rates(results: Results, scale: Scale, others: Sequence[str], taus: Sequence[float]) -> dict[str, Judged]:
+def _rates(
+    results: Results, scale: Scale, others: Sequence[str], taus: Sequence[float], *, models_only: bool = False
+) -> dict[str, Judged]:
+    """By name; models_only: without the reward function, for claims about language models as judges."""
+    several = len(taus) > 1
     found = {
-        f"{judge}, {other}{'' if tau == MAIN_TAU else f', τ = {tau:g}'}": results.judged(
+        f"{other}{f' at τ = {tau:g}' if several else ''} by {judge}": results.judged(
             judge, scale.name, "RPO", other, tau, tau
         )
         for judge in results.counted(scale.name)
+        if not (models_only and judge == REWARD_JUDGE)
         for other in others
         for tau in taus
     }
@@ -64,12 +69,12 @@ def _rates(results: Results, scale: Scale, others: Sequence[str], taus: Sequence
 def _listed(rates: dict[str, Judged], lacking: Sequence[str]) -> str:
     """RPO's win rates, and over whom it has none."""
     said = [
-        f"{name} {one.rate.mean:.0f} %"
+        f"{name}: {one.rate.mean:.0f} %"
         + (f" [{one.rate.interval[0]:.0f}, {one.rate.interval[1]:.0f}]" if one.rate.interval else "")
         for name, one in rates.items()
         if one.rate is not None
     ]
-    told = [f"RPO over: {'; '.join(said)}."] if said else []
+    told = [f"RPO over {'; '.join(said)}."] if said else []
     return " ".join([*told, *([f"Not judged: {', '.join(lacking)}."] if lacking else [])])
 
 
@@ -119,7 +124,7 @@ def _beats_baselines(results: Results, scale: Scale) -> tuple[Outcome, str]:
     ]
     sides = [side for _, side in found]
     if not sides:
-        return "undecided", "no metric was measured."
+        return "not tested", "no metric of RPO and a baseline was measured."
     better, worse = sum(s > 0 for s in sides), sum(s < 0 for s in sides)
     verdict: Outcome = "supported" if better > len(sides) / 2 and not worse else "undecided"
     if worse > better:
@@ -148,13 +153,16 @@ def _wins_everywhere(results: Results, scale: Scale) -> tuple[Outcome, str]:
 
 
 def _wide_margins(results: Results, scale: Scale) -> tuple[Outcome, str]:
-    rates = _rates(results, scale, BASELINES, [MAIN_TAU])
+    found = _rates(results, scale, BASELINES, [MAIN_TAU], models_only=True)
+    rates = {name: one for name, one in found.items() if "mistral" in name.lower()}
+    if not rates:
+        return "not tested", "Mistral was no judge here."
     sides = [_rate_side(one, WIDE) for one in rates.values()]
-    if sides and all(side < 0 for side in sides):
-        return "contradicted", f"every interval lies below {WIDE:.0f} %."
     often = sum(side > 0 for side in sides)
-    said = f"{often} of {len(sides)} rates lie above {WIDE:.0f} % with their interval; the judge is not Mistral."
-    return ("supported" if sides and often >= len(sides) / 2 else "undecided"), said
+    said = f"{often} of {len(sides)} rates lie above {WIDE:.0f} % with their interval. {_listed(rates, [])}"
+    if all(side < 0 for side in sides):
+        return "contradicted", said
+    return ("supported" if often >= len(sides) / 2 else "undecided"), said
 
 
 def _judges_agree(results: Results, scale: Scale) -> tuple[Outcome, str]:
@@ -169,7 +177,7 @@ def _judges_agree(results: Results, scale: Scale) -> tuple[Outcome, str]:
     known = {judge: sides for judge, sides in by_judge.items() if sides}
     said = "; ".join(f"{judge}: {counted(sides, 'baselines')}" for judge, sides in known.items())
     if len(known) < 2:
-        return "undecided", f"fewer than two judges gave verdicts{f' ({said})' if said else ''}."
+        return "not tested", f"fewer than two judges gave verdicts{f' ({said})' if said else ''}."
     lacking = _unjudged(results, scale, BASELINES)
     said += f". Not judged: {', '.join(lacking)}." if lacking else "."
     return _open_without(lacking, [side for sides in known.values() for side in sides]), said
@@ -178,7 +186,7 @@ def _judges_agree(results: Results, scale: Scale) -> tuple[Outcome, str]:
 def _faster(results: Results, scale: Scale) -> tuple[Outcome, str]:
     rows, sides, said = results.timing, [], []
     if not rows or not scale.width:
-        return "undecided", "not timed at this scale."
+        return "not tested", "not timed at this scale."
     for size in dict.fromkeys(row["size"] for row in rows):
         own = {(row["method"], row["repeat"]): row["train_seconds"] for row in rows if row["size"] == size}
         for other in ("KTO", "DRO"):
@@ -194,7 +202,7 @@ def _tau_robust(results: Results, scale: Scale) -> tuple[Outcome, str]:
     gains = {tau: results.gain(scale.name, "RPO", tau) for tau in results.taus}
     known = {tau: gain for tau, gain in gains.items() if gain is not None}
     if len(known) < 2:
-        return "undecided", "there is no reward function."
+        return "not tested", "fewer than two temperatures of it were run and rewarded."
     best, worst = (pick(known, key=lambda tau: known[tau].value) for pick in (max, min))
     apart = results.difference(scale.name, ("RPO", best), ("RPO", worst))
     said = ", ".join(f"τ = {tau:g}: {gain}" for tau, gain in known.items())
@@ -207,7 +215,7 @@ def _tau_robust(results: Results, scale: Scale) -> tuple[Outcome, str]:
 
 
 def _one_size(results: Results, scale: Scale) -> tuple[Outcome, str]:
-    return "undecided", "a scale is one size; the claim compares sizes of one family on the same data."
+    return "not tested", "a scale is one size; the claim compares sizes of one family on the same data."
 
 
 def _tau_moderate(results: Results, scale: Scale) -> tuple[Outcome, str]:
@@ -232,37 +240,49 @@ def _tau_sharpness(results: Results, scale: Scale) -> tuple[Outcome, str]:
         else:
             sides.append(1 if a.interval[0] > b.interval[1] else -1 if a.interval[1] < b.interval[0] else 0)
     said = "; ".join(f"τ = {tau:g}: {kl.value:.2f} nats" for tau, kl in kls.items())
-    return decide(sides), f"KL to the reference at {said} (by Student's intervals over runs)."
+    if not sides:
+        return "not tested", "fewer than two temperatures were run."
+    return decide(sides), (
+        f"by the distance alone, not the entropy: KL to the reference at {said} (Student's intervals over runs)."
+    )
 
 
 def _normalisation_metrics(results: Results, scale: Scale) -> tuple[Outcome, str]:
     found = [one for tau in results.taus for one in _metric_sides(results, scale, ("RPO", tau), ("RPO-noNorm", tau))]
     sides = [side for _, side in found]
     if not sides:
-        return "undecided", "no metric was measured."
+        return "not tested", "no metric of both was measured."
     lacking = _unmeasured(found, [metric.ours for metric in METRICS])
     return decide(sides), f"{counted(sides, 'metrics × temperatures')} (paired on seeds){lacking}."
 
 
 def _normalisation_stable(results: Results, scale: Scale) -> tuple[Outcome, str]:
-    moves = {}
+    moves, apart = {}, {}
     for metric in METRICS:
-        found = [results.metric(scale.name, "RPO", tau, metric.ours) for tau in results.taus]
-        means = [one.mean for one in found if one is not None]
-        if len(means) > 1 and np.mean(means):
-            moves[metric.name] = float((max(means) - min(means)) / abs(np.mean(means)))
+        found = {tau: results.metric(scale.name, "RPO", tau, metric.ours) for tau in results.taus}
+        means = {tau: one.mean for tau, one in found.items() if one is not None}
+        if len(means) < 2 or not any(means.values()):
+            continue
+        low, high = min(means, key=means.__getitem__), max(means, key=means.__getitem__)
+        moves[metric.name] = (means[high] - means[low]) / abs(float(np.mean(list(means.values()))))
+        sides = dict(_metric_sides(results, scale, ("RPO", high), ("RPO", low), [metric.ours]))
+        apart[metric.name] = sides.get(metric.name, 0) != 0
     if not moves:
-        return "undecided", "no metric was measured."
-    said = ", ".join(f"{name} {move:.0%}" for name, move in moves.items())
-    verdict: Outcome = "supported" if max(moves.values()) <= STEADY else "contradicted"
-    return verdict, f"range over τ of its mean: {said}; called stable up to {STEADY:.0%}."
+        return "not tested", "no metric was measured at two temperatures."
+    moved = [name for name, move in moves.items() if move > STEADY and apart[name]]
+    verdict: Outcome = "contradicted" if moved else "supported" if max(moves.values()) <= STEADY else "undecided"
+    said = ", ".join(f"{name} {move:.0%}{'' if apart[name] else ' (not shown)'}" for name, move in moves.items())
+    return verdict, (
+        f"range over τ of its mean: {said}; stable is up to {STEADY:.0%}, not shown where Student's interval of the "
+        "difference, paired on seeds, holds zero."
+    )
 
 
 def _normalisation_tau(results: Results, scale: Scale) -> tuple[Outcome, str]:
     gains = {tau: results.gain(scale.name, "RPO-noNorm", tau) for tau in results.taus}
     known = {tau: gain for tau, gain in gains.items() if gain is not None}
     if len(known) < 2:
-        return "undecided", "there is no reward function."
+        return "not tested", "fewer than two temperatures of it were run and rewarded."
     best, worst = (pick(known, key=lambda tau: known[tau].value) for pick in (max, min))
     apart = results.difference(scale.name, ("RPO-noNorm", best), ("RPO-noNorm", worst))
     said = ", ".join(f"τ = {tau:g}: {gain}" for tau, gain in known.items())
@@ -280,7 +300,10 @@ def _normalisation_toxicity(results: Results, scale: Scale) -> tuple[Outcome, st
 
 
 def _normalisation_judges(results: Results, scale: Scale) -> tuple[Outcome, str]:
-    return _above(results, scale, ("RPO-noNorm",), results.taus, NEARLY_ALL)
+    rates = _rates(results, scale, ("RPO-noNorm",), results.taus, models_only=True)
+    if not rates:
+        return "not tested", "no language model whose verdicts count judged the two."
+    return decide([_rate_side(one, NEARLY_ALL) for one in rates.values()]), _listed(rates, [])
 
 
 def _answers(results: Results, scale: Scale) -> tuple[Outcome, str]:
@@ -292,7 +315,9 @@ def _no_value_model(results: Results, scale: Scale) -> tuple[Outcome, str]:
     make = METHODS["RPO"].make
     needs = make(MAIN_TAU).requires if make else frozenset()
     trained = "learned" in needs
-    return ("contradicted" if trained else "supported"), f"its objective requires {', '.join(sorted(needs))}."
+    return (
+        "contradicted" if trained else "supported"
+    ), f"its objective takes {', '.join(sorted(needs))} and no learned value."
 
 
 RULES: dict[str, Rule] = {

@@ -156,6 +156,7 @@ def study(options: StudyPaperConfig, *, say: Say, scales: Sequence[Scale] | None
     with Workers(plan.workers) as processes:
         for scale in plan.scales:  # one after another: each may hold all of its rows
             if not made(plan.setup, scale):
+                say(f"{scale.title}: rows and reference are being made")
                 _whole(processes.run([(make_world, (plan.setup, scale))]))
         rows = _run_cells(plan, todo, processes, say)
         _measure(plan, processes, say)

@@ -60,7 +60,8 @@ def table_2(results: Results, scale: Scale) -> Table:
         for name in ("KTO", "DRO", "RPO"):
             found = results.metric(scale.name, name, MAIN_TAU, metric.ours)
             value = published("II", metric.name, f"{name} {size}").value
-            rows.append([_titled(metric.name, metric.better), name, *_beside_published(found, value)])
+            cells = _beside_published(found, value, comparable=_comparable(results, metric.ours))
+            rows.append([_titled(metric.name, metric.better), name, *cells])
         for name in others:
             found = results.metric(scale.name, name, MAIN_TAU, metric.ours)
             if found is not None:
@@ -70,8 +71,23 @@ def table_2(results: Results, scale: Scale) -> Table:
         ["metric", "method", "here", f"paper, {size}", "difference"],
         rows,
         f"Mean ± standard deviation over runs [95 % interval: Student's over runs, of one run over prompts]; each run "
-        f"answers {scale.test_prompts} held-out prompts. {_unmeasured(rows)}Published: {beside(scale)}. The reference "
-        "texts are the best known answers to the prompts, so a metric is high for what imitates the data.",
+        f"answers {scale.test_prompts} held-out prompts. {_unmeasured(rows)}{_encoder(results)}Published: "
+        f"{beside(scale)}. The reference texts are the best known answers to the prompts, so a metric is high for what "
+        "imitates the data.",
+    )
+
+
+def _comparable(results: Results, metric: str) -> bool:
+    """Whether a metric is the published one: BERTScore only by the same encoder."""
+    return metric != "bertscore" or results.encoder is None
+
+
+def _encoder(results: Results) -> str:
+    if results.encoder is None:
+        return ""
+    return (
+        f"BERTScore is by another encoder ({results.encoder}) than the published code's roberta-large, so it has no "
+        "difference. "
     )
 
 
@@ -79,8 +95,8 @@ def _titled(name: str, better: str) -> str:
     return f"{name} {'↑' if better == 'higher' else '↓'}"
 
 
-def _beside_published(found: Spread | None, value: float | None) -> list[str]:
-    difference = NONE if found is None or value is None else f"{found.mean - value:+.4f}"
+def _beside_published(found: Spread | None, value: float | None, *, comparable: bool) -> list[str]:
+    difference = NONE if found is None or value is None or not comparable else f"{found.mean - value:+.4f}"
     return [shown(found, 4), NONE if value is None else f"{value:.4f}", difference]
 
 
@@ -104,7 +120,9 @@ def table_5(results: Results, scale: Scale) -> Table:
                 cell = printed("V", metric.name, f"{name} {tau} {size}")
                 if found is not None:
                     line = [_titled(metric.name, metric.better), f"{tau:g}", name]
-                    rows.append([*line, *_beside_published(found, None if cell is None else cell.value)])
+                    comparable = _comparable(results, metric.ours)
+                    value = None if cell is None else cell.value
+                    rows.append([*line, *_beside_published(found, value, comparable=comparable)])
     return Table(
         f"Table V, {scale.title}",
         ["metric", "τ", "method", "here", f"paper, {size}", "difference"],
@@ -135,6 +153,7 @@ def _rates(found: Judged | None, table: str, row: str, column: str) -> list[str]
     return [rate_cell(found), theirs, ", ".join(f"{found.rate.mean - cell.value:+.1f}" for cell in cells) or NONE]
 
 
+FLIPPED = "decided by the place, see The judges"
 RATES = (
     "Win rate in percent: win 1, neutral ½, loss 0, averaged over both orders. Mean ± standard deviation over runs "
     "[95 % interval, bootstrap over prompts with all their runs]. "
@@ -143,10 +162,13 @@ RATES = (
 
 def _rate_table(results: Results, scale: Scale, title: str, what: str, lines) -> Table:
     """lines: (label, table, published column, pair of methods, τ of both)."""
-    rows = []
+    rows, counted = [], results.counted(scale.name)
     for judge in results.judges:
         for name, table, column, (first, second), tau in lines:
             found = results.judged(judge, scale.name, first, second, tau, tau)
+            if judge not in counted:
+                rows.append([judge, name, FLIPPED, *_rates(None, table, size_of(scale), column)[1:]])
+                continue
             rows.append([judge, name, *_rates(found, table, size_of(scale), column)])
     return Table(
         f"{title}, {scale.title}",

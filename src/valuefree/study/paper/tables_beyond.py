@@ -21,13 +21,14 @@ def rewards_table(results: Results, scale: Scale) -> Table:
             if not results.runs(scale.name, method.name, tau):
                 continue
             used = results.used_rewards(scale.name, method.name, tau)
+            sure = used is not None and used.interval is not None and used.interval[0] > 0
             rows.append(
                 [
                     label(method.name, tau),
                     shown(results.reward(scale.name, method.name, tau)),
                     signed(results.gain(scale.name, method.name, tau)) if method.make else NONE,
                     signed(results.gain(scale.name, method.name, tau, shuffled=True)),
-                    {True: "yes", False: "not shown", None: NONE}[used],
+                    NONE if used is None else f"{'yes' if sure else 'not shown'}: {signed(used)}",
                 ]
             )
     return Table(
@@ -36,8 +37,8 @@ def rewards_table(results: Results, scale: Scale) -> Table:
         rows,
         f"Reward: mean ± standard deviation over runs; {results.study['seeds']} runs × {scale.test_prompts} prompts. "
         "Intervals of 95 %, bootstrap over prompts with all their runs; gains paired on prompt and seed. Used the "
-        "rewards: the gain exceeds that on rewards permuted within prompts, with its interval; the control is run at "
-        "τ = 1.",
+        "rewards: the gain less that on rewards permuted within prompts; yes where its interval lies above zero. The "
+        "control is run at τ = 1.",
     )
 
 
@@ -58,17 +59,16 @@ def distance_table(results: Results, scale: Scale) -> Table:
                     _mean_of([run.length for run in runs if run.length is not None], 1),
                     _mean_of([100 * found["level_share_unweighted"] for found in partitions], 0),
                     _mean_of([found["median_log_coverage"] for found in partitions], 1),
-                    f"{np.mean([run.train_seconds for run in runs]):.1f}",
                 ]
             )
     return Table(
         f"Every method: distance and partition, {scale.title}",
-        ["method", "KL", "length", "level, %", "log coverage", "seconds"],
+        ["method", "KL", "length", "level, %", "log coverage"],
         rows,
         f"KL to the reference in nats per answer, of {scale.kl_prompts} exact samples a run: mean ± standard deviation "
         "over runs [Student's 95 % interval]. Length in tokens. Level: share of the initial loss at κ = ∞ that pushes "
         "all answers of a prompt alike. Log coverage: of the reference's probability by a prompt's answers, nats "
-        "(token means where the method takes these), median. Seconds of training, beside other runs.",
+        "(token means where the method takes these), median.",
     )
 
 
@@ -87,7 +87,7 @@ def beyond_table(results: Results, scale: Scale) -> Table:
             if found is not None:
                 rows.append([judge, first, second, rate_cell(found), _controlled(found)])
     return Table(
-        f"Beyond the paper, {scale.title}",
+        f"More win rates, {scale.title}",
         ["judge", "win rate of", "over", "win rate", "at equal length"],
         rows,
         RATES + "At equal length: of a logistic regression on the standardised difference in length.",
