@@ -21,7 +21,7 @@ from valuefree.study.paper.statements import CLAIMS, CONTRADICTIONS, UNSTATED
 
 CAVEATS = {
     "tiny": "This model writes no sentences: it has learned from 640 short texts. Its reward checks constraints on the "
-    "form of an answer, and nothing else is judged here."
+    "form of an answer, not its sense."
 }
 BROWSED = (REFERENCE, "KTO", "DRO", "RPO", "RPO-noNorm", OURS, "SFT-all")
 
