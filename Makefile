@@ -46,7 +46,7 @@ coverage: $(INSTALLED)
 	$(BIN)/python -m benchmarks.coverage --page docs/results/coverage.md
 
 test: $(INSTALLED) $(METEOR_DATA)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -q -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -q -n auto --maxprocesses 4 --dist loadfile
 
 test-slow: $(INSTALLED) $(METEOR_DATA)
 	$(BIN)/python -m pytest -m slow -q
