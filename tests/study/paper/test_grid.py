@@ -12,7 +12,7 @@ from valuefree.errors import ConfigError
 from valuefree.objectives import DRO, KTO, RPO
 from valuefree.study.paper.cells import Cell, Row, cells_of, estimate_of, missing
 from valuefree.study.paper.cost import cell_hours, estimate
-from valuefree.study.paper.methods import METHODS, PUBLISHED, label, methods_of
+from valuefree.study.paper.methods import METHODS, label, methods_of
 from valuefree.study.paper.run import Plan
 from valuefree.study.paper.scales import SCALES, TAUS, scales_of
 from valuefree.study.paper.training import training_arguments
@@ -164,7 +164,7 @@ def test_v_of_rpo_without_normalisation_is_zero(tokenizer, rows, tmp_path):
 
 def test_only_the_reference_is_not_trained():
     assert [name for name, method in METHODS.items() if method.make is None] == ["SFT"]
-    assert {name: method.name for name, method in PUBLISHED.items()} == {
+    assert {method.published: method.name for method in METHODS.values() if method.published} == {
         name: name for name in ("SFT", "KTO", "DRO", "RPO", "RPO-noNorm")
     }
     for method in METHODS.values():

@@ -8,9 +8,10 @@ import pytest
 
 from study.paper.made import STRONG, TINY, WEAK, Made
 from valuefree import cli
+from valuefree.study.paper.browsing import outcome_of
 from valuefree.study.paper.judging import JudgeSpec
 from valuefree.study.paper.methods import METHODS, temperatures
-from valuefree.study.paper.page import outcome_of, report_of, write_pages
+from valuefree.study.paper.page import report_of, write_pages
 from valuefree.study.paper.qualitative import preferred, qualitative
 from valuefree.study.paper.scales import SCALES
 from valuefree.study.paper.statements import CLAIMS, CONTRADICTIONS, UNSTATED

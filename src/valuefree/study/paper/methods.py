@@ -73,7 +73,6 @@ METHODS: dict[str, Method] = {
         Method("SFT-best", lambda _: SFT(on="best"), "maximum likelihood on the best response of each prompt"),
     )
 }
-PUBLISHED = {method.published: method for method in METHODS.values() if method.published}
 
 
 def methods_of(text: str) -> list[Method]:

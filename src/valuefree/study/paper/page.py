@@ -5,11 +5,10 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
-from valuefree.data.rendering import as_text
-from valuefree.report import Completions, Plot, Report, Section, Table, Verdict, write_report
+from valuefree.report import Plot, Report, Section, Table, write_report
 from valuefree.study.paper import figures, tables, tables_beyond
+from valuefree.study.paper.browsing import completions
 from valuefree.study.paper.claims import claim_figures, claim_findings, claim_tables
 from valuefree.study.paper.findings import Found, findings
 from valuefree.study.paper.judging import OURS
@@ -18,12 +17,6 @@ from valuefree.study.paper.qualitative import qualitative
 from valuefree.study.paper.results import Results
 from valuefree.study.paper.scales import MAIN_TAU, Scale
 from valuefree.study.paper.statements import CLAIMS, CONTRADICTIONS, UNSTATED
-
-CAVEATS = {
-    "tiny": "This model writes no sentences: it has learned from 640 short texts. Its reward checks constraints on the "
-    "form of an answer, not its sense."
-}
-BROWSED = (REFERENCE, "KTO", "DRO", "RPO", "RPO-noNorm", OURS, "SFT-all")
 
 
 def report_of(folder: Path) -> Report:
@@ -48,7 +41,7 @@ def report_of(folder: Path) -> Report:
         "The paper's experiments: " + ", ".join(scale.title for scale in results.scales),
         verdict_of(results),
         [section for section in sections if section is not None],
-        [entry for scale in results.scales for entry in _completions(results, scale)],
+        [entry for scale in results.scales for entry in completions(results, scale)],
         record | {"sessions": results.study["sessions"]},
     )
 
@@ -80,12 +73,18 @@ def verdict_of(results: Results) -> list[str]:
         outcomes = ("supported", "contradicted", "undecided", "not tested")
         counts = ", ".join(f"{sum(one.verdict == name for one in found)} {name}" for name in outcomes)
         said.append(f"{scale.title}: of {len(found)} claims of the paper {counts}.")
-        said += [CAVEATS[scale.name]] if scale.name in CAVEATS else []
+        if scale.width:  # made from the training rows alone
+            rows = results.held_out(scale.name)["train_rows"]
+            said.append(
+                f"This model writes no sentences: it has learned from {rows} short texts. Its reward checks "
+                "constraints on the form of an answer, not its sense."
+            )
         said += _headline(results, scale)
-    said.append(
-        "What a tiny model and its rows show need not hold for the paper's models and data; the page says for each "
-        "number what it rests on."
-    )
+    if any(scale.published is None for scale in results.scales):
+        said.append(
+            "What a tiny model and its rows show need not hold for the paper's models and data; the page says for each "
+            "number what it rests on."
+        )
     return said
 
 
@@ -306,49 +305,3 @@ def _failures(results: Results) -> Section:
     failed = [f"{row.cell.name}: {row.error}" for row in results.failed]
     failed += [f"{name}: {error}" for name, error in results.failed_claims.items()]
     return Section("failures", "Runs that failed", [] if failed else ["None."], failed)
-
-
-# ------------------------------------------------------------------------------------------------------- the browser
-
-
-def _completions(results: Results, scale: Scale) -> list[Completions]:
-    """Answers of seed 0 at τ = 1, with the verdicts on them."""
-    held_out = results.held_out(scale.name)
-    named = {}
-    for method in BROWSED:
-        runs = [run for run in results.runs(scale.name, method) if run.cell.seed == 0]
-        if runs:
-            named[label(method, MAIN_TAU)] = results.responses(runs[0].cell)
-    verdicts = _verdicts(results, scale)
-    return [
-        Completions(
-            as_text(prompt),
-            {name: answers[number]["response"] for name, answers in named.items()},
-            {name: a[number]["reward"] for name, a in named.items() if a[number]["reward"] is not None},
-            verdicts.get(number, ()),
-            held_out["references"][number],
-        )
-        for number, prompt in enumerate(held_out["prompts"])
-    ]
-
-
-def _verdicts(results: Results, scale: Scale) -> dict[int, list[Verdict]]:
-    """By number of the prompt, of every judge on the pairs that are browsed, seed 0."""
-    found: dict[int, list[Verdict]] = {}
-    pairs = [(a, b) for a in ("RPO", OURS) for b in BROWSED if a != b]
-    for judge in results.judges:
-        for first, second in pairs:
-            judged = results.judged(judge, scale.name, first, second)
-            for number, verdict in enumerate(judged.of_seed(0) if judged is not None else ()):
-                said = Verdict(judge, first, second, outcome_of(verdict))
-                found.setdefault(number, []).append(said)
-    return found
-
-
-def outcome_of(verdict: dict[str, Any]) -> str:
-    """The report's word for a row of verdicts."""
-    if verdict["score"] is None:
-        return "unjudged"
-    if verdict["category"] == "disagreement":
-        return "disagree"
-    return "neutral" if verdict["score"] == 0.5 else "first" if verdict["score"] > 0.5 else "second"

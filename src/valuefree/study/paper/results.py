@@ -101,6 +101,7 @@ class Results:
             raise DataError(f"{folder} holds no finished study of the paper ({error!r}).") from error
         self._by_cell = {row.cell: row for row in self.rows}
         self._responses: dict[Cell, list[dict[str, Any]]] = {}
+        self._verdict_files: dict[Path, dict[str, Any] | None] = {}
 
     @property
     def encoder(self) -> str | None:
@@ -262,14 +263,19 @@ class Results:
         found: dict[int, dict[str, Any]] = {}
         for seed in range(self.study["seeds"]):
             one, two = self.cell(scale, first, first_tau, seed), self.cell(scale, second, second_tau, seed)
-            file = self.folder / "judged" / f"{key}-{one.name}--{two.name}.json"
-            content = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+            content = self._judged_file(self.folder / "judged" / f"{key}-{one.name}--{two.name}.json")
             if content and content["prompts"] == prompts:  # else it is left from a run on fewer or more
                 found[seed] = content
         if not found:
             return None
         results, verdicts = ([content[part] for content in found.values()] for part in ("result", "verdicts"))
         return Judged(judge, first, second, list(found), results, verdicts)
+
+    def _judged_file(self, file: Path) -> dict[str, Any] | None:
+        """Its content, read once: every rule and table asks for the same few; None without it."""
+        if file not in self._verdict_files:
+            self._verdict_files[file] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+        return self._verdict_files[file]
 
     # ------------------------------------------------------------------------------------------- beside the grid
 

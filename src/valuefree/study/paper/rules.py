@@ -198,20 +198,28 @@ def _faster(results: Results, scale: Scale) -> tuple[Outcome, str]:
     return decide(sides), "; ".join(said) + ". A step of KTO as published costs what one of RPO does."
 
 
-def _tau_robust(results: Results, scale: Scale) -> tuple[Outcome, str]:
-    gains = {tau: results.gain(scale.name, "RPO", tau) for tau in results.taus}
+def _by_tau(results: Results, scale: Scale, method: str) -> tuple[Outcome, str, str]:
+    """Whether a method's gain is the same at every τ (contradicted or open), its gains, and the widest difference."""
+    gains = {tau: results.gain(scale.name, method, tau) for tau in results.taus}
     known = {tau: gain for tau, gain in gains.items() if gain is not None}
     if len(known) < 2:
-        return "not tested", "fewer than two temperatures of it were run and rewarded."
+        return "not tested", "", ""
     best, worst = (pick(known, key=lambda tau: known[tau].value) for pick in (max, min))
-    apart = results.difference(scale.name, ("RPO", best), ("RPO", worst))
+    apart = results.difference(scale.name, (method, best), (method, worst))
     said = ", ".join(f"τ = {tau:g}: {gain}" for tau, gain in known.items())
     if apart is None or apart.interval is None:
-        return "undecided", said
-    return ("contradicted" if apart.interval[0] > 0 else "undecided"), (
-        f"gain over the reference at {said}; from τ = {worst:g} to {best:g} {apart.value:+.3f} "
-        f"[{apart.interval[0]:+.3f}, {apart.interval[1]:+.3f}]."
-    )
+        return "undecided", said, ""
+    low, high = apart.interval
+    moved = f"; from τ = {worst:g} to {best:g} {apart.value:+.3f} [{low:+.3f}, {high:+.3f}]"
+    return ("contradicted" if low > 0 else "undecided"), said, moved
+
+
+ONE_TAU = "fewer than two temperatures of it were run and rewarded."
+
+
+def _tau_robust(results: Results, scale: Scale) -> tuple[Outcome, str]:
+    verdict, gains, moved = _by_tau(results, scale, "RPO")
+    return verdict, f"gain over the reference at {gains}{moved}." if gains else ONE_TAU
 
 
 def _one_size(results: Results, scale: Scale) -> tuple[Outcome, str]:
@@ -279,15 +287,8 @@ def _normalisation_stable(results: Results, scale: Scale) -> tuple[Outcome, str]
 
 
 def _normalisation_tau(results: Results, scale: Scale) -> tuple[Outcome, str]:
-    gains = {tau: results.gain(scale.name, "RPO-noNorm", tau) for tau in results.taus}
-    known = {tau: gain for tau, gain in gains.items() if gain is not None}
-    if len(known) < 2:
-        return "not tested", "fewer than two temperatures of it were run and rewarded."
-    best, worst = (pick(known, key=lambda tau: known[tau].value) for pick in (max, min))
-    apart = results.difference(scale.name, ("RPO-noNorm", best), ("RPO-noNorm", worst))
-    said = ", ".join(f"τ = {tau:g}: {gain}" for tau, gain in known.items())
-    moved = apart is not None and apart.interval is not None and apart.interval[0] > 0
-    return ("contradicted" if moved else "undecided"), f"its gain over the reference at {said}."
+    verdict, gains, _ = _by_tau(results, scale, "RPO-noNorm")
+    return verdict, f"its gain over the reference at {gains}." if gains else ONE_TAU
 
 
 def _normalisation_toxicity(results: Results, scale: Scale) -> tuple[Outcome, str]:

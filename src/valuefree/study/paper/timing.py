@@ -23,7 +23,7 @@ def timed_runs(setup: Setup, scale: Scale, repeat: int) -> list[dict[str, Any]]:
     """One repetition: every method at every size once, in an order that rotates with the repetition.
 
     Returns:
-        Rows of size, parameters (a value network's included), method, repeat, prepare_seconds, train_seconds and
+        Rows of size, parameters (of the policy), method, repeat, prepare_seconds, train_seconds and
         cpu_seconds of `STEPS` steps.
     """
     rows = []

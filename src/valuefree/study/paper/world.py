@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import datasets
 
-from valuefree.data import split_by_prompt
+from valuefree.data import split_by_prompt, summarize
 from valuefree.data.ultrafeedback import read_ultrafeedback, split_top_score
 from valuefree.demo.data import feedback, first_prompts, shuffle_rewards
 from valuefree.demo.smollm2 import smollm2_folder
@@ -93,10 +93,11 @@ def make_world(setup: Setup, scale: Scale) -> None:
 def _rows(setup: Setup, scale: Scale) -> tuple[datasets.Dataset, datasets.Dataset, list[str]]:
     """(train, held out, sentences about the data)."""
     if scale.feedback == "demo":
-        train, held_out = split_by_prompt(feedback(), test_prompts=scale.test_prompts, seed=SPLIT_SEED)
+        rows = feedback()
+        train, held_out = split_by_prompt(rows, test_prompts=scale.test_prompts, seed=SPLIT_SEED)
         if scale.train_prompts is not None:
             train = first_prompts(train, scale.train_prompts)
-        return train, held_out, ["The feedback rows of the package: 240 prompts, 4 answers each."]
+        return train, held_out, [f"The feedback rows of the package: {summarize(rows)}"]
     rows, report = read_ultrafeedback(setup.data, score10=setup.score10, reward_field=setup.reward_field)
     train, held_out = split_top_score(
         rows, validation_prompts=scale.test_prompts, seed=SPLIT_SEED, top_score=report.top
