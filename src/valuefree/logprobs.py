@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from valuefree.attention import PackedRows, attention_name, no_mask, use_packed_attention
-from valuefree.data.batching import IGNORED
+from valuefree.data.batching import IGNORED, pad_right
 from valuefree.errors import ConfigError
 from valuefree.head import HeadPath, HeadSettings, linear_logps
 from valuefree.models import core_of, evaluating, is_encoder_decoder
@@ -192,6 +192,7 @@ def _hidden_and_targets(core: nn.Module, batch: Mapping[str, Tensor]):
         positions = torch.arange(len(rows), device=rows.device)
         return _packed_t5_states(core, batch), batch["target_ids"], positions, rows, int(batch["blocks"][:, 0].sum())
     if is_encoder_decoder(core):
+        batch = pad_right(batch)  # encoders and decoders may count positions from the first column
         labels = batch["labels"]
         rows, columns = (labels != IGNORED).nonzero(as_tuple=True)
         positions = rows * labels.shape[1] + columns

@@ -53,6 +53,25 @@ def collate(
     }
 
 
+def pad_right(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """An encoder-decoder's batch with all padding on the right: each row is rolled to its first token or label."""
+    mask, labels = batch["attention_mask"], batch["labels"]
+    prompts, responses = _rolled(mask != 0), _rolled(labels != IGNORED)
+    return {
+        **batch,
+        "input_ids": batch["input_ids"].gather(1, prompts),
+        "attention_mask": mask.gather(1, prompts),
+        "labels": labels.gather(1, responses),
+    }
+
+
+def _rolled(real: Tensor) -> Tensor:
+    """Columns of each row in order from the first that is `real`, shape of `real`; the columns before it come last."""
+    width = real.shape[1]
+    start = real.to(torch.uint8).argmax(1, keepdim=True)
+    return (torch.arange(width, device=real.device) + start) % width
+
+
 def collate_shared(
     prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], groups: Groups, *, pad_token_id: int
 ) -> dict[str, Tensor]:
