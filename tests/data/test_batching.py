@@ -17,8 +17,11 @@ def one(prompt=TEXTS[0], response="the sea is wide"):
 
 def test_chat_template_where_there_is_one(chat_tokenizer):
     rendered = "user: hi assistant: yes user: go assistant: "
-    assert prompt_ids(chat_tokenizer, TALK) == chat_tokenizer(rendered, add_special_tokens=False)["input_ids"]
-    assert prompt_ids(chat_tokenizer, "hi") == prompt_ids(chat_tokenizer, [{"role": "user", "content": "hi"}])
+    for kind in ({"encoder_decoder": True}, {"encoder_decoder": False}):
+        ids = prompt_ids(chat_tokenizer, TALK, **kind)
+        assert ids == chat_tokenizer(rendered, add_special_tokens=False)["input_ids"]
+        turn = [{"role": "user", "content": "hi"}]
+        assert prompt_ids(chat_tokenizer, "hi", **kind) == prompt_ids(chat_tokenizer, turn, **kind)
 
 
 def test_turns_as_text_where_there_is_none():
@@ -34,8 +37,8 @@ def test_a_response_ends_with_one_end_of_sequence(tokenizer, encoder_decoder):
 
 
 def test_encoder_keeps_the_beginning_and_its_end_token_decoder_the_end(tokenizer):
-    full = prompt_ids(tokenizer, TEXTS[0])
     for encoder_decoder in (True, False):
+        full = prompt_ids(tokenizer, TEXTS[0], encoder_decoder=encoder_decoder)
         table, cut = tokenize(one(), tokenizer, limits=Limits(max_prompt_length=5), encoder_decoder=encoder_decoder)
         expected = [*full[:4], full[-1]] if encoder_decoder else full[-5:]
         assert table[0]["prompt_ids"] == expected

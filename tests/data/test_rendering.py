@@ -30,7 +30,7 @@ def test_rows_together_are_tokenised_as_each_alone(
     rows = table_of(messages).shuffle(seed=1)
     limits = Limits(200, max_prompt_length=12, max_response_length=9)
     table, cut = tokenize(rows, use, limits=limits, encoder_decoder=encoder_decoder)
-    prompts = [prompt_ids(use, prompt) for prompt in rows["prompt"]]
+    prompts = [prompt_ids(use, prompt, encoder_decoder=encoder_decoder) for prompt in rows["prompt"]]
     responses = [response_ids(use, response, encoder_decoder=encoder_decoder) for response in rows["response"]]
     assert table["prompt_ids"][:] == [cut_prompt(ids, 12, encoder_decoder=encoder_decoder) for ids in prompts]
     assert table["response_ids"][:] == [ids[:9] for ids in responses]

@@ -10,7 +10,7 @@ from valuefree.config import GenerateConfig
 from valuefree.data.rendering import Prompt
 from valuefree.data.validation import prompt_key
 from valuefree.errors import DataError, ServingError
-from valuefree.evaluation.generation import generate_ids
+from valuefree.evaluation.generation import generate_ids, response_texts
 from valuefree.evaluation.outputs import write_outputs
 from valuefree.evaluation.serving import ask
 
@@ -27,7 +27,7 @@ def generate(options: GenerateConfig) -> Path:
         return _generate_remote(prompts, file, options, options.server)
     model, tokenizer = load_there(options)
     _, ids = generate_ids(model, tokenizer, prompts, decoding_of(options, options.seed), progress=True)
-    texts = tokenizer.batch_decode(ids, skip_special_tokens=True)
+    texts = response_texts(model, tokenizer, ids)
     write_outputs(file, prompts, texts, name=options.model)
     return file
 

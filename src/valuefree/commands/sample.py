@@ -10,11 +10,11 @@ from tqdm.auto import tqdm
 
 from valuefree.commands.objects import decoding_of, load_there, read_prompts
 from valuefree.config import SampleConfig
-from valuefree.data.rendering import Prompt, end_of
+from valuefree.data.rendering import Prompt
 from valuefree.data.sources import rows_of
 from valuefree.data.validation import Bad
 from valuefree.errors import DataError, number_of
-from valuefree.evaluation.generation import generate_ids
+from valuefree.evaluation.generation import generate_ids, response_texts, stops_of
 from valuefree.evaluation.outputs import answered
 from valuefree.evaluation.rewards import RewardFunction, load_reward, rewards_of
 
@@ -57,9 +57,10 @@ def sample(options: SampleConfig) -> Samples:
         model, tokenizer = load_there(options)
         decoding = decoding_of(options, options.seed)
         _, ids = generate_ids(model, tokenizer, asked, decoding, samples=options.samples, progress=True)
-        texts = tokenizer.batch_decode(ids, skip_special_tokens=True)
+        texts = response_texts(model, tokenizer, ids)
         prompts = [prompt for prompt in asked for _ in range(options.samples)]
-        cut = sum(end_of(tokenizer) not in answer for answer in ids)
+        stops = stops_of(model, tokenizer)
+        cut = sum(answer[-1] not in stops for answer in ids)
     file = Path(options.out)
     rows = [{"prompt": prompt, "response": text} for prompt, text in zip(prompts, texts, strict=True)]
     if options.responses is None:

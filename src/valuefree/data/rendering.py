@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from valuefree.data.columns import batches
 from valuefree.data.storage import RowStore
+from valuefree.data.turns import separated, stop_ids
 from valuefree.errors import ConfigError, DataError
 
 logger = logging.getLogger(__name__)
@@ -66,31 +67,35 @@ def as_text(prompt: Prompt) -> str:
     return "\n".join(f"{message['role']}: {message['content']}" for message in messages)
 
 
-def end_of(tokenizer: PreTrainedTokenizerBase) -> int:
-    """Token id that ends a response."""
-    return int(tokenizer.eos_token_id)  # type: ignore[arg-type]
-
-
 def padding_of(tokenizer: PreTrainedTokenizerBase) -> int:
     """Token id that fills a batch; its content is never read."""
     return int(tokenizer.pad_token_id)  # type: ignore[arg-type]
 
 
-def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> list[int]:
-    """Token ids of a prompt, ready to be answered: through the chat template where the tokenizer has one."""
-    return _prompts_ids(tokenizer, [prompt])[0]
+def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, *, encoder_decoder: bool) -> list[int]:
+    """Token ids of a prompt, ready to be answered: through the chat template where the tokenizer has one.
+
+    Without a template, a decoder's prompt is separated from the response that follows it; see
+    `valuefree.data.turns.separated`.
+    """
+    return _prompts_ids(tokenizer, [prompt], encoder_decoder)[0]
 
 
-def _prompts_ids(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt]) -> list[list[int]]:
+def _prompts_ids(
+    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt], encoder_decoder: bool
+) -> list[list[int]]:
     if tokenizer.chat_template:
         shape: dict[str, Any] = {"add_generation_prompt": True, "tokenize": False}
         rendered = [str(tokenizer.apply_chat_template(as_messages(prompt), **shape)) for prompt in prompts]
         return tokenizer(rendered, add_special_tokens=False)["input_ids"]  # type: ignore[return-value]
-    return tokenizer([as_text(prompt) for prompt in prompts])["input_ids"]  # type: ignore[return-value]
+    texts = [as_text(prompt) for prompt in prompts]
+    if not encoder_decoder:
+        texts = [separated(tokenizer, text) for text in texts]
+    return tokenizer(texts)["input_ids"]  # type: ignore[return-value]
 
 
 def response_ids(tokenizer: PreTrainedTokenizerBase, response: str, *, encoder_decoder: bool) -> list[int]:
-    """Token ids of a response, end of sequence included."""
+    """Token ids of a response, with the token that ends it; see `valuefree.data.turns.end_of_turn`."""
     return _responses_ids(tokenizer, [response], encoder_decoder)[0]
 
 
@@ -99,8 +104,8 @@ def _responses_ids(tokenizer: PreTrainedTokenizerBase, responses: list[str], enc
         rows = tokenizer(text_target=responses)["input_ids"]
     else:
         rows = tokenizer(responses, add_special_tokens=False)["input_ids"]
-    end = end_of(tokenizer)
-    return [ids if ids and ids[-1] == end else [*ids, end] for ids in rows]  # type: ignore[index, list-item, union-attr]
+    stops = stop_ids(tokenizer)
+    return [ids if ids and ids[-1] in stops else [*ids, stops[0]] for ids in rows]  # type: ignore[index, list-item, union-attr]
 
 
 def cut_prompt(ids: list[int], longest: int, *, encoder_decoder: bool) -> list[int]:
@@ -131,7 +136,7 @@ def tokenize(
 ) -> tuple[datasets.Dataset, Truncation]:
     """Columns prompt_ids and response_ids (int32) beside the given ones, and what was truncated.
 
-    A response that is cut loses its end-of-sequence token, so that stopping there is not learned. A large table goes
+    A response that is cut loses the token that ends it, so that stopping there is not learned. A large table goes
     to a temporary file, as in `valuefree.data.read_triplets`.
 
     Raises:
@@ -143,7 +148,7 @@ def tokenize(
     prompts_cut = responses_cut = row = 0
     with tqdm(total=len(dataset), desc="tokenise", unit=" rows") as bar:
         for table in batches(dataset, rows=TOKENIZED_ROWS):
-            prompts = _prompts_ids(tokenizer, table.column("prompt").to_pylist())
+            prompts = _prompts_ids(tokenizer, table.column("prompt").to_pylist(), encoder_decoder)
             responses = _responses_ids(tokenizer, table.column("response").to_pylist(), encoder_decoder)
             cut = [cutter.cut(*ids) for ids in zip(prompts, responses, strict=True)]
             gone += [

@@ -10,6 +10,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerBase
 
 from valuefree.data.rendering import Prompt, as_messages, as_text
+from valuefree.data.turns import separated
 from valuefree.errors import ConfigError
 
 
@@ -17,9 +18,9 @@ from valuefree.errors import ConfigError
 class RewardInputs:
     """Renders and pads rows for a sequence classifier.
 
-    With a chat template a row is the whole chat; else it is prompt and response as the tokenizer joins two texts. A row
-    wider than `max_length` loses the beginning of its prompt, then that of the response, never the response's end.
-    Padding is on the right.
+    With a chat template a row is the whole chat. Without one it is prompt and response as the tokenizer joins two
+    texts, with a newline between them where the tokenizer puts nothing there. A row wider than `max_length` loses the
+    beginning of its prompt, then that of the response, never the response's end. Padding is on the right.
 
     encoder_decoder: T5 and BART read the state at the last end of sequence, of which all rows must have the same
     number: those within the texts are left out, and a missing one at the end is added.
@@ -57,7 +58,11 @@ class RewardInputs:
     def _encoded(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> Any:
         quiet: dict[str, Any] = {"truncation": False, "verbose": False}  # too long is no surprise here
         if not self.tokenizer.chat_template:
-            return self.tokenizer([as_text(prompt) for prompt in prompts], list(responses), **quiet)
+            texts = [as_text(prompt) for prompt in prompts]
+            alone, both = (self.tokenizer.num_special_tokens_to_add(pair=pair) for pair in (False, True))
+            if alone == both:  # no special token stands between the two
+                texts = [separated(self.tokenizer, text) for text in texts]
+            return self.tokenizer(texts, list(responses), **quiet)
         chats = [
             [*as_messages(prompt), {"role": "assistant", "content": response}]
             for prompt, response in zip(prompts, responses, strict=True)

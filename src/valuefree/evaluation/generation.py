@@ -1,18 +1,20 @@
 """Generate responses: batched by length, seeded without touching the global generator."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 from torch import nn
 from tqdm.auto import tqdm
-from transformers import PreTrainedTokenizerBase
+from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from valuefree.data.batching import collate
-from valuefree.data.rendering import Prompt, cut_prompt, end_of, padding_of, prompt_ids
+from valuefree.data.rendering import Prompt, cut_prompt, padding_of, prompt_ids
+from valuefree.data.turns import stop_ids
 from valuefree.errors import ConfigError
-from valuefree.models import evaluating, is_encoder_decoder
+from valuefree.models import core_of, evaluating, is_encoder_decoder
 
 
 @dataclass(frozen=True)
@@ -40,14 +42,14 @@ class Decoding:
             )
 
     def options(self) -> dict[str, Any]:
-        """Keywords of transformers' `generate`."""
+        """Fields of transformers' `GenerationConfig`."""
         shared = {
             "max_new_tokens": self.max_new_tokens,
             "repetition_penalty": self.repetition_penalty,
             "no_repeat_ngram_size": self.no_repeat_ngram_size,
         }
         if self.temperature == 0:
-            return {**shared, "do_sample": False, "temperature": None, "top_k": None, "top_p": None}
+            return {**shared, "do_sample": False}
         sampling = {"temperature": self.temperature, "top_k": self.top_k, "top_p": self.top_p}
         return {**shared, "do_sample": True, **sampling}
 
@@ -73,12 +75,17 @@ def generate_ids(
 ) -> tuple[list[list[int]], list[list[int]]]:
     """Token ids of the prompts and of their responses, `samples` per prompt, in the order of the prompts.
 
-    A response that ended carries its end-of-sequence token; one cut at max_new_tokens does not. Batches are sorted by
-    length, so the samples depend on `batch_size` as well as on `seed`.
+    A response that ended carries the token that ended it, one of `valuefree.data.turns.stop_ids`; one cut at
+    max_new_tokens does not. Batches are sorted by length, so the samples depend on `batch_size` as well as on `seed`.
+    Settings in the model's generation_config do not apply; see `own_generation_config`.
     """
     encoder_decoder = is_encoder_decoder(model)
     asked = [
-        cut_prompt(prompt_ids(tokenizer, prompt), decoding.max_prompt_length, encoder_decoder=encoder_decoder)
+        cut_prompt(
+            prompt_ids(tokenizer, prompt, encoder_decoder=encoder_decoder),
+            decoding.max_prompt_length,
+            encoder_decoder=encoder_decoder,
+        )
         for prompt in prompts
         for _ in range(samples)
     ]
@@ -86,7 +93,8 @@ def generate_ids(
     order = sorted(range(len(asked)), key=lambda index: -len(asked[index]))
     device = next(model.parameters()).device
     devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices), evaluating(model):
+    own = own_generation_config(model, tokenizer, **decoding.options())
+    with torch.random.fork_rng(devices=devices), evaluating(model), own as config:
         torch.manual_seed(decoding.seed)
         starts = range(0, len(order), decoding.batch_size)
         for start in tqdm(starts, desc="generate", disable=not progress, leave=False):
@@ -94,14 +102,11 @@ def generate_ids(
             batch = _prompt_batch([asked[row] for row in rows], tokenizer, encoder_decoder)
             output = model.generate(  # type: ignore[operator]
                 **{name: tensor.to(device) for name, tensor in batch.items()},
-                **decoding.options(),
-                pad_token_id=tokenizer.pad_token_id,
-                eos_token_id=tokenizer.eos_token_id,
-                use_cache=True,
+                generation_config=config,
             )
             new = output[:, 1:] if encoder_decoder else output[:, batch["input_ids"].shape[1] :]
             for row, ids in zip(rows, new.tolist(), strict=True):
-                answers[row] = _until_end(ids, end_of(tokenizer))
+                answers[row] = until_end(ids, config.eos_token_id)
     return asked, answers
 
 
@@ -114,8 +119,59 @@ def _prompt_batch(rows: list[list[int]], tokenizer: PreTrainedTokenizerBase, enc
     return {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
 
 
-def _until_end(ids: list[int], end: int) -> list[int]:
-    return ids[: ids.index(end) + 1] if end in ids else ids
+def until_end(ids: list[int], stops: list[int]) -> list[int]:
+    """Generated token ids up to the first that ends a response, which is kept."""
+    end = next((place for place, token in enumerate(ids) if token in stops), len(ids))
+    return ids[: end + 1]
+
+
+def stops_of(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Token ids at which responses of `model` end."""
+    return stop_ids(tokenizer, core_of(model).generation_config)  # type: ignore[arg-type]
+
+
+@contextmanager
+def own_generation_config(
+    model: nn.Module, tokenizer: PreTrainedTokenizerBase, **settings: Any
+) -> Iterator[GenerationConfig]:
+    """A configuration that has `settings`, the tokens at which responses end, and no other setting of the model's own.
+
+    All other fields are neutral: a model's own cut-offs, penalties, beams, lengths and forced or suppressed tokens
+    (BART's ``forced_bos_token_id`` too) are not part of the policy that `response_logps` scores. An encoder-decoder
+    starts from the token that `response_logps` starts from. Within the context the model's generation_config is the
+    yielded one, because `generate` fills unset fields of the configuration that it is given from the model's.
+    """
+    core = core_of(model)
+    start = getattr(core.config, "decoder_start_token_id", None)
+    config = GenerationConfig(
+        **settings,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=core.generation_config.bos_token_id,  # type: ignore[union-attr]
+        eos_token_id=stops_of(model, tokenizer),
+        decoder_start_token_id=core.generation_config.decoder_start_token_id if start is None else start,  # type: ignore
+    )
+    before = {module: module.generation_config for module in _configured(model)}
+    for module in before:
+        module.generation_config = config  # type: ignore[assignment]
+    try:
+        yield config
+    finally:
+        for module in _configured(model):
+            if module in before:
+                module.generation_config = before[module]
+            else:  # a wrapper of peft that took a reference meanwhile
+                del module.generation_config
+
+
+def _configured(model: nn.Module) -> list[nn.Module]:
+    return [module for module in model.modules() if vars(module).get("generation_config") is not None]
+
+
+def response_texts(model: nn.Module, tokenizer: PreTrainedTokenizerBase, answers: Sequence[Sequence[int]]) -> list[str]:
+    """Texts of generated token ids, without special tokens and without the token that ended each."""
+    stops = stops_of(model, tokenizer)
+    texts = [ids[:-1] if len(ids) and ids[-1] in stops else ids for ids in answers]
+    return tokenizer.batch_decode(texts, skip_special_tokens=True)  # type: ignore[arg-type]
 
 
 def generate(
@@ -126,4 +182,4 @@ def generate(
     The same seed, prompts and batch size give the same responses; the global random state is left as it was.
     """
     _, answers = generate_ids(model, tokenizer, prompts, Decoding(**decoding))
-    return tokenizer.batch_decode(answers, skip_special_tokens=True)
+    return response_texts(model, tokenizer, answers)

@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from valuefree.data.rendering import Prompt
 from valuefree.errors import ConfigError, DataError
-from valuefree.evaluation.generation import Decoding, generate_ids
+from valuefree.evaluation.generation import Decoding, generate_ids, response_texts
 from valuefree.evaluation.stats import Estimate, WinTieLoss, bootstrap_mean, win_tie_loss
 from valuefree.logprobs import packs, response_logps
 from valuefree.models import accelerator_device, evaluating, has_adapter, reference_context
@@ -131,7 +131,10 @@ def evaluate(
     _, policy_ids = generate_ids(policy, tokenizer, prompts, decoding, **shared)
     with _as_reference(other, reference):
         _, reference_ids = generate_ids(other, tokenizer, prompts, decoding, **shared)
-    texts = [_texts(tokenizer, ids) for ids in (policy_ids, reference_ids)]
+    texts = [
+        [text.strip() for text in response_texts(model, tokenizer, ids)]
+        for model, ids in ((policy, policy_ids), (other, reference_ids))
+    ]
     rewards = [
         _rewards(reward_function, prompts, answers, samples_per_prompt).reshape(len(prompts), -1) for answers in texts
     ]
@@ -181,10 +184,6 @@ def _completions(
 
 def _as_reference(model: nn.Module, reference: nn.Module | None) -> Any:
     return reference_context(model) if reference is None else evaluating(model)
-
-
-def _texts(tokenizer: PreTrainedTokenizerBase, ids: list[list[int]]) -> list[str]:
-    return [text.strip() for text in tokenizer.batch_decode(ids, skip_special_tokens=True)]
 
 
 def _rewards(function: RewardFunction, prompts: Sequence[Prompt], texts: list[str], samples: int) -> np.ndarray:

@@ -12,7 +12,7 @@ from valuefree.config.metrics import kind_of
 from valuefree.data.columns import batches
 from valuefree.data.rendering import Prompt
 from valuefree.errors import ConfigError
-from valuefree.evaluation.generation import Decoding, generate_ids
+from valuefree.evaluation.generation import Decoding, generate_ids, response_texts
 from valuefree.evaluation.metrics.base import Metric
 from valuefree.evaluation.metrics.measure import TextMetrics
 from valuefree.evaluation.rewards import kl_to_reference
@@ -49,7 +49,7 @@ def measure_policy(
         The metrics, and rows of prompt, prediction and, if there is one, reference: `samples` per prompt.
     """
     _, ids = generate_ids(model, tokenizer, prompts, decoding, samples=samples, progress=progress)
-    texts = [text.strip() for text in tokenizer.batch_decode(ids, skip_special_tokens=True)]
+    texts = [text.strip() for text in response_texts(model, tokenizer, ids)]
     asked = [prompt for prompt in prompts for _ in range(samples)]
     wanted = None if references is None else [text for text in references for _ in range(samples)]
     columns = {"prompt": asked, "prediction": texts} | ({} if wanted is None else {"reference": wanted})

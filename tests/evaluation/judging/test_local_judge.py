@@ -23,7 +23,7 @@ def test_probabilities_are_those_of_a_forward_without_padding(kind, tokenizer):
     backend = LocalJudge(model, tokenizer, name="tiny", batch_size=3)
     replies = backend.ask(QUESTIONS, Settings(max_new_tokens=3))
     for question, reply in zip(QUESTIONS, replies, strict=True):
-        ids = torch.tensor([prompt_ids(tokenizer, question)])
+        ids = torch.tensor([prompt_ids(tokenizer, question, encoder_decoder=kind == "t5")])
         given = {"input_ids": ids}
         if kind == "t5":
             given["decoder_input_ids"] = torch.tensor([[model.config.decoder_start_token_id]])

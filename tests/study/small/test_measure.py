@@ -25,13 +25,19 @@ def two_policies(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_prompt_has_one_token_per_word_and_no_separator(kind):
+    tokenizer = make_tokenizer(kind)
+    assert prompt_ids(tokenizer, PROMPT, encoder_decoder=kind == "t5") == tokenizer(PROMPT)["input_ids"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_token_wise_kl_has_the_mean_of_the_log_ratio_over_all_responses(kind):
     """Over every response of at most two tokens, weighted by its probability, both are the KL itself."""
     tokenizer, policy, reference = two_policies(kind)
     end, size = tokenizer.eos_token_id, len(tokenizer)
     first = [token for token in range(size) if token != end]
     responses = [[end], *([a, b] for a, b in itertools.product(first, range(size)))]
-    prompts = [prompt_ids(tokenizer, PROMPT)] * len(responses)
+    prompts = [prompt_ids(tokenizer, PROMPT, encoder_decoder=kind == "t5")] * len(responses)
     batch = collate(prompts, responses, pad_token_id=0, encoder_decoder=kind == "t5")
     kls, ratios = sample_kls(policy, reference, batch)
     with torch.no_grad():

@@ -9,6 +9,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from valuefree.data.batching import collate
 from valuefree.data.rendering import padding_of, prompt_ids
 from valuefree.errors import ConfigError
+from valuefree.evaluation.generation import own_generation_config, response_texts, until_end
 from valuefree.evaluation.judging.backends import Reply, Settings
 from valuefree.models import evaluating, is_encoder_decoder
 from valuefree.reference import weights_fingerprint
@@ -38,11 +39,14 @@ class LocalJudge:
 
     def tokens(self, question: str) -> int:
         """Exactly, chat template included."""
-        return len(prompt_ids(self.tokenizer, question))
+        return len(self._ids(question))
+
+    def _ids(self, question: str) -> list[int]:
+        return prompt_ids(self.tokenizer, question, encoder_decoder=is_encoder_decoder(self.model))
 
     def ask(self, questions: Sequence[str], settings: Settings) -> list[Reply]:
         """One forward over the questions, and the tokens that follow."""
-        rows = [prompt_ids(self.tokenizer, question) for question in questions]
+        rows = [self._ids(question) for question in questions]
         room = self.longest - settings.max_new_tokens if self.longest else None
         fitting = [index for index, ids in enumerate(rows) if room is None or len(ids) <= room]
         replies = [Reply(None, f"a question of {len(ids)} tokens; the model takes {room}", sent=0) for ids in rows]
@@ -63,29 +67,26 @@ class LocalJudge:
             padding_side="right" if encoder_decoder else "left",
         )
         device = next(self.model.parameters()).device
-        sampling: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+        sampling: dict[str, Any] = {"do_sample": False}
         if settings.temperature:
             sampling = {"do_sample": True, "temperature": settings.temperature, "top_p": 1.0, "top_k": 0}
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), evaluating(self.model):
+        sampling |= {"max_new_tokens": settings.max_new_tokens, "output_logits": True, "return_dict_in_generate": True}
+        own = own_generation_config(self.model, self.tokenizer, **sampling)
+        devices = [device] if device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices), evaluating(self.model), own as config:
             torch.manual_seed(settings.seed)
             output = self.model.generate(  # type: ignore[operator]
                 input_ids=batch["input_ids"].to(device),
                 attention_mask=batch["attention_mask"].to(device),
-                max_new_tokens=settings.max_new_tokens,
-                pad_token_id=self.tokenizer.pad_token_id,
-                eos_token_id=self.tokenizer.eos_token_id,
-                output_logits=True,
-                return_dict_in_generate=True,
-                **sampling,
+                generation_config=config,
             )
         start = 1 if encoder_decoder else batch["input_ids"].shape[1]
-        new = output.sequences[:, start:]
-        texts = self.tokenizer.batch_decode(new, skip_special_tokens=True)
-        lengths = [int((ids != self.tokenizer.pad_token_id).sum()) for ids in new]
+        new = [until_end(ids, config.eos_token_id) for ids in output.sequences[:, start:].tolist()]
+        texts = response_texts(self.model, self.tokenizer, new)
         tops = self._tops(output.logits[0]) if settings.probabilities else [None] * len(rows)
         return [
-            Reply(text, None, top, input_tokens=len(ids), output_tokens=length)
-            for text, top, ids, length in zip(texts, tops, rows, lengths, strict=True)
+            Reply(text, None, top, input_tokens=len(ids), output_tokens=len(answer))
+            for text, top, ids, answer in zip(texts, tops, rows, new, strict=True)
         ]
 
     def _tops(self, logits: torch.Tensor) -> list[list[tuple[str, float]]]:

@@ -11,7 +11,7 @@ import torch
 from transformers import PrinterCallback
 
 from valuefree.commands.objects import lora
-from valuefree.evaluation.generation import generate_ids
+from valuefree.evaluation.generation import generate_ids, response_texts
 from valuefree.evaluation.rewards import kl_to_reference, load_reward, rewards_of
 from valuefree.evaluation.stats import bootstrap_mean
 from valuefree.models import accelerator_device
@@ -117,7 +117,7 @@ def _answered(row: Row, policy: Any, tokenizer: Any, setup: Setup, scale: Scale)
     held_out = held_out_of(setup, scale)
     decoding = decoding_of(setup, scale, cell.method, SAMPLING_SEED + cell.seed)
     _, ids = generate_ids(policy, tokenizer, held_out.prompts, decoding)
-    texts = [text.strip() for text in tokenizer.batch_decode(ids, skip_special_tokens=True)]
+    texts = [text.strip() for text in response_texts(policy, tokenizer, ids)]
     rewards: list[float | None] = [None] * len(texts)
     spec = setup.reward_of(scale)
     if spec is not None:
