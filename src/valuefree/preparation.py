@@ -15,11 +15,12 @@ from valuefree.data.batching import Collator
 from valuefree.data.columns import array_of, column_hashes, numbered
 from valuefree.data.rendering import tokenize
 from valuefree.data.rewards import RewardScaler
+from valuefree.data.turns import stop_ids
 from valuefree.data.validation import prompt_key
 from valuefree.errors import ConfigError, DataError
 from valuefree.features import prompt_features
 from valuefree.mismatched import Mismatched, draw_partners, paired, prompt_classes
-from valuefree.models import on_device
+from valuefree.models import core_of, on_device
 from valuefree.objectives.base import Objective, TrainingRows
 from valuefree.partition import USES_REFERENCE_SAMPLES, PartitionSettings, partition_report, partition_targets
 from valuefree.prepared import Prepared, response_numbers
@@ -232,6 +233,12 @@ class Preparation:
         rewards, values = partition_targets(settings=settings, **given)
         prepared.report = partition_report(**given, **settings.knobs())
         prepared.rewards, prepared.values = rewards.numpy(), values.numpy()[prepared.prompt_of]
+
+
+def align_stop_ids(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Put the tokens with which training ends responses into the model's generation_config, which is saved with it."""
+    config: Any = core_of(model).generation_config
+    config.eos_token_id = stop_ids(tokenizer, config)
 
 
 def first_prompts(table: datasets.Dataset, prompt_of: np.ndarray) -> list[list[int]]:

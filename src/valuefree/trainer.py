@@ -19,7 +19,7 @@ from valuefree.logprobs import ResponseLogps, packs, prepare, response_logps
 from valuefree.metering import Meter
 from valuefree.models import add_adapter, disable_dropout, evaluating, has_adapter, is_encoder_decoder
 from valuefree.objectives.base import Objective, ObjectiveInputs, ObjectiveOutput
-from valuefree.preparation import Preparation, check_columns, partition_settings, training_rows
+from valuefree.preparation import Preparation, align_stop_ids, check_columns, partition_settings, training_rows
 from valuefree.prepared import Prepared, RowCollator, collator_for, mean_logratio
 from valuefree.processes import reduce
 from valuefree.value_network import ValueNetwork, attach, check_sharding, network_of, save, split_groups
@@ -300,6 +300,7 @@ class PolicyTrainer(Trainer):
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """As `transformers.Trainer.train`; the clock of the throughput starts here."""
+        align_stop_ids(self.model, self.processing_class)  # type: ignore[arg-type]
         self._meter.restart()
         return super().train(*args, **kwargs)
 
