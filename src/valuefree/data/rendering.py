@@ -90,7 +90,7 @@ def _prompts_ids(
         return tokenizer(rendered, add_special_tokens=False)["input_ids"]  # type: ignore[return-value]
     texts = [as_text(prompt) for prompt in prompts]
     if not encoder_decoder:
-        texts = [separated(tokenizer, text) for text in texts]
+        texts = separated(tokenizer, texts)
     return tokenizer(texts)["input_ids"]  # type: ignore[return-value]
 
 

@@ -61,7 +61,7 @@ class RewardInputs:
             texts = [as_text(prompt) for prompt in prompts]
             alone, both = (self.tokenizer.num_special_tokens_to_add(pair=pair) for pair in (False, True))
             if alone == both:  # no special token stands between the two
-                texts = [separated(self.tokenizer, text) for text in texts]
+                texts = separated(self.tokenizer, texts)
             return self.tokenizer(texts, list(responses), **quiet)
         chats = [
             [*as_messages(prompt), {"role": "assistant", "content": response}]

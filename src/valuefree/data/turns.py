@@ -1,5 +1,7 @@
 """How a response ends, and what separates it from its prompt, by the chat template or without one."""
 
+from collections.abc import Sequence
+
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 _ANSWER = "valuefree"  # content that is looked for in a rendered chat
@@ -33,15 +35,15 @@ def stop_ids(tokenizer: PreTrainedTokenizerBase, generation_config: GenerationCo
     return list(dict.fromkeys([end_of_turn(tokenizer), int(tokenizer.eos_token_id), *ids]))  # type: ignore[arg-type]
 
 
-def separated(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
-    """A prompt's text with what separates it from a response where there is no chat template: a newline.
+def separated(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[str]:
+    """Texts of prompts with what separates each from a response where there is no chat template: a newline.
 
     Nothing is appended to a prompt that ends in white space, nor where the tokenizer separates two texts by itself
     (SentencePiece writes a space before each) or has no newline. A chat template replaces this rule.
     """
-    if text[-1:].isspace() or _together(tokenizer, "a") != "ab" or _together(tokenizer, "a\n") != "a\nb":
-        return text
-    return text + "\n"
+    if _together(tokenizer, "a") != "ab" or _together(tokenizer, "a\n") != "a\nb":
+        return list(texts)
+    return [text if text[-1:].isspace() else text + "\n" for text in texts]
 
 
 def _together(tokenizer: PreTrainedTokenizerBase, first: str) -> str:
