@@ -43,13 +43,13 @@ class ObjectiveOptions(Options):
     )
     tau: float | None = option(
         None,
-        "temperature of rpo, dro, nca and weighted sft, in standard deviations of the reward; default: nca 0.5, dro, sft "
-        "and presets 1; rpo: from target-std",
+        "temperature of rpo, dro, nca and weighted sft, in standard deviations of the reward; default: rpo from "
+        "target-std, nca 0.5, dro, sft and presets 1",
     )
     target_std: float | None = option(
         None,
-        "rpo: standard deviation of the target log-ratio within a prompt, in nats, instead of tau; larger moves further "
-        "from the reference; default: 12",
+        "rpo: standard deviation of the target log-ratio within a prompt, in nats, instead of tau; larger moves "
+        "further from the reference; default: 12",
     )
     estimator: str | None = option(None, "of V(x), for rpo; default: auto. See docs/partition.md")
     level: float | None = option(None, "rpo: how firmly V(x) is believed, 0 to inf, in responses; default: 1")

@@ -70,7 +70,8 @@ def test_a_cell_is_measured_in_mid_run_and_at_the_end(tiny, tmp_path):
     reference = json.loads(cells.reference_file(tmp_path, 0).read_text())
     assert [point["step"] for point in row["points"]] == [1, 2]
     assert all(len(point["rewards"]) == len(reference["prompts"]) == 3 for point in row["points"])
-    assert row["objective"]["tau"] > 0 and all(0 <= point["ranking_accuracy"] <= 1 for point in row["points"])
+    assert row["objective"]["tau"] > 0
+    assert all(0 <= point["ranking_accuracy"] <= 1 for point in row["points"])
 
 
 def test_the_command_runs_what_is_missing_and_writes_the_page(tiny, tmp_path, monkeypatch, capsys):

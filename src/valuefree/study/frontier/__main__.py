@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,12 @@ from valuefree.study.frontier.page import Runs, write_page
 from valuefree.study.pool import WorkerDied, Workers
 
 LABELS = ("RPO()", "RPO(target_std=24)", "KTO()", "KTO(beta=0.3)", "DPO()", "DPO(beta=0.3)")
+
+
+def say(line: str) -> None:
+    """One line of progress."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -36,12 +43,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cells += [Cell(label, seed, shuffled=True) for seed in options.seeds for label in options.shuffled]
     todo = [(run_reference, (s, options.out)) for s in options.seeds if not reference_file(options.out, s).exists()]
     todo += [(run_cell, (cell, options.out)) for cell in cells if not cell.file(options.out).exists()]
-    print(f"{len(todo)} of {len(cells) + len(options.seeds)} runs to do")
+    say(f"{len(todo)} of {len(cells) + len(options.seeds)} runs to do")
     with Workers(options.workers) as processes:
         for done, (number, result) in enumerate(processes.run(todo), start=1):
             if isinstance(result, WorkerDied):
                 raise SystemExit(f"{todo[number][1]}: {result}")
-            print(f"{done} of {len(todo)} done", flush=True)
+            say(f"{done} of {len(todo)} done")
     names = {cell.file(options.out).name for cell in cells}
     rows = [
         row
@@ -51,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     references = {s: json.loads(reference_file(options.out, s).read_text(encoding="utf-8")) for s in options.seeds}
     page = options.page or options.out / "frontier.md"
     write_page(page, Runs(rows, references), options.objectives[0], record, options.readme)
-    print(f"page: {page}")
+    say(f"page: {page}")
 
 
 if __name__ == "__main__":

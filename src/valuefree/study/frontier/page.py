@@ -1,6 +1,7 @@
 """The page: reward against KL, each run's end, and gains compared at equal KL. No torch."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -43,7 +44,7 @@ class Runs:
     def gains_at(self, name: str, seed: int, kl: float) -> np.ndarray | None:
         """Gains per prompt where a run first reaches `kl`, linear between measurements; None if it never does."""
         curve = self.curve(name, seed)
-        for (low, before), (high, after) in zip(curve, curve[1:], strict=False):
+        for (low, before), (high, after) in pairwise(curve):
             if low <= kl <= high and high > low:
                 return before + (kl - low) / (high - low) * (after - before)
         return None
@@ -103,7 +104,7 @@ def ends_table(runs: Runs) -> str:
     ]
     for name, rows in runs.by_name.items():
         kls = ", ".join(f"{row['points'][-1]['kl']:.2f}" for row in rows.values())
-        losses = ", ".join(f"{row['losses'][0]:.3g} → {row['losses'][-2]:.3g}" for row in rows.values())
+        losses = ", ".join(f"{row['losses'][0]:.3g} → {row['losses'][-1]:.3g}" for row in rows.values())
         lines.append(
             f"| {name} | {signed(runs.end_gain(name))} | {kls} | {_mean_of(rows, 'length'):.1f} "
             f"| {_mean_of(rows, 'ranking_accuracy'):.1%} | {losses} |"
@@ -208,19 +209,20 @@ def write_page(page: Path, runs: Runs, against: str, record: Mapping[str, Any], 
         "",
         "## How it was done",
         "",
-        "SmolLM2-135M-Instruct, LoRA of rank 16 in the upper 15 of 30 layers, 160 training prompts × 4 answers, one epoch, "
-        "batch 8, peak learning rate 5e-4 with linear decay, the same for every objective; no setting was chosen on these "
-        f"seeds ({', '.join(map(str, seeds))}). A seed sets the split, the order of the rows, the adapter's first weights "
-        "and the sampling. Every policy is measured after half of the steps and at the end: reward on 80 held-out prompts × "
-        "2 samples (temperature 0.7, top-k 50, at most 40 tokens) less the reward of the reference's samples for the same "
-        "prompts, which all runs of a seed share; KL from one sample of the policy at temperature 1 for 40 of the prompts; "
-        'order of the held-out rows by log-ratio and by reward. "Rewards shuffled": trained on rewards permuted within '
-        "each prompt, which removes what distinguishes a prompt's answers and keeps the prompts' means.",
+        "SmolLM2-135M-Instruct, LoRA of rank 16 in the upper 15 of 30 layers, 160 training prompts × 4 answers, one "
+        "epoch, batch 8, peak learning rate 5e-4 with linear decay, the same for every objective; no setting was chosen "
+        f"on these seeds ({', '.join(map(str, seeds))}). A seed sets the split, the order of the rows, the adapter's "
+        "first weights and the sampling. Every policy is measured after half of the steps and at the end: reward on 80 "
+        "held-out prompts × 2 samples (temperature 0.7, top-k 50, at most 40 tokens) less the reward of the reference's "
+        "samples for the same prompts, which all runs of a seed share; KL from one sample of the policy at temperature 1 "
+        "for 40 of the prompts; order of the held-out rows by log-ratio and by reward. “Rewards shuffled”: trained on "
+        "rewards permuted within each prompt, which removes what distinguishes a prompt's answers and keeps the prompts' "
+        "means.",
         "",
-        "Gains are means over seeds and prompts with 95 % bootstrap intervals clustered by prompt; bold where the interval "
-        "excludes zero. They hold for these seeds: the interval covers prompts and samples, not other training runs. At "
-        "equal KL: linear between the reference, the measurement in mid-run and the end, per prompt, where a run first "
-        "reaches that KL; the error of the KL itself is not in the interval.",
+        "Gains are means over seeds and prompts with 95 % bootstrap intervals clustered by prompt; bold where the "
+        "interval excludes zero. They hold for these seeds: the interval covers prompts and samples, not other training "
+        "runs. At equal KL: linear between the reference, the measurement in mid-run and the end, per prompt, where a "
+        "run first reaches that KL; the error of the KL itself is not in the interval.",
         "",
         "## At the end of training",
         "",
