@@ -1,7 +1,8 @@
-"""Trainer callbacks: a file of metrics, and an orderly stop on a signal."""
+"""Trainer callbacks: a file of metrics, a warning when the loss rises, and an orderly stop on a signal."""
 
 import json
 import logging
+import math
 import signal
 from pathlib import Path
 from types import FrameType
@@ -29,6 +30,44 @@ class MetricsFile(TrainerCallback):
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
+
+
+class RisingLoss(TrainerCallback):
+    """Warn, once, when the training loss of a log line lies above that of the first one beyond chance and by a tenth.
+
+    A log line has the mean loss of its steps and its standard error over responses. Beyond chance: by more than three
+    standard errors of the difference.
+
+    Attributes:
+        warning: the sentence, once it was given.
+    """
+
+    def __init__(self) -> None:
+        self.warning: str | None = None
+        self._first: dict[str, float] | None = None
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Compare with the first log line of this run, also where it resumes."""
+        self.warning, self._first = None, None
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs=None, **kwargs: Any
+    ) -> None:
+        """Compare one line with the first."""
+        if not logs or "loss_standard_error" not in logs or self.warning is not None:
+            return
+        now = {"step": state.global_step, "loss": logs["loss"], "error": logs["loss_standard_error"]}
+        first = self._first = self._first or now
+        rise = now["loss"] - first["loss"]
+        if rise > 0.1 * abs(first["loss"]) and rise > 3 * math.hypot(now["error"], first["error"]):
+            self.warning = (
+                f"the training loss rose from {first['loss']:.3g} (step {first['step']}) to {now['loss']:.3g} (step "
+                f"{now['step']}): the updates overshoot the targets. Lower the learning rate, or take more responses "
+                "per step."
+            )
+            logger.warning("%s", self.warning)
 
 
 class StopOnSignal(TrainerCallback):

@@ -35,6 +35,7 @@ class Meter:
         counted = inputs["responses"]
         values = {"loss": output.losses, **output.metrics}
         sums: dict[str, Any] = {f"mean/{name}": value[:counted].detach().sum() for name, value in values.items()}
+        sums["squared_loss"] = output.losses[:counted].detach().square().sum()
         sums |= {name: inputs[name] for name in ("responses", "tokens", "count", "padding", "positions")}
         if given is not None and given.reference_logps is not None:
             x = given.logratios()[:counted].detach()
@@ -55,6 +56,8 @@ class Meter:
         del means["loss"]  # transformers logs it
         seconds, n = time.perf_counter() - self._since, total["responses"]
         self.restart()
+        spread = max(total["squared_loss"] - total["mean/loss"] ** 2 / n, 0.0)
+        means["loss_standard_error"] = (spread * n / max(n - 1, 1)) ** 0.5 / (total["count"] or 1.0)
         if "xy" in total:
             spread = (total["xx"] - total["x"] ** 2 / n) * (total["yy"] - total["y"] ** 2 / n)
             together = total["xy"] - total["x"] * total["y"] / n

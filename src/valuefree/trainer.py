@@ -13,6 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
 from transformers.trainer_utils import EvalLoopOutput
 
 from valuefree.arguments import PolicyTrainingArguments
+from valuefree.callbacks import RisingLoss
 from valuefree.data.rewards import RewardScaler
 from valuefree.errors import ConfigError
 from valuefree.logprobs import ResponseLogps, packs, prepare, response_logps
@@ -57,6 +58,7 @@ class PolicyTrainer(Trainer):
         objective: with what it leaves to the data decided.
         reward_scaler: saved with every checkpoint.
         report: the `PartitionReport` of the training rows.
+        rising_loss: warns when the training loss rises.
     """
 
     loss_is_scaled_for_ga = True  # compute_loss divides by the count of the global batch
@@ -122,6 +124,8 @@ class PolicyTrainer(Trainer):
             if self.eval_dataset is not None:
                 preparation.mismatch(self.eval_dataset, epochs=1, seed=self._data_seed)
         self.report = self.train_dataset.report
+        self.rising_loss = RisingLoss()
+        self.add_callback(self.rising_loss)
         self._meter = Meter(args.device)
 
     @property

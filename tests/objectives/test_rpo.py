@@ -7,7 +7,8 @@ import torch
 
 from valuefree.errors import ConfigError
 from valuefree.objectives import RPO, ObjectiveInputs, TrainingRows, rpo_loss
-from valuefree.partition import PartitionSettings, partition_values
+from valuefree.objectives.rpo import TARGET_STD
+from valuefree.partition import PartitionSettings, partition_values, rank_rewards
 
 REWARDS = torch.tensor([1.0, -1.0], dtype=torch.float64)
 REFERENCE = torch.log(torch.tensor([0.5, 0.2], dtype=torch.float64))
@@ -228,7 +229,7 @@ def decided(**knobs) -> RPO:
 
 def test_every_partition_setting_of_rpo_is_one_that_the_partition_knows():
     assert PartitionSettings(**decided().partition()).estimator == "informed"
-    assert PartitionSettings(**decided(length_normalize=True).partition()).estimator == "mean"
+    assert PartitionSettings(**decided(length_normalize=True, tau=1.0).partition()).estimator == "mean"
 
 
 def test_what_is_left_to_the_data_cannot_be_asked_for_before_it_is_decided():
@@ -237,16 +238,42 @@ def test_what_is_left_to_the_data_cannot_be_asked_for_before_it_is_decided():
     assert decided(tau=0.5) == RPO(tau=0.5, estimator="informed", level=1.0)
 
 
-def test_temperature_of_the_default_comes_from_the_spread_within_prompts():
-    """Rewards (1, 3 | 10, 10, 16): squares within 2 and 24 over 5 − 2 free ones: σ² = 26/3, τ = σ/√2 = √(13/3)."""
+def test_temperature_gives_the_targets_their_standard_deviation():
+    """Rewards (1, 3 | 10, 10, 16): squares within 2 and 24 over 5 − 2 free ones: σ² = 26/3, τ = σ/target_std."""
     rewards, prompt_of = double(1, 3, 10, 10, 16), torch.tensor([0, 0, 1, 1, 1])
-    assert RPO().resolved(TrainingRows(rewards, rewards, prompt_of)).tau == pytest.approx(math.sqrt(13 / 3))
+    rows = TrainingRows(rewards, rewards, prompt_of)
+    assert RPO(target_std=3.0).resolved(rows).tau == pytest.approx(math.sqrt(26 / 3) / 3)
+    assert RPO().resolved(rows) == RPO(target_std=TARGET_STD).resolved(rows)
+    assert RPO().resolved(rows).resolved(rows) == RPO().resolved(rows)
 
 
 def test_temperature_of_singletons_comes_from_the_spread_of_all_rewards():
-    rewards = double(-1, 1, 1, -1)
-    assert RPO().resolved(TrainingRows(rewards, rewards, torch.arange(4))).tau == pytest.approx(math.sqrt(0.5))
-    assert RPO().resolved(TrainingRows(rewards * 0, rewards, torch.arange(4))).tau == pytest.approx(math.sqrt(0.5))
+    rewards, objective = double(-1, 1, 1, -1), RPO(target_std=2.0)
+    assert objective.resolved(TrainingRows(rewards, rewards, torch.arange(4))).tau == pytest.approx(0.5)
+    assert objective.resolved(TrainingRows(rewards * 0, rewards, torch.arange(4))).tau == pytest.approx(0.5)
+
+
+def test_temperature_of_quantiles_does_not_depend_on_the_unit_of_the_rewards():
+    """Ranks of n = 40 responses are uniform: their standard deviation over τ is target_std, whatever the rewards."""
+    rewards, prompt_of = torch.randn(80, generator=torch.Generator().manual_seed(0)).double(), torch.arange(80) // 40
+    knobs = {"estimator": "quantile", "target_std": 3.0}
+    small, large = (RPO(**knobs).resolved(TrainingRows(r, r, prompt_of)) for r in (rewards, 1e6 * rewards))
+    assert small.tau == large.tau
+    targets = rank_rewards(rewards, prompt_of) / small.tau
+    assert float(targets[:40].std()) == pytest.approx(3.0, rel=0.02)
+
+
+def test_token_means_have_no_default_temperature():
+    with pytest.raises(ConfigError, match="Give tau, or target_std in nats per token"):
+        RPO(length_normalize=True)
+    assert RPO(length_normalize=True, target_std=0.1).target_std == 0.1
+
+
+def test_the_temperature_is_given_once():
+    with pytest.raises(ConfigError, match=r"tau=0.5 and target_std=3 both set the temperature"):
+        RPO(tau=0.5, target_std=3.0)
+    with pytest.raises(ConfigError, match="target_std is 0"):
+        RPO(target_std=0.0)
 
 
 def inputs(**changes) -> ObjectiveInputs:
@@ -272,6 +299,6 @@ def test_logged_parts_add_up_to_the_loss():
 
 def test_length_normalisation_divides_both_scores_by_the_tokens():
     given = inputs()
-    normalised = decided(length_normalize=True)(given)
+    normalised = decided(length_normalize=True, tau=0.5)(given)
     means = {"policy_logps": given.policy_logps / given.tokens, "reference_logps": given.reference_logps / given.tokens}
-    torch.testing.assert_close(normalised.losses, decided()(inputs(**means)).losses)
+    torch.testing.assert_close(normalised.losses, decided(tau=0.5)(inputs(**means)).losses)

@@ -127,8 +127,13 @@ def _compare(trainer: PolicyTrainer, options: TrainConfig, held_out: datasets.Da
 
 def _finish(run: Run, trainer: PolicyTrainer, evaluation: Evaluation | None) -> None:
     history = trainer.state.log_history
+    warning = trainer.rising_loss.warning
     metrics = {
-        "notes": [str(run.summary), str(trainer.train_dataset.truncation)],
+        "notes": [
+            str(run.summary),
+            str(trainer.train_dataset.truncation),
+            *([f"Warning: {warning}"] if warning else []),
+        ],
         "evaluation": evaluation.to_dict() if evaluation else None,
         "partition": trainer.report.to_dict() if trainer.report else None,
         "training": history[-1] if history else None,

@@ -13,7 +13,7 @@ REWARD_MODEL = "reward-model"
 PAIRWISE = ("dpo", "ipo", "slic")
 PARTITIONED = ("rpo",)
 KNOBS: dict[str, tuple[str, ...]] = {
-    "rpo": ("tau", "estimator", "level", "length_normalize", "on_policy", "merge_duplicates", "value_lr"),
+    "rpo": ("tau", "target_std", "estimator", "level", "length_normalize", "on_policy", "merge_duplicates", "value_lr"),
     "dro": ("tau", "value_lr", "shared_encoder", "rescale", "length_normalize"),
     "kto": ("beta", "desirable_weight", "undesirable_weight", "threshold", "baseline", "length_normalize"),
     "sft": ("on", "tau"),
@@ -43,8 +43,13 @@ class ObjectiveOptions(Options):
     )
     tau: float | None = option(
         None,
-        "temperature of rpo, dro, nca and weighted sft, in standard deviations of the reward; default: rpo and nca "
-        "0.5, dro, sft and presets 1",
+        "temperature of rpo, dro, nca and weighted sft, in standard deviations of the reward; default: rpo from "
+        "target-std, nca 0.5, dro, sft and presets 1",
+    )
+    target_std: float | None = option(
+        None,
+        "rpo: standard deviation of the target log-ratio within a prompt, in nats, instead of tau; larger moves "
+        "further from the reference; default: 12",
     )
     estimator: str | None = option(None, "of V(x), for rpo; default: auto. See docs/partition.md")
     level: float | None = option(None, "rpo: how firmly V(x) is believed, 0 to inf, in responses; default: 1")

@@ -358,7 +358,9 @@ class DemoConfig(Options):
     samples_per_prompt: int = option(2, "responses per held-out prompt and model")
     epochs: float = option(1.0, "passes over the training rows")
     lr: float = option(5e-4, "peak learning rate")
-    tau: float | None = option(None, "temperature, in standard deviations of the reward; default: of RPO()")
+    target_std: float | None = option(
+        None, "standard deviation of the target log-ratio within a prompt, in nats; default: that of RPO()"
+    )
     out: str = option("outputs/demo", "folder for report.html, metrics.json and the rest")
     cache_dir: str | None = option(None, "folder of reference scores; default: valuefree/scores in the user cache")
     dry_run: bool = option(False, "print the settings and stop")

@@ -55,15 +55,12 @@ def run(options: DemoConfig, *, say: Callable[[str], None]) -> DemoResult:
     """
     start = time.perf_counter()
     folder = Path(options.out)
-    rows = feedback()
-    train, held_out = split_by_prompt(rows, test_prompts=options.test_prompts, seed=options.seed)
-    train = first_prompts(train, options.train_prompts)
+    train, _, prompts = split_feedback(options)
     if options.shuffle_rewards:
         train = shuffle_rewards(train, seed=options.seed)
         say("control: the rewards of the training rows are permuted within each prompt")
     say(f"training rows: {summarize(train)}")
-    prompts = list({prompt_key(prompt): prompt for prompt in held_out["prompt"]}.values())
-    objective = RPO() if options.tau is None else RPO(tau=options.tau)
+    objective = RPO(target_std=options.target_std)
     record = manifest(
         "demo",
         options.to_dict(),
@@ -71,14 +68,13 @@ def run(options: DemoConfig, *, say: Callable[[str], None]) -> DemoResult:
         fingerprint={"train": _fingerprint(train), "held_out": fingerprint({"prompt": prompts})},
     )
     write_json(folder / "manifest.json", record)
-    model, tokenizer, adapter = _model(options, train, folder)
-    torch.manual_seed(options.seed)  # of the adapter, whatever loading drew; a command owns its process
+    model, tokenizer, adapter = load_policy(options, train, folder)
     say(f"model: {options.model}, {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters")
     signals = StopOnSignal()
     trainer = PolicyTrainer(
         model,
         objective,
-        _arguments(options, folder),
+        training_arguments(options, folder),
         train,
         processing_class=tokenizer,
         peft_config=adapter,
@@ -111,18 +107,32 @@ def run(options: DemoConfig, *, say: Callable[[str], None]) -> DemoResult:
     return DemoResult(evaluation, folder, seconds, memory)
 
 
-def _model(options: DemoConfig, train: datasets.Dataset, folder: Path) -> tuple[Any, Any, Any]:
-    """Model, tokenizer and adapter; the tiny T5 is small enough to train whole."""
+def split_feedback(options: DemoConfig) -> tuple[datasets.Dataset, datasets.Dataset, list[str]]:
+    """Training rows, rows of the held-out prompts, and these prompts, each once."""
+    train, held_out = split_by_prompt(feedback(), test_prompts=options.test_prompts, seed=options.seed)
+    prompts = list({prompt_key(prompt): prompt for prompt in held_out["prompt"]}.values())
+    return first_prompts(train, options.train_prompts), held_out, prompts
+
+
+def load_policy(options: DemoConfig, train: datasets.Dataset, folder: Path) -> tuple[Any, Any, Any]:
+    """Model, tokenizer and adapter; the tiny T5 is small enough to train whole.
+
+    Seeds torch's global generator, from which the adapter's first weights are drawn: a command owns its process.
+    """
     if options.model == "tiny-t5":
         made = make_tiny_t5(folder / "tiny-t5", train, seed=options.seed, score_cache_dir=options.cache_dir)
-        return (*load_model(str(made)), None)
+        model, tokenizer = load_model(str(made))
+        torch.manual_seed(options.seed)
+        return model, tokenizer, None
     model, tokenizer = load_model(str(smollm2_folder()))
     layers = model.config.num_hidden_layers
+    torch.manual_seed(options.seed)
     # Adapters in the upper half alone: the backward pass ends there, which saves a quarter of a step.
     return model, tokenizer, lora(RANK, layers=range(layers // 2, layers))
 
 
-def _arguments(options: DemoConfig, folder: Path) -> PolicyTrainingArguments:
+def training_arguments(options: DemoConfig, folder: Path) -> PolicyTrainingArguments:
+    """The demo's: one epoch at a learning rate that falls to zero, without checkpoints."""
     return PolicyTrainingArguments(
         output_dir=str(folder / "checkpoints"),
         num_train_epochs=options.epochs,

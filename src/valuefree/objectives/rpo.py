@@ -19,6 +19,9 @@ from valuefree.objectives.base import (
 from valuefree.objectives.dro import dro_loss
 from valuefree.objectives.groups import group_counts, group_mean
 
+TARGET_STD = 12.0  # nats; docs/lab_notes.md says what the choice rests on
+QUANTILE_STD = 1 / math.sqrt(12)  # of a uniform quantile, which is what ``quantile`` makes of a reward
+
 
 def rpo_parts(
     policy_logps: Tensor,
@@ -122,7 +125,10 @@ class RPO(Objective):
 
     Args:
         tau: temperature, in the unit of the rewards that the trainer sees (standard deviations of the training
-            rewards by default). Smaller moves further from the reference. Default: see `resolved`.
+            rewards by default). Smaller moves further from the reference. Default: from `target_std`.
+        target_std: standard deviation of the target log-ratio within a prompt, in nats (nats per token with
+            `length_normalize`), instead of `tau`: τ = σ_within / target_std. Larger moves further from the reference.
+            Default: 12.
         estimator: of V̂, a name of `valuefree.partition.ESTIMATORS`; ``learned``, which is ``mean`` plus the output of
             a value network that learns by the loss of DRO; or ``auto``, see `resolved`.
         level: κ ≥ 0, how firmly V̂ is believed: 0 only compares a prompt's responses, inf is eq. 21. Default: 1.
@@ -132,11 +138,12 @@ class RPO(Objective):
         value_lr: learning rate of the value network of ``learned``; default: that of the training arguments.
 
     Raises:
-        ConfigError: τ ≤ 0, κ < 0, ``coverage`` with token means, which are not probabilities of responses, or
-            `value_lr` without ``learned``.
+        ConfigError: τ ≤ 0 or target_std ≤ 0, both of them, or neither with `length_normalize`; κ < 0; ``coverage`` with
+            token means, which are not probabilities of responses; `value_lr` without ``learned``.
     """
 
     tau: float | None = None
+    target_std: float | None = None
     estimator: str = "auto"
     level: float | None = None
     length_normalize: bool = False
@@ -146,6 +153,17 @@ class RPO(Objective):
 
     def __post_init__(self) -> None:
         _check_knobs(1.0 if self.tau is None else self.tau, 1.0 if self.level is None else self.level)
+        if self.target_std is not None:
+            check_positive("nats", target_std=self.target_std)
+            if self.tau is not None:
+                raise ConfigError(
+                    f"tau={self.tau:g} and target_std={self.target_std:g} both set the temperature; give one of them."
+                )
+        if self.length_normalize and self.tau is None and self.target_std is None:
+            raise ConfigError(
+                "length_normalize=True makes the log-ratio a mean per token, for which the default target_std, in nats "
+                "per response, is too large. Give tau, or target_std in nats per token."
+            )
         if self.estimator in ("coverage", "informed") and self.length_normalize:
             raise ConfigError(
                 f"estimator={self.estimator!r} needs probabilities of responses; length_normalize=True has none."
@@ -175,14 +193,18 @@ class RPO(Objective):
         """With estimator, level and τ decided where they are left open.
 
         V̂: ``informed``, which takes reference samples where there are some; ``mean`` with token means, which have no
-        coverage. κ: 1. τ: the pooled standard deviation of the rewards within prompts over √2, at which the optimum
-        lies about σ²/2τ² = 1 nat from the reference; where no prompt has two unlike rewards, that of all rewards.
+        coverage. κ: 1. τ: σ_within / target_std, where σ_within is the pooled standard deviation of the rewards within
+        prompts; of all rewards where no prompt has two unlike ones; of a uniform quantile with ``quantile``.
         """
         estimator = self.estimator
         if estimator == "auto":
             estimator = "mean" if self.length_normalize else "informed"
-        tau = spread(rows.rewards, rows.prompt_of) / math.sqrt(2) if self.tau is None else self.tau
-        return replace(self, estimator=estimator, tau=tau, level=1.0 if self.level is None else self.level)
+        tau = self.tau
+        if tau is None:
+            unit = QUANTILE_STD if estimator == "quantile" else spread(rows.rewards, rows.prompt_of)
+            tau = unit / (TARGET_STD if self.target_std is None else self.target_std)
+        level = 1.0 if self.level is None else self.level
+        return replace(self, estimator=estimator, tau=tau, target_std=None, level=level)
 
     @property
     def requires(self) -> frozenset[str]:

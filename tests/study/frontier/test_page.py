@@ -1,0 +1,60 @@
+"""What the page computes: gains at a KL by hand, pairing by seed and prompt, words that follow the interval."""
+
+import numpy as np
+import pytest
+
+from valuefree.study.frontier.page import Runs, verdict
+
+PROMPTS = [f"p{number}" for number in range(12)]
+
+
+def row(label, seed, points, *, shuffled=False):
+    return {
+        "label": label,
+        "seed": seed,
+        "shuffled": shuffled,
+        "points": [{"kl": kl, "rewards": rewards, "length": 9.0, "ranking_accuracy": 0.6} for kl, rewards in points],
+    }
+
+
+def level(value):
+    """Rewards that differ a little between prompts, with this mean."""
+    return (value + 0.01 * np.linspace(-1, 1, len(PROMPTS))).tolist()
+
+
+@pytest.fixture
+def runs():
+    rows = [
+        row("RPO()", 0, [(1.0, level(0.7)), (3.0, level(0.9))]),
+        row("RPO()", 1, [(0.5, level(0.6)), (0.8, level(0.6))]),
+        row("KTO()", 0, [(2.0, level(0.6)), (4.0, level(1.0))]),
+        row("KTO()", 1, [(2.0, level(0.6)), (4.0, level(1.0))]),
+    ]
+    references = {seed: {"prompts": PROMPTS, "rewards": [0.5] * len(PROMPTS), "length": 9.0} for seed in (0, 1)}
+    return Runs(rows, references)
+
+
+def test_gain_at_a_kl_is_linear_between_measurements(runs):
+    """Seed 0 of RPO(): .2 at 1 nat, .4 at 3: .3 at 2, and .1 at .5, between the reference and the first."""
+    assert runs.gains_at("RPO()", 0, 2.0).mean() == pytest.approx(0.3)
+    assert runs.gains_at("RPO()", 0, 0.5).mean() == pytest.approx(0.1)
+    assert runs.gains_at("RPO()", 1, 1.0) is None
+
+
+def test_only_seeds_that_reach_the_kl_count(runs):
+    estimate, reached = runs.gain_at("RPO()", 2.0)
+    assert (reached, estimate.value) == (1, pytest.approx(0.3))
+    assert runs.gain_at("RPO()", 5.0) == (None, 0)
+
+
+def test_differences_are_paired_by_seed_and_prompt(runs):
+    """At 2 nats seed 0 alone has both: .3 − .1. At the end: (.4 + .1)/2 − .5."""
+    difference, seeds = runs.difference_at("RPO()", "KTO()", 2.0)
+    assert (seeds, difference.value) == (1, pytest.approx(0.2))
+    assert runs.difference_at("RPO()", "KTO()", None)[0].value == pytest.approx(-0.25)
+
+
+def test_the_sentence_follows_the_interval(runs):
+    (sentence,) = verdict(runs, "RPO()")
+    assert "at the end behind (-0.250, 2 seeds)" in sentence
+    assert "at 2 nats ahead (+0.200, 1 seeds)" in sentence
