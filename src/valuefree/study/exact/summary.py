@@ -66,8 +66,13 @@ def _against(rows: Rows, regime: str, methods: Sequence[str], families: Mapping[
     better = [name for name, found in others.items() if min(found) > 0]
     worse = [method for method, one in signs.items() if one < 0 and method not in own]
     open_ = [name for name, found in others.items() if min(found) == 0]
-    text = f" Of {len(others)} other methods ({sum(map(len, others.values()))} rows) it is better than every row of "
-    text += f"{len(better)} ({_listed(better)}), worse than these rows: {_listed(worse)}; neither for {_listed(open_)}."
+    text = ""
+    if others:
+        text += (
+            f" Of {len(others)} other methods ({sum(map(len, others.values()))} rows) it is better than every row of "
+        )
+        text += f"{len(better)} ({_listed(better)}), worse than these rows: {_listed(worse)}; undecided for "
+        text += f"{_listed(open_)}."
     if own:
         below = [method for method, one in own.items() if one < 0]
         text += f" Of {len(own)} other variants of {families[DEFAULT]} it is better than {list(own.values()).count(1)} "

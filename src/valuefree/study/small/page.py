@@ -118,8 +118,8 @@ def _protocol(scale: Scale, rows: Sequence[Row], *, controlled: bool) -> str:
         f"Then {scale.seeds} reported seeds. **All seeds of a kind of model share one reference** (and one better and "
         f"one worse policy); each draws its own training rows, order and samples, and {scale.test_prompts} test "
         f"prompts from a pool of {scale.test_pool}. Intervals are of 95 %, by Student's t over seeds: they cover "
-        "training data and the prompts, not another reference, and are not corrected for how many there are. An interval "
-        f"excludes zero if it does to the digits shown.{FEW_SEEDS if scale.seeds < 4 else ''}"
+        "the training data and the prompts, not another reference, and are not corrected for how many there are. An "
+        f"interval excludes zero if it does to the digits shown.{FEW_SEEDS if scale.seeds < 4 else ''}"
     )
     return f"{text}\n\n{_control_note(scale)}" if controlled else text
 
