@@ -44,7 +44,7 @@ def first_prompts(rows: datasets.Dataset, count: int) -> datasets.Dataset:
 
 
 def shuffle_rewards(rows: datasets.Dataset, *, seed: int) -> datasets.Dataset:
-    """The same rows with the rewards permuted within each prompt: any gain that survives did not come from them."""
+    """The same rows with the rewards permuted within each prompt; the prompts' mean rewards stay."""
     generator = random.Random(seed)
     members: dict[int, list[int]] = {}
     for row, prompt in enumerate(rows["prompt_id"]):

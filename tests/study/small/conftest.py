@@ -17,6 +17,7 @@ TINY = Scale(
     checkpoints=(1, 2),
     warmup_steps=0,
     test_prompts=6,
+    test_pool=12,
     samples=2,
     validation_samples=2,
     lrs=(1e-3,),

@@ -3,7 +3,16 @@
 import pytest
 
 from valuefree.study.small.cells import Cell, Row
-from valuefree.study.small.frontier import by_seed, choose, control_of, difference, gain, mean_over, reward_at
+from valuefree.study.small.frontier import (
+    by_seed,
+    choose,
+    control_of,
+    difference,
+    end_gain,
+    mean_over,
+    reward_at,
+    score,
+)
 
 GROUP = ("t5", "on", "rpo")
 
@@ -33,9 +42,22 @@ def test_a_run_that_turns_back_counts_where_it_first_gets_there():
     assert reward_at(curve((0, 0.5), (4, 0.9), (1, 0.3), (4, 0.1)), 2) == pytest.approx(0.7)
 
 
-def test_gain_takes_the_last_reward_for_a_kl_that_is_not_reached():
-    # at 0.5: 0.5 + 0.25 × 0.2; at 2: 0.7; at 8: the last, 0.75
-    assert gain(curve((0, 0.5), (2, 0.7), (3, 0.75))) == pytest.approx((0.55 + 0.7 + 0.75) / 3 - 0.5)
+def test_tuning_maximises_the_mean_gain_at_the_levels():
+    # at .5: .5 + .25 × .2; at 1: .5 + .5 × .2; at 2: .7; what comes after does not count
+    assert score(curve((0, 0.5), (2, 0.7), (3, 0.1))) == pytest.approx((0.05 + 0.1 + 0.2) / 3)
+
+
+def test_a_level_that_is_never_reached_is_no_gain_whatever_the_run_ends_at():
+    """The run stays below .5 nats at a reward that none of the levels is worth; it is credited with nothing."""
+    assert score(curve((0, 0.5), (0.4, 0.9))) == 0
+    assert score(curve((0, 0.5), (1.9, 0.9))) == pytest.approx((0.4 * 0.5 / 1.9 + 0.4 / 1.9 + 0) / 3)
+    assert score(curve((0, 0.5), (0.4, 0.47))) == pytest.approx(-0.03)  # a loss stays a loss
+    arrives = curve((0, 0.5), (2, 0.6))
+    assert score(arrives) > score(curve((0, 0.5), (0.4, 0.9)))
+
+
+def test_a_gain_at_the_end_is_on_the_same_prompts():
+    assert end_gain(curve((0, 0.5), (2, 0.7), (3, 0.6))) == pytest.approx(0.1)
 
 
 def test_the_setting_with_the_highest_mean_gain_is_chosen_and_never_one_that_failed():
@@ -69,13 +91,19 @@ def test_a_failed_run_is_in_no_mean():
 
 
 @pytest.mark.parametrize(
-    ("shuffled", "survives", "used"),
-    [((0.6, 0.602, 0.604), True, False), ((0.5, 0.502, 0.498), False, True), ((0.45, 0.7, 0.55), False, False)],
+    ("shuffled", "used"),
+    [
+        ((0.58, 0.582, 0.584), True),  # two thirds of the gain survive, and yet the rewards were used
+        ((0.62, 0.6215, 0.6215), False),
+        ((0.45, 0.75, 0.55), False),
+    ],
 )
-def test_the_control_names_who_gains_without_rewards(shuffled, survives, used):
-    rows = [row([(0, 0.5), (0.5, 0.62 + seed / 1000), (9, 0.62 + seed / 1000)], seed=seed) for seed in range(3)]
-    rows += [row([(0, 0.5), (0.5, end), (9, end)], seed=s, stage="control") for s, end in enumerate(shuffled)]
-    found = control_of(rows, GROUP)
+def test_rewards_are_used_when_the_gain_falls_as_they_are_permuted(shuffled, used):
+    rows = [row([(0, 0.5), (9, 0.62 + seed / 1000)], seed=seed) for seed in range(3)]
+    rows += [row([(0, 0.5), (9, end)], seed=s, stage="control-both") for s, end in enumerate(shuffled)]
+    found = control_of(rows, GROUP, "both")
     assert found is not None
     assert found.true.value == pytest.approx(0.121)
-    assert (found.survives, found.used) == (survives, used)
+    assert found.used is used
+    assert control_of(rows, GROUP, "within") is None
+    assert control_of([one for one in rows if one.cell.seed == 0], GROUP, "both").used is None

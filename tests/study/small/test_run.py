@@ -45,7 +45,7 @@ def until(condition, seconds=60):
 
 
 def test_after_a_kill_exactly_the_missing_cells_are_run(world, tmp_path):
-    """4 cells to tune, 12 to report and of the control; SIGKILL when a few are done; then the rest, and no more."""
+    """4 cells to tune, 20 to report and of the controls; SIGKILL when a few are done; then the rest, and no more."""
     out = tmp_path / "study"
     out.mkdir()
     (out / "world").symlink_to(world / "world")  # made before; the cells are what this is about
@@ -60,32 +60,34 @@ def test_after_a_kill_exactly_the_missing_cells_are_run(world, tmp_path):
     process.wait()
     until(lambda: not any(map(alive, workers)))  # none outlives its parent
     before = {file.name: file.stat().st_mtime_ns for file in out.glob("cells/*.json")}
-    assert 3 <= len(before) < 16
+    assert 3 <= len(before) < 24
     said: list[str] = []
     result = study(StudySmallConfig(**given), say=said.append, scale=TINY)
     after = {file.name: file.stat().st_mtime_ns for file in out.glob("cells/*.json")}
     assert result is not None
-    assert (result.rows, result.failed, len(after)) == (16, 0, 16)
+    assert (result.rows, result.failed, len(after)) == (24, 0, 24)
     assert {name: after[name] for name in before} == before
     ran = [int(line.split()[2]) for line in said if re.fullmatch(r"(\d+) of \1 cells, .* min", line)]  # per stage
-    assert sum(ran) == 16 - len(before)
+    assert sum(ran) == 24 - len(before)
     text = result.page.read_text()
-    assert "0 of 16 runs failed" in text
+    assert "0 of 24 runs failed" in text
     assert (result.page.parent / "small" / "frontier-decoder-on.svg").exists()
     assert (out / "rows.json").exists()
-    assert len((out / "rows.csv").read_text().splitlines()) == 1 + 16 * 3
+    assert len((out / "rows.csv").read_text().splitlines()) == 1 + 12 * 3 + 12 * 2
     said.clear()
     study(StudySmallConfig(**given), say=said.append, scale=TINY)
-    assert not [line for line in said if " of 16" in line]  # nothing was left to run
+    assert not [line for line in said if " of 24" in line]  # nothing was left to run
     with pytest.raises(ConfigError, match="differs in lrs"):
         study(StudySmallConfig(**given), say=said.append, scale=replace(TINY, lrs=(2e-3,)))
 
 
 def test_a_dry_run_counts_and_writes_nothing(tmp_path, capsys):
     out = tmp_path / "out"
-    cli.run(["study", "small", "--dry-run", "--out", str(out), "--methods", "rpo,sft-all", "--control", "none"])
+    cli.run(
+        ["study", "small", "--dry-run", "--out", str(out), "--methods", "rpo-untouched,sft-all", "--control", "none"]
+    )
     # 2 models × 2 regimes × 2 methods × (6 settings + 5 seeds)
-    assert "88 cells: 48 to tune, 40 to report, 0 of the control" in capsys.readouterr().out
+    assert "88 cells: 48 to tune, 40 to report, 0 of the controls" in capsys.readouterr().out
     assert not out.exists()
 
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from valuefree.study.exact.tables import Rows, chosen_rows, mean_of
+from valuefree.study.exact.tables import DEFAULT, Rows, chosen_rows, mean_of
 
 MARKS = ("o", "s", "^", "v", "D", "P", "X", "*")
 
@@ -49,7 +49,7 @@ def draw_frontiers(
             found = chosen_rows(rows, regime, method)
             if found:
                 style = {"color": colours[number % 10], "marker": MARKS[number // 10], "linestyle": "none"}
-                size = 9 if method == "RPO()" else 5
+                size = 9 if method == DEFAULT else 5
                 panel.plot(
                     fmean(row["kl"] for row in found),
                     fmean(row["reward"] for row in found),

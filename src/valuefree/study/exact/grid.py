@@ -8,13 +8,15 @@ from typing import Any
 import torch
 
 from valuefree.errors import ValueFreeError
+from valuefree.study.controls import controls_of
 from valuefree.study.exact.methods import BY_NAME, Method
 from valuefree.study.exact.policies import Batch, frontier, reference_points
 from valuefree.study.exact.problems import Regime, make_problem
 from valuefree.study.exact.training import Trained, finite_or_worst, train
 from valuefree.study.exact.world import WorldSettings
 
-SWEPT = ("RPO()", "RPO paper (eq. 19)", "RPO centred (level 0)", "DRO-V", "KTO", "DPO all pairs", "SFT all")
+SWEPT = ("RPO(), untouched", "RPO, tau tuned", "RPO paper (eq. 19)", "RPO centred (level 0)", "DRO-V", "KTO")
+SWEPT += ("DPO all pairs", "SFT all")
 FRONTIER_TAUS = (0.3, 0.4, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 5.0, 10.0, 30.0)
 Row = dict[str, Any]
 
@@ -24,7 +26,7 @@ class Scale:
     """How much is spent: every method gets the same. points: of the own knob; checkpoints: steps that are measured."""
 
     seeds: int = 5
-    learning_rates: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1)
+    learning_rates: tuple[float, ...] = (0.001, 0.003, 0.01, 0.03, 0.1)
     points: int = 4
     checkpoints: tuple[int, ...] = (10, 20, 40, 80, 160)
     held_out: int = 128
@@ -58,7 +60,7 @@ def sweep_regimes(prompts: int, tau: float) -> list[Regime]:
 
 @dataclass(frozen=True)
 class Task:
-    """A method in a regime on some seeds; `control` also runs it, as tuned, on rewards permuted within prompts."""
+    """A method in a regime on some seeds; `control` also runs it, as tuned, on permuted rewards."""
 
     regime: Regime
     method: str
@@ -86,8 +88,21 @@ def failed(task: Task, reason: str) -> list[Row]:
 
 
 def _row(task: Task, seed: int, **values: Any) -> Row:
-    empty = dict.fromkeys(("strength", "lr", "step", "validation_gap", "gap", "reward", "kl", "kl_end", "logratio"))
-    named = {"method": task.method, "seed": seed, "control": False, "chosen": False, "error": None}
+    measured = (
+        "strength",
+        "tau",
+        "lr",
+        "step",
+        "validation_gap",
+        "gap",
+        "gap_end",
+        "reward",
+        "kl",
+        "kl_end",
+        "logratio",
+    )
+    empty = dict.fromkeys(measured)
+    named = {"method": task.method, "seed": seed, "control": None, "chosen": False, "error": None}
     return {**_regime(task.regime), **named, **empty, **values}
 
 
@@ -95,10 +110,10 @@ def _regime(regime: Regime) -> Row:
     return {"regime" if name == "name" else name: value for name, value in asdict(regime).items()}
 
 
-def _batch(task: Task, *, shuffle: bool = False) -> Batch:
+def _batch(task: Task, control: str | None = None) -> Batch:
     scale = task.scale
     return Batch(
-        [make_problem(task.world, task.regime, s, shuffle=shuffle, held_out=scale.held_out) for s in task.seeds]
+        [make_problem(task.world, task.regime, s, control=control, held_out=scale.held_out) for s in task.seeds]
     )
 
 
@@ -110,23 +125,23 @@ def _rows(task: Task) -> list[Row]:
         run = train(batch, method, strength, scale.learning_rates, scale.checkpoints)
         for number in range(len(scale.learning_rates)):
             gap, checkpoint = _best_checkpoint(run, number)
-            rows += _measured(task, run, number, checkpoint)
+            rows += _measured(task, run, scale.learning_rates[number], number, checkpoint)
             if best is None or gap < best[0]:
                 best = gap, run, number
     if best is None:
         return rows
     _, run, number = best
-    setting = run.strength, scale.learning_rates[number]
+    lr = scale.learning_rates[number]
     for row in rows:
-        row["chosen"] = (row["strength"], row["lr"]) == setting
-    if task.control and task.regime.responses > 1:
-        shuffled = train(_batch(task, shuffle=True), method, run.strength, scale.learning_rates, scale.checkpoints)
-        checkpoint = _best_checkpoint(run, number)[1]
-        rows += [row | {"control": True} for row in _measured(task, shuffled, number, checkpoint)]
+        row["chosen"] = (row["strength"], row["lr"]) == (run.strength, lr)
+    step = run.checkpoints[_best_checkpoint(run, number)[1]]
+    for control in controls_of(task.regime.responses) if task.control else ():
+        shuffled = train(_batch(task, control), method, run.strength, [lr], [step])
+        rows += [row | {"control": control} for row in _measured(task, shuffled, lr, 0, 0)]
     return rows
 
 
-def points(method: Method, scale: Scale) -> tuple[float, ...]:
+def points(method: Method, scale: Scale) -> tuple[float | None, ...]:
     """Of the method's own knob; a short grid takes those from the second on."""
     strengths = method.strengths
     return strengths if scale.points >= len(strengths) else strengths[1 : 1 + scale.points]
@@ -139,17 +154,19 @@ def _best_checkpoint(run: Trained, number: int) -> tuple[float, int]:
     return float(gaps[index]), index
 
 
-def _measured(task: Task, run: Trained, number: int, checkpoint: int) -> list[Row]:
+def _measured(task: Task, run: Trained, lr: float, number: int, checkpoint: int) -> list[Row]:
     held, seen = run.outcomes["test"][checkpoint], run.outcomes["validation"][checkpoint]
     return [
         _row(
             task,
             seed,
             strength=run.strength,
-            lr=task.scale.learning_rates[number],
+            tau=run.taus[s],
+            lr=lr,
             step=run.checkpoints[checkpoint],
             validation_gap=float(seen.gap[s, number]),
             gap=float(held.gap[s, number]),
+            gap_end=float(run.outcomes["test"][-1].gap[s, number]),
             reward=float(held.reward[s, number]),
             kl=float(held.kl[s, number]),
             kl_end=float(run.outcomes["test"][-1].kl[s, number]),

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from valuefree.objectives import DPO, DRO, IPO, KTO, NCA, RPO, SFT, Objective, SLiC
 
 TAUS = (0.5, 1.0, 2.0, 4.0)
-BETAS = (0.1, 0.3, 1.0, 3.0)
+BETAS = (0.3, 1.0, 3.0, 10.0)
+SMALL_BETAS = (0.1, 0.3, 1.0, 3.0)  # of IPO, whose β is the inverse of a margin
 SLOWER = (1.0, 0.5, 0.25, 0.125)
 
 
@@ -17,29 +18,48 @@ class Method:
 
     make: the objective, from a point of `strengths` and whether the data are on-policy. A strength is the temperature,
     in reward units (knob ``tau``), β (``beta``), or a factor on the learning rates (``lr``) where a method has no knob:
-    each is given equally many points. oracle: V* instead of V̂. samples: scored reference samples per prompt, which the
-    others do not have. frozen: a value network, where there is one, keeps the values that it begins at.
+    each is given equally many points. Knob None: the objective as shipped, `make` ignores its arguments, and learning
+    rate and steps alone are tuned. oracle: V* instead of V̂. samples: scored reference samples per prompt, which the
+    others do not have. frozen: a value network, where there is one, keeps the values that it begins at. grid: points
+    of the knob; default: those of its kind.
     """
 
     name: str
-    knob: str
+    knob: str | None
     make: Callable[[float, bool], Objective]
     oracle: bool = False
     samples: int = 0
     frozen: bool = False
+    grid: tuple[float, ...] | None = None
 
     @property
-    def strengths(self) -> tuple[float, ...]:
-        """Points of the knob, the same number for every method."""
-        return {"tau": TAUS, "beta": BETAS, "lr": SLOWER}[self.knob]
+    def strengths(self) -> tuple[float | None, ...]:
+        """Points of the knob, the same number for every method that has one."""
+        if self.knob is None:
+            return (None,)
+        return self.grid or {"tau": TAUS, "beta": BETAS, "lr": SLOWER}[self.knob]
+
+    def objective(self, strength: float | None, *, on_policy: bool) -> Objective:
+        """The objective at a point of its knob."""
+        return self.make(math.nan if strength is None else strength, on_policy)
+
+    @property
+    def family(self) -> str:
+        """The method that this is a variant of: the class of its objective."""
+        return type(self.objective(1.0, on_policy=True)).__name__
 
 
 def _rpo(name: str, *, samples: int = 0, oracle: bool = False, **knobs) -> Method:
     return Method(name, "tau", lambda tau, on: RPO(tau=tau, on_policy=on, **knobs), oracle=oracle, samples=samples)
 
 
+def _untouched(kind: type[Objective]) -> Method:
+    return Method(f"{kind.__name__}(), untouched", None, lambda _, on: kind())
+
+
 METHODS = [
-    _rpo("RPO()"),
+    _untouched(RPO),
+    Method("RPO, tau tuned", "tau", lambda tau, on: RPO(tau=tau)),
     _rpo("RPO, oracle V*", estimator="zero", level=math.inf, oracle=True),
     Method("RPO paper (eq. 19)", "tau", lambda tau, on: RPO.preset("paper", tau=tau)),
     Method("RPO paper-code", "tau", lambda tau, on: RPO.preset("paper-code", tau=tau)),
@@ -53,14 +73,16 @@ METHODS = [
     _rpo("RPO learned, level 1", estimator="learned", level=1.0),
     _rpo("RPO centred (level 0)", estimator="mean", level=0.0),
     _rpo("RPO V=0, level inf", estimator="zero", level=math.inf),
-    _rpo("RPO(), 4 reference samples", samples=4),
+    _rpo("RPO, tau tuned, 4 reference samples", samples=4),
     _rpo("RPO monte_carlo, 4 reference samples", estimator="monte_carlo", level=1.0, samples=4),
     Method("DRO-V", "tau", lambda tau, on: DRO(tau=tau)),
     Method("NCA", "tau", lambda tau, on: NCA(tau=tau)),
+    _untouched(KTO),
     Method("KTO", "beta", lambda beta, on: KTO(beta=beta)),
+    _untouched(DPO),
     Method("DPO best-worst", "beta", lambda beta, on: DPO(beta=beta)),
     Method("DPO all pairs", "beta", lambda beta, on: DPO(beta=beta, pairs="all")),
-    Method("IPO", "beta", lambda beta, on: IPO(beta=beta, length_normalize=False)),
+    Method("IPO", "beta", lambda beta, on: IPO(beta=beta, length_normalize=False), grid=SMALL_BETAS),
     Method("SLiC", "beta", lambda beta, on: SLiC(beta=beta)),
     Method("SFT all", "lr", lambda factor, on: SFT()),
     Method("SFT best", "lr", lambda factor, on: SFT(on="best")),

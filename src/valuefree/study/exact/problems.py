@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from valuefree.study.controls import permuted
 from valuefree.study.exact.world import (
     Prompts,
     World,
@@ -77,10 +78,10 @@ class Yardstick:
 
 
 def make_problem(
-    settings: WorldSettings, regime: Regime, seed: int, *, shuffle: bool = False, held_out: int = 128
+    settings: WorldSettings, regime: Regime, seed: int, *, control: str | None = None, held_out: int = 128
 ) -> Problem:
     """A world of one seed and its data; see `draw_problem`."""
-    return draw_problem(make_world(settings, seed), regime, seed, shuffle=shuffle, held_out=held_out)
+    return draw_problem(make_world(settings, seed), regime, seed, control=control, held_out=held_out)
 
 
 def draw_problem(
@@ -88,11 +89,11 @@ def draw_problem(
     regime: Regime,
     seed: int,
     *,
-    shuffle: bool = False,
+    control: str | None = None,
     held_out: int = 128,
     draw: Callable[[Prompts, int, torch.Generator], Tensor] | None = None,
 ) -> Problem:
-    """Data of one seed; with `shuffle` the rewards are permuted within every prompt.
+    """Data of one seed; `control`, a key of `valuefree.study.controls.REMOVES`, permutes their rewards.
 
     `draw` gives the responses (P, n, T) from prompts, n and a generator; default: samples of the reference, tilted as
     the regime says.
@@ -108,9 +109,10 @@ def draw_problem(
     rewards = rewards + regime.noise * torch.randn(rewards.shape, generator=generator, dtype=torch.float64)
     drawn = rewards_of(world, prompts, sample(prompts.reference, 4, generator))
     drawn = drawn + regime.noise * torch.randn(drawn.shape, generator=generator, dtype=torch.float64)
-    if shuffle:
-        order = torch.rand(rewards.shape, generator=generator).argsort(dim=1)
-        rewards = rewards.gather(1, order)
+    if control is not None:
+        prompt_of = torch.arange(len(rewards)).repeat_interleave(rewards.shape[1])
+        shuffled = permuted(rewards.flatten().tolist(), prompt_of.tolist(), control, seed=seed)
+        rewards = torch.tensor(shuffled, dtype=rewards.dtype).reshape(rewards.shape)
     problem = Problem(seed, world, regime, prompts, tokens, rewards, drawn)
     for part in ("validation", "test"):
         held = make_prompts(world, held_out, seed=seed, part=part)

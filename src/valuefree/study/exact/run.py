@@ -26,10 +26,11 @@ from valuefree.study.exact.grid import (
     carry_out,
     default_regimes,
     failed,
+    points,
     sweep_regimes,
     tasks,
 )
-from valuefree.study.exact.methods import METHODS, TAUS
+from valuefree.study.exact.methods import BY_NAME, METHODS, TAUS
 from valuefree.study.exact.page import Page, write_page
 from valuefree.study.exact.problems import Regime
 from valuefree.study.exact.world import WorldSettings
@@ -87,7 +88,10 @@ def study(options: StudyExactConfig, *, say: Say) -> StudyResult | None:
     page = Path(options.page) if options.page else folder / "exact.md"
     shown = [regime.name for regime in regimes]
     figures = _figures(rows, regimes, names, curves, page.parent / page.stem, sweeps=bool(swept))
-    write_page(Page(page, rows, shown, names, record, figures))
+    rates, steps = scale.learning_rates, scale.checkpoints
+    grids = {name: {"knob": points(BY_NAME[name], scale), "lr": rates, "steps": steps} for name in names}
+    families = {name: BY_NAME[name].family for name in names}
+    write_page(Page(page, rows, shown, names, families, grids, record, figures))
     return StudyResult(len(rows), sum(row["error"] is not None for row in rows), page)
 
 
@@ -172,7 +176,9 @@ def _figures(rows, regimes: Sequence[Regime], names: Sequence[str], curves, fold
         }  # fmt: skip
         found["J* − J against n, noise and tilt"] = draw_sweeps(rows, lines, SWEPT, folder / "sweeps.svg")
     best = {tau: kl for tau, (kl, _) in zip(FRONTIER_TAUS, curves[shown[0]], strict=False) if tau in (*TAUS, 3.0)}
-    compared = [name for name in ("RPO()", "RPO paper (eq. 19)", "RPO paper-code", "DRO-V", "NCA") if name in names]
+    compared = [
+        name for name in ("RPO, tau tuned", "RPO paper (eq. 19)", "RPO paper-code", "DRO-V", "NCA") if name in names
+    ]
     caption = f"KL after the last step against τ ({shown[0]})"
     found[caption] = draw_kl_against_tau(rows, shown[0], compared, best, folder / "kl.svg")
     return found

@@ -55,7 +55,9 @@ def _unit(rewards: Tensor) -> float:
     return float(rewards.std(correction=0)) or 1.0
 
 
-def _set_up(problem: Problem, method: Method, strength: float, reference: Tensor, given: Tensor | None = None) -> _Rows:
+def _set_up(
+    problem: Problem, method: Method, strength: float | None, reference: Tensor, given: Tensor | None = None
+) -> _Rows:
     """As the trainer prepares its rows: standardise, resolve, select, partition. `given`: V (P,) instead of V̂."""
     regime = problem.regime
     prompts, count = problem.rewards.shape
@@ -69,8 +71,8 @@ def _set_up(problem: Problem, method: Method, strength: float, reference: Tensor
         samples["reference_rewards"] = ((drawn - mean) / unit).flatten()
         samples["reference_prompt_of"] = torch.arange(prompts).repeat_interleave(drawn.shape[1])
     # A temperature is given in reward units; the objective, as in the trainer, sees standardised rewards.
-    knob = strength / unit if method.knob == "tau" else strength
-    objective = method.make(knob, regime.on_policy)
+    knob = strength / unit if method.knob == "tau" and strength is not None else strength
+    objective = method.objective(knob, on_policy=regime.on_policy)
     everything = TrainingRows(standard, raw, prompt_of, {}, **samples)
     objective = objective.resolved(everything)
     chosen = objective.select(everything)
@@ -90,7 +92,7 @@ def _set_up(problem: Problem, method: Method, strength: float, reference: Tensor
             rows.rewards, reference[kept] / per, renumbered, settings, **samples, **extra
         )
         values = values_P[renumbered]
-    if method.oracle:
+    if method.oracle and strength is not None:
         given = Yardstick.at(problem.world, problem.train, strength).values
     if given is not None:
         values = ((given - mean) / unit)[prompt_of[kept]]
@@ -115,11 +117,12 @@ def _set_up(problem: Problem, method: Method, strength: float, reference: Tensor
 class Trained:
     """One strength of a method: at each checkpoint what every seed and learning rate is worth, or why there is none."""
 
-    strength: float
+    strength: float | None
     checkpoints: tuple[int, ...]
     outcomes: dict[str, list[Outcome]]  # by part, one per checkpoint
     data_logratio: list[Tensor]  # mean ρ on the training rows, (S, L) per checkpoint
     values: Tensor  # V̂ or V at the end, see `Runs.values`
+    taus: list[float | None]  # of the resolved objective of each seed, in reward units; None where it has no τ
 
 
 class Runs:
@@ -135,7 +138,7 @@ class Runs:
         self,
         batch: Batch,
         method: Method,
-        strength: float,
+        strength: float | None,
         learning_rates: Sequence[float],
         *,
         given: Sequence[Tensor] | None = None,
@@ -146,7 +149,7 @@ class Runs:
             for s, problem in enumerate(batch.problems)
         ]
         self._requires = self.rows[0].objective.requires
-        factor = strength if method.knob == "lr" else 1.0
+        factor = strength if method.knob == "lr" and strength is not None else 1.0
         scales = [[r.objective.learning_rates(lr * factor) for lr in learning_rates] for r in self.rows]
         # Adam's step does not depend on the scale of the gradient: weights = lr·free gives every run its own rate.
         self._policy_rate = torch.tensor([[s["policy"] for s in per] for per in scales], dtype=DTYPE)
@@ -213,6 +216,12 @@ class Runs:
             found.append(value * rows.unit + rows.mean)
         return torch.stack(found)
 
+    @property
+    def taus(self) -> list[float | None]:
+        """Temperature of each seed's resolved objective, in reward units; None where it has none."""
+        found = [(getattr(rows.objective, "tau", None), rows.unit) for rows in self.rows]
+        return [None if tau is None else tau * unit for tau, unit in found]
+
     def _learned(self, batch: Batch) -> Tensor:
         """Output of the value networks, (S, L, P)."""
         return torch.einsum("spf,slf->slp", batch.features, self._value_free * self._value_rate[..., None])
@@ -221,7 +230,7 @@ class Runs:
 def train(
     batch: Batch,
     method: Method,
-    strength: float,
+    strength: float | None,
     learning_rates: Sequence[float],
     checkpoints: Sequence[int],
     *,
@@ -239,7 +248,7 @@ def train(
                     found.append(batch.outcome(runs.weights, part))
                 rho = logps.double() - batch.reference_logps.flatten(1)[:, None]
                 data_logratio.append(rho.mean(-1))
-    return Trained(strength, tuple(checkpoints), outcomes, data_logratio, runs.values())
+    return Trained(strength, tuple(checkpoints), outcomes, data_logratio, runs.values(), runs.taus)
 
 
 def _mismatched(batch: Batch, tables: Tensor, generator: torch.Generator) -> Tensor:

@@ -6,13 +6,16 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from valuefree.study.controls import REMOVES
 from valuefree.study.small.files import write_text
 from valuefree.study.small.scale import TUNING_SEED
+
+CONTROL = "control-"  # what the stage of a run on permuted rewards begins with
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One run. stage: ``tune`` (on validation prompts), ``report``, or ``control`` (shuffled), on test prompts."""
+    """One run. stage: ``tune`` (on validation prompts), or on test prompts ``report`` and ``control-…`` (permuted)."""
 
     kind: str
     regime: str
@@ -26,6 +29,11 @@ class Cell:
     def group(self) -> tuple[str, str, str]:
         """Kind of model, regime and method: what is tuned together."""
         return self.kind, self.regime, self.method
+
+    @property
+    def control(self) -> str | None:
+        """Which permutation of the rewards it trains on, a key of `valuefree.study.controls.REMOVES`."""
+        return self.stage.removeprefix(CONTROL) if self.stage.startswith(CONTROL) else None
 
     @property
     def name(self) -> str:
@@ -92,7 +100,8 @@ def final_cells(
     chosen: dict[tuple[str, str, str], tuple[float, float | None]], seeds: int, control_seeds: int
 ) -> list[Cell]:
     """Reported and control runs of every group at its setting."""
-    stages = [("report", seed) for seed in range(seeds)] + [("control", seed) for seed in range(control_seeds)]
+    stages = [("report", seed) for seed in range(seeds)]
+    stages += [(CONTROL + control, seed) for control in REMOVES for seed in range(control_seeds)]
     return [Cell(*group, *setting, seed, stage) for group, setting in chosen.items() for stage, seed in stages]
 
 

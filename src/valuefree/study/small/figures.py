@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from valuefree.study.small.scale import KLS
 from valuefree.study.small.tables import BASELINE, DEFAULT, World
 
-KL_SHOWN = 2 * KLS[-1]
+KL_SHOWN = 4 * KLS[-1]
 STYLES = ("-", "--", ":")
 
 

@@ -7,7 +7,8 @@ from itertools import pairwise
 from typing import Any
 
 from valuefree.evaluation.stats import t_mean
-from valuefree.study.small.cells import Row
+from valuefree.study.controls import sign
+from valuefree.study.small.cells import CONTROL, Row
 from valuefree.study.small.scale import KLS
 
 Curve = Sequence[Mapping[str, Any]]
@@ -24,10 +25,8 @@ class Paired:
 
     @property
     def sign(self) -> int:
-        """+1 or −1 when the interval excludes zero, else 0."""
-        if self.interval is None:
-            return 0
-        return 1 if self.interval[0] > 0 else -1 if self.interval[1] < 0 else 0
+        """+1 or −1 when the interval excludes zero as it is printed, else 0."""
+        return sign(self.interval)
 
     def to_dict(self) -> dict[str, Any]:
         """Value, interval and n."""
@@ -54,30 +53,35 @@ def reward_at(curve: Curve, kl: float) -> float | None:
     return None
 
 
-def reward_within(curve: Curve, kl: float) -> float:
-    """Reward where the run first reaches `kl`; of its last checkpoint when it never does."""
-    found = reward_at(curve, kl)
-    return curve[-1]["reward"] if found is None else found
+def end_gain(curve: Curve) -> float:
+    """Reward where the run ends less that of the reference on the same prompts."""
+    return curve[-1]["reward"] - curve[0]["reward"]
 
 
-def gain(curve: Curve) -> float:
-    """Mean of `reward_within` over `KLS`, less the reward of the untouched reference on the same prompts."""
-    return sum(reward_within(curve, kl) for kl in KLS) / len(KLS) - curve[0]["reward"]
+def score(curve: Curve) -> float:
+    """What tuning maximises: the mean over `KLS` of the reward there less that of the reference.
+
+    A level that the run never reaches counts as no gain, or as the loss where the run ends below the reference: no run
+    is credited with a reward at a KL that it does not have.
+    """
+    missed = min(0.0, end_gain(curve))
+    rewards = [reward_at(curve, kl) for kl in KLS]
+    return sum(missed if reward is None else reward - curve[0]["reward"] for reward in rewards) / len(KLS)
 
 
 def choose(rows: Sequence[Row]) -> dict[Group, tuple[float, float | None]]:
-    """Of every group the (learning rate, strength) with the highest mean gain over the tuning seeds.
+    """Of every group the (learning rate, strength) with the highest mean `score` over the tuning seeds.
 
     A setting of which any run failed is not chosen; a group of which all settings failed is left out. Of equals the
     first in the order of the rows.
     """
-    gains: dict[Group, dict[tuple[float, float | None], list[float]]] = {}
+    scores: dict[Group, dict[tuple[float, float | None], list[float]]] = {}
     for row in rows:
-        settings = gains.setdefault(row.cell.group, {})
-        value = gain(row.curve) if row.curve is not None else -math.inf
+        settings = scores.setdefault(row.cell.group, {})
+        value = score(row.curve) if row.curve is not None else -math.inf
         settings.setdefault((row.cell.lr, row.cell.strength), []).append(value)
     best: dict[Group, tuple[float, float | None]] = {}
-    for group, settings in gains.items():
+    for group, settings in scores.items():
         setting = max(settings, key=lambda name: sum(settings[name]) / len(settings[name]))
         if math.isfinite(sum(settings[setting])):
             best[group] = setting
@@ -103,31 +107,26 @@ def rewards_at(curves: Mapping[int, Curve], kl: float) -> dict[int, float | None
 
 @dataclass(frozen=True)
 class Control:
-    """Gains with true and with shuffled rewards, and their difference, over the seeds of the control."""
+    """Gains at the end of runs with true and with permuted rewards, and their difference, over the control's seeds."""
 
     true: Paired
-    shuffled: Paired
+    permuted: Paired
     difference: Paired
 
     @property
-    def survives(self) -> bool:
-        """The shuffled gain has its interval above zero and is at least half of the true one: rewards went unused."""
-        return self.shuffled.sign > 0 and self.shuffled.value >= 0.5 * self.true.value
-
-    @property
-    def used(self) -> bool:
-        """The true gain exceeds the shuffled one with an interval above zero, and the latter does not survive."""
-        return self.difference.sign > 0 and not self.survives
+    def used(self) -> bool | None:
+        """Whether the difference has an interval that excludes zero; None without an interval."""
+        return None if self.difference.interval is None else self.difference.sign != 0
 
 
-def control_of(rows: Sequence[Row], group: Group) -> Control | None:
-    """The control of a group, on the seeds that have both runs; None without any."""
-    true, shuffled = by_seed(rows, group, "report"), by_seed(rows, group, "control")
-    seeds = sorted(true.keys() & shuffled.keys())
-    ours = {seed: gain(true[seed]) for seed in seeds}
-    theirs = {seed: gain(shuffled[seed]) for seed in seeds}
-    true_gain, shuffled_gain = mean_over(list(ours.values())), mean_over(list(theirs.values()))
+def control_of(rows: Sequence[Row], group: Group, control: str) -> Control | None:
+    """A control of a group, on the seeds that have both runs; None without any."""
+    true, permuted = by_seed(rows, group, "report"), by_seed(rows, group, CONTROL + control)
+    seeds = sorted(true.keys() & permuted.keys())
+    ours = {seed: end_gain(true[seed]) for seed in seeds}
+    theirs = {seed: end_gain(permuted[seed]) for seed in seeds}
+    true_gain, permuted_gain = mean_over(list(ours.values())), mean_over(list(theirs.values()))
     between = difference(dict(ours), dict(theirs))
-    if true_gain is None or shuffled_gain is None or between is None:
+    if true_gain is None or permuted_gain is None or between is None:
         return None
-    return Control(true_gain, shuffled_gain, between)
+    return Control(true_gain, permuted_gain, between)

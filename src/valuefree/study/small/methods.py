@@ -12,8 +12,8 @@ from valuefree.study.small.scale import Scale
 class Method:
     """A name and how to make its objective.
 
-    knob: what `make` takes, or None when there is nothing to take. strengths: values of it, best known first; a study
-    takes as many as its scale says. lr_factor: of the study's learning rates.
+    knob: what `make` takes, or None when there is nothing to take: only the learning rate is tuned then. strengths:
+    values of it, best known first; a study takes as many as its scale says. lr_factor: of the study's learning rates.
     """
 
     name: str
@@ -25,6 +25,11 @@ class Method:
     def objective(self, strength: float | None) -> Objective:
         """The objective with its knob at `strength`."""
         return self.make(0.0 if strength is None else strength)
+
+    @property
+    def family(self) -> str:
+        """The method that this is a variant of: the class of its objective."""
+        return type(self.make(1.0)).__name__
 
     def settings(self, scale: Scale) -> list[tuple[float, float | None]]:
         """(learning rate, strength) to try: as many for every method."""
@@ -44,23 +49,26 @@ def _rpo(name: str, **knobs) -> Method:
     return Method(name, lambda tau: RPO(tau=tau, **knobs), "tau", TAUS)
 
 
+def _untouched(name: str, kind: type[Objective]) -> Method:
+    """The objective as shipped: its literal defaults."""
+    return Method(f"{name}-untouched", lambda _: kind())
+
+
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
-        _rpo("rpo"),
+        _untouched("rpo", RPO),
+        _rpo("rpo-tau-tuned"),
         Method("rpo-paper", lambda tau: RPO.preset("paper", tau=tau), "tau", TAUS),
         Method("rpo-paper-code", lambda tau: RPO.preset("paper-code", tau=tau), "tau", TOKEN_TAUS),
-        _rpo("rpo-monte_carlo", estimator="monte_carlo"),
-        _rpo("rpo-mean", estimator="mean"),
-        _rpo("rpo-zero", estimator="zero"),
         _rpo("rpo-centred", level=0.0),
         _rpo("rpo-learned", estimator="learned"),
-        _rpo("rpo-regressed", estimator="regressed"),
         Method("nca", lambda tau: NCA(tau=tau), "tau", TAUS),
         Method("dro", lambda tau: DRO(tau=tau), "tau", TAUS, DRO_LRS),
-        Method("dro-shared", lambda tau: DRO(tau=tau, shared_encoder=True), "tau", TAUS, DRO_LRS),
-        Method("kto", lambda beta: KTO(beta=beta), "beta", BETAS),
-        Method("dpo", lambda beta: DPO(beta=beta), "beta", BETAS),
+        _untouched("kto", KTO),
+        Method("kto-beta-tuned", lambda beta: KTO(beta=beta), "beta", BETAS),
+        _untouched("dpo", DPO),
+        Method("dpo-beta-tuned", lambda beta: DPO(beta=beta), "beta", BETAS),
         Method("ipo", lambda beta: IPO(beta=beta), "beta", (1.0, 0.3, 3.0)),
         Method("slic", lambda beta: SLiC(beta=beta), "beta", BETAS),
         Method("sft-all", lambda _: SFT()),

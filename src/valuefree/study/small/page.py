@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from valuefree.objectives import Objective
+from valuefree.study.controls import REMOVES, UNUSED
 from valuefree.study.small.cells import Row
 from valuefree.study.small.figures import draw_frontier
 from valuefree.study.small.files import write_text
@@ -17,8 +18,10 @@ from valuefree.study.small.summary import summary
 from valuefree.study.small.tables import (
     control_table,
     differences_table,
+    edges_list,
     markdown,
     rewards_table,
+    untouched_table,
     worlds_of,
     write_rows,
 )
@@ -45,16 +48,29 @@ def write_page(
     worlds = worlds_of(rows, groups)
     methods = list(dict.fromkeys(group[2] for group in groups))
     knobs = {method: METHODS[method].knob for method in methods}
+    tried = {method: METHODS[method].settings(scale) for method in methods}
+    families = {method: METHODS[method].family for method in methods}
     controlled = scale.control_seeds > 0
     text = ["# The small study", "", _origin(rows, record), "", "## In short", ""]
-    text += [summary(worlds, rows, controlled=controlled), "", "## How it was done", "", _protocol(scale, rows), ""]
+    shipped = untouched_table(worlds, best, scale)
+    text += [summary(worlds, rows, families, shipped, controlled=controlled), ""]
+    text += ["## How it was done", "", _protocol(scale, rows, controlled=controlled), ""]
     for world in worlds:
         figure = draw_frontier(world, page.parent / page.stem)
         text += [f"## {world.title[0].upper()}{world.title[1:]}", ""]
         text += [f"![Reward against KL, {world.title}]({page.stem}/{figure.name})", ""]
-        text += [rewards_table(world, best, knobs, scale), "", _paired_note(), "", differences_table(world, scale), ""]
+        text += [
+            rewards_table(world, best, knobs, tried, scale),
+            "",
+            _paired_note(),
+            "",
+            differences_table(world, scale),
+            "",
+        ]
         if controlled:
-            text += [f"### Control: {world.title}", "", _control_note(), "", control_table(world, scale), ""]
+            text += [f"### Controls: {world.title}", "", control_table(world, scale), ""]
+    edges = [f"- {line}" for line in edges_list(worlds, best, tried)] or ["None."]
+    text += ["## Choices at an edge of what was tried", "", *edges, ""]
     text += ["## Methods", "", _methods_table([METHODS[method] for method in methods], rows, scale), ""]
     text += ["## Runs that failed", "", _failures(rows), ""]
     write_text(page, "\n".join(text))
@@ -76,11 +92,11 @@ def _origin(rows: Sequence[Row], record: Mapping[str, Any]) -> str:
     )
 
 
-def _protocol(scale: Scale, rows: Sequence[Row]) -> str:
-    seeds = f"{scale.seeds} reported seeds"
+def _protocol(scale: Scale, rows: Sequence[Row], *, controlled: bool) -> str:
     ends = ", ".join(map(str, scale.checkpoints))
     tuned = len({row.cell.seed for row in rows if row.cell.stage == "tune"})
-    return (
+    levels = ", ".join(f"{kl:g}" for kl in KLS)
+    text = (
         "A tiny T5 and a tiny decoder of the Llama kind, trained once on texts of a small grammar, are the references. "
         "The reward is a program: keywords, mood, length, no repeats, a full stop, weighted to lie between 0 and 1. "
         f"Training rows: {scale.train_prompts} prompts × {scale.responses} responses, drawn anew for every seed and "
@@ -90,26 +106,33 @@ def _protocol(scale: Scale, rows: Sequence[Row]) -> str:
         f"Measured: {scale.test_prompts} held-out prompts × {scale.samples} exact samples (temperature 1, nothing cut "
         f"off, at most {NEW_TOKENS} tokens). KL(policy‖reference) is the sum over the tokens of a sample of the KL of "
         "the two next-token distributions, in nats per response.\n\n"
-        f"Tuning: {scale.points} settings for every method, learning rate × its own strength (learning rates alone "
-        f"where it has none), on seeds that are not reported ({tuned} of them), measured on validation prompts with "
-        f"{scale.validation_samples} samples each. Chosen is the highest *gain*: reward where the run first reaches "
-        f"{', '.join(f'{kl:g}' for kl in KLS)} nats (of its last checkpoint, where it never does), mean over these, "
-        f"less the reward of the reference. Then {seeds}. All intervals are of 95 %, by Student's t over seeds, and "
-        f"are not corrected for how many there are.{FEW_SEEDS if scale.seeds < 4 else ''}\n\n"
-        "*At a matched KL*: linear between the checkpoints of a run, where it first reaches that KL; a run that never "
-        "does is left out, and the number of seeds stands in brackets."
+        "*At equal KL*: linear between the checkpoints of a run, where it first reaches that KL; a run that never "
+        f"does is left out, and the number of seeds stands in brackets. Methods are compared at {levels} nats.\n\n"
+        f"Tuning: {scale.points} settings for every method, learning rate × its own strength, or learning rates alone "
+        "where it has none; methods named *-untouched* are the objectives as shipped and have none to tune. Settings "
+        f"are tried on seeds that are not reported ({tuned} of them), on validation prompts with "
+        f"{scale.validation_samples} samples each. Chosen is the highest mean of the gains at {levels} nats, reward "
+        "there less that of the reference. A level that the run never reaches counts as no gain, or as the loss where "
+        "the run ends below the reference: a run that does not arrive is credited with nothing. An asterisk marks a "
+        "choice at an edge of what was tried; a list of these stands below.\n\n"
+        f"Then {scale.seeds} reported seeds. **All seeds of a kind of model share one reference** (and one better and "
+        f"one worse policy); each draws its own training rows, order and samples, and {scale.test_prompts} test "
+        f"prompts from a pool of {scale.test_pool}. Intervals are of 95 %, by Student's t over seeds: they cover "
+        "the training data and the prompts, not another reference, and are not corrected for how many there are. An "
+        f"interval excludes zero if it does to the digits shown.{FEW_SEEDS if scale.seeds < 4 else ''}"
     )
+    return f"{text}\n\n{_control_note(scale)}" if controlled else text
 
 
 def _paired_note() -> str:
-    return "Reward less that of another method at the same KL, paired on seeds; bold where the interval excludes zero."
+    return "Reward less that of another method, paired on seeds; bold where the interval excludes zero."
 
 
-def _control_note() -> str:
+def _control_note(scale: Scale) -> str:
+    listed = "\n".join(f"- *{name}*: {text}." for name, text in REMOVES.items())
     return (
-        "The same settings on rewards permuted within each prompt. *Did not use the rewards*: the gain with shuffled "
-        "rewards has its interval above zero and is at least half of the true gain. *Used the rewards*: the true gain "
-        "exceeds the shuffled one, paired on seeds, with an interval above zero. *Open*: neither."
+        f"Controls: the same settings on permuted rewards, {scale.control_seeds} seeds each, compared where the runs "
+        f"end.\n\n{listed}\n\n{UNUSED}."
     )
 
 
@@ -131,7 +154,7 @@ def _methods_table(methods: Sequence[Method], rows: Sequence[Row], scale: Scale)
             [
                 method.name,
                 f"`{_short(method.objective(strengths[0] if strengths else None))}`",
-                f"{method.knob}: {', '.join(f'{value:g}' for value in strengths)}" if strengths else "–",
+                f"{method.knob}: {', '.join(f'{value:g}' for value in strengths)}" if strengths else "none",
                 ", ".join(f"{lr:g}" for lr in lrs),
                 *(f"{fmean(getattr(row, name) for row in ended):.1f}" if ended else "–" for name in SPENT),
             ]

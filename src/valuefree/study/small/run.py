@@ -12,6 +12,7 @@ from typing import Any
 from valuefree.config import StudySmallConfig
 from valuefree.errors import ConfigError
 from valuefree.manifest import git_commit, manifest
+from valuefree.study.controls import REMOVES
 from valuefree.study.pool import WorkerDied, Workers
 from valuefree.study.small.cells import Cell, Row, final_cells, missing, tuning_cells
 from valuefree.study.small.files import write_text
@@ -91,12 +92,13 @@ def study(options: StudySmallConfig, *, say: Say, scale: Scale | None = None) ->
     folder = Path(options.out).absolute()
     settings = {method: METHODS[method].settings(scale) for method in axes.methods}
     tuning = tuning_cells(axes.groups, settings, scale.tuning_seeds)
-    finals = len(axes.groups) * (scale.seeds + scale.control_seeds)
+    controls = len(REMOVES) * scale.control_seeds
+    finals = len(axes.groups) * (scale.seeds + controls)
     workers = options.workers or os.cpu_count() or 1
     say(
         f"{len(tuning) + finals} cells: {len(tuning)} to tune, {len(axes.groups) * scale.seeds} to report, "
-        f"{len(axes.groups) * scale.control_seeds} of the control; {workers} workers, "
-        f"about {_estimate(axes, len(tuning) + finals, scale, workers) / 60:.0f} min"
+        f"{len(axes.groups) * controls} of the controls; {workers} workers, "
+        f"about {_estimate(axes, len(tuning) + finals, len(axes.groups) * controls, scale, workers) / 60:.0f} min"
     )
     if options.dry_run:
         return None
@@ -115,9 +117,10 @@ def study(options: StudySmallConfig, *, say: Say, scale: Scale | None = None) ->
     return StudyResult(len(rows), sum(row.error is not None for row in rows), page)
 
 
-def _estimate(axes: Axes, cells: int, scale: Scale, workers: int) -> float:
-    """Seconds of a study from nothing."""
-    amounts = (1, scale.checkpoints[-1], 1 + len(scale.checkpoints))
+def _estimate(axes: Axes, cells: int, controls: int, scale: Scale, workers: int) -> float:
+    """Seconds of a study from nothing, of whose cells so many are controls, measured once."""
+    measurements = (cells - controls) / cells * len(scale.checkpoints) + controls / cells
+    amounts = (1, scale.checkpoints[-1], measurements)
     per_cell = [sum(a * b for a, b in zip(amounts, RUN_SECONDS[kind], strict=True)) for kind in axes.kinds]
     return cells * fmean(per_cell) / workers + max(
         REFERENCE_STEP_SECONDS[kind] * scale.reference_steps for kind in axes.kinds

@@ -4,7 +4,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-KLS = (0.5, 2.0, 8.0)  # nats per response at which methods are compared
+KLS = (0.5, 1.0, 2.0)  # nats per response at which methods are compared
 TUNING_SEED = 1000  # the first; reported seeds count from 0
 NEW_TOKENS = 20
 
@@ -14,9 +14,10 @@ class Scale:
     """Sizes of the world and of a run.
 
     reference_steps, reference_batch: of the training of a reference. train_prompts × responses: rows of a run.
-    test_prompts × samples: what a checkpoint is measured on; validation_samples per prompt when tuning. checkpoints:
-    steps at which a run is measured, of which the last ends it. lrs: of the methods with a knob of strength, who try
-    each with every strength. Seeds: reported, of the tuning, of the control.
+    test_prompts × samples: what a checkpoint is measured on; a seed draws its test_prompts from test_pool.
+    validation_samples: per prompt when tuning. checkpoints: steps at which a run is measured, of which the last ends
+    it. lrs: of the methods with a knob of strength, who try each with every strength. Seeds: reported, of the tuning,
+    of each control.
     """
 
     reference_steps: int = 500
@@ -28,6 +29,7 @@ class Scale:
     checkpoints: tuple[int, ...] = (2, 4, 8, 16, 32, 64)
     warmup_steps: int = 2
     test_prompts: int = 64
+    test_pool: int = 256
     samples: int = 4
     validation_samples: int = 4
     lrs: tuple[float, ...] = (3e-4, 1e-3)

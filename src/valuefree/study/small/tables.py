@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from valuefree.study.controls import REMOVES
 from valuefree.study.small.cells import Row
 from valuefree.study.small.files import write_text
 from valuefree.study.small.frontier import (
@@ -21,13 +22,16 @@ from valuefree.study.small.frontier import (
     by_seed,
     control_of,
     difference,
-    gain,
+    end_gain,
     mean_over,
     rewards_at,
+    score,
 )
 from valuefree.study.small.scale import KLS, Scale
 
-DEFAULT, BASELINE = "rpo", "sft-all"  # what every method is compared with
+DEFAULT, BASELINE = "rpo-untouched", "sft-all"  # what every method is compared with
+UNTOUCHED = "-untouched"  # what names of objectives as shipped end with
+Setting = tuple[float, float | None]  # learning rate, strength
 EMPTY = "–"
 
 
@@ -60,16 +64,16 @@ class World:
             return None
         return difference(rewards_at(self.curves[method], kl), rewards_at(self.curves[other], kl))
 
-    def gain_against(self, method: str, other: str) -> Paired | None:
-        """Gain of `method` less that of `other`, which every run has."""
+    def end_against(self, method: str, other: str) -> Paired | None:
+        """Gain of `method` where its runs end less that of `other`: not at equal KL, but every run has it."""
         if other not in self.curves:
             return None
-        ours, theirs = ({seed: gain(curve) for seed, curve in self.curves[m].items()} for m in (method, other))
+        ours, theirs = ({seed: end_gain(curve) for seed, curve in self.curves[m].items()} for m in (method, other))
         return difference(dict(ours), dict(theirs))
 
-    def control(self, method: str) -> Control | None:
-        """With shuffled rewards."""
-        return control_of(self.rows, self.group(method))
+    def control(self, method: str, control: str) -> Control | None:
+        """With permuted rewards."""
+        return control_of(self.rows, self.group(method), control)
 
 
 def worlds_of(rows: Sequence[Row], groups: Sequence[Group]) -> list[World]:
@@ -124,11 +128,44 @@ def number(estimate: Paired | None, *, seeds: int, signed: bool = False) -> str:
     return text if estimate.n == seeds else f"{text} ({estimate.n} of {seeds})"
 
 
-def _setting(setting: tuple[float, float | None] | None, knob: str | None) -> str:
+def edges_of(setting: Setting, tried: Sequence[Setting]) -> tuple[str | None, str | None]:
+    """For learning rate and strength ``lowest`` or ``highest`` where it ends the values that were tried."""
+    found: list[str | None] = []
+    for axis in (0, 1):
+        values = sorted({point for point in (one[axis] for one in tried) if point is not None})
+        value = setting[axis]
+        if value is None or len(values) < 2:
+            found.append(None)
+        else:
+            found.append("lowest" if value == values[0] else "highest" if value == values[-1] else None)
+    return found[0], found[1]
+
+
+def _setting(setting: Setting | None, knob: str | None, tried: Sequence[Setting]) -> str:
     if setting is None:
         return "none worked"
-    lr, strength = setting
-    return f"lr {lr:g}" + (f", {knob} {strength:g}" if strength is not None else "")
+    (lr, strength), edges = setting, edges_of(setting, tried)
+    star = ["*" if edge else "" for edge in edges]
+    return f"lr {lr:g}{star[0]}" + (f", {knob} {strength:g}{star[1]}" if strength is not None else "")
+
+
+def edges_list(
+    worlds: Sequence[World], best: Mapping[Group, Setting], tried: Mapping[str, Sequence[Setting]]
+) -> list[str]:
+    """By world and edge, the methods whose choice lies there."""
+    lines = []
+    for world in worlds:
+        named: dict[str, list[str]] = {}
+        for method in world.methods:
+            setting = best.get(world.group(method))
+            if setting is not None:
+                for axis, edge, value in zip(
+                    ("lr", "strength"), edges_of(setting, tried[method]), setting, strict=True
+                ):
+                    if edge is not None:
+                        named.setdefault(f"{edge} {axis}", []).append(f"{method} ({value:g})")
+        lines += [f"{world.title}, {where}: {', '.join(found)}" for where, found in sorted(named.items())]
+    return lines
 
 
 def _at_end(curves: Mapping[int, Curve], name: str, digits: int) -> str:
@@ -136,24 +173,28 @@ def _at_end(curves: Mapping[int, Curve], name: str, digits: int) -> str:
 
 
 def rewards_table(
-    world: World, best: Mapping[Group, tuple[float, float | None]], knobs: Mapping[str, str | None], scale: Scale
+    world: World,
+    best: Mapping[Group, Setting],
+    knobs: Mapping[str, str | None],
+    tried: Mapping[str, Sequence[Setting]],
+    scale: Scale,
 ) -> str:
-    """Per method: its setting, its gain, its reward at each KL, and where its runs end."""
-    head = ["method", "setting", "gain", *(f"at {kl:g} nats" for kl in KLS)]
-    head += ["end: reward", "KL, mean of 95 % intervals", "tokens", "distinct-1 / -2"]
+    """Per method: its setting, its reward at each KL, and where its runs end; by what tuning maximises."""
+    head = ["method", "setting", *(f"at {kl:g} nats" for kl in KLS), "where the runs end: gain", "reward"]
+    head += ["KL, mean of 95 % intervals", "tokens", "distinct-1 / -2"]
     lines = []
-    gains = {method: [gain(curve) for curve in world.curves[method].values()] for method in world.methods}
-    order = sorted(world.methods, key=lambda method: -fmean(gains[method] or [-math.inf]))
-    for method in order:
+    scores = {method: [score(curve) for curve in world.curves[method].values()] for method in world.methods}
+    for method in sorted(world.methods, key=lambda method: -fmean(scores[method] or [-math.inf])):
         curves = world.curves[method]
         at = [mean_over([v for v in rewards_at(curves, kl).values() if v is not None]) for kl in KLS]
         interval = f"{_at_end(curves, 'kl', 2)} [{_at_end(curves, 'kl_low', 2)}, {_at_end(curves, 'kl_high', 2)}]"
+        gains = mean_over([end_gain(curve) for curve in curves.values()])
         lines.append(
             [
                 method,
-                _setting(best.get(world.group(method)), knobs[method]),
-                number(mean_over(gains[method]), seeds=scale.seeds, signed=True),
+                _setting(best.get(world.group(method)), knobs[method], tried[method]),
                 *(number(estimate, seeds=scale.seeds) for estimate in at),
+                number(gains, seeds=scale.seeds, signed=True),
                 _at_end(curves, "reward", 3),
                 interval,
                 _at_end(curves, "length", 1),
@@ -164,32 +205,57 @@ def rewards_table(
 
 
 def differences_table(world: World, scale: Scale) -> str:
-    """Per method: its gain and its reward at each KL less those of the default and of SFT on all, paired on seeds."""
+    """Per method: its reward at each KL, and at the end, less those of the default and of SFT on all, by seed."""
     others = [other for other in (DEFAULT, BASELINE) if other in world.methods]
     head = ["method"]
     for other in others:
-        head += [f"− {other}: gain", *(f"− {other}: {kl:g} nats" for kl in KLS)]
+        head += [*(f"− {other}: {kl:g} nats" for kl in KLS), f"− {other}: where the runs end"]
     lines = []
     for method in world.methods:
         line = [method]
         for other in others:
-            found = [world.gain_against(method, other), *(world.against(method, other, kl) for kl in KLS)]
+            found = [*(world.against(method, other, kl) for kl in KLS), world.end_against(method, other)]
             line += [EMPTY if method == other else number(one, seeds=scale.seeds, signed=True) for one in found]
         lines.append(line)
     return markdown(head, lines)
 
 
+def untouched_table(worlds: Sequence[World], best: Mapping[Group, Setting], scale: Scale) -> str:
+    """Objectives as shipped, where their runs end."""
+    head = ["world", "method", "lr", "gain where the runs end", "KL", "tokens", f"gain − {DEFAULT}"]
+    lines = []
+    for world in worlds:
+        for method in world.methods:
+            if method.endswith(UNTOUCHED):
+                curves, setting = world.curves[method], best.get(world.group(method))
+                against = None if method == DEFAULT else world.end_against(method, DEFAULT)
+                gains = mean_over([end_gain(curve) for curve in curves.values()])
+                lines.append(
+                    [
+                        world.title,
+                        method,
+                        EMPTY if setting is None else f"{setting[0]:g}",
+                        number(gains, seeds=scale.seeds, signed=True),
+                        _at_end(curves, "kl", 2),
+                        _at_end(curves, "length", 1),
+                        number(against, seeds=scale.seeds, signed=True),
+                    ]
+                )
+    return markdown(head, lines)
+
+
 def control_table(world: World, scale: Scale) -> str:
-    """Per method: the gain with true rewards, with shuffled ones, and the difference."""
-    head = ["method", "gain", "gain, rewards shuffled", "difference", "verdict"]
+    """Per method: the gain with true rewards, and for each permutation the gain after it and the difference."""
+    head = ["method", "gain where the runs end"]
+    for control in REMOVES:
+        head += [f"permuted {control}", f"true minus {control}"]
     lines = []
     for method in world.methods:
-        control = world.control(method)
-        if control is None:
-            lines.append([method, *[EMPTY] * 3, "no pair of runs"])
-            continue
-        seeds = scale.control_seeds
-        parts = (control.true, control.shuffled, control.difference)
-        verdict = "did not use the rewards" if control.survives else "used the rewards" if control.used else "open"
-        lines.append([method, *(number(part, seeds=seeds, signed=True) for part in parts), verdict])
+        found = [world.control(method, control) for control in REMOVES]
+        true = next((one.true for one in found if one is not None), None)
+        line = [method, number(true, seeds=scale.control_seeds, signed=True)]
+        for one in found:
+            parts = (None, None) if one is None else (one.permuted, one.difference)
+            line += [number(part, seeds=scale.control_seeds, signed=True) for part in parts]
+        lines.append(line)
     return markdown(head, lines)

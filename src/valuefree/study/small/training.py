@@ -3,18 +3,27 @@
 import copy
 import time
 import traceback
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import datasets
 import torch
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 
-from valuefree.demo.data import shuffle_rewards
+from valuefree.study.controls import permuted
 from valuefree.study.small.cells import Cell, Row
 from valuefree.study.small.measure import measure
 from valuefree.study.small.methods import METHODS
 from valuefree.study.small.scale import Scale
-from valuefree.study.small.world import prompts_of, reference, rows_of, trainer_of
+from valuefree.study.small.world import held_out_prompts, prompts_of, reference, rows_of, trainer_of
 
 SAMPLING_SEED = 10_000  # apart from the seeds that rows are drawn with
 
@@ -31,23 +40,43 @@ class MeasureAt(TrainerCallback):
             self.take(state.global_step)
 
 
+def _measured(
+    policy: PreTrainedModel,
+    base: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    seed: int,
+    scale: Scale,
+    *,
+    tuning: bool,
+) -> dict[str, Any]:
+    prompts = prompts_of(scale)["validation"] if tuning else held_out_prompts(scale, seed)
+    samples = scale.validation_samples if tuning else scale.samples
+    return measure(policy, base, tokenizer, prompts, samples=samples, seed=SAMPLING_SEED + seed).to_dict()
+
+
+@lru_cache(maxsize=64)
+def _start(folder: Path, kind: str, seed: int, scale: Scale, *, tuning: bool) -> dict[str, Any]:
+    """The first point of every curve of a seed: the reference itself."""
+    base, tokenizer = reference(folder, kind)
+    return {"step": 0, **_measured(base, base, tokenizer, seed, scale, tuning=tuning)}
+
+
 def train_and_measure(cell: Cell, folder: Path, scale: Scale) -> list[dict[str, Any]]:
-    """The curve of a cell; the same cell gives the same numbers."""
+    """The curve of a cell; the same cell gives the same numbers. A control is measured at its end alone."""
     base, tokenizer = reference(folder, cell.kind)
     rows = rows_of(folder, cell.kind, cell.regime, cell.seed, scale)
-    if cell.stage == "control":
-        rows = shuffle_rewards(rows, seed=cell.seed)
+    steps = scale.checkpoints
+    if cell.control is not None:
+        rewards = permuted(list(rows["reward"]), list(rows["prompt_id"]), cell.control, seed=cell.seed)
+        rows = datasets.Dataset.from_dict({name: rows[name] for name in rows.column_names} | {"reward": rewards})
+        steps = steps[-1:]
     tuning = cell.stage == "tune"
-    prompts = prompts_of(scale)["validation" if tuning else "test"]
-    samples = scale.validation_samples if tuning else scale.samples
     policy = copy.deepcopy(base)
-    curve: list[dict[str, Any]] = []
+    curve = [_start(folder, cell.kind, cell.seed, scale, tuning=tuning)]
 
     def take(step: int) -> None:
-        found = measure(policy, base, tokenizer, prompts, samples=samples, seed=SAMPLING_SEED + cell.seed)
-        curve.append({"step": step, **found.to_dict()})
+        curve.append({"step": step, **_measured(policy, base, tokenizer, cell.seed, scale, tuning=tuning)})
 
-    take(0)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(cell.seed)  # of a value network's weights
         trainer = trainer_of(
@@ -62,7 +91,7 @@ def train_and_measure(cell: Cell, folder: Path, scale: Scale) -> list[dict[str, 
             per_device_train_batch_size=scale.batch,
             seed=cell.seed,
         )
-        trainer.add_callback(MeasureAt(scale.checkpoints, take))
+        trainer.add_callback(MeasureAt(steps, take))
         trainer.train()
     return curve
 

@@ -29,11 +29,16 @@ SAMPLING_BATCH = 512
 
 
 def prompts_of(scale: Scale) -> dict[str, list[str]]:
-    """Prompts by their use; none has two: ``test``, ``validation`` and ``train``, of which a seed draws its own."""
+    """Prompts by their use; none has two: ``test`` and ``train``, of which each seed draws its own, ``validation``."""
     prompts = [str(request) for request in all_requests()]
     random.Random(WORLD_SEED).shuffle(prompts)
-    cut = scale.test_prompts
-    return {"test": prompts[:cut], "validation": prompts[cut : 2 * cut], "train": prompts[2 * cut :]}
+    pool, end = scale.test_pool, scale.test_pool + scale.test_prompts
+    return {"test": prompts[:pool], "validation": prompts[pool:end], "train": prompts[end:]}
+
+
+def held_out_prompts(scale: Scale, seed: int) -> list[str]:
+    """The prompts that the runs of a seed are measured on."""
+    return random.Random(seed).sample(prompts_of(scale)["test"], scale.test_prompts)
 
 
 def as_rows(prompts: Sequence[str], responses: Sequence[str]) -> datasets.Dataset:

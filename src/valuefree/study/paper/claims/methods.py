@@ -22,7 +22,7 @@ def _rpo(name: str, estimator: str, *, level: float = math.inf) -> Method:
 
 _ALL = [
     replace(EXACT["RPO paper (eq. 19)"], name=plan.EQ_19),
-    replace(EXACT["RPO()"], name=plan.DEFAULT),
+    replace(EXACT["RPO, tau tuned"], name=plan.DEFAULT),
     replace(EXACT["RPO, oracle V*"], name=plan.ORACLE),
     replace(EXACT["DRO-V"], name=plan.DRO_V),
     _dro(plan.DRO_ORACLE, frozen=True, oracle=True),
