@@ -175,7 +175,7 @@ def test_validation_prompts_are_neither_trained_on_nor_reported(rows_file, tmp_p
     assert prompts_of(without.held_out) == parts[2]
     assert prompts_of(run.evaluated) == parts[1]
     assert prompts_of(without.evaluated) == parts[2]
-    written = json.loads((tmp_path / "a" / "manifest.json").read_text())["fingerprint"]
+    written = run.record["fingerprint"]
     assert len({written[name] for name in ("train", "validation", "held_out")}) == 3
 
 

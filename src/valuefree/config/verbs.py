@@ -116,12 +116,15 @@ class TrainConfig(
     save_steps: int = option(0, "steps between checkpoints; 0 for the end and on a signal only")
     logging_steps: int = option(10, "steps between log lines")
     report_to: str = option("none", "tensorboard, wandb, trackio or none")
-    resume: bool = option(False, "go on from the last checkpoint in the folder of the run")
+    resume: bool = option(False, "go on from the last checkpoint in the folder out, with the settings of that run")
+    overwrite: bool = option(False, "replace the run in the folder out: remove what it wrote, and nothing else")
     kl_prompts: int = option(32, "held-out prompts that estimate the KL to the reference; 0 for none")
     dry_run: bool = option(False, "read and check the data, print the settings, and stop")
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.resume and self.overwrite:
+            raise ConfigError("resume goes on with the run, overwrite replaces it; give one of the two.")
         self._check_validation()
         if self.reward_function and not self.test_prompts:
             raise ConfigError("reward_function needs test_prompts above 0: it rewards responses to held-out prompts.")
@@ -278,6 +281,7 @@ class EvaluateConfig(ModelOptions, DecodingOptions, RewardOptions, MetricOptions
     reference: str | None = option(None, "model to compare with; default: the adapter's base model")
     kl_prompts: int = option(64, "prompts that estimate the KL to the reference; 0 for none")
     out: str = option("outputs/evaluate", "folder for metrics.json and the rest")
+    overwrite: bool = option(False, "replace the run in the folder out: remove what it wrote, and nothing else")
     seed: int = option(0, "of sampling")
     dry_run: bool = option(False, "count the prompts or rows, print the settings, and stop")
 
@@ -301,7 +305,16 @@ class EvaluateConfig(ModelOptions, DecodingOptions, RewardOptions, MetricOptions
         return any(kind_of(name).needs == "reference" for name in self.measured())
 
     def _check_file(self) -> None:
-        read = ("predictions", "prediction", "prompt", "reference_column", "reward_function", "metrics", "out")
+        read = (
+            "predictions",
+            "prediction",
+            "prompt",
+            "reference_column",
+            "reward_function",
+            "metrics",
+            "out",
+            "overwrite",
+        )
         idle = [name for name in self.changed() if name not in (*read, *OWNED, "dry_run")]
         if idle:
             raise ConfigError(
@@ -360,6 +373,7 @@ class DemoConfig(Options):
     lr: float = option(5e-4, "peak learning rate")
     tau: float | None = option(None, "temperature, in standard deviations of the reward; default: of RPO()")
     out: str = option("outputs/demo", "folder for report.html, metrics.json and the rest")
+    overwrite: bool = option(False, "replace the run in the folder out: remove what it wrote, and nothing else")
     cache_dir: str | None = option(None, "folder of reference scores; default: valuefree/scores in the user cache")
     dry_run: bool = option(False, "print the settings and stop")
 

@@ -12,6 +12,7 @@ from valuefree.report.gains import (
     evaluation_rows,
     forest_plot,
     gain_plot,
+    on_which_prompts,
     paired_table,
     verdict,
 )
@@ -123,7 +124,7 @@ def overview_section(runs: Sequence[TrainedRun]) -> Section:
     plots = []
     if len(evaluations) == 1 and not several:
         (found,) = evaluations.values()
-        tables.append(Table("On prompts it never saw", ["measure", "value"], evaluation_rows(found), NOTE))
+        tables.append(Table(on_which_prompts(found), ["measure", "value"], evaluation_rows(found), NOTE))
         plots.append(gain_plot(found))
     elif evaluations:
         tables.append(comparison_table(evaluations, {run.name: _about(run) for run in runs}))
