@@ -230,7 +230,7 @@ def test_judge_refuses_the_folder_of_another_verb_and_takes_its_own_again(here):
 
 
 def test_overwrite_replaces_a_run_whose_evaluation_failed(here):
-    (here / "broken.py").write_text("def fails(prompts, responses):\n    return [1.0] * (len(responses) - 3)\n")
+    (here / "broken.py").write_text("def fails(prompts, responses):\n    return [1.0] * min(len(responses), 2)\n")
     with pytest.raises(DataError, match="the reward function gave"):
         train("--reward-function", "broken:fails")
     train("--overwrite", "--max-steps", "1")

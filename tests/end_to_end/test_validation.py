@@ -31,7 +31,7 @@ QUICK += ["--batch-size", "8", "--eval-steps", "2", "--warmup-steps", "0"]
 RISE_AND_FALL = """
 from itertools import chain, repeat
 
-VALUES = chain([1.0, 3.0, 2.0], repeat(0.0))
+VALUES = chain([0.0, 1.0, 3.0, 2.0], repeat(0.0))  # the first is of the call before training
 
 
 def of_the_next_evaluation(prompts, responses):

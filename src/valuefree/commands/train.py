@@ -16,13 +16,15 @@ from valuefree.data.validation import prompt_key
 from valuefree.errors import ConfigError
 from valuefree.evaluation.generation import Decoding
 from valuefree.evaluation.metrics.measure import TextMetrics
-from valuefree.evaluation.rewards import Evaluation, evaluate, load_reward
+from valuefree.evaluation.rewards import Evaluation, check_reward, evaluate, load_reward
 from valuefree.evaluation.validation import ValidationMetrics, best_responses
 from valuefree.manifest import COMPLETIONS, launched, write_json, write_jsonl
 from valuefree.report import read_report, write_report
 from valuefree.trainer import PolicyTrainer, PolicyTrainingArguments
 
 logger = logging.getLogger(__name__)
+
+EXAMPLES = 2  # rows on which a reward function is tried before training
 
 
 def training_arguments(options: TrainConfig) -> PolicyTrainingArguments:
@@ -61,6 +63,9 @@ def train(options: TrainConfig) -> TrainResult:
     texts = text_metrics_of(options, options.measured())
     objective = objective_of(options)
     run = Run.start(options, objective.to_dict())
+    if reward_function is not None:
+        first = run.rows[:EXAMPLES]
+        check_reward(reward_function, first["prompt"], first["response"], name=str(options.reward_function))
     model, tokenizer = load(options)
     measuring = _measuring(options, run.validation, texts, tokenizer)
     torch.manual_seed(options.seed)  # of the adapter, whatever loading drew; a command owns its process

@@ -28,6 +28,7 @@ REFERENCE_SAMPLES = (
     "function as the rows; default: none"
 )
 EXACT = "Partition estimates take samples for the model's own; with another value than {} they describe another policy"
+OF_BEST = ("response", "reward", "thumbs", "on_bad")  # options of evaluate that --references best reads
 NOT_OF_REWARD_MODELS = (
     "max_prompt_length",
     "max_response_length",
@@ -278,6 +279,10 @@ class EvaluateConfig(ModelOptions, DecodingOptions, RewardOptions, MetricOptions
     )
     response: str = option("response", "column of the response, for references best")
     reward: str = option("reward", "column of the reward, for references best")
+    thumbs: bool = option(False, "references best: take true/false and up/down as rewards +1/-1")
+    on_bad: Literal["raise", "drop"] = option(
+        "raise", "references best: bad rows raise an error that lists them, or are dropped and counted"
+    )
     reference: str | None = option(None, "model to compare with; default: the adapter's base model")
     kl_prompts: int = option(64, "prompts that estimate the KL to the reference; 0 for none")
     out: str = option("outputs/evaluate", "folder for metrics.json and the rest")
@@ -326,14 +331,14 @@ class EvaluateConfig(ModelOptions, DecodingOptions, RewardOptions, MetricOptions
 
     def _check_generated(self) -> None:
         unread = ["prediction"]
-        unread += ["reference_column"] if self.references == "best" else ["response", "reward"]
+        unread += ["reference_column"] if self.references == "best" else list(OF_BEST)
         unread += [] if "kl" in self.measured() else ["reference", "kl_prompts"]
         unread += [] if self.needs_references() else ["references", "reference_column"]
         idle = [name for name in self.changed() if name in unread]
         if idle:
             raise ConfigError(
                 f"nothing reads {', '.join(idle)} here: prediction goes with --predictions; reference and kl_prompts "
-                "with metric kl; response and reward with --references best, reference_column with column."
+                f"with metric kl; {', '.join(OF_BEST)} with --references best, reference_column with column."
             )
         if "kl" in self.measured() and self.kl_prompts < 1:
             raise ConfigError(f"kl_prompts is {self.kl_prompts}; metric kl needs at least 1.")
@@ -345,7 +350,7 @@ class EvaluateConfig(ModelOptions, DecodingOptions, RewardOptions, MetricOptions
         self.check_metrics(self.measured())
 
     def _check_comparison(self) -> None:
-        columns = ("prediction", "reference_column", "references", "response", "reward")
+        columns = ("prediction", "reference_column", "references", *OF_BEST)
         idle = [name for name in self.changed() if name in (*columns, *OWNED)]
         if idle:
             raise ConfigError(f"nothing reads {', '.join(idle)} without --metrics or --predictions.")

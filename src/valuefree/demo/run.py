@@ -73,9 +73,8 @@ def run(options: DemoConfig, *, say: Callable[[str], None]) -> DemoResult:
         objective=objective.to_dict(),
         fingerprint={"train": _fingerprint(train), "held_out": fingerprint({"prompt": prompts})},
     )
-    output.open()
+    model, tokenizer, adapter = _model(options, train, output)
     write_json(folder / MANIFEST, record)
-    model, tokenizer, adapter = _model(options, train, folder)
     torch.manual_seed(options.seed)  # of the adapter, whatever loading drew; a command owns its process
     say(f"model: {options.model}, {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters")
     signals = StopOnSignal()
@@ -119,12 +118,14 @@ def run(options: DemoConfig, *, say: Callable[[str], None]) -> DemoResult:
     return DemoResult(evaluation, folder, seconds, memory)
 
 
-def _model(options: DemoConfig, train: datasets.Dataset, folder: Path) -> tuple[Any, Any, Any]:
-    """Model, tokenizer and adapter; the tiny T5 is small enough to train whole."""
+def _model(options: DemoConfig, train: datasets.Dataset, output: RunFolder) -> tuple[Any, Any, Any]:
+    """Model, tokenizer and adapter, and the folder opened; the tiny T5 is small enough to train whole."""
     if options.model == "tiny-t5":
-        made = make_tiny_t5(folder / "tiny-t5", train, seed=options.seed, score_cache_dir=options.cache_dir)
+        output.open()
+        made = make_tiny_t5(output.path / "tiny-t5", train, seed=options.seed, score_cache_dir=options.cache_dir)
         return (*load_model(str(made)), None)
-    model, tokenizer = load_model(str(smollm2_folder()))
+    model, tokenizer = load_model(str(smollm2_folder()))  # which may not be installed: then nothing is written
+    output.open()
     layers = model.config.num_hidden_layers
     # Adapters in the upper half alone: the backward pass ends there, which saves a quarter of a step.
     return model, tokenizer, lora(RANK, layers=range(layers // 2, layers))

@@ -211,6 +211,22 @@ def rewards_of(function: RewardFunction, prompts: Sequence[Prompt], texts: Seque
     return values
 
 
+def check_reward(function: RewardFunction, prompts: Sequence[Prompt], texts: Sequence[str], *, name: str) -> None:
+    """Call a reward function on a few examples, before the hours after which it is needed.
+
+    Raises:
+        ConfigError: it fails, or does not give one finite number per response.
+    """
+    try:
+        rewards_of(function, prompts, texts)
+    except Exception as error:  # whatever the user's code raises
+        raise ConfigError(
+            f"the reward function {name} cannot be used: on {len(texts)} rows of the data it failed with "
+            f"{type(error).__name__}: {error} It is called with a list of prompts and a list of responses, of equal "
+            "length, and returns one finite number per response."
+        ) from error
+
+
 def kl_to_reference(
     policy: nn.Module,
     tokenizer: PreTrainedTokenizerBase,
