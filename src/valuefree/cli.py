@@ -141,6 +141,7 @@ def train(options: TrainConfig) -> None:
 
 def _train_reward_model(options: TrainConfig) -> None:
     from valuefree.commands.reward_model import train_reward_model
+    from valuefree.report.gains import pairs_verdict
 
     result = train_reward_model(options)
     if result.stopped:
@@ -149,6 +150,7 @@ def _train_reward_model(options: TrainConfig) -> None:
     if result.held_out is not None:
         names = {"pairs": "pairs", "accuracy": "share ordered rightly", "margin": "margin, nats", "loss": "loss, nats"}
         _table("On held-out pairs", [(text, f"{result.held_out[name]:.4g}") for name, text in names.items()])
+        print(pairs_verdict(result.held_out))
     print(f"reward model: {result.folder / 'model'}\nreport: {result.folder / 'report.html'}")
 
 

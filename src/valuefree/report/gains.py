@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from valuefree.errors import number_of
 from valuefree.evaluation.stats import Estimate, bootstrap_mean
 from valuefree.report.drawing import GREY, colour, label, panels
 from valuefree.report.model import Plot, Table
 
 Evaluation = Mapping[str, Any]
+FEW_PAIRS = 10  # up to this many the 95 % interval of a share spans 28 points and more
 NOTE = "Intervals: 95 %, bootstrap over prompts; the gain is paired on prompts."
 
 
@@ -59,6 +61,14 @@ def verdict(evaluation: Evaluation) -> str:
     if high < 0:
         return said + "the policy is worse than its reference on this reward."
     return said + "this run does not show a difference."
+
+
+def pairs_verdict(held_out: Mapping[str, float]) -> str:
+    """How a reward model ordered held-out pairs, in words."""
+    pairs = int(held_out["pairs"])
+    said = f"Orders {held_out['accuracy']:.1%} of {number_of(pairs, 'held-out pair')} rightly."
+    few = " With so few pairs this share is uncertain by tens of percentage points."
+    return said + (few if pairs <= FEW_PAIRS else "")
 
 
 def _outcomes(evaluation: Evaluation) -> str:

@@ -14,6 +14,7 @@ from valuefree.report.gains import (
     gain_plot,
     on_which_prompts,
     paired_table,
+    pairs_verdict,
     verdict,
 )
 from valuefree.report.model import Completions, Report, Section, Table
@@ -104,8 +105,7 @@ def verdicts(runs: Sequence[TrainedRun]) -> list[str]:
     said = []
     for run in runs:
         if run.held_out_pairs is not None:
-            found = run.held_out_pairs
-            sentence = f"Orders {found['accuracy']:.1%} of {found['pairs']:.0f} held-out pairs rightly."
+            sentence = pairs_verdict(run.held_out_pairs)
         elif run.evaluation is None:
             sentence = "Nothing was compared: no reward function, or no held-out prompts."
         else:
