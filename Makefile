@@ -19,10 +19,10 @@ demo-results: $(INSTALLED) $(addsuffix /metrics.json,$(RUNS))
 	$(BIN)/python -m valuefree.demo.results $(RUNS) --readme README.md
 
 outputs/demo-%-shuffled/metrics.json: $(INSTALLED)
-	$(BIN)/valuefree demo --seed $* --shuffle-rewards --out $(@D)
+	$(BIN)/valuefree demo --seed $* --shuffle-rewards --out $(@D) --overwrite
 
 outputs/demo-%/metrics.json: $(INSTALLED)
-	$(BIN)/valuefree demo --seed $* --out $(@D)
+	$(BIN)/valuefree demo --seed $* --out $(@D) --overwrite
 
 # Every objective under one protocol; about half an hour each on two idle cores.
 study-exact: $(INSTALLED)

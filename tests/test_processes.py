@@ -10,15 +10,16 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoTokenizer, LlamaConfig, LlamaForSequenceClassification
 
-from conftest import make_t5
+from conftest import make_llama, make_t5
 
 HERE = Path(__file__).parent
 
 
 def run(arguments: list[str]) -> str:
-    """What a Python process said; it and all it launched end within two minutes."""
+    """What a Python process said, then its errors; it and all it launched end within two minutes."""
     command = [sys.executable, *arguments]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
     with subprocess.Popen(command, **pipes) as process:
@@ -28,7 +29,7 @@ def run(arguments: list[str]) -> str:
             os.killpg(process.pid, signal.SIGKILL)
             raise
     assert process.returncode == 0, complained[-4000:]
-    return said
+    return said + complained
 
 
 def started(script: str, folder: Path, *args: object, processes: int) -> None:
@@ -145,3 +146,26 @@ def test_two_processes_train_a_reward_model_as_one(tmp_path, tokenizer):
             assert other[name] == pytest.approx(mine[name], rel=1e-4, abs=1e-6), name
     two, one = (json.loads((tmp_path / name / "metrics.json").read_text())["held_out"] for name in ("two", "one"))
     assert two == pytest.approx(one, rel=1e-4)
+
+
+def test_two_processes_save_into_a_fresh_folder_and_resume(prepared):
+    """`valuefree train` under a launcher: checkpoints and the model are written, and each line is printed once."""
+    tokenizer = AutoTokenizer.from_pretrained(prepared / "tokenizer")
+    make_llama(tokenizer).save_pretrained(prepared / "base")
+    tokenizer.save_pretrained(prepared / "base")
+    verb = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "valuefree", "train"]
+    verb += [str(prepared / "rows.jsonl"), "--model", str(prepared / "base"), "--test-prompts", "1", "--lora-rank", "2"]
+    verb += ["--batch-size", "2", "--max-steps", "3", "--save-steps", "1", "--out", str(prepared / "run")]
+    said = run(verb)
+    assert said.count("report: ") == said.count("policy: ") == said.count("16 responses to ") == 1
+    checkpoints = prepared / "run" / "checkpoints"
+    folders = [prepared / "run" / "model", checkpoints / "checkpoint-2", checkpoints / "checkpoint-3"]
+    for folder in folders:
+        assert (folder / "reward_scaler.json").exists()
+        assert (folder / "adapter_model.safetensors").exists()
+    kept = load_file(prepared / "run" / "model" / "adapter_model.safetensors")
+    (checkpoints / "checkpoint-3").rename(prepared / "put-away")
+    said = run([*verb, "--resume"])
+    assert said.count("resumed from step 2") == said.count("policy: ") == said.count("16 responses to ") == 1
+    again = load_file(prepared / "run" / "model" / "adapter_model.safetensors")
+    assert all(torch.equal(kept[name], again[name]) for name in kept)

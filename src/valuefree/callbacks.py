@@ -14,12 +14,10 @@ logger = logging.getLogger(__name__)
 
 
 class MetricsFile(TrainerCallback):
-    """Write every log to ``metrics.jsonl`` in `folder`, one JSON object a line; `resume` keeps what is there."""
+    """Append every log to ``metrics.jsonl`` in `folder`, one JSON object a line, by the first process alone."""
 
-    def __init__(self, folder: Path, *, resume: bool = False):
+    def __init__(self, folder: Path):
         self.folder = folder
-        if not resume:
-            (folder / "metrics.jsonl").unlink(missing_ok=True)
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs=None, **kwargs: Any

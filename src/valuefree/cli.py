@@ -2,8 +2,10 @@
 
 import json
 import logging
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from valuefree.config import (
     TrainConfig,
 )
 from valuefree.errors import ConfigError, JudgeError, ValueFreeError, number_of
+from valuefree.manifest import launched
 from valuefree.parsing import parse, unknown
 
 USAGE = f"""valuefree {__version__}: a better policy from scalar feedback, offline, without a value network
@@ -62,10 +65,10 @@ def _side_by_side(samples: Sequence[dict[str, Any]]) -> None:
 
 
 def _show(evaluation: Any) -> None:
-    from valuefree.report.gains import evaluation_rows, verdict
+    from valuefree.report.gains import evaluation_rows, on_which_prompts, verdict
 
     found = evaluation.to_dict()
-    _table("On prompts it never saw (95 % intervals, bootstrap over prompts)", evaluation_rows(found))
+    _table(f"{on_which_prompts(found)} (95 % intervals, bootstrap over prompts)", evaluation_rows(found))
     print(verdict(found))
     _side_by_side(evaluation.samples)
 
@@ -76,12 +79,13 @@ def prepare(options: PrepareConfig) -> None:
 
     if options.dry_run:
         _settings(options)
+    output = None if options.dry_run else preparing.output_of(options)
     rows, report = preparing.read(options)
     print(report)
     parts = preparing.split(options, rows, report)
     print(parts)
-    if not options.dry_run:
-        print("\n".join(f"written: {file}" for file in preparing.write(options, parts, report)))
+    if output is not None:
+        print("\n".join(f"written: {file}" for file in preparing.write(output, options, parts, report)))
 
 
 def inspect(options: InspectConfig) -> None:
@@ -137,6 +141,7 @@ def train(options: TrainConfig) -> None:
 
 def _train_reward_model(options: TrainConfig) -> None:
     from valuefree.commands.reward_model import train_reward_model
+    from valuefree.report.gains import pairs_verdict
 
     result = train_reward_model(options)
     if result.stopped:
@@ -145,6 +150,7 @@ def _train_reward_model(options: TrainConfig) -> None:
     if result.held_out is not None:
         names = {"pairs": "pairs", "accuracy": "share ordered rightly", "margin": "margin, nats", "loss": "loss, nats"}
         _table("On held-out pairs", [(text, f"{result.held_out[name]:.4g}") for name, text in names.items()])
+        print(pairs_verdict(result.held_out))
     print(f"reward model: {result.folder / 'model'}\nreport: {result.folder / 'report.html'}")
 
 
@@ -353,23 +359,36 @@ def run(arguments: Sequence[str]) -> None:
         return
     verb, rest = _verb(arguments)
     if verb is not None:
-        RUN[verb](parse(verb, rest))
+        with _printed_once():
+            RUN[verb](parse(verb, rest))
+
+
+@contextmanager
+def _printed_once() -> Iterator[None]:
+    """Of the processes that a launcher started, the first alone prints: the others' lines would repeat its lines."""
+    if launched()[0] == 0:
+        yield
+        return
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
+        yield
 
 
 def main() -> None:
     """Entry point of ``valuefree``: 0, or one message and 2, 1 or (Ctrl-C) 130; other errors keep theirs."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    logging.getLogger("valuefree").setLevel(logging.INFO)
+    number, processes = launched()
+    logging.getLogger("valuefree").setLevel(logging.INFO if number == 0 else logging.ERROR)
+    name = "valuefree" if processes == 1 else f"valuefree, process {number}"
     try:
         run(sys.argv[1:])
     except ConfigError as error:
-        print(f"valuefree: {error}", file=sys.stderr)
+        print(f"{name}: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("valuefree: stopped", file=sys.stderr)
+        print(f"{name}: stopped", file=sys.stderr)
         sys.exit(130)
     except ValueFreeError as error:
-        print(f"valuefree: {error}", file=sys.stderr)
+        print(f"{name}: {error}", file=sys.stderr)
         sys.exit(1)
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import platform
 import re
 import subprocess
@@ -17,6 +18,12 @@ PACKAGES = ("valuefree", "torch", "transformers", "accelerate", "datasets", "pef
 
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
 COMPLETIONS = "completions.jsonl"  # of a run's folder: rows of prompt, responses by system, rewards by system
+HELD_OUT = "held_out.jsonl"  # of a run's folder: the rows of the prompts that were not trained on
+
+
+def launched() -> tuple[int, int]:
+    """Number of this process and how many a launcher such as torchrun started; 0 and 1 without one."""
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def fingerprint(columns: Mapping[str, Sequence[Any]]) -> str:
@@ -74,9 +81,11 @@ def manifest(command: str, config: Mapping[str, Any], **more: Any) -> dict[str, 
 
 
 def write_json(file: Path, content: Mapping[str, Any]) -> None:
-    """Write `content` as indented JSON, folder included."""
+    """Write `content` as indented JSON, folder included; a reader finds the old file or the new one, never a part."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    unfinished = file.with_name(f"{file.name}.{os.getpid()}.tmp")
+    unfinished.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    unfinished.replace(file)
 
 
 def write_jsonl(file: Path, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -356,4 +356,5 @@ class PolicyTrainer(Trainer):
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         super()._save(output_dir, state_dict)
-        self.reward_scaler.save(Path(output_dir or self.args.output_dir or "."))
+        if self.args.should_save:  # the other processes may come here before the first one has made the folder
+            self.reward_scaler.save(Path(output_dir or self.args.output_dir or "."))

@@ -405,6 +405,26 @@ def test_prepare_writes_what_train_reads(tmp_path, capsys, form):
     assert set(record["fingerprint"]) == {"train", "validation"}
 
 
+def test_prepare_leaves_no_rows_of_an_earlier_one_beside_its_own(tmp_path):
+    """A folder of train.jsonl and train.parquet would be read as one set, twice the rows."""
+    out = tmp_path / "out"
+    cli.run(["prepare", str(RAW), "--validation-prompts", "2", "--out", str(out)])
+    again = ["prepare", str(RAW), "--validation-prompts", "0", "--format", "parquet", "--out", str(out)]
+    with pytest.raises(ConfigError, match=r"train.jsonl, validation.jsonl\), and old and new files would mix"):
+        cli.run(again)
+    (out / "notes.txt").write_text("mine")
+    cli.run([*again, "--overwrite"])
+    assert {file.name for file in out.iterdir()} == {"manifest.json", "report.json", "train.parquet", "notes.txt"}
+
+
+def test_prepare_does_not_remove_a_file_of_the_user(tmp_path):
+    (tmp_path / "train.jsonl").write_text("mine")
+    for more in ([], ["--overwrite"]):
+        with pytest.raises(ConfigError, match=r"train\.jsonl"):
+            cli.run(["prepare", str(RAW), "--validation-prompts", "0", "--out", str(tmp_path), *more])
+    assert (tmp_path / "train.jsonl").read_text() == "mine"
+
+
 def test_prepare_keeps_every_digit_of_a_mean(tmp_path):
     out = tmp_path / "out"
     cli.run(["prepare", str(RAW), "--reward-field", "fine_grained", "--validation-prompts", "0", "--out", str(out)])

@@ -31,7 +31,7 @@ QUICK += ["--batch-size", "8", "--eval-steps", "2", "--warmup-steps", "0"]
 RISE_AND_FALL = """
 from itertools import chain, repeat
 
-VALUES = chain([1.0, 3.0, 2.0], repeat(0.0))
+VALUES = chain([0.0, 1.0, 3.0, 2.0], repeat(0.0))  # the first is of the call before training
 
 
 def of_the_next_evaluation(prompts, responses):
@@ -175,7 +175,7 @@ def test_validation_prompts_are_neither_trained_on_nor_reported(rows_file, tmp_p
     assert prompts_of(without.held_out) == parts[2]
     assert prompts_of(run.evaluated) == parts[1]
     assert prompts_of(without.evaluated) == parts[2]
-    written = json.loads((tmp_path / "a" / "manifest.json").read_text())["fingerprint"]
+    written = run.record["fingerprint"]
     assert len({written[name] for name in ("train", "validation", "held_out")}) == 3
 
 

@@ -88,6 +88,7 @@ def evaluation(policy, reference, prompts=("p", "q")):
     mean = sum(gains) / len(gains)
     return {
         "prompts": len(policy),
+        "seen": {"prompts": len(prompts), "trained": 0, "validation": 0},
         "samples_per_prompt": 1,
         "policy": estimate(sum(policy) / len(policy), 0.0, 1.0),
         "reference": estimate(sum(reference) / len(reference), 0.0, 1.0),

@@ -97,6 +97,9 @@ def test_a_reward_model_shows_its_held_out_pairs(trained):
     (run / "completions.jsonl").unlink()
     report = read_report([run])
     assert report.verdict == ["Orders 75.0% of 12 held-out pairs rightly."]
+    (run / "metrics.json").write_text(json.dumps({"held_out": pairs | {"pairs": 4}}))
+    few = "Orders 75.0% of 4 held-out pairs rightly. With so few pairs this share is uncertain by tens of"
+    assert read_report([run]).verdict == [f"{few} percentage points."]
     assert table(report, "overview").rows == [["run", "12", "0.75", "1.5", "0.6"]]
 
 

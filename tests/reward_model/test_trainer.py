@@ -19,6 +19,7 @@ from conftest import TEXTS
 from valuefree.errors import ConfigError, DataError
 from valuefree.evaluation.rewards import RewardModel, load_reward
 from valuefree.reward_model import RewardModelArguments, RewardModelTrainer, bradley_terry_loss, load_reward_model
+from valuefree.reward_model.trainer import RewardPairs
 
 WORDS = ["the", "sea", "is", "wide", "and", "blue", "apples", "bread", "dough", "rest", "cats", "purr"]
 
@@ -173,3 +174,14 @@ def test_a_model_with_another_head_is_not_loaded(tokenizer, tmp_path):
         load_reward_model(str(tmp_path), new_head=True)
     with pytest.raises(ConfigError, match="unknown dtype"):
         load_reward_model(str(tmp_path), dtype="int8")
+
+
+def test_pairs_of_one_text_are_left_out_and_counted(caplog):
+    """The same response rewarded twice, unlike: there is nothing to prefer in it."""
+    texts = [("p", "a", 1.0), ("p", "a", 0.0), ("q", "a", 1.0), ("q", "b", 0.0)]
+    records = [{"prompt": p, "response": r, "reward": x, "prompt_id": "pq".index(p)} for p, r, x in texts]
+    pairs = RewardPairs.of(datasets.Dataset.from_list(records), "best_worst")
+    assert [pairs[i] for i in range(len(pairs))] == [("q", "a", "b")]
+    assert "1 pair left out: both responses are the same text" in caplog.text
+    with pytest.raises(DataError, match="no pair in 2 rows"):
+        RewardPairs.of(datasets.Dataset.from_list(records[:2]), "best_worst")

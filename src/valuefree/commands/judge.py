@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from valuefree.commands.agreement import agreement_with, read_verdicts
+from valuefree.commands.run_folder import check_verb
 from valuefree.commands.systems import Measured, measure_systems, metrics_of, metrics_table, read_runs
 from valuefree.config import JudgeConfig
 from valuefree.errors import ConfigError
@@ -76,6 +77,7 @@ def judge_outputs(options: JudgeConfig) -> Judging:
 
     What was answered is written even where calls are missing; `Judging.missing` counts these.
     """
+    check_verb(options.out, "judge")
     others = {source: read_verdicts(source) for source in options.agreement}  # a fault in them costs no call
     texts = metrics_of(options)
     runs = read_runs(options)

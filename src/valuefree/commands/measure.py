@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from valuefree.commands.run_folder import MANIFEST, RunFolder
 from valuefree.config import EvaluateConfig
 from valuefree.config.metrics import OWNED, MetricOptions
 from valuefree.data.rendering import Prompt
@@ -89,30 +90,41 @@ def read_predictions(options: EvaluateConfig) -> Texts:
 
 def measure_file(options: EvaluateConfig) -> tuple[dict[str, Metric], Path]:
     """Metrics of the responses in a file; writes manifest.json and metrics.json, .csv and .md."""
+    output = output_of(options)
     texts = text_metrics_of(options, options.measured())
     given = read_predictions(options)
     assert texts is not None  # kl, the only metric that is not of texts, is refused by the options
     metrics = texts(given.predictions, given.references, prompts=given.prompts)
     columns = {"prediction": given.predictions, "reference": given.references or [], "prompt": given.prompts or []}
-    return write_measured(options, metrics, columns)
+    return write_measured(output, options, metrics, columns)
+
+
+def output_of(options: EvaluateConfig) -> RunFolder:
+    """The folder to write into; raises ConfigError if it holds a run that --overwrite may not or shall not remove."""
+    output = RunFolder(options.out, overwrite=options.overwrite)
+    output.check_inputs([options.prompts, options.predictions, options.model, options.reference])
+    return output
 
 
 def write_measured(
+    output: RunFolder,
     options: EvaluateConfig,
     metrics: dict[str, Metric],
     columns: Mapping[str, Sequence[Any]],
     rows: Sequence[Mapping[str, Any]] = (),
 ) -> tuple[dict[str, Metric], Path]:
     """Write what was measured on `columns`, and the `rows` that were sampled; the metrics and the folder."""
-    folder = Path(options.out)
+    folder = output.path
     record = manifest(
         "evaluate", options.to_dict(), fingerprint=fingerprint(columns), libraries={n: _version(n) for n in LIBRARIES}
     )
-    write_json(folder / "manifest.json", record)
+    output.open()
+    write_json(folder / MANIFEST, record)
     write_metrics(folder, metrics)
     if rows:
         lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         (folder / "predictions.jsonl").write_text("".join(lines), encoding="utf-8")
+    output.close()
     return metrics, folder
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from valuefree.commands.measure import text_metrics_of, write_measured
+from valuefree.commands.measure import output_of, text_metrics_of, write_measured
 from valuefree.commands.objects import decoding_of, load_there, read_prompts
 from valuefree.config import EvaluateConfig
 from valuefree.data import read_triplets
@@ -28,7 +28,8 @@ def read_references(options: EvaluateConfig) -> tuple[list[Prompt], list[str] | 
     if not options.needs_references():
         return read_prompts(source, options.prompt), None
     if options.references == "best":
-        rows = read_triplets(source, prompt=options.prompt, response=options.response, reward=options.reward)
+        columns = {"prompt": options.prompt, "response": options.response, "reward": options.reward}
+        rows = read_triplets(source, **columns, thumbs=options.thumbs, on_bad=options.on_bad)
         return best_responses(rows)
     advice = "Give a column by --reference-column, or take the best of rewarded responses by --references best."
     if source.endswith(".txt"):
@@ -52,6 +53,7 @@ def read_references(options: EvaluateConfig) -> tuple[list[Prompt], list[str] | 
 
 def measure_model(options: EvaluateConfig) -> tuple[dict[str, Metric], Path]:
     """Sample, then measure; writes manifest.json, metrics.json, .csv and .md, and predictions.jsonl."""
+    output = output_of(options)
     texts = text_metrics_of(options, options.measured())
     prompts, references = read_references(options)
     policy, tokenizer = load_there(options)
@@ -71,4 +73,4 @@ def measure_model(options: EvaluateConfig) -> tuple[dict[str, Metric], Path]:
         found = kl_to_reference(policy, tokenizer, prompts[: options.kl_prompts], reference, decoding)
         metrics["kl"] = Metric("kl", found.value, found.interval, found.n, 0, found.n)
     columns = {"prompt": prompts, "reference": references or []}
-    return write_measured(options, metrics, columns, rows)
+    return write_measured(output, options, metrics, columns, rows)

@@ -111,8 +111,13 @@ def read_prompts(source: str, column: str) -> list[Prompt]:
     else:
         found = []
         for row in rows_of(source, None):
-            if row.fault or not row.values.get(column):
-                raise DataError(f"{row.where}: {row.fault or f'no {column!r}'}")
+            if row.fault:
+                raise DataError(f"{row.where}: {row.fault}")
+            if column not in row.values:
+                there = ", ".join(row.values)
+                raise DataError(f"{row.where}: no column {column!r} (there are: {there}); name it by --prompt.")
+            if not row.values[column]:
+                raise DataError(f"{row.where}: no {column!r}")
             found.append(row.values[column])
     if not found:
         raise DataError(f"{source} holds no prompts.")

@@ -8,11 +8,18 @@ from typing import Any
 
 import datasets
 
+from valuefree.commands.run_folder import MANIFEST, RunFolder
 from valuefree.config import PrepareConfig
 from valuefree.data import DataSummary, FeedbackReport, read_ultrafeedback, split_top_score, summarize
 from valuefree.data.columns import batches
 from valuefree.data.sources import SCHEMA
 from valuefree.manifest import fingerprint, manifest, write_json
+
+NAMES = (
+    MANIFEST,
+    "report.json",
+    *(f"{part}.{end}" for part in ("train", "validation") for end in ("jsonl", "parquet")),
+)
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,13 @@ class Parts:
 
     def __str__(self) -> str:
         return "\n".join(f"{name}: {counts}" for name, counts in self.counts().items())
+
+
+def output_of(options: PrepareConfig) -> RunFolder:
+    """The folder to write into; raises ConfigError if it holds files that --overwrite may not or shall not remove."""
+    output = RunFolder(options.out, overwrite=options.overwrite, verbs=("prepare",), names=NAMES)
+    output.check_inputs([options.source])
+    return output
 
 
 def read(options: PrepareConfig) -> tuple[datasets.Dataset, FeedbackReport]:
@@ -56,13 +70,14 @@ def split(options: PrepareConfig, rows: datasets.Dataset, report: FeedbackReport
     return Parts(*split_top_score(rows, **held_out))
 
 
-def write(options: PrepareConfig, divided: Parts, report: FeedbackReport) -> list[Path]:
+def write(output: RunFolder, options: PrepareConfig, divided: Parts, report: FeedbackReport) -> list[Path]:
     """Write train, validation, report.json and manifest.json; the files of rows."""
-    folder = Path(options.out)
+    folder = output.path
     parts, counts = divided.by_name(), divided.counts()
     found: dict[str, Any] = report.to_dict() | {name: counts[name].to_dict() for name in parts}
     prints = {name: fingerprint({column: rows[column] for column in SCHEMA.names}) for name, rows in parts.items()}
-    write_json(folder / "manifest.json", manifest("prepare", options.to_dict(), fingerprint=prints))
+    output.open()
+    write_json(folder / MANIFEST, manifest("prepare", options.to_dict(), fingerprint=prints))
     write_json(folder / "report.json", found)
     files = []
     for name, rows in parts.items():

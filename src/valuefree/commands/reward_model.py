@@ -58,4 +58,5 @@ def train_reward_model(options: TrainConfig) -> RewardModelResult:
         metrics = {"held_out": held_out, "training": history[-1] if history else None, "notes": [str(run.summary)]}
         write_json(run.folder / "metrics.json", metrics)
         write_report(read_report([run.folder]), run.folder)
+        run.output.close()
     return RewardModelResult(held_out, run.folder, None)

@@ -1,6 +1,7 @@
 """What every training run does, whatever is trained: rows, manifest, callbacks, resuming, saving."""
 
-import os
+import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,20 +9,23 @@ from typing import Any
 import datasets
 import torch
 from transformers import EarlyStoppingCallback, Trainer
-from transformers.trainer_utils import get_last_checkpoint
 
 from valuefree.callbacks import MetricsFile, StopOnSignal
 from valuefree.commands.objects import read, reference_samples_of
+from valuefree.commands.resuming import check_same_run, earlier_record, last_checkpoint, step_of
+from valuefree.commands.run_folder import MANIFEST, RunFolder
 from valuefree.config import TrainConfig
 from valuefree.data import DataSummary, split_by_prompt
-from valuefree.errors import ConfigError
+from valuefree.data.seen import PROMPTS, SeenPrompts
 from valuefree.evaluation.validation import selection
-from valuefree.manifest import fingerprint, manifest, write_json
+from valuefree.manifest import HELD_OUT, fingerprint, launched, manifest, write_json, write_jsonl
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Run:
-    """The rows of a run, split; its folder; what its manifest says."""
+    """The rows of a run, split; its folder; what its manifest says; the checkpoint that it goes on from, if any."""
 
     options: TrainConfig
     rows: datasets.Dataset
@@ -29,13 +33,27 @@ class Run:
     held_out: datasets.Dataset | None
     reference_samples: datasets.Dataset | None
     summary: DataSummary
-    folder: Path
+    output: RunFolder
     record: dict[str, Any]
+    seen: SeenPrompts
+    checkpoint: Path | None
     signals: StopOnSignal
 
     @classmethod
     def start(cls, options: TrainConfig, objective: dict[str, Any]) -> "Run":
-        """Read, split, and write manifest.json. `objective`: name and knobs."""
+        """Read and split; writes nothing. `objective`: name and knobs.
+
+        Raises:
+            ConfigError: the folder holds a run; or, with `resume`, no checkpoint, or one of other settings or rows.
+        """
+        output = RunFolder(
+            options.out,
+            overwrite=options.overwrite,
+            resume=options.resume,
+            hint="go on with that run by --resume, ",
+        )
+        output.check_inputs([options.data, options.model, options.reference_samples])
+        checkpoint = last_checkpoint(output.path) if options.resume else None
         samples = reference_samples_of(options)
         rows, summary = read(options)
         held_out = None
@@ -44,18 +62,29 @@ class Run:
         validation = None
         if options.validation_prompts:
             rows, validation = split_by_prompt(rows, test_prompts=options.validation_prompts, seed=options.seed)
-        folder = Path(options.out)
         parts = {"train": rows, "validation": validation, "held_out": held_out, "reference_samples": samples}
         record = manifest(
             "train",
             options.to_dict(),
             objective=objective,
+            processes=launched()[1],
             data=summary.to_dict(),
             fingerprint={name: _fingerprint(part) if part is not None else None for name, part in parts.items()},
         )
-        if int(os.environ.get("RANK", "0")) == 0:
-            write_json(folder / "manifest.json", record)
-        return cls(options, rows, validation, held_out, samples, summary, folder, record, StopOnSignal())
+        if checkpoint is not None:
+            record = _continued(options, output.path, record, step_of(checkpoint))
+        seen = SeenPrompts.of(
+            rows["prompt"],
+            validation["prompt"] if validation is not None else (),
+            earlier=SeenPrompts.of_model(options.model),
+        )
+        signals = StopOnSignal()
+        return cls(options, rows, validation, held_out, samples, summary, output, record, seen, checkpoint, signals)
+
+    @property
+    def folder(self) -> Path:
+        """Where the run writes."""
+        return self.output.path
 
     @property
     def evaluated(self) -> datasets.Dataset | None:
@@ -63,28 +92,51 @@ class Run:
         return self.held_out if self.validation is None else self.validation
 
     def callbacks(self, *measuring: Any) -> list[Any]:
-        """For the trainer: metrics.jsonl, an orderly stop, what measures, and patience, which looks at that."""
-        found: list[Any] = [MetricsFile(self.folder, resume=self.options.resume), self.signals, *measuring]
+        """For the trainer: metrics.jsonl, the signal handler, validation metrics, then early stopping."""
+        found: list[Any] = [MetricsFile(self.folder), self.signals, *measuring]
         if self.options.patience:
             found.append(EarlyStoppingCallback(early_stopping_patience=self.options.patience))
         return found
 
     def train(self, trainer: Trainer) -> str | None:
         """Train, from the last checkpoint if asked to, and save the model; the name of a signal that stopped it."""
-        checkpoints = self.folder / "checkpoints"
-        resume = self.options.resume
-        checkpoint = get_last_checkpoint(str(checkpoints)) if resume and checkpoints.is_dir() else None
-        if resume and checkpoint is None:
-            raise ConfigError(f"--resume: no checkpoint in {checkpoints}.")
-        trainer.train(resume_from_checkpoint=checkpoint)
+        if trainer.is_world_process_zero():
+            self._open()
+        checkpoint = self.checkpoint
+        if checkpoint is not None:
+            logger.info("resumed from step %d (%s)", step_of(checkpoint), checkpoint)
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
         if self.signals.received is not None:
             return self.signals.received.name
         trainer.save_model(str(self.folder / "model"))
+        if trainer.is_world_process_zero():
+            self.output.close()  # once more when the report is written, which may fail
         return None
+
+    def _open(self) -> None:
+        """What is known before training: the manifest, the rows held out, and hashes of the prompts trained on."""
+        self.output.open()
+        write_json(self.folder / MANIFEST, self.record)
+        self.seen.save(self.folder / PROMPTS)
+        if self.held_out is not None:
+            write_jsonl(self.folder / HELD_OUT, _rows(self.held_out))
+
+
+def _rows(dataset: datasets.Dataset) -> Iterator[dict[str, Any]]:
+    yield from dataset.remove_columns("prompt_id")  # type: ignore[misc]  # rows are mappings
+
+
+def _continued(options: TrainConfig, folder: Path, record: dict[str, Any], step: int) -> dict[str, Any]:
+    """The manifest of a run that goes on: as it was begun, with a line for each time it was resumed."""
+    earlier = earlier_record(folder)
+    check_same_run(options, earlier, record)
+    now = {"step": step, **{name: record[name] for name in ("started", "commit", "versions", "machine")}}
+    return earlier | {"resumed": [*earlier.get("resumed", []), now]}
 
 
 def _fingerprint(rows: datasets.Dataset) -> str:
-    return fingerprint({name: rows[name] for name in ("prompt", "response", "reward")})
+    extra = [name for name in ("pair_id", "desirable") if name in rows.column_names]
+    return fingerprint({name: rows[name] for name in ("prompt", "response", "reward", *extra)})
 
 
 def shared_arguments(options: TrainConfig) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """``valuefree train``, of a policy."""
 
 import logging
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,15 @@ from valuefree.data.validation import prompt_key
 from valuefree.errors import ConfigError
 from valuefree.evaluation.generation import Decoding
 from valuefree.evaluation.metrics.measure import TextMetrics
-from valuefree.evaluation.rewards import Evaluation, evaluate, load_reward
+from valuefree.evaluation.rewards import Evaluation, check_reward, evaluate, load_reward
 from valuefree.evaluation.validation import ValidationMetrics, best_responses
-from valuefree.manifest import COMPLETIONS, write_json, write_jsonl
+from valuefree.manifest import COMPLETIONS, launched, write_json, write_jsonl
 from valuefree.report import read_report, write_report
 from valuefree.trainer import PolicyTrainer, PolicyTrainingArguments
 
 logger = logging.getLogger(__name__)
+
+EXAMPLES = 2  # rows on which a reward function is tried before training
 
 
 def training_arguments(options: TrainConfig) -> PolicyTrainingArguments:
@@ -48,12 +49,12 @@ class TrainResult:
 
 def train(options: TrainConfig) -> TrainResult:
     """The main job on the user's rows; writes its numbers, completions, report and the model into its folder."""
-    if options.reward_function and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if options.reward_function and launched()[1] > 1:
         raise ConfigError(
             "reward_function compares policies in one process, and this run has several: leave it out, and run "
             "`valuefree evaluate` on the trained model."
         )
-    if options.measured() and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if options.measured() and launched()[1] > 1:
         raise ConfigError(
             "metrics samples responses in one process, and this run has several: leave it out (the loss on validation "
             "prompts remains), and run `valuefree evaluate --metrics` on the trained model."
@@ -62,6 +63,9 @@ def train(options: TrainConfig) -> TrainResult:
     texts = text_metrics_of(options, options.measured())
     objective = objective_of(options)
     run = Run.start(options, objective.to_dict())
+    if reward_function is not None:
+        first = run.rows[:EXAMPLES]
+        check_reward(reward_function, first["prompt"], first["response"], name=str(options.reward_function))
     model, tokenizer = load(options)
     measuring = _measuring(options, run.validation, texts, tokenizer)
     torch.manual_seed(options.seed)  # of the adapter, whatever loading drew; a command owns its process
@@ -85,7 +89,7 @@ def train(options: TrainConfig) -> TrainResult:
         return TrainResult(trainer, None, run.folder, stopped)
     evaluation = None
     if reward_function is not None and run.held_out is not None:
-        evaluation = _compare(trainer, options, run.held_out, reward_function)
+        evaluation = _compare(trainer, run, run.held_out, reward_function)
     if trainer.is_world_process_zero():
         _finish(run, trainer, evaluation)
     return TrainResult(trainer, evaluation, run.folder, None)
@@ -109,7 +113,8 @@ def _measuring(
     return [ValidationMetrics(texts, *best_responses(validation), _decoding(options), kl=kl)]
 
 
-def _compare(trainer: PolicyTrainer, options: TrainConfig, held_out: datasets.Dataset, reward_function: Any):
+def _compare(trainer: PolicyTrainer, run: Run, held_out: datasets.Dataset, reward_function: Any) -> Evaluation:
+    options = run.options
     prompts = list({prompt_key(prompt): prompt for prompt in held_out["prompt"]}.values())
     reference = load(replace(options, dtype="float32"))[0] if not options.lora_rank else None
     return evaluate(
@@ -121,6 +126,7 @@ def _compare(trainer: PolicyTrainer, options: TrainConfig, held_out: datasets.Da
         decoding=_decoding(options),
         samples_per_prompt=options.samples_per_prompt,
         kl_prompts=options.kl_prompts,
+        seen=run.seen.among(prompts),
         progress=True,
     )
 
@@ -142,3 +148,4 @@ def _finish(run: Run, trainer: PolicyTrainer, evaluation: Evaluation | None) -> 
     if evaluation is not None:
         write_jsonl(run.folder / COMPLETIONS, evaluation.completions)
     write_report(read_report([run.folder]), run.folder)
+    run.output.close()

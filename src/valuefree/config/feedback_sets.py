@@ -35,6 +35,7 @@ class PrepareConfig(Options):
     top_score: float | None = option(None, "least reward of that best response; default: the highest of the scale")
     seed: int = option(0, "of the draw of validation prompts")
     out: str = option("outputs/prepare", "folder for train, validation, report.json and manifest.json")
+    overwrite: bool = option(False, "replace what prepare wrote into the folder out before")
     format: Literal["jsonl", "parquet"] = option("jsonl", "of the rows: prompt, response, reward")
     dry_run: bool = option(False, "read the data, print the settings and the counts, and write nothing")
 

@@ -28,6 +28,7 @@ REFERENCE_SAMPLES = (
     "function as the rows; default: none"
 )
 EXACT = "Partition estimates take samples for the model's own; with another value than {} they describe another policy"
+OF_BEST = ("response", "reward", "thumbs", "on_bad")  # options of evaluate that --references best reads
 NOT_OF_REWARD_MODELS = (
     "max_prompt_length",
     "max_response_length",
@@ -116,12 +117,15 @@ class TrainConfig(
     save_steps: int = option(0, "steps between checkpoints; 0 for the end and on a signal only")
     logging_steps: int = option(10, "steps between log lines")
     report_to: str = option("none", "tensorboard, wandb, trackio or none")
-    resume: bool = option(False, "go on from the last checkpoint in the folder of the run")
+    resume: bool = option(False, "go on from the last checkpoint in the folder out, with the settings of that run")
+    overwrite: bool = option(False, "replace the run in the folder out: remove what it wrote, and nothing else")
     kl_prompts: int = option(32, "held-out prompts that estimate the KL to the reference; 0 for none")
     dry_run: bool = option(False, "read and check the data, print the settings, and stop")
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.resume and self.overwrite:
+            raise ConfigError("resume goes on with the run, overwrite replaces it; give one of the two.")
         self._check_validation()
         if self.reward_function and not self.test_prompts:
             raise ConfigError("reward_function needs test_prompts above 0: it rewards responses to held-out prompts.")
@@ -275,9 +279,14 @@ class EvaluateConfig(ModelOptions, DecodingOptions, RewardOptions, MetricOptions
     )
     response: str = option("response", "column of the response, for references best")
     reward: str = option("reward", "column of the reward, for references best")
+    thumbs: bool = option(False, "references best: take true/false and up/down as rewards +1/-1")
+    on_bad: Literal["raise", "drop"] = option(
+        "raise", "references best: bad rows raise an error that lists them, or are dropped and counted"
+    )
     reference: str | None = option(None, "model to compare with; default: the adapter's base model")
     kl_prompts: int = option(64, "prompts that estimate the KL to the reference; 0 for none")
     out: str = option("outputs/evaluate", "folder for metrics.json and the rest")
+    overwrite: bool = option(False, "replace the run in the folder out: remove what it wrote, and nothing else")
     seed: int = option(0, "of sampling")
     dry_run: bool = option(False, "count the prompts or rows, print the settings, and stop")
 
@@ -301,7 +310,16 @@ class EvaluateConfig(ModelOptions, DecodingOptions, RewardOptions, MetricOptions
         return any(kind_of(name).needs == "reference" for name in self.measured())
 
     def _check_file(self) -> None:
-        read = ("predictions", "prediction", "prompt", "reference_column", "reward_function", "metrics", "out")
+        read = (
+            "predictions",
+            "prediction",
+            "prompt",
+            "reference_column",
+            "reward_function",
+            "metrics",
+            "out",
+            "overwrite",
+        )
         idle = [name for name in self.changed() if name not in (*read, *OWNED, "dry_run")]
         if idle:
             raise ConfigError(
@@ -313,14 +331,14 @@ class EvaluateConfig(ModelOptions, DecodingOptions, RewardOptions, MetricOptions
 
     def _check_generated(self) -> None:
         unread = ["prediction"]
-        unread += ["reference_column"] if self.references == "best" else ["response", "reward"]
+        unread += ["reference_column"] if self.references == "best" else list(OF_BEST)
         unread += [] if "kl" in self.measured() else ["reference", "kl_prompts"]
         unread += [] if self.needs_references() else ["references", "reference_column"]
         idle = [name for name in self.changed() if name in unread]
         if idle:
             raise ConfigError(
                 f"nothing reads {', '.join(idle)} here: prediction goes with --predictions; reference and kl_prompts "
-                "with metric kl; response and reward with --references best, reference_column with column."
+                f"with metric kl; {', '.join(OF_BEST)} with --references best, reference_column with column."
             )
         if "kl" in self.measured() and self.kl_prompts < 1:
             raise ConfigError(f"kl_prompts is {self.kl_prompts}; metric kl needs at least 1.")
@@ -332,7 +350,7 @@ class EvaluateConfig(ModelOptions, DecodingOptions, RewardOptions, MetricOptions
         self.check_metrics(self.measured())
 
     def _check_comparison(self) -> None:
-        columns = ("prediction", "reference_column", "references", "response", "reward")
+        columns = ("prediction", "reference_column", "references", *OF_BEST)
         idle = [name for name in self.changed() if name in (*columns, *OWNED)]
         if idle:
             raise ConfigError(f"nothing reads {', '.join(idle)} without --metrics or --predictions.")
@@ -362,6 +380,7 @@ class DemoConfig(Options):
         None, "standard deviation of the target log-ratio within a prompt, in nats; default: that of RPO()"
     )
     out: str = option("outputs/demo", "folder for report.html, metrics.json and the rest")
+    overwrite: bool = option(False, "replace the run in the folder out: remove what it wrote, and nothing else")
     cache_dir: str | None = option(None, "folder of reference scores; default: valuefree/scores in the user cache")
     dry_run: bool = option(False, "print the settings and stop")
 

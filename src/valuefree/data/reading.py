@@ -20,6 +20,9 @@ from valuefree.errors import ConfigError, DataError
 logger = logging.getLogger(__name__)
 
 ADVICE = "Mend these rows, or pass on_bad='drop' (--on-bad drop) to leave them out and count them."
+COLUMNS = (
+    "Name the column by --prompt, --response or --reward (of pairs by --chosen or --rejected), in Python without --."
+)
 MESSAGES = pa.list_(pa.struct({"role": pa.string(), "content": pa.string()}))
 Judge = Callable[[Row], Iterator[tuple[str, tuple[Any, ...] | Bad]]]
 
@@ -51,6 +54,8 @@ def read_judged(
     reading = _Reading(judge, on_bad == "raise", names, extra)
     for chunk in chunks_of(source, split, names):
         reading.add(chunk)
+    if reading.lacks_a_column():
+        raise DataError(f"{reading.faults[0]}, and neither has any other row. {COLUMNS}", faults=tuple(reading.faults))
     if reading.faults and on_bad == "raise":
         heading = f"{len(reading.faults)} faults in {reading.total} rows:"
         raise DataError.from_faults(heading, reading.faults, ADVICE)
@@ -129,6 +134,11 @@ class _Reading:
         self._dropped[fault.reason] += 1
         if self.strict or not self.store.rows:  # otherwise nobody asks for them
             self.faults.append(f"{where}: {fault}")
+
+    def lacks_a_column(self) -> bool:
+        """Whether every row was refused because it lacks the same column."""
+        reasons = list(self._dropped)
+        return len(reasons) == 1 and self._dropped[reasons[0]] == self.total and reasons[0].startswith("no column ")
 
     def _keep(self, batch: pa.RecordBatch, keys: pl.Series, responses: pl.Series) -> None:
         messages = batch.schema.field("prompt").type == MESSAGES

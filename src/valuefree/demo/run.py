@@ -13,8 +13,10 @@ import torch
 
 from valuefree.callbacks import MetricsFile, StopOnSignal
 from valuefree.commands.objects import lora
+from valuefree.commands.run_folder import MANIFEST, RunFolder
 from valuefree.config import DemoConfig
 from valuefree.data import split_by_prompt, summarize
+from valuefree.data.seen import SeenPrompts
 from valuefree.data.validation import prompt_key
 from valuefree.demo.data import feedback, first_prompts, reward, shuffle_rewards
 from valuefree.demo.smollm2 import smollm2_folder
@@ -54,7 +56,8 @@ def run(options: DemoConfig, *, say: Callable[[str], None]) -> DemoResult:
         ConfigError: SmolLM2 asked for and not installed; interrupted by a signal.
     """
     start = time.perf_counter()
-    folder = Path(options.out)
+    output = RunFolder(options.out, overwrite=options.overwrite)
+    folder = output.path
     train, _, prompts = split_feedback(options)
     if options.shuffle_rewards:
         train = shuffle_rewards(train, seed=options.seed)
@@ -67,7 +70,10 @@ def run(options: DemoConfig, *, say: Callable[[str], None]) -> DemoResult:
         objective=objective.to_dict(),
         fingerprint={"train": _fingerprint(train), "held_out": fingerprint({"prompt": prompts})},
     )
-    write_json(folder / "manifest.json", record)
+    if options.model == "smollm2":
+        smollm2_folder()  # which may not be installed: then nothing is written
+    output.open()
+    write_json(folder / MANIFEST, record)
     model, tokenizer, adapter = load_policy(options, train, folder)
     say(f"model: {options.model}, {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters")
     signals = StopOnSignal()
@@ -87,7 +93,9 @@ def run(options: DemoConfig, *, say: Callable[[str], None]) -> DemoResult:
     )
     trainer.train()
     if signals.received is not None:
-        raise ConfigError(f"stopped by {signals.received.name}; the demo does not resume, run it again.")
+        raise ConfigError(
+            f"stopped by {signals.received.name}; the demo does not resume, run it again with --overwrite."
+        )
     say(f"trained: {trainer.state.global_step} steps, {time.perf_counter() - start:.0f} s since the start")
     reference = None if adapter is not None else load_model(str(folder / "tiny-t5"))[0]
     decoding = Decoding(max_new_tokens=NEW_TOKENS, top_p=1.0, batch_size=96, seed=options.seed)
@@ -100,10 +108,12 @@ def run(options: DemoConfig, *, say: Callable[[str], None]) -> DemoResult:
         decoding=decoding,
         samples_per_prompt=options.samples_per_prompt,
         kl_prompts=32,
+        seen=SeenPrompts.of(train["prompt"]).among(prompts),
     )
     seconds = time.perf_counter() - start
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     _write(folder, options, trainer, evaluation, record, noise, seconds, memory)
+    output.close()
     return DemoResult(evaluation, folder, seconds, memory)
 
 

@@ -1,4 +1,4 @@
-"""⑥ What a policy gained: rewards of its responses against those of the reference, on the same held-out prompts."""
+"""⑥ What a policy gained: rewards of its responses against those of the reference, on the same prompts."""
 
 import importlib
 import logging
@@ -46,6 +46,7 @@ class Evaluation:
     samples_per_prompt: int
     decoding: Decoding
     completions: list[dict[str, Any]]
+    seen: dict[str, int] | None = None
 
     @property
     def gains(self) -> np.ndarray:
@@ -76,6 +77,7 @@ class Evaluation:
         """All of it but the completions, for metrics.json."""
         return {
             "prompts": len(self.gains),
+            "seen": self.seen,
             "samples_per_prompt": self.samples_per_prompt,
             "policy": self.policy.to_dict(),
             "reference": self.reference.to_dict(),
@@ -103,18 +105,20 @@ def evaluate(
     samples_per_prompt: int = 1,
     kl_prompts: int = 64,
     shown: int = 3,
+    seen: dict[str, int] | None = None,
     progress: bool = False,
 ) -> Evaluation:
     """Sample policy and reference on the same prompts with the same decoding and seed, and compare their rewards.
 
     Args:
         policy: the fine-tuned model; with an adapter, and no `reference`, the adapter switched off is the reference.
-        prompts: held-out prompts, each once.
+        prompts: each once.
         reward_function: from prompts and responses, in order, to one finite number each.
         decoding: default ``Decoding()``.
         samples_per_prompt: responses drawn per prompt and model.
         kl_prompts: how many prompts, from the first, to draw one exact sample for the KL; 0 for none.
         shown: how many prompts to keep with both responses side by side.
+        seen: what is known of these prompts, see `Evaluation`.
 
     Raises:
         ConfigError: no reference. DataError: no prompts, or rewards that are missing or not finite.
@@ -163,6 +167,7 @@ def evaluate(
         samples_per_prompt=samples_per_prompt,
         decoding=decoding,
         completions=_completions(prompts, texts, rewards, samples_per_prompt),
+        seen=seen,
     )
 
 
@@ -203,6 +208,22 @@ def rewards_of(function: RewardFunction, prompts: Sequence[Prompt], texts: Seque
     if len(bad):
         raise DataError(f"the reward function gave {len(bad)} values that are not finite (first: {bad[:10].tolist()}).")
     return values
+
+
+def check_reward(function: RewardFunction, prompts: Sequence[Prompt], texts: Sequence[str], *, name: str) -> None:
+    """Call a reward function on a few examples, before the hours after which it is needed.
+
+    Raises:
+        ConfigError: it fails, or does not give one finite number per response.
+    """
+    try:
+        rewards_of(function, prompts, texts)
+    except Exception as error:  # whatever the user's code raises
+        raise ConfigError(
+            f"the reward function {name} cannot be used: on {len(texts)} rows of the data it failed with "
+            f"{type(error).__name__}: {error} It is called with a list of prompts and a list of responses, of equal "
+            "length, and returns one finite number per response."
+        ) from error
 
 
 def kl_to_reference(

@@ -1,4 +1,4 @@
-"""What policies gained over their references on held-out prompts, in sentences, tables and figures.
+"""What policies gained over their references on the same prompts, in sentences, tables and figures.
 
 An evaluation is a mapping here, as `valuefree.evaluation.Evaluation.to_dict` makes it and metrics.json keeps it.
 """
@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from valuefree.errors import number_of
 from valuefree.evaluation.stats import Estimate, bootstrap_mean
 from valuefree.report.drawing import GREY, colour, label, panels
 from valuefree.report.model import Plot, Table
 
 Evaluation = Mapping[str, Any]
+FEW_PAIRS = 10  # up to this many the 95 % interval of a share spans 28 points and more
 NOTE = "Intervals: 95 %, bootstrap over prompts; the gain is paired on prompts."
 
 
@@ -29,18 +31,44 @@ def signed(estimate: Estimate) -> str:
     return f"{estimate.value:+.3f} [{estimate.interval[0]:+.3f}, {estimate.interval[1]:+.3f}]"
 
 
+def never_seen(evaluation: Evaluation) -> bool:
+    """Whether it is known that the policy was neither trained on any of the prompts nor chosen by them."""
+    seen = evaluation.get("seen")
+    return seen is not None and not seen["trained"] and not seen["validation"]
+
+
+def on_which_prompts(evaluation: Evaluation) -> str:
+    """The prompts of an evaluation, as a heading says it."""
+    seen = evaluation.get("seen")
+    if seen is None:
+        return "On these prompts"
+    if never_seen(evaluation):
+        return "On prompts it never saw"
+    validation = f" and {seen['validation']} were validation prompts" if seen["validation"] else ""
+    return f"On {seen['prompts']} prompts, of which {seen['trained']} were trained on{validation}"
+
+
 def verdict(evaluation: Evaluation) -> str:
     """What the interval of the gain supports, in one sentence."""
     gain = estimate_of(evaluation["gain"])
     if gain.interval is None:
         return f"Gain {gain.value:+.3f} on one prompt: no interval, no conclusion."
     low, high = gain.interval
-    said = f"Gain in held-out reward {gain.value:+.3f}, 95 % interval [{low:+.3f}, {high:+.3f}] over {gain.n} prompts: "
+    reward = "held-out reward" if never_seen(evaluation) else "reward"
+    said = f"Gain in {reward} {gain.value:+.3f}, 95 % interval [{low:+.3f}, {high:+.3f}] over {gain.n} prompts: "
     if low > 0:
         return said + "the policy is better than its reference on this reward."
     if high < 0:
         return said + "the policy is worse than its reference on this reward."
     return said + "this run does not show a difference."
+
+
+def pairs_verdict(held_out: Mapping[str, float]) -> str:
+    """How a reward model ordered held-out pairs, in words."""
+    pairs = int(held_out["pairs"])
+    said = f"Orders {held_out['accuracy']:.1%} of {number_of(pairs, 'held-out pair')} rightly."
+    few = " With so few pairs this share is uncertain by tens of percentage points."
+    return said + (few if pairs <= FEW_PAIRS else "")
 
 
 def _outcomes(evaluation: Evaluation) -> str:
@@ -55,7 +83,7 @@ def _lengths(evaluation: Evaluation) -> str:
 def evaluation_rows(evaluation: Evaluation) -> list[tuple[str, str]]:
     """Rows of (what, value) of one evaluation."""
     rows = [
-        ("held-out prompts × samples", f"{evaluation['prompts']} × {evaluation['samples_per_prompt']}"),
+        ("prompts × samples", f"{evaluation['prompts']} × {evaluation['samples_per_prompt']}"),
         ("mean reward, reference", str(estimate_of(evaluation["reference"]))),
         ("mean reward, policy", str(estimate_of(evaluation["policy"]))),
         ("gain, paired", signed(estimate_of(evaluation["gain"]))),
@@ -90,11 +118,19 @@ def comparison_table(evaluations: Mapping[str, Evaluation], about: Mapping[str, 
         )
     head = ["run", "objective", "seed", "prompts × samples", "reference", "policy", "gain [95 %]"]
     head += ["win / tie / loss (sign test)", "KL, nats per response", "tokens, reference → policy"]
-    return Table("On prompts they never saw", head, rows, NOTE)
+    if all(never_seen(found) for found in evaluations.values()):
+        return Table("On prompts they never saw", head, rows, NOTE)
+    notes = [
+        f"{run}: {seen['trained']} of {seen['prompts']} prompts were trained on"
+        + (f", and {seen['validation']} were validation prompts." if seen["validation"] else ".")
+        for run, found in evaluations.items()
+        if (seen := found.get("seen")) is not None and not never_seen(found)
+    ]
+    return Table("On these prompts", head, rows, " ".join([*notes, NOTE]))
 
 
 def paired_table(evaluations: Mapping[str, Evaluation]) -> Table | None:
-    """The first run's policy beside each other one, on the prompts that both held out; None if no two share any."""
+    """The first run's policy beside each other one, on the prompts that both were asked; None if no two share any."""
     first, *others = evaluations
     mine = _by_prompt(evaluations[first])
     rows = []
@@ -106,7 +142,7 @@ def paired_table(evaluations: Mapping[str, Evaluation]) -> Table | None:
             rows.append([f"{other} minus {first}", signed(difference), str(difference.n)])
     if not rows:
         return None
-    note = "Mean reward of one policy minus the other's, prompt by prompt, where both held the prompt out. "
+    note = "Mean reward of one policy minus the other's, prompt by prompt, where both were asked. "
     return Table("Policy against policy", ["runs", "difference [95 %]", "prompts"], rows, note + NOTE)
 
 
@@ -129,7 +165,7 @@ def gain_plot(evaluation: Evaluation) -> Plot:
     apart.axhline(mean, color="black", linewidth=1, linestyle="--")
     apart.annotate(f"mean {mean:+.3f}", (0, mean), textcoords="offset points", xytext=(2, 3), fontsize=8)
     label(apart, title="gain by prompt, sorted", x="prompts", y="policy minus reference")
-    caption = "Mean reward of each held-out prompt, policy against reference (above the line the policy is better), "
+    caption = "Mean reward of each prompt, policy against reference (above the line the policy is better), "
     return Plot("gains", caption + "and the difference, sorted.", figure)
 
 
@@ -144,7 +180,5 @@ def forest_plot(evaluations: Mapping[str, Evaluation]) -> Plot:
         panel.plot([gain.value], [place], marker="o", color=colour(place))
     panel.set_yticks(range(len(evaluations)), list(evaluations), fontsize=8)
     panel.set_ylim(len(evaluations) - 0.5, -0.5)
-    label(panel, x="gain in held-out reward over the run's own reference, 95 % interval")
-    return Plot(
-        "gains", "The gain of each run over its reference on its held-out prompts, with 95 % intervals.", figure
-    )
+    label(panel, x="gain in reward over the run's own reference, 95 % interval")
+    return Plot("gains", "The gain of each run over its reference on its prompts, with 95 % intervals.", figure)

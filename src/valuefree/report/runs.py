@@ -12,7 +12,9 @@ from valuefree.report.gains import (
     evaluation_rows,
     forest_plot,
     gain_plot,
+    on_which_prompts,
     paired_table,
+    pairs_verdict,
     verdict,
 )
 from valuefree.report.model import Completions, Report, Section, Table
@@ -103,8 +105,7 @@ def verdicts(runs: Sequence[TrainedRun]) -> list[str]:
     said = []
     for run in runs:
         if run.held_out_pairs is not None:
-            found = run.held_out_pairs
-            sentence = f"Orders {found['accuracy']:.1%} of {found['pairs']:.0f} held-out pairs rightly."
+            sentence = pairs_verdict(run.held_out_pairs)
         elif run.evaluation is None:
             sentence = "Nothing was compared: no reward function, or no held-out prompts."
         else:
@@ -123,7 +124,7 @@ def overview_section(runs: Sequence[TrainedRun]) -> Section:
     plots = []
     if len(evaluations) == 1 and not several:
         (found,) = evaluations.values()
-        tables.append(Table("On prompts it never saw", ["measure", "value"], evaluation_rows(found), NOTE))
+        tables.append(Table(on_which_prompts(found), ["measure", "value"], evaluation_rows(found), NOTE))
         plots.append(gain_plot(found))
     elif evaluations:
         tables.append(comparison_table(evaluations, {run.name: _about(run) for run in runs}))

@@ -1,6 +1,7 @@
 """Train a sequence classifier with one output on which response was better, by Bradley and Terry."""
 
 import copy
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,15 +21,17 @@ from transformers import (
     TrainingArguments,
 )
 
-from valuefree.data.columns import array_of
+from valuefree.data.columns import array_of, column_hashes
 from valuefree.data.rendering import Prompt
 from valuefree.data.reward_inputs import RewardInputs
-from valuefree.errors import ConfigError, DataError
+from valuefree.errors import ConfigError, DataError, number_of
 from valuefree.models import add_adapter, disable_dropout, has_adapter
 from valuefree.objectives.base import check_same_shape
 from valuefree.objectives.pairwise import Pairing, pairs_within
 from valuefree.processes import reduce
 from valuefree.reward_model.models import MAX_LENGTH, reward_inputs, scores_of
+
+logger = logging.getLogger(__name__)
 
 
 def bradley_terry_loss(chosen_scores: Tensor, rejected_scores: Tensor) -> Tensor:
@@ -86,12 +89,17 @@ class RewardPairs(Dataset):
         groups = torch.from_numpy(array_of(rows["pair_id" if own else "prompt_id"], np.int64))
         rewards = torch.from_numpy(array_of(rows["reward"], np.float64))
         chosen, rejected = pairs_within(rewards, groups, "best_worst" if own else pairs)
+        chosen, rejected = chosen.numpy(), rejected.numpy()
+        same = np.logical_and(*(half[chosen] == half[rejected] for half in column_hashes(rows["response"])))
+        if same.any():
+            logger.warning("%s left out: both responses are the same text", number_of(int(same.sum()), "pair"))
+        chosen, rejected = chosen[~same], rejected[~same]
         if not len(chosen):
             raise DataError(
-                f"no pair in {len(rows)} rows: no prompt has two responses with unlike rewards. A reward model learns "
-                "from comparisons; add responses, or pairs with read_pairs."
+                f"no pair in {len(rows)} rows: no prompt has two different responses with unlike rewards. A reward "
+                "model learns from comparisons; add responses, or pairs with read_pairs."
             )
-        return cls(rows, chosen.numpy(), rejected.numpy())
+        return cls(rows, chosen, rejected)
 
     def __len__(self) -> int:
         return len(self.chosen)

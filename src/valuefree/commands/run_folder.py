@@ -1,0 +1,158 @@
+"""The folder that a command writes into: an earlier run in it is refused, or removed as far as a run wrote it."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from valuefree.data.seen import PROMPTS
+from valuefree.errors import ConfigError
+from valuefree.manifest import COMPLETIONS, HELD_OUT, launched
+
+MANIFEST = "manifest.json"
+FILES = "files.txt"  # paths of the files that a run wrote into LISTED, one a line
+LISTED = ("model", "figures", "tiny-t5")  # folders where a user may keep files too
+VERBS = ("train", "demo", "evaluate")  # whose folders hold the files of NAMES
+NAMES = (
+    MANIFEST,
+    "metrics.json",
+    "metrics.jsonl",
+    "metrics.csv",
+    "metrics.md",
+    COMPLETIONS,
+    "predictions.jsonl",
+    HELD_OUT,
+    PROMPTS,
+    "report.html",
+    "report.md",
+    FILES,
+)
+
+
+class RunFolder:
+    """A folder for the files of one run.
+
+    It is checked when this is made, before anything is read, and emptied of an earlier run by `open`, when the new run
+    is ready to write: a command that fails before leaves the folder as it was.
+
+    Args:
+        path: the folder; need not exist.
+        overwrite: `open` removes an earlier run.
+        resume: an earlier run is gone on with.
+        verbs, names: the commands that share the folder, and the files that they write into it.
+        hint: how to keep the earlier run, where there is another way than another folder.
+
+    Raises:
+        ConfigError: the folder holds a run, and neither `overwrite` nor `resume` is given; or files that may be the
+            user's own.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        overwrite: bool,
+        resume: bool = False,
+        verbs: Sequence[str] = VERBS,
+        names: Sequence[str] = NAMES,
+        hint: str = "",
+    ):
+        self.path, self.overwrite, self.names = Path(path), overwrite, names
+        self._before: dict[Path, int] = {}
+        found = self._found()
+        if launched()[0] > 0 or not found or resume:
+            return
+        held = f"{self.path} holds a run ({', '.join(found)})"
+        if not overwrite:
+            raise ConfigError(
+                f"{held}, and old and new files would mix. Name another folder by --out, {hint}or pass --overwrite, "
+                "which removes what that run wrote."
+            )
+        command = command_of(self.path)
+        if command not in verbs:
+            made = f"of valuefree {command}" if command else f"but no {MANIFEST} that says so: they may be your own"
+            raise ConfigError(f"{held}, {made}. --overwrite does not remove these files; name another folder by --out.")
+        if "model" in found and not (self.path / FILES).exists():
+            raise ConfigError(
+                f"{held} without {FILES}, which lists the files of {self.path / 'model'}: that run was killed while it "
+                "saved the model, or is of an earlier version. Some of the files may be your own, so --overwrite does "
+                "not remove them. Remove the folder model yourself, or name another folder by --out."
+            )
+
+    def check_inputs(self, sources: Iterable[str | None]) -> None:
+        """Raise ConfigError if `open` would remove a file or folder that the new run reads."""
+        removed = [path.resolve() for path in self._written()] if self.overwrite else []
+        for source in sources:
+            path = Path(source).resolve() if source is not None else None
+            if path is not None and any(path == old or old in path.parents or path in old.parents for old in removed):
+                raise ConfigError(
+                    f"--overwrite would remove {source}, which the new run reads. Name another folder by --out."
+                )
+
+    def open(self) -> None:
+        """Remove an earlier run if asked to; after this the run may write."""
+        for path in self._written() if self.overwrite else []:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if self.overwrite:
+            self._remove_empty_folders()
+        self.path.mkdir(parents=True, exist_ok=True)
+        listed = set(self._listed())
+        self._before = {path: path.stat().st_mtime_ns for path in self._in_listed() if path not in listed}
+
+    def close(self) -> None:
+        """Write down which files of `LISTED` are this run's, for a later --overwrite."""
+        ours = [path for path in self._in_listed() if self._before.get(path) != path.stat().st_mtime_ns]
+        lines = (f"{path.relative_to(self.path).as_posix()}\n" for path in ours)
+        (self.path / FILES).write_text("".join(lines), encoding="utf-8")
+
+    # ----------------------------------------------------------------------------------------------------------- files
+
+    def _checkpoints(self) -> list[Path]:
+        folder = self.path / "checkpoints"
+        found = [path for path in folder.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
+        return sorted(found) + sorted(folder.glob("runs/**/events.out.tfevents.*"))
+
+    def _in_listed(self) -> list[Path]:
+        return sorted(path for name in LISTED for path in (self.path / name).rglob("*") if path.is_file())
+
+    def _listed(self) -> list[Path]:
+        file = self.path / FILES
+        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+        ours = set(lines)
+        return [path for path in self._in_listed() if path.relative_to(self.path).as_posix() in ours]
+
+    def _written(self) -> list[Path]:
+        """Files, and folders as a whole, that an earlier run wrote."""
+        named = [self.path / name for name in self.names if (self.path / name).is_file()]
+        return [*named, *self._checkpoints(), *self._listed()]
+
+    def _found(self) -> list[str]:
+        """What shows that there is a run, for messages."""
+        found = [name for name in self.names if (self.path / name).exists()]
+        if self.names is NAMES:
+            found += ["checkpoints"] if self._checkpoints() else []
+            found += ["model"] if any((self.path / "model").glob("*")) else []
+        return found
+
+    def _remove_empty_folders(self) -> None:
+        for name in (*LISTED, "checkpoints"):
+            folders = [path for path in (self.path / name).rglob("*") if path.is_dir()]
+            for folder in [*sorted(folders, reverse=True), self.path / name]:
+                if folder.is_dir() and not any(folder.iterdir()):
+                    folder.rmdir()
+
+
+def command_of(folder: Path) -> str | None:
+    """The command that the manifest of a folder names; None without a readable manifest."""
+    try:
+        return json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["command"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def check_verb(folder: str | Path, verb: str) -> None:
+    """Raise ConfigError if another command's manifest is in the folder, which `verb` would write over."""
+    other = command_of(Path(folder))
+    if other not in (None, verb):
+        raise ConfigError(f"{folder} is of valuefree {other}, and its files would be overwritten; name another --out.")
