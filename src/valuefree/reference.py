@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 
 from valuefree.attention import attention_name
 from valuefree.data.batching import Collator, scoring_batches
-from valuefree.data.columns import array_of, lengths_of
+from valuefree.data.columns import lengths_of, list_numbers
 from valuefree.data.storage import cache_root
 from valuefree.errors import ConfigError, ScoringError
 from valuefree.logprobs import response_logps
@@ -239,8 +239,8 @@ def _score(
         return {}
     rank, size = rank_and_size()
     lengths = (lengths_of(table, "prompt_ids")[rows], lengths_of(table, "response_ids")[rows])
-    prompt_of = array_of(table["prompt_id"], np.int64)[rows]
-    batches = scoring_batches(collator, lengths, prompt_of, batch_tokens)[rank::size]
+    prompts = list_numbers(table, "prompt_ids")[rows]
+    batches = scoring_batches(collator, lengths, prompts, batch_tokens)[rank::size]
     device = next(model.parameters()).device
     casting = torch.autocast(device.type, dtype=autocast) if autocast else nullcontext()
     scores: Scores = {}

@@ -13,7 +13,7 @@ from valuefree.commands.measure import text_metrics_of
 from valuefree.commands.objects import decoding_of, load, lora, objective_of
 from valuefree.commands.runs import Run, shared_arguments
 from valuefree.config import TrainConfig
-from valuefree.data.validation import prompt_key
+from valuefree.data.triplets import prompts_of
 from valuefree.errors import ConfigError
 from valuefree.evaluation.generation import Decoding
 from valuefree.evaluation.metrics.measure import TextMetrics
@@ -110,7 +110,7 @@ def _measuring(
 
 
 def _compare(trainer: PolicyTrainer, options: TrainConfig, held_out: datasets.Dataset, reward_function: Any):
-    prompts = list({prompt_key(prompt): prompt for prompt in held_out["prompt"]}.values())
+    prompts = prompts_of(held_out)
     reference = load(replace(options, dtype="float32"))[0] if not options.lora_rank else None
     return evaluate(
         trainer.model,  # type: ignore[arg-type]

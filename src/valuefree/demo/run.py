@@ -15,7 +15,7 @@ from valuefree.callbacks import MetricsFile, StopOnSignal
 from valuefree.commands.objects import lora
 from valuefree.config import DemoConfig
 from valuefree.data import split_by_prompt, summarize
-from valuefree.data.validation import prompt_key
+from valuefree.data.triplets import prompts_of
 from valuefree.demo.data import feedback, first_prompts, reward, shuffle_rewards
 from valuefree.demo.smollm2 import smollm2_folder
 from valuefree.demo.tiny import make_tiny_t5
@@ -62,7 +62,7 @@ def run(options: DemoConfig, *, say: Callable[[str], None]) -> DemoResult:
         train = shuffle_rewards(train, seed=options.seed)
         say("control: the rewards of the training rows are permuted within each prompt")
     say(f"training rows: {summarize(train)}")
-    prompts = list({prompt_key(prompt): prompt for prompt in held_out["prompt"]}.values())
+    prompts = prompts_of(held_out)
     objective = RPO() if options.tau is None else RPO(tau=options.tau)
     record = manifest(
         "demo",

@@ -219,7 +219,7 @@ def kl_to_reference(
     """
     asked, answers = generate_ids(policy, tokenizer, prompts, decoding.exact(seed=decoding.seed + 1))
     collator = collator_for(policy, tokenizer, padding_free=reference is None or packs(reference))
-    rows = {"prompt_ids": asked, "response_ids": answers, "prompt_id": list(range(len(asked)))}
+    rows = {"prompt_ids": asked, "response_ids": answers}
     ratios = []
     for start in range(0, len(asked), decoding.batch_size):
         part = {name: column[start : start + decoding.batch_size] for name, column in rows.items()}
