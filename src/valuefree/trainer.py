@@ -17,7 +17,7 @@ from valuefree.data.rewards import RewardScaler
 from valuefree.errors import ConfigError
 from valuefree.logprobs import ResponseLogps, packs, prepare, response_logps
 from valuefree.metering import Meter
-from valuefree.models import add_adapter, disable_dropout, evaluating, has_adapter, is_encoder_decoder
+from valuefree.models import add_adapter, check_reference, disable_dropout, evaluating, has_adapter, is_encoder_decoder
 from valuefree.objectives.base import Objective, ObjectiveInputs, ObjectiveOutput
 from valuefree.preparation import Preparation, check_columns, partition_settings, training_rows
 from valuefree.prepared import Prepared, RowCollator, collator_for, mean_logratio
@@ -52,6 +52,7 @@ class PolicyTrainer(Trainer):
 
     Raises:
         DataError: columns missing, responses truncated away. ScoringError: rows without a reference score.
+        ConfigError: settings that contradict each other; a policy that does not start at its reference.
 
     Attributes:
         objective: with what it leaves to the data decided.
@@ -89,7 +90,10 @@ class PolicyTrainer(Trainer):
         settings = partition_settings(objective, rows)
         learned = objective.value_network() if "learned" in objective.requires else None
         network = ValueNetwork(model, peft_config=peft_config, **learned) if learned is not None else None
-        policy = add_adapter(model, peft_config) if peft_config is not None else model
+        own = reference_model is None and "reference_logps" in objective.requires
+        policy = add_adapter(model, peft_config, as_reference=own) if peft_config is not None else model
+        if reference_model is not None:
+            check_reference(policy, reference_model)
         attach(policy, network)
         if args.disable_dropout:
             disable_dropout(policy)

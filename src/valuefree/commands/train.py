@@ -19,6 +19,7 @@ from valuefree.evaluation.generation import Decoding
 from valuefree.evaluation.metrics.measure import TextMetrics
 from valuefree.evaluation.rewards import Evaluation, evaluate, load_reward
 from valuefree.evaluation.validation import ValidationMetrics, best_responses
+from valuefree.logprobs import prepare
 from valuefree.manifest import COMPLETIONS, write_json, write_jsonl
 from valuefree.report import read_report, write_report
 from valuefree.trainer import PolicyTrainer, PolicyTrainingArguments
@@ -111,7 +112,11 @@ def _measuring(
 
 def _compare(trainer: PolicyTrainer, options: TrainConfig, held_out: datasets.Dataset, reward_function: Any):
     prompts = prompts_of(held_out)
-    reference = load(replace(options, dtype="float32"))[0] if not options.lora_rank else None
+    reference = None
+    if not options.lora_rank:
+        reference = load(options)[0]
+        prepare(reference)
+        reference = trainer.accelerator.prepare_model(reference, evaluation_mode=True)  # under the policy's autocast
     return evaluate(
         trainer.model,  # type: ignore[arg-type]
         trainer.processing_class,  # type: ignore[arg-type]
