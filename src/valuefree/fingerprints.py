@@ -14,7 +14,17 @@ from valuefree.models import core_of, has_adapter
 from valuefree.value_network import NAME
 
 # Names, versions, training and outputs. The dtype is hashed with the weights; attention kernels differ by rounding.
-NO_END = ("_path", "revision", "version", "dtype", "attn_implementation", "pdrop", "dropout", "dropout_rate")
+NO_END = (
+    "_path",
+    "revision",
+    "version",
+    "dtype",
+    "attn_implementation",
+    "pdrop",
+    "dropout",
+    "dropout_rate",
+    "dropout_prob",
+)
 NO_FIELD = {
     *("architectures", "auto_mapping", "task_type", "inference_mode", "return_dict", "problem_type"),
     *("id2label", "label2id", "initializer_range", "initializer_factor", "init_std"),

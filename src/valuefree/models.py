@@ -231,6 +231,23 @@ def disable_dropout(model: nn.Module) -> int:
     return changed
 
 
+def policy_of(model: PreTrainedModel, peft_config: Any, reference: nn.Module | None, *, compared: bool) -> Any:
+    """The policy to train: `model`, with a fresh adapter if `peft_config` asks for one.
+
+    compared: the objective reads log-ratios to `reference`; None is the policy as it starts, its adapter off.
+
+    Raises:
+        ConfigError: two adapters; a policy that does not start at its reference.
+    """
+    if peft_config is not None and has_adapter(model):
+        raise ConfigError("model already has an adapter and peft_config asks for another; pass one of the two.")
+    alone = compared and reference is None
+    policy = model if peft_config is None else add_adapter(model, peft_config, as_reference=alone)
+    if reference is not None:
+        check_reference(policy, reference)
+    return policy
+
+
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Evaluation mode without gradients; the mode it had comes back."""
