@@ -9,15 +9,16 @@ import pytest
 import torch
 from peft import LoraConfig
 
-from conftest import make_llama, make_t5
+from conftest import MAKERS, make_llama, make_t5
 from valuefree.data.batching import Collator
 from valuefree.data.rendering import Limits, tokenize
 from valuefree.errors import ConfigError, ScoringError
 from valuefree.logprobs import response_logps
-from valuefree.models import add_adapter, is_encoder_decoder
-from valuefree.reference import ScoreCache, score_reference, scoring_context, weights_fingerprint
+from valuefree.models import add_adapter, is_encoder_decoder, load_model
+from valuefree.reference import ScoreCache, score_reference, scoring_context
 
 LIMITS = Limits()
+ROPE = {"rope_type": "default", "rope_theta": 3.0}
 
 
 def scores(model, rows, tokenizer, folder, limits=LIMITS, **knobs):
@@ -132,11 +133,32 @@ def test_an_adapter_does_not_change_the_reference(rows, tokenizer, tmp_path):
     np.testing.assert_allclose(fresh.logps, first.logps, atol=1e-4)
 
 
-def test_fingerprint_sees_names_shapes_and_bytes(tokenizer):
-    one, two = make_t5(tokenizer), make_t5(tokenizer)
-    assert weights_fingerprint(one) == weights_fingerprint(two)
-    assert weights_fingerprint(one) != weights_fingerprint(make_t5(tokenizer, seed=1))
-    assert scoring_context(one, None) != scoring_context(one, torch.bfloat16)
+def test_compute_type_is_part_of_the_context(tokenizer):
+    model = make_t5(tokenizer)
+    assert scoring_context(model, None) != scoring_context(model, torch.bfloat16)
+
+
+def test_models_of_equal_weights_and_another_configuration_share_no_scores(rows, tokenizer, tmp_path):
+    near, far = make_llama(tokenizer), make_llama(tokenizer, rope_parameters=ROPE)
+    far.load_state_dict(near.state_dict())
+    first = scores(near, rows, tokenizer, tmp_path)
+    second = scores(far, rows, tokenizer, tmp_path)
+    assert second.scored == 16
+    fresh = scores(far, rows, tokenizer, None)
+    np.testing.assert_array_equal(second.logps, fresh.logps)
+    assert abs(second.logps - first.logps).max() > 1e-4
+
+
+@pytest.mark.parametrize("make", [*MAKERS.values()], ids=[*MAKERS])
+def test_the_same_model_in_another_folder_shares_its_scores(make, rows, tokenizer, tmp_path):
+    scores(make(tokenizer), rows, tokenizer, tmp_path / "cache")
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        model = make(tokenizer)
+        model.generation_config.update(do_sample=True, temperature=0.3)
+        model.config.architectures = ["Another"]
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        assert scores(load_model(str(folder))[0], rows, tokenizer, tmp_path / "cache").scored == 0
 
 
 def test_a_score_that_is_not_finite_is_an_error_that_names_the_row(rows, tokenizer):

@@ -1,5 +1,6 @@
 """The trainer: step zero, accumulation, grouping, resume, what is logged and saved."""
 
+import copy
 import json
 import math
 import os
@@ -19,6 +20,7 @@ from conftest import make_llama, make_t5
 from valuefree.callbacks import MetricsFile
 from valuefree.data import RewardScaler
 from valuefree.errors import ConfigError, DataError
+from valuefree.models import add_adapter
 from valuefree.objectives import DPO, DRO, IPO, KTO, NCA, RPO, SFT
 from valuefree.trainer import PolicyTrainer, PolicyTrainingArguments
 
@@ -43,7 +45,11 @@ def arguments(folder: Path, **changes) -> PolicyTrainingArguments:
 
 
 def trainer(folder, model, rows, tokenizer, objective=None, **changes) -> PolicyTrainer:
-    extra = {name: changes.pop(name) for name in ("peft_config", "eval_dataset", "callbacks") if name in changes}
+    extra = {
+        name: changes.pop(name)
+        for name in ("peft_config", "eval_dataset", "callbacks", "reference_model")
+        if name in changes
+    }
     return PolicyTrainer(
         model, objective or RPO(), arguments(folder, **changes), rows, processing_class=tokenizer, **extra
     )
@@ -191,6 +197,48 @@ def test_adapter_off_is_the_reference(tmp_path, rows, tokenizer):
         batch = run._collator.batch(run.train_dataset.table, range(16))
         scores = run._logps(run.model, batch).total.double().numpy()
     np.testing.assert_allclose(scores, run.train_dataset.reference.logps, atol=1e-4)
+
+
+STARTS = ["pissa", "pissa_niter_2", "olora", False]
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_an_adapter_that_does_not_start_at_the_reference_is_an_error(tmp_path, model, rows, tokenizer, start):
+    """Some initialisations change the weights of the model itself, and some the output."""
+    lora = LoraConfig(r=4, target_modules="all-linear", init_lora_weights=start)
+    words = "changed the weights of the model itself" if start else "would not start at the reference"
+    with pytest.raises(ConfigError, match=words):
+        trainer(tmp_path, model, rows, tokenizer, peft_config=lora)
+
+
+@pytest.mark.parametrize("start", [True, "gaussian", "orthogonal", "mica"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_an_adapter_that_starts_at_zero_is_taken(tmp_path, model, rows, tokenizer, start, dtype):
+    lora = LoraConfig(r=2, target_modules="all-linear", init_lora_weights=start)
+    run = trainer(tmp_path, model.to(dtype), rows, tokenizer, peft_config=lora)
+    noise = run.step_zero_noise()
+    assert noise["rho_max"] <= (1e-6 if dtype == torch.float32 else 1e-2) * noise["logp_max"] + 1e-4
+
+
+def test_an_adapter_that_was_put_on_before_is_checked_by_its_initialisation(tmp_path, rows, tokenizer):
+    lora = LoraConfig(r=4, target_modules="all-linear", init_lora_weights="pissa")
+    with pytest.raises(ConfigError, match="init_lora_weights='pissa'"):
+        trainer(tmp_path, add_adapter(make_llama(tokenizer), lora), rows, tokenizer)
+
+
+def test_such_an_adapter_trains_beside_the_untouched_model_or_without_a_reference(tmp_path, rows, tokenizer):
+    lora = LoraConfig(r=4, target_modules="all-linear", init_lora_weights="pissa")
+    untouched = {"reference_model": make_llama(tokenizer)}
+    run = trainer(tmp_path, make_llama(tokenizer), rows, tokenizer, peft_config=lora, **untouched)
+    noise = run.step_zero_noise()
+    assert noise["rho_max"] <= 1e-5 * noise["logp_max"] + 1e-4
+    trainer(tmp_path, make_llama(tokenizer), rows, tokenizer, SFT(), peft_config=lora).train()
+
+
+def test_a_reference_of_another_dtype_is_an_error(tmp_path, model, rows, tokenizer):
+    reference = copy.deepcopy(model).to(torch.bfloat16)
+    with pytest.raises(ConfigError, match="Load both in the same dtype"):
+        trainer(tmp_path, model, rows, tokenizer, reference_model=reference)
 
 
 def test_reward_scaler_is_fitted_on_train_alone_and_saved(tmp_path, rows, tokenizer):

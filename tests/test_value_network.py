@@ -13,10 +13,10 @@ from conftest import MAKERS, make_llama, make_t5
 from test_trainer import StopAt, trainer, weights
 from valuefree.data.batching import prompt_batch
 from valuefree.errors import ConfigError
+from valuefree.fingerprints import model_fingerprint
 from valuefree.logprobs import response_logps
 from valuefree.models import backbone_of
 from valuefree.objectives import DRO, RPO
-from valuefree.reference import weights_fingerprint
 from valuefree.value_network import ValueNetwork, attach, check_sharding, network_of
 
 PROMPTS = [[5, 6, 7, 8], [9, 3]]
@@ -49,10 +49,10 @@ def test_a_separate_one_takes_no_gradient_into_the_policy_and_a_shared_one_does(
 @pytest.mark.parametrize("kind", ["t5", "llama"])
 def test_the_reference_does_not_see_it(tokenizer, kind):
     model = MAKERS[kind](tokenizer)
-    before = weights_fingerprint(model)
+    before = model_fingerprint(model, adapter=False)
     names = set(model.state_dict())
     attach(model, ValueNetwork(model))
-    assert weights_fingerprint(model) == before
+    assert model_fingerprint(model, adapter=False) == before
     assert set(model.state_dict()) == names
     assert any("value_network" in name for name, _ in model.named_parameters())
     assert not model.load_state_dict(model.state_dict(), strict=True).missing_keys

@@ -45,7 +45,7 @@ def draw_partners(class_of: np.ndarray, *, seed: int, epoch: int) -> np.ndarray:
 def paired(
     table: datasets.Dataset, rows: Sequence[int] | np.ndarray, partners: Sequence[int] | np.ndarray, limit: int | None
 ) -> dict[str, Any]:
-    """Columns prompt_ids of `rows`, response_ids of `partners`, and prompt_id of `rows`.
+    """Columns prompt_ids of `rows` and response_ids of `partners`.
 
     limit: longest prompt and response together; the response is cut to it, as tokenising does.
     """
@@ -54,7 +54,7 @@ def paired(
     if limit is not None:
         pairs = zip(own["prompt_ids"], responses, strict=True)
         responses = [response[: limit - len(prompt)] for prompt, response in pairs]
-    return {"prompt_ids": own["prompt_ids"], "response_ids": responses, "prompt_id": own["prompt_id"]}
+    return {"prompt_ids": own["prompt_ids"], "response_ids": responses}
 
 
 @dataclass

@@ -26,6 +26,9 @@ from valuefree.errors import ConfigError
 logger = logging.getLogger(__name__)
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+CHANGES_BASE = ("pissa", "olora", "loftq", "corda", "lora_ga")  # values of init_lora_weights, or their beginning
+PROBE_TOKENS = 8
+PROBE_TOLERANCE = 1e-2  # of the largest logit: above the rounding of bfloat16, below what an adapter of rank 1 changes
 DROPOUT_FIELDS = ("dropout", "attention_dropout", "activation_dropout", "hidden_dropout")
 
 
@@ -131,11 +134,54 @@ def _plain_copy(model: PreTrainedModel, auto: Any) -> PreTrainedModel:
     return plain
 
 
-def add_adapter(model: PreTrainedModel, peft_config: Any) -> Any:
-    """The model with a fresh peft adapter; with the adapter off it is the reference."""
+def add_adapter(model: PreTrainedModel, peft_config: Any, *, as_reference: bool = False) -> Any:
+    """The model with a fresh peft adapter.
+
+    as_reference: the model with its adapter off is to be the reference, and the policy is to start from it; both are
+    checked on a few tokens.
+
+    Raises:
+        ConfigError: `as_reference`, and the initialisation of the adapter changes the weights of the model (as PiSSA
+            does), or the adapter changes the output before any training.
+    """
     from peft import get_peft_model  # noqa: PLC0415  peft takes a second to import
 
-    return get_peft_model(model, peft_config)
+    checked = as_reference and not peft_config.is_prompt_learning  # which `valuefree.logprobs` refuses by itself
+    before = _probe(model) if checked else None
+    adapted = get_peft_model(model, peft_config)
+    if before is None:
+        return adapted
+    scale = PROBE_TOLERANCE * float(before.abs().max())
+    with reference_context(adapted):
+        off = float((_probe(adapted) - before).abs().max())
+    if not off <= scale:
+        raise _no_reference(f"{type(peft_config).__name__}, {off:.2g} on the logits of a probe")
+    on = float((_probe(adapted) - before).abs().max())
+    if not on <= scale:
+        raise ConfigError(
+            f"the fresh adapter ({type(peft_config).__name__}) changes the logits of a probe by {on:.2g} before any "
+            "training, so the policy would not start at the reference. Choose an initialisation that starts at zero "
+            "(LoRA: init_lora_weights=True), or pass reference_model, the model to compare with."
+        )
+    return adapted
+
+
+@torch.no_grad()
+def _probe(model: nn.Module) -> torch.Tensor:
+    """Logits of a few tokens, on the CPU in float32."""
+    table = core_of(model).get_input_embeddings()  # type: ignore[operator]
+    ids = torch.arange(PROBE_TOKENS, device=table.weight.device)[None] % table.num_embeddings
+    decoder = {"decoder_input_ids": ids} if is_encoder_decoder(model) else {}
+    with evaluating(model):
+        return model(input_ids=ids, attention_mask=torch.ones_like(ids), **decoder).logits.float().cpu()
+
+
+def _no_reference(what: str) -> ConfigError:
+    return ConfigError(
+        f"the initialisation of the adapter changed the weights of the model itself ({what}), so the model with the "
+        "adapter off is not the reference. Choose an initialisation that leaves them (LoRA: init_lora_weights=True, "
+        "'gaussian' or 'eva'), or pass the untouched model as the reference."
+    )
 
 
 def has_adapter(model: nn.Module) -> bool:
@@ -144,8 +190,32 @@ def has_adapter(model: nn.Module) -> bool:
 
 
 def reference_context(model: nn.Module) -> Any:
-    """Within it, `model` is the reference that its adapter started from."""
-    return model.disable_adapter() if has_adapter(model) else nullcontext()  # type: ignore[operator]
+    """Within it, `model` is the reference that its adapter started from.
+
+    Raises:
+        ConfigError: an adapter whose initialisation changes the weights of the model itself.
+    """
+    if not has_adapter(model):
+        return nullcontext()
+    for name, config in model.peft_config.items():  # type: ignore[union-attr]
+        start = str(getattr(config, "init_lora_weights", True)).lower()
+        if start.startswith(CHANGES_BASE):
+            raise _no_reference(f"adapter {name!r}, init_lora_weights={start!r}")
+    return model.disable_adapter()  # type: ignore[operator]
+
+
+def check_reference(policy: nn.Module, reference: nn.Module | None) -> None:
+    """Raise ConfigError unless `policy` has a reference, of the same type of weights; None is its adapter off."""
+    if reference is None:
+        if not has_adapter(policy):
+            raise ConfigError("the policy has no adapter to switch off; pass reference=, the model it started from.")
+        return
+    own, other = core_of(policy).dtype, core_of(reference).dtype
+    if own != other:
+        raise ConfigError(
+            f"the policy has weights of {own} and the reference of {other}, so their log-ratio would not be 0 where "
+            "they agree: rounding alone tells them apart. Load both in the same dtype."
+        )
 
 
 def disable_dropout(model: nn.Module) -> int:
@@ -159,6 +229,23 @@ def disable_dropout(model: nn.Module) -> int:
                 setattr(module, field, 0.0)
                 changed += 1
     return changed
+
+
+def policy_of(model: PreTrainedModel, peft_config: Any, reference: nn.Module | None, *, compared: bool) -> Any:
+    """The policy to train: `model`, with a fresh adapter if `peft_config` asks for one.
+
+    compared: the objective reads log-ratios to `reference`; None is the policy as it starts, its adapter off.
+
+    Raises:
+        ConfigError: two adapters; a policy that does not start at its reference.
+    """
+    if peft_config is not None and has_adapter(model):
+        raise ConfigError("model already has an adapter and peft_config asks for another; pass one of the two.")
+    alone = compared and reference is None
+    policy = model if peft_config is None else add_adapter(model, peft_config, as_reference=alone)
+    if reference is not None:
+        check_reference(policy, reference)
+    return policy
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from valuefree.arguments import PolicyTrainingArguments
 from valuefree.data.batching import Collator
-from valuefree.data.columns import array_of, column_hashes, numbered
+from valuefree.data.columns import array_of, batches, column_hashes, numbered
 from valuefree.data.rendering import tokenize
 from valuefree.data.rewards import RewardScaler
 from valuefree.data.turns import stop_ids
@@ -97,9 +97,12 @@ def _matched(
     dataset: datasets.Dataset, prompt_of: np.ndarray, samples: datasets.Dataset
 ) -> tuple[np.ndarray, np.ndarray]:
     """Samples whose prompt is in the data set, and its number."""
-    numbers, first = np.unique(prompt_of, return_index=True)
-    keys = [prompt_key(prompt) for prompt in dataset.select(first)["prompt"]]
-    number_of = dict(zip(keys, numbers.tolist(), strict=True))
+    number_of: dict[str, int] = {}  # of every row's prompt: rows of one prompt may differ in case
+    start = 0
+    for table in batches(dataset, ["prompt"]):
+        keys = map(prompt_key, table.column(0).to_pylist())
+        number_of |= dict(zip(keys, prompt_of[start : start + len(table)].tolist(), strict=True))
+        start += len(table)
     owners = [number_of.get(prompt_key(prompt), -1) for prompt in samples["prompt"]]
     owners_S = np.array(owners, dtype=np.int64)
     found = np.flatnonzero(owners_S >= 0)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from valuefree.data.batching import Collator, prompt_batch
-from valuefree.data.columns import column_hashes, lengths_of, numbered
+from valuefree.data.columns import column_hashes, lengths_of, list_numbers, numbered
 from valuefree.data.rendering import Truncation, padding_of
 from valuefree.data.sampling import GroupBatches, Lengths
 from valuefree.errors import ConfigError
@@ -71,6 +71,11 @@ class Prepared:
     def lengths(self) -> Lengths:
         """Tokens of each row's prompt and response."""
         return Lengths(lengths_of(self.table, "prompt_ids"), lengths_of(self.table, "response_ids"))
+
+    @cached_property
+    def prompt_numbers(self) -> np.ndarray:
+        """Number of each row's prompt, equal where all tokens are, (R,); `prompt_of` is equal for other white space."""
+        return list_numbers(self.table, "prompt_ids")
 
     def groups(self) -> dict[int, list[int]]:
         """Rows of each prompt."""
@@ -136,7 +141,7 @@ class RowCollator:
 
         def size(rows: Sequence[int]) -> int:
             at = list(rows)
-            return self.collator.positions(lengths.prompt[at], lengths.response[at], self.prepared.prompt_of[at])
+            return self.collator.positions(lengths.prompt[at], lengths.response[at], self.prepared.prompt_numbers[at])
 
         return GroupBatches(self.prepared.prompt_of, lengths=lengths, size=size, **settings)
 
@@ -155,10 +160,10 @@ class RowCollator:
     def _prompts(self, rows: list[int]) -> tuple[dict[str, Tensor], Tensor]:
         first: dict[int, int] = {}
         for row in rows:
-            first.setdefault(int(self.prepared.prompt_of[row]), row)
+            first.setdefault(int(self.prepared.prompt_numbers[row]), row)
         at = {prompt: index for index, prompt in enumerate(first)}
         ids = self.prepared.table[list(first.values())]["prompt_ids"]
-        place = torch.tensor([at[int(self.prepared.prompt_of[row])] for row in rows])
+        place = torch.tensor([at[int(self.prepared.prompt_numbers[row])] for row in rows])
         return prompt_batch(ids, self.collator.pad_token_id), place
 
     def _columns(self) -> dict[str, np.ndarray]:

@@ -21,9 +21,10 @@ from tqdm.auto import tqdm
 
 from valuefree.attention import attention_name
 from valuefree.data.batching import Collator, scoring_batches
-from valuefree.data.columns import array_of, lengths_of
+from valuefree.data.columns import lengths_of, list_numbers
 from valuefree.data.storage import cache_root
 from valuefree.errors import ConfigError, ScoringError
+from valuefree.fingerprints import model_fingerprint
 from valuefree.logprobs import response_logps
 from valuefree.models import evaluating, reference_context
 from valuefree.processes import all_gather, from_first, rank_and_size
@@ -51,34 +52,11 @@ def default_cache_dir() -> Path:
     return cache_root() / "scores"
 
 
-def weights_fingerprint(model: nn.Module) -> str:
-    """Hash of every weight of the reference: names, types, shapes and bytes; an adapter on top is left out."""
-    digest = hashlib.blake2b(digest_size=16)
-    for name, tensor in sorted(_reference_weights(model).items()):
-        digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
-        content = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
-        digest.update(content)  # type: ignore[arg-type]  # an array is a buffer
-    return digest.hexdigest()
-
-
-def _reference_weights(model: nn.Module) -> dict[str, torch.Tensor]:
-    adapters = set(getattr(model, "peft_config", {}))
-    weights = {}
-    for name, tensor in model.state_dict().items():
-        parts = name.split(".")
-        if adapters & set(parts) or any(part.startswith("lora_") for part in parts):
-            continue
-        if adapters:
-            name = ".".join(part for part in parts if part != "base_layer").removeprefix("base_model.model.")
-        weights[name] = tensor
-    return weights
-
-
 def scoring_context(model: nn.Module, autocast: torch.dtype | None) -> str:
     """What, beside the tokens, the last digits of a score depend on, as one hash."""
     dtype = next(model.parameters()).dtype
     parts = {
-        "weights": weights_fingerprint(model),
+        "model": model_fingerprint(model, adapter=False),
         "dtype": str(dtype),
         "autocast": str(autocast),
         "attention": attention_name(model),
@@ -239,8 +217,8 @@ def _score(
         return {}
     rank, size = rank_and_size()
     lengths = (lengths_of(table, "prompt_ids")[rows], lengths_of(table, "response_ids")[rows])
-    prompt_of = array_of(table["prompt_id"], np.int64)[rows]
-    batches = scoring_batches(collator, lengths, prompt_of, batch_tokens)[rank::size]
+    prompts = list_numbers(table, "prompt_ids")[rows]
+    batches = scoring_batches(collator, lengths, prompts, batch_tokens)[rank::size]
     device = next(model.parameters()).device
     casting = torch.autocast(device.type, dtype=autocast) if autocast else nullcontext()
     scores: Scores = {}

@@ -18,7 +18,7 @@ from valuefree.data.rewards import RewardScaler
 from valuefree.errors import ConfigError
 from valuefree.logprobs import ResponseLogps, packs, prepare, response_logps
 from valuefree.metering import Meter
-from valuefree.models import add_adapter, disable_dropout, evaluating, has_adapter, is_encoder_decoder
+from valuefree.models import disable_dropout, evaluating, is_encoder_decoder, policy_of
 from valuefree.objectives.base import Objective, ObjectiveInputs, ObjectiveOutput
 from valuefree.preparation import Preparation, align_stop_ids, check_columns, partition_settings, training_rows
 from valuefree.prepared import Prepared, RowCollator, collator_for, mean_logratio
@@ -53,6 +53,7 @@ class PolicyTrainer(Trainer):
 
     Raises:
         DataError: columns missing, responses truncated away. ScoringError: rows without a reference score.
+        ConfigError: settings that contradict each other; a policy that does not start at its reference.
 
     Attributes:
         objective: with what it leaves to the data decided.
@@ -81,8 +82,6 @@ class PolicyTrainer(Trainer):
         if not isinstance(args, PolicyTrainingArguments):
             raise ConfigError(f"args is {type(args).__name__}; expected PolicyTrainingArguments, which has its fields.")
         args.check_processes()
-        if peft_config is not None and has_adapter(model):
-            raise ConfigError("model already has an adapter and peft_config asks for another; pass one of the two.")
         check_columns(train_dataset)
         rewards = train_dataset["reward"]
         self.reward_scaler = RewardScaler.fit(rewards) if args.standardize_rewards else RewardScaler(0, 1)
@@ -91,7 +90,7 @@ class PolicyTrainer(Trainer):
         settings = partition_settings(objective, rows)
         learned = objective.value_network() if "learned" in objective.requires else None
         network = ValueNetwork(model, peft_config=peft_config, **learned) if learned is not None else None
-        policy = add_adapter(model, peft_config) if peft_config is not None else model
+        policy = policy_of(model, peft_config, reference_model, compared="reference_logps" in objective.requires)
         attach(policy, network)
         if args.disable_dropout:
             disable_dropout(policy)

@@ -120,6 +120,17 @@ def test_full_fine_tuning_compares_with_the_untouched_model(folder, rows_file, c
     assert "KL to the reference" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("how", [["--dtype", "bfloat16"], ["--bf16"]], ids=["weights", "autocast"])
+def test_untouched_weights_in_bfloat16_are_their_own_reference(folder, rows_file, how):
+    """Full fine-tuning at a rate of zero: the reference that is loaded for the comparison is the same function."""
+    arguments = ["train", str(rows_file), "--model", str(folder / "base"), *QUICK, "--lora-rank", "0", "--lr", "0"]
+    reward = ["--reward-function", "valuefree.demo.data:reward"]
+    cli.run([*arguments, *how, "--objective", "sft", *reward, "--out", str(folder / "run")])
+    found = json.loads((folder / "run" / "metrics.json").read_text())["evaluation"]
+    assert (found["kl"]["value"], found["kl"]["interval"]) == (0, [0, 0])
+    assert found["policy_rewards"] == found["reference_rewards"]
+
+
 def test_demo_on_the_tiny_t5(tmp_path, capsys):
     out = tmp_path / "demo"
     quick = ["--train-prompts", "12", "--test-prompts", "6", "--epochs", "1", "--samples-per-prompt", "1"]

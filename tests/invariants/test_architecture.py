@@ -15,7 +15,7 @@ LEVELS = [  # a module imports modules of its own or an earlier level
     {"errors"},
     {"manifest", "config", "data"},
     {"parsing", "models", "attention", "head", "processes"},
-    {"logprobs", "value_network", "mismatched"},
+    {"logprobs", "value_network", "mismatched", "fingerprints"},
     {"reference", "features"},
     {"partition"},
     {"objectives"},

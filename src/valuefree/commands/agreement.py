@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from valuefree.data.validation import Bad, check_there, prompt_key, prompt_of
+from valuefree.data.validation import Bad, check_there, prompt_of, prompt_text
 from valuefree.errors import DataError
 from valuefree.evaluation.judging.result import overall
 from valuefree.evaluation.stats import Agreement, cohen_kappa
@@ -81,7 +81,7 @@ def labels_of(rows: Iterable[Mapping[str, Any]]) -> Labels:
     found: Labels = {}
     for row in rows:
         named = (row.get("run", 0), tuple(row["systems"])) if "systems" in row else ()
-        pair = (*named, prompt_key(row["prompt"]))
+        pair = (*named, prompt_text(row["prompt"]))
         found[(*pair, times[pair])] = overall(row["score"])
         times[pair] += 1
     return found

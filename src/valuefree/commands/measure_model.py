@@ -28,8 +28,14 @@ def read_references(options: EvaluateConfig) -> tuple[list[Prompt], list[str] | 
     if not options.needs_references():
         return read_prompts(source, options.prompt), None
     if options.references == "best":
-        columns = {"prompt": options.prompt, "response": options.response, "reward": options.reward}
-        rows = read_triplets(source, **columns, thumbs=options.thumbs, on_bad=options.on_bad)
+        rows = read_triplets(
+            source,
+            prompt=options.prompt,
+            response=options.response,
+            reward=options.reward,
+            thumbs=options.thumbs,
+            on_bad=options.on_bad,
+        )
         return best_responses(rows)
     advice = "Give a column by --reference-column, or take the best of rewarded responses by --references best."
     if source.endswith(".txt"):

@@ -20,7 +20,7 @@ from valuefree.config import (
 from valuefree.data import DataSummary, read_pairs_with_summary, read_triplets, read_with_summary
 from valuefree.data.rendering import Limits, Prompt
 from valuefree.data.sources import rows_of
-from valuefree.data.validation import prompt_key
+from valuefree.data.validation import distinct_prompts
 from valuefree.errors import ConfigError, DataError
 from valuefree.evaluation.generation import Decoding
 from valuefree.models import accelerator_device, load_model
@@ -47,6 +47,7 @@ def objective_of(options: ObjectiveOptions) -> Objective:
 def read(options: DataOptions) -> tuple[datasets.Dataset, DataSummary]:
     """The rows, and what was odd about them; of pairs where the options name their columns."""
     common: dict[str, Any] = {"prompt": options.prompt, "split": options.split, "on_bad": options.on_bad}
+    common["ignore_case"] = options.ignore_case
     desirable = None
     if isinstance(options, TrainConfig):
         desirable = options.desirable
@@ -60,7 +61,7 @@ def reference_samples_of(options: InspectConfig | TrainConfig) -> datasets.Datas
     """Scored samples of the reference, under the names that ``valuefree sample`` gives their columns."""
     if options.reference_samples is None:
         return None
-    return read_triplets(options.reference_samples, on_bad=options.on_bad)
+    return read_triplets(options.reference_samples, on_bad=options.on_bad, ignore_case=options.ignore_case)
 
 
 def load(options: ModelOptions) -> tuple[Any, Any]:
@@ -121,7 +122,7 @@ def read_prompts(source: str, column: str) -> list[Prompt]:
             found.append(row.values[column])
     if not found:
         raise DataError(f"{source} holds no prompts.")
-    return list({prompt_key(prompt): prompt for prompt in found}.values())
+    return distinct_prompts(found)
 
 
 def lora(rank: int, *, layers: Sequence[int] | None = None) -> LoraConfig:

@@ -12,12 +12,13 @@ from valuefree.commands.measure import text_metrics_of
 from valuefree.commands.objects import decoding_of, load, lora, objective_of
 from valuefree.commands.runs import Run, shared_arguments
 from valuefree.config import TrainConfig
-from valuefree.data.validation import prompt_key
+from valuefree.data.triplets import prompts_of
 from valuefree.errors import ConfigError
 from valuefree.evaluation.generation import Decoding
 from valuefree.evaluation.metrics.measure import TextMetrics
 from valuefree.evaluation.rewards import Evaluation, check_reward, evaluate, load_reward
 from valuefree.evaluation.validation import ValidationMetrics, best_responses
+from valuefree.logprobs import prepare
 from valuefree.manifest import COMPLETIONS, launched, write_json, write_jsonl
 from valuefree.report import read_report, write_report
 from valuefree.trainer import PolicyTrainer, PolicyTrainingArguments
@@ -115,8 +116,12 @@ def _measuring(
 
 def _compare(trainer: PolicyTrainer, run: Run, held_out: datasets.Dataset, reward_function: Any) -> Evaluation:
     options = run.options
-    prompts = list({prompt_key(prompt): prompt for prompt in held_out["prompt"]}.values())
-    reference = load(replace(options, dtype="float32"))[0] if not options.lora_rank else None
+    prompts = prompts_of(held_out)
+    reference = None
+    if not options.lora_rank:
+        reference = load(options)[0]
+        prepare(reference)
+        reference = trainer.accelerator.prepare_model(reference, evaluation_mode=True)  # under the policy's autocast
     return evaluate(
         trainer.model,  # type: ignore[arg-type]
         trainer.processing_class,  # type: ignore[arg-type]

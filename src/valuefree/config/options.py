@@ -55,6 +55,7 @@ class DataOptions(Options):
     split: str | None = option(None, "split of a hub data set")
     on_bad: Literal["raise", "drop"] = option("raise", "bad rows: raise an error that lists them, or drop and count")
     thumbs: bool = option(False, "take true/false and up/down as rewards +1/-1")
+    ignore_case: bool = option(False, "take prompts that differ in upper and lower case alone for the same")
 
 
 @dataclass(frozen=True, kw_only=True)

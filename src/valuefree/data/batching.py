@@ -1,6 +1,6 @@
 """From tokenised rows to the tensors that `response_logps` reads, padded or packed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,8 +88,8 @@ def collate_shared(
 class Collator:
     """From rows of a tokenised table to the batch that `response_logps` reads.
 
-    share_prompts: run each prompt once for its responses. padding_free: one packed row instead of padded ones; a
-    decoder shares prompts in this form alone.
+    share_prompts: run each prompt once for its responses; prompts are the same where all their tokens are.
+    padding_free: one packed row instead of padded ones; a decoder shares prompts in this form alone.
     """
 
     pad_token_id: int
@@ -102,22 +102,25 @@ class Collator:
         return self.tensors(table[list(rows)])
 
     def tensors(self, columns: Mapping[str, Sequence[Any]]) -> dict[str, Tensor]:
-        """The batch of columns prompt_ids, response_ids and prompt_id."""
+        """The batch of columns prompt_ids and response_ids."""
         prompts, responses = columns["prompt_ids"], columns["response_ids"]
-        groups = self._groups(columns["prompt_id"])
+        groups = self._groups(map(tuple, prompts))
         if self.padding_free:
             return (pack_encoder_decoder if self.encoder_decoder else pack_decoder)(prompts, responses, groups)
         if self.encoder_decoder and self.share_prompts:
             return collate_shared(prompts, responses, groups, pad_token_id=self.pad_token_id)
         return collate(prompts, responses, pad_token_id=self.pad_token_id, encoder_decoder=self.encoder_decoder)
 
-    def _groups(self, prompt_of: Sequence[int]) -> Groups:
-        return groups_of(prompt_of if self.share_prompts else range(len(prompt_of)))
+    def _groups(self, prompts: Iterable[Hashable]) -> Groups:
+        return groups_of(prompts if self.share_prompts else range(len(list(prompts))))
 
-    def positions(self, prompt_tokens: Numbers, response_tokens: Numbers, prompt_of: Numbers) -> int:
-        """Positions that a batch of rows of these lengths sends through the linear layers, padding included."""
+    def positions(self, prompt_tokens: Numbers, response_tokens: Numbers, prompt_numbers: Numbers) -> int:
+        """Positions that a batch of rows of these lengths sends through the linear layers, padding included.
+
+        prompt_numbers: equal where the tokens of the prompts are.
+        """
         shared = self.share_prompts and (self.encoder_decoder or self.padding_free)
-        prompts = [prompt_tokens[rows[0]] for rows in groups_of(prompt_of)] if shared else prompt_tokens
+        prompts = [prompt_tokens[rows[0]] for rows in groups_of(prompt_numbers)] if shared else prompt_tokens
         if self.padding_free:
             return sum(prompts) + sum(response_tokens)
         if self.encoder_decoder:
@@ -136,21 +139,25 @@ class Collator:
 
 
 def scoring_batches(
-    collator: Collator, lengths: tuple[np.ndarray, np.ndarray], prompt_of: np.ndarray, batch_tokens: int
+    collator: Collator, lengths: tuple[np.ndarray, np.ndarray], prompt_numbers: np.ndarray, batch_tokens: int
 ) -> list[list[int]]:
     """All rows in batches of like length, a prompt's rows together, longest first, padded size within `batch_tokens`.
 
     Args:
-        lengths: tokens of prompts and of responses, each (R,). prompt_of: (R,).
+        lengths: tokens of prompts and of responses, each (R,). prompt_numbers: equal where the tokens of the prompts
+            are, (R,).
     """
     prompts, responses = lengths
-    groups = collator._groups(prompt_of.tolist())
+    groups = collator._groups(prompt_numbers.tolist())
     groups.sort(key=lambda rows: -(int(prompts[rows[0]]) + int(responses[rows].max())))
     batches: list[list[int]] = []
     for group in groups:
         if batches:
             rows = [*batches[-1], *group]
-            if collator.positions(prompts[rows].tolist(), responses[rows].tolist(), prompt_of[rows]) <= batch_tokens:
+            if (
+                collator.positions(prompts[rows].tolist(), responses[rows].tolist(), prompt_numbers[rows])
+                <= batch_tokens
+            ):
                 batches[-1] = rows
                 continue
         batches.append(list(group))

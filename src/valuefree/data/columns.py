@@ -85,6 +85,49 @@ class TextHashes:
         return halves[0], halves[1]
 
 
+class PromptHashes:
+    """Hashes of the keys by which prompts are the same, and of those prompts that differ from their key."""
+
+    def __init__(self) -> None:
+        self._keys, self._others = TextHashes(), TextHashes()
+        self._differs: list[np.ndarray] = []
+
+    def add(self, texts: pl.Series, keys: pl.Series) -> None:
+        """More prompts, exactly and by their key."""
+        differs = texts != keys
+        self._keys.add(keys)
+        self._others.add(texts.filter(differs))
+        self._differs.append(differs.to_numpy())
+
+    def take(self) -> tuple[np.ndarray, int]:
+        """Number of each row's prompt, 0 … P−1 by first appearance, int64 (R,); distinct exact prompts beyond P."""
+        ids_R = numbered(*self._keys.take())
+        others = numbered(*self._others.take())
+        prompts = int(ids_R.max(initial=-1)) + 1
+        has_key_P = np.zeros(prompts, dtype=bool)  # whether a row's prompt is the key itself
+        has_key_P[ids_R[~np.concatenate(self._differs or [np.empty(0, dtype=bool)])]] = True
+        self._differs = []
+        return ids_R, int(others.max(initial=-1)) + 1 + int(has_key_P.sum()) - prompts
+
+
+def list_numbers(dataset: datasets.Dataset, name: str) -> np.ndarray:
+    """A number for each distinct list of a column of lists of integers, by first appearance; int64, shape (R,)."""
+    hashes = TextHashes()
+    for table in batches(dataset, [name]):
+        for part in table.column(0).chunks:
+            hashes.add(pl.Series(_list_bytes(part)))
+    return numbered(*hashes.take())
+
+
+def _list_bytes(lists: pa.ListArray) -> pa.LargeBinaryArray:
+    """The bytes of each list, without a copy of them."""
+    values = lists.values
+    width = values.type.bit_width // 8
+    offsets = (lists.offsets.to_numpy().astype(np.int64) + values.offset) * width
+    buffers = [None, pa.py_buffer(offsets), values.buffers()[1]]
+    return pa.Array.from_buffers(pa.large_binary(), len(lists), buffers)  # type: ignore[return-value]
+
+
 def column_hashes(texts: Sequence[str] | Column) -> tuple[np.ndarray, np.ndarray]:
     """128 bits of hash per text of a list, or of a column of a data set, which is read batch by batch."""
     hashes = TextHashes()

@@ -5,7 +5,7 @@ either: `blocks` (B, 2) holds rows and width of each; `unpack` the packed positi
 block, padding pointing anywhere; `pack` for each packed token its place among those (`valuefree.attention`).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -14,11 +14,11 @@ Rows = Sequence[Sequence[int]]
 LIKE = 0.75  # shortest row of a block, as a share of its width
 
 
-def groups_of(prompt_of: Iterable[int]) -> list[list[int]]:
+def groups_of(prompts: Iterable[Hashable]) -> list[list[int]]:
     """Row numbers of each prompt, prompts by first appearance."""
-    groups: dict[int, list[int]] = {}
-    for row, prompt in enumerate(prompt_of):
-        groups.setdefault(int(prompt), []).append(row)
+    groups: dict[Hashable, list[int]] = {}
+    for row, prompt in enumerate(prompts):
+        groups.setdefault(prompt, []).append(row)
     return list(groups.values())
 
 

@@ -22,11 +22,12 @@ def read_pairs(
     rejected: str = "rejected",
     split: str | None = None,
     on_bad: Literal["raise", "drop"] = "raise",
+    ignore_case: bool = False,
 ) -> datasets.Dataset:
     """Rows of (prompt, chosen, rejected), validated, as two triplets each.
 
     Args:
-        source, split, on_bad: as of `valuefree.data.read_triplets`.
+        source, split, on_bad, ignore_case: as of `valuefree.data.read_triplets`.
         prompt, chosen, rejected: names of the columns. A prompt is a string or a list of messages, the others are text.
 
     Returns:
@@ -38,7 +39,7 @@ def read_pairs(
         ConfigError: contradictory arguments.
     """
     names = {"prompt": prompt, "chosen": chosen, "rejected": rejected}
-    return read_pairs_with_summary(source, split=split, on_bad=on_bad, **names)[0]
+    return read_pairs_with_summary(source, split=split, on_bad=on_bad, ignore_case=ignore_case, **names)[0]
 
 
 def read_pairs_with_summary(
@@ -49,6 +50,7 @@ def read_pairs_with_summary(
     rejected: str = "rejected",
     split: str | None = None,
     on_bad: Literal["raise", "drop"] = "raise",
+    ignore_case: bool = False,
 ) -> tuple[datasets.Dataset, DataSummary]:
     """As `read_pairs`, with the counts of what was read, dropped and odd."""
     if len({prompt, chosen, rejected}) < 3:
@@ -64,7 +66,8 @@ def read_pairs_with_summary(
         for text, reward in zip(pair[1:], (1.0, 0.0), strict=True):
             yield row.where, (pair[0], text, reward, number)
 
-    return read_judged(source, split, judge, on_bad=on_bad, extra=pa.field("pair_id", pa.int64()))
+    extra = pa.field("pair_id", pa.int64())
+    return read_judged(source, split, judge, on_bad=on_bad, extra=extra, ignore_case=ignore_case)
 
 
 def _pair(row: Row, prompt: str, chosen: str, rejected: str) -> tuple[Any, str, str] | Bad:

@@ -10,11 +10,11 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from valuefree.data.columns import TextHashes, array_of, numbered
+from valuefree.data.columns import PromptHashes, TextHashes, array_of
 from valuefree.data.sources import SCHEMA, Columns, Row, chunks_of
 from valuefree.data.storage import RowStore
 from valuefree.data.summary import DataSummary, summary_of
-from valuefree.data.validation import Bad, prompt_key, usable
+from valuefree.data.validation import Bad, normalize_column, prompt_key, prompt_text, usable
 from valuefree.errors import ConfigError, DataError
 
 logger = logging.getLogger(__name__)
@@ -35,6 +35,7 @@ def read_judged(
     on_bad: Literal["raise", "drop"],
     names: tuple[str, str, str] | None = None,
     extra: pa.Field | None = None,
+    ignore_case: bool = False,
 ) -> tuple[datasets.Dataset, DataSummary]:
     """Rows of `source` that `judge` finds good, with prompt_id, and the counts.
 
@@ -45,13 +46,14 @@ def read_judged(
         on_bad: ``raise`` one error that lists the faults, or ``drop`` the rows.
         names: of prompt, response and reward, where Arrow columns of these need no judging row by row.
         extra: a fourth column.
+        ignore_case: prompts that differ in case alone are the same.
 
     Raises:
         DataError: faults, or no usable row. ConfigError: unknown `on_bad`.
     """
     if on_bad not in ("raise", "drop"):
         raise ConfigError(f"on_bad is {on_bad!r}; expected 'raise' or 'drop'.")
-    reading = _Reading(judge, on_bad == "raise", names, extra)
+    reading = _Reading(judge, on_bad == "raise", names, extra, ignore_case)
     for chunk in chunks_of(source, split, names):
         reading.add(chunk)
     if reading.lacks_a_column():
@@ -71,17 +73,22 @@ class _Reading:
     """Good rows stored, their texts hashed, bad rows counted, as chunks come in."""
 
     def __init__(
-        self, judge: Judge, strict: bool, names: tuple[str, str, str] | None = None, extra: pa.Field | None = None
+        self,
+        judge: Judge,
+        strict: bool,
+        names: tuple[str, str, str] | None = None,
+        extra: pa.Field | None = None,
+        ignore_case: bool = False,
     ):
         """`strict`: one fault makes the good rows useless, so that they need not be kept."""
-        self.judge, self.strict, self.names = judge, strict, names
+        self.judge, self.strict, self.names, self.ignore_case = judge, strict, names, ignore_case
         self.schema = SCHEMA if extra is None else SCHEMA.append(extra)
         self.store = RowStore()
         self.faults: list[str] = []
         self.total = 0
         self._dropped: Counter[str] = Counter()
         self._messages = False
-        self._prompts, self._responses = TextHashes(), TextHashes()
+        self._prompts, self._responses = PromptHashes(), TextHashes()
 
     def add(self, chunk: Columns | list[Row]) -> None:
         if isinstance(chunk, Columns) and self.names is not None:
@@ -104,7 +111,8 @@ class _Reading:
             return
         kept = batch.filter(pa.array(good)) if len(bad) else batch
         if len(kept):
-            self._keep(kept, pl.Series(kept.column("prompt")), pl.Series(kept.column("response")))
+            texts = pl.Series(kept.column("prompt"))
+            self._keep(kept, texts, normalize_column(texts, ignore_case=self.ignore_case))
 
     def _add_rows(self, rows: Columns | list[Row]) -> None:
         good: list[tuple[Any, ...]] = []
@@ -119,15 +127,15 @@ class _Reading:
             return
         prompts, *rest = (list(column) for column in zip(*good, strict=True))
         schema = self.schema
-        keys = pl.Series([prompt_key(prompt) for prompt in prompts], dtype=pl.String)
+        texts = pl.Series([prompt_text(prompt) for prompt in prompts], dtype=pl.String)
+        keys = pl.Series([prompt_key(prompt, ignore_case=self.ignore_case) for prompt in prompts], dtype=pl.String)
         if any(isinstance(prompt, list) for prompt in prompts):
             prompts = [[{"role": "user", "content": p}] if isinstance(p, str) else p for p in prompts]
             schema = schema.set(0, pa.field("prompt", MESSAGES))
         arrays = dict(zip(schema.names, [prompts, *rest], strict=True))
         start = 0
         for batch in pa.table(arrays, schema=schema).to_batches():  # several where a text column passes 2 GB
-            texts = pl.Series(batch.column("response"))
-            self._keep(batch, keys.slice(start, len(batch)), texts)
+            self._keep(batch, texts.slice(start, len(batch)), keys.slice(start, len(batch)))
             start += len(batch)
 
     def _refuse(self, where: str, fault: Bad) -> None:
@@ -140,22 +148,23 @@ class _Reading:
         reasons = list(self._dropped)
         return len(reasons) == 1 and self._dropped[reasons[0]] == self.total and reasons[0].startswith("no column ")
 
-    def _keep(self, batch: pa.RecordBatch, keys: pl.Series, responses: pl.Series) -> None:
+    def _keep(self, batch: pa.RecordBatch, prompts: pl.Series, keys: pl.Series) -> None:
+        """Store rows. prompts, keys: `prompt_text` and `prompt_key` of each."""
         messages = batch.schema.field("prompt").type == MESSAGES
         if messages and not self._messages:
             self._messages = True
             self.store = self.store.changed(_as_messages)
         self.store.write(batch if messages or not self._messages else _as_messages(batch))
-        self._prompts.add(keys)
-        self._responses.add(responses)
+        self._prompts.add(prompts, keys)
+        self._responses.add(pl.Series(batch.column("response")))
 
     def finish(self) -> tuple[datasets.Dataset, DataSummary]:
         """All that was kept, with prompt_id."""
         pa.default_memory_pool().release_unused()  # the batches are gone; their memory would stay with Arrow
-        ids_R = numbered(*self._prompts.take())
+        ids_R, merged = self._prompts.take()
         dataset = self.store.dataset().add_column("prompt_id", ids_R)  # type: ignore[call-arg]
         rewards_R = array_of(dataset["reward"], np.float64)
-        return dataset, summary_of(ids_R, self._responses.take(), rewards_R, self._dropped)
+        return dataset, summary_of(ids_R, self._responses.take(), rewards_R, self._dropped, merged)
 
 
 def _as_messages(batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -14,19 +14,12 @@ from valuefree.errors import DataError
 PROMPTS = "prompts.npz"
 
 
-def comparable(prompt: Any) -> str:
-    """Text that is the same for prompts that differ in white space alone."""
-    if isinstance(prompt, str):
-        return " ".join(prompt.split())
-    return prompt_key([{**message, "content": " ".join(message["content"].split())} for message in prompt])
-
-
 def prompt_hashes(prompts: Iterable[Any]) -> np.ndarray:
     """64 bits per prompt; of ten million prompts 80 MB.
 
     A prompt is mistaken for one of n others with a probability of about n/2⁶⁴.
     """
-    digests = (blake2b(comparable(p).encode("utf-8", "surrogatepass"), digest_size=8).digest() for p in prompts)
+    digests = (blake2b(prompt_key(p).encode("utf-8", "surrogatepass"), digest_size=8).digest() for p in prompts)
     return np.fromiter((int.from_bytes(digest, "little") for digest in digests), dtype=np.uint64)
 
 

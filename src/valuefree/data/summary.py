@@ -6,20 +6,24 @@ from typing import Any
 
 import datasets
 import numpy as np
+import polars as pl
 
-from valuefree.data.columns import array_of, column_hashes, numbered, within
+from valuefree.data.columns import TextHashes, array_of, batches, column_hashes, numbered, within
+from valuefree.data.validation import prompt_text
 
 
 @dataclass(frozen=True)
 class DataSummary:
     """What was read: rows kept and prompts; rows dropped by reason; and what is odd but usable.
 
+    merged: exact prompts that are counted with another one, from which white space (or ignored case) alone tells them.
     duplicates: rows whose (prompt, response) stood before. singletons: prompts with one response. all_equal: prompts
     with several responses, all rewarded alike.
     """
 
     rows: int
     prompts: int
+    merged: int
     duplicates: int
     singletons: int
     all_equal: int
@@ -30,6 +34,8 @@ class DataSummary:
             f"{self.rows} responses to {self.prompts} prompts; {self.duplicates} duplicate rows, {self.singletons} "
             f"prompts with one response, {self.all_equal} with equal rewards"
         )
+        if self.merged:
+            text += f"; {self.merged} prompts merged with one that differs in white space (or ignored case) alone"
         if self.dropped:
             reasons = ", ".join(f"{count} × {reason}" for reason, count in self.dropped.items())
             text += f"; dropped {sum(self.dropped.values())} rows ({reasons})"
@@ -43,11 +49,27 @@ class DataSummary:
 def summarize(dataset: datasets.Dataset, dropped: Mapping[str, int] | None = None) -> DataSummary:
     """Counts over a data set that `read_triplets` made; responses are equal where 128 bits of hash are."""
     ids_R, rewards_R = array_of(dataset["prompt_id"], np.int64), array_of(dataset["reward"], np.float64)
-    return summary_of(ids_R, column_hashes(dataset["response"]), rewards_R, dropped or {})
+    exact_R = numbered(*within(ids_R, _prompt_hashes(dataset)))
+    merged = int(exact_R.max(initial=-1) - numbered(ids_R).max(initial=-1))
+    return summary_of(ids_R, column_hashes(dataset["response"]), rewards_R, dropped or {}, merged)
+
+
+def _prompt_hashes(dataset: datasets.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """128 bits of hash per exact prompt."""
+    if isinstance(dataset.features["prompt"], datasets.Value):
+        return column_hashes(dataset["prompt"])
+    hashes = TextHashes()
+    for table in batches(dataset, ["prompt"]):
+        hashes.add(pl.Series(map(prompt_text, table.column(0).to_pylist()), dtype=pl.String))
+    return hashes.take()
 
 
 def summary_of(
-    ids_R: np.ndarray, responses: tuple[np.ndarray, np.ndarray], rewards_R: np.ndarray, dropped: Mapping[str, int]
+    ids_R: np.ndarray,
+    responses: tuple[np.ndarray, np.ndarray],
+    rewards_R: np.ndarray,
+    dropped: Mapping[str, int],
+    merged: int,
 ) -> DataSummary:
     """Counts from prompt numbers, hashes of the responses and rewards, one of each per row (R,)."""
     rows = len(ids_R)
@@ -61,6 +83,7 @@ def summary_of(
     return DataSummary(
         rows=rows,
         prompts=prompts,
+        merged=merged,
         duplicates=rows - (int(pairs_R.max(initial=-1)) + 1),
         singletons=int((sizes_P == 1).sum()),
         all_equal=int(((sizes_P > 1) & (lowest_P == highest_P)).sum()),

@@ -26,6 +26,7 @@ def read_triplets(
     on_bad: Literal["raise", "drop"] = "raise",
     thumbs: bool = False,
     desirable: str | None = None,
+    ignore_case: bool = False,
 ) -> datasets.Dataset:
     """Rows of (prompt, response, reward), validated.
 
@@ -39,19 +40,23 @@ def read_triplets(
         on_bad: ``raise`` one error that lists the faults, or ``drop`` the rows, counted in a log line.
         thumbs: also take true/false, up/down and thumbs_up/thumbs_down as rewards +1/−1.
         desirable: name of a column of true/false, which KTO reads in place of a threshold on the rewards.
+        ignore_case: prompts that differ in upper and lower case alone are the same, too.
 
     Returns:
         Columns prompt (str, or messages if any prompt is a list of messages), response (str), reward (float64),
-        prompt_id (int64, 0 … P−1 by first appearance), and desirable (bool) if asked for. More rows than fit 128 MB
-        are written to a temporary file under ``$VALUEFREE_CACHE`` (or ~/.cache/valuefree), which is mapped into
-        memory, and removed when the process ends. Prompts are equal where 128 bits of hash are: among n distinct ones
-        two are mistaken for each other with a probability of about n²/2¹²⁹, 10⁻²⁵ for ten million.
+        prompt_id (int64, 0 … P−1 by first appearance), and desirable (bool) if asked for. Prompts are the same where
+        `valuefree.data.validation.normalize` makes them equal: white space at the ends does not count, nor how much of
+        it stands between words. Each row keeps its own prompt's text. More rows than fit 128 MB are written to a
+        temporary file under ``$VALUEFREE_CACHE`` (or ~/.cache/valuefree), which is mapped into memory, and removed when
+        the process ends. Prompts are equal where 128 bits of hash are: among n distinct ones two are mistaken for each
+        other with a probability of about n²/2¹²⁹, 10⁻²⁵ for ten million.
 
     Raises:
         DataError: faults, each with file, line and reason (the first 20 and the count), or no usable row.
         ConfigError: contradictory arguments.
     """
     knobs: dict[str, Any] = {"split": split, "on_bad": on_bad, "thumbs": thumbs, "desirable": desirable}
+    knobs["ignore_case"] = ignore_case
     return read_with_summary(source, prompt=prompt, response=response, reward=reward, **knobs)[0]
 
 
@@ -65,6 +70,7 @@ def read_with_summary(
     on_bad: Literal["raise", "drop"] = "raise",
     thumbs: bool = False,
     desirable: str | None = None,
+    ignore_case: bool = False,
 ) -> tuple[datasets.Dataset, DataSummary]:
     """As `read_triplets`, with the counts of what was read, dropped and odd."""
     names = (prompt, response, reward)
@@ -72,15 +78,18 @@ def read_with_summary(
         asked = ", ".join(repr(name) for name in (*names, desirable) if name is not None)
         raise ConfigError(f"prompt, response, reward and desirable need columns of their own; got {asked}.")
     judge = partial(triplets, columns=Names(prompt, response, reward, thumbs, desirable))
+    common: dict[str, Any] = {"on_bad": on_bad, "ignore_case": ignore_case}
     if desirable is not None:
-        return read_judged(source, split, judge, on_bad=on_bad, extra=pa.field("desirable", pa.bool_()))
-    return read_judged(source, split, judge, on_bad=on_bad, names=names)
+        return read_judged(source, split, judge, extra=pa.field("desirable", pa.bool_()), **common)
+    return read_judged(source, split, judge, names=names, **common)
 
 
 def split_by_prompt(
     dataset: datasets.Dataset, *, test_prompts: int, seed: int
 ) -> tuple[datasets.Dataset, datasets.Dataset]:
     """(train, test) with `test_prompts` prompts in test, and no prompt on both sides; prompt_id numbered anew in each.
+
+    Prompts that `read_triplets` takes for the same, as they differ in white space alone, land on the same side.
 
     Raises:
         ConfigError: fewer than one prompt would be left on either side.
@@ -94,6 +103,12 @@ def split_by_prompt(
     held_out = prompts[random.Random(seed).sample(range(len(prompts)), test_prompts)]
     in_test_R = np.isin(ids_R, held_out)
     return selected(dataset, ids_R, ~in_test_R), selected(dataset, ids_R, in_test_R)
+
+
+def prompts_of(dataset: datasets.Dataset) -> list[Any]:
+    """Each prompt once, by first appearance; of prompts with one prompt_id the first."""
+    first = np.unique(array_of(dataset["prompt_id"], np.int64), return_index=True)[1]
+    return dataset.select(np.sort(first))["prompt"][:]
 
 
 def renumbered(dataset: datasets.Dataset) -> datasets.Dataset:

@@ -3,7 +3,7 @@
 import difflib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,6 +26,8 @@ THUMBS = {
 NESTED = "responses"
 TEXT_NAMES = ("text", "response")
 SOMETHING = r"[^\s\x1c-\x1f]"  # a character that str.strip() keeps: Rust's \s lacks the four separators
+ODD_SPACE = r"^ | $|  |[^\S ]|[\x1c-\x1f]"  # white space other than single spaces between words
+NOT_LOWER = r"[^ -@\[-~]"  # a character that case folding may change
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ def check_there(values: Mapping[str, Any], name: str) -> None:
 def prompt_of(values: Mapping[str, Any], name: str) -> Any:
     """The prompt in column `name`, as text or messages; raises `Bad`."""
     prompt = _prompt(values[name], name)
-    _check_characters(prompt_key(prompt), name)
+    _check_characters(prompt_text(prompt), name)
     return prompt
 
 
@@ -194,10 +196,49 @@ def _reward(value: Any, columns: Names, typed: bool) -> float:
     return number
 
 
-def prompt_key(prompt: Any) -> str:
-    """Text by which two prompts are the same: exact equality, a string and its single user message being one."""
+def normalize(text: str, *, ignore_case: bool = False) -> str:
+    """A prompt's text as prompts are compared: stripped, each run of white space one space; with folded case if asked.
+
+    So a text with and without a final newline is one prompt, as are two that differ in line breaks or indentation.
+    Keys alone are normalised: what is trained on and evaluated keeps its own text.
+    """
+    text = " ".join(text.split())
+    return text.casefold() if ignore_case else text
+
+
+def normalize_column(texts: pl.Series, *, ignore_case: bool = False) -> pl.Series:
+    """`normalize` of every text; one vectorised pass finds the few that it would change."""
+    odd = texts.str.contains(ODD_SPACE)
+    if ignore_case:
+        odd |= texts.str.contains(NOT_LOWER)
+    places = odd.arg_true()
+    if not len(places):
+        return texts
+    changed = [normalize(text, ignore_case=ignore_case) for text in texts.gather(places).to_list()]
+    return texts.clone().scatter(places, pl.Series(changed, dtype=pl.String))
+
+
+def prompt_text(prompt: Any) -> str:
+    """The prompt as one text, exactly; a string and its single user message are the same."""
     if isinstance(prompt, str):
         return prompt
     if len(prompt) == 1 and prompt[0]["role"] == "user":
         return prompt[0]["content"]
     return json.dumps([[message["role"], message["content"]] for message in prompt], ensure_ascii=False)
+
+
+def prompt_key(prompt: Any, *, ignore_case: bool = False) -> str:
+    """Text by which two prompts are the same: `prompt_text` after `normalize` of the prompt or of each message."""
+    if isinstance(prompt, str):
+        return normalize(prompt, ignore_case=ignore_case)
+    contents = (normalize(message["content"], ignore_case=ignore_case) for message in prompt)
+    pairs = zip(prompt, contents, strict=True)
+    return prompt_text([{"role": message["role"], "content": content} for message, content in pairs])
+
+
+def distinct_prompts(prompts: Iterable[Any]) -> list[Any]:
+    """The first of every set of prompts that are the same by `prompt_key`, in order."""
+    found: dict[str, Any] = {}
+    for prompt in prompts:
+        found.setdefault(prompt_key(prompt), prompt)
+    return list(found.values())

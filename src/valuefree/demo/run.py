@@ -17,7 +17,7 @@ from valuefree.commands.run_folder import MANIFEST, RunFolder
 from valuefree.config import DemoConfig
 from valuefree.data import split_by_prompt, summarize
 from valuefree.data.seen import SeenPrompts
-from valuefree.data.validation import prompt_key
+from valuefree.data.triplets import prompts_of
 from valuefree.demo.data import feedback, first_prompts, reward, shuffle_rewards
 from valuefree.demo.smollm2 import smollm2_folder
 from valuefree.demo.tiny import make_tiny_t5
@@ -120,8 +120,7 @@ def run(options: DemoConfig, *, say: Callable[[str], None]) -> DemoResult:
 def split_feedback(options: DemoConfig) -> tuple[datasets.Dataset, datasets.Dataset, list[str]]:
     """Training rows, rows of the held-out prompts, and these prompts, each once."""
     train, held_out = split_by_prompt(feedback(), test_prompts=options.test_prompts, seed=options.seed)
-    prompts = list({prompt_key(prompt): prompt for prompt in held_out["prompt"]}.values())
-    return first_prompts(train, options.train_prompts), held_out, prompts
+    return first_prompts(train, options.train_prompts), held_out, prompts_of(held_out)
 
 
 def load_policy(options: DemoConfig, train: datasets.Dataset, folder: Path) -> tuple[Any, Any, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from valuefree.data.rendering import Prompt, as_text
 from valuefree.data.sources import Row, rows_of
-from valuefree.data.validation import Bad, check_there, prompt_key, prompt_of, unreadable
+from valuefree.data.validation import Bad, check_there, prompt_of, prompt_text, unreadable
 from valuefree.errors import DataError, number_of
 
 ALPACA = ("instruction", "output", "generator")
@@ -164,7 +164,7 @@ def _numbered(system: Outputs) -> Iterable[tuple[Key, tuple[Prompt, str]]]:
     times: Counter[str] = Counter()
     for prompt, response in zip(system.prompts, system.responses, strict=True):
         # alpaca_eval's files hold text where others hold messages
-        key = prompt_key(as_text(prompt))
+        key = prompt_text(as_text(prompt))
         yield (key, times[key]), (prompt, response)
         times[key] += 1
 

@@ -18,7 +18,7 @@ from valuefree.errors import ConfigError, DataError
 from valuefree.evaluation.generation import Decoding, generate_ids, response_texts
 from valuefree.evaluation.stats import Estimate, WinTieLoss, bootstrap_mean, win_tie_loss
 from valuefree.logprobs import packs, response_logps
-from valuefree.models import accelerator_device, evaluating, has_adapter, reference_context
+from valuefree.models import accelerator_device, check_reference, evaluating, reference_context
 from valuefree.prepared import collator_for
 from valuefree.reward_model import MAX_LENGTH, load_reward_model, reward_inputs, scores_of
 
@@ -121,10 +121,10 @@ def evaluate(
         seen: what is known of these prompts, see `Evaluation`.
 
     Raises:
-        ConfigError: no reference. DataError: no prompts, or rewards that are missing or not finite.
+        ConfigError: no reference, or one of another dtype.
+        DataError: no prompts, or rewards that are missing or not finite.
     """
-    if reference is None and not has_adapter(policy):
-        raise ConfigError("the policy has no adapter to switch off; pass reference=, the model it started from.")
+    check_reference(policy, reference)
     if not prompts:
         raise DataError("no prompts to evaluate on.")
     decoding = decoding or Decoding()
@@ -236,10 +236,14 @@ def kl_to_reference(
     """KL(policy‖reference) in nats per response: mean log-ratio on fresh samples of the policy itself, one per prompt.
 
     The token ids as sampled, never text tokenised again. reference: None for the policy with its adapter off.
+
+    Raises:
+        ConfigError: no reference, or one of another dtype.
     """
+    check_reference(policy, reference)
     asked, answers = generate_ids(policy, tokenizer, prompts, decoding.exact(seed=decoding.seed + 1))
     collator = collator_for(policy, tokenizer, padding_free=reference is None or packs(reference))
-    rows = {"prompt_ids": asked, "response_ids": answers, "prompt_id": list(range(len(asked)))}
+    rows = {"prompt_ids": asked, "response_ids": answers}
     ratios = []
     for start in range(0, len(asked), decoding.batch_size):
         part = {name: column[start : start + decoding.batch_size] for name, column in rows.items()}

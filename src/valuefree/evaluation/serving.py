@@ -11,7 +11,7 @@ from hashlib import blake2b
 from typing import Any
 
 from valuefree.data.rendering import Prompt, as_messages
-from valuefree.data.validation import prompt_key
+from valuefree.data.validation import prompt_text
 from valuefree.errors import ConfigError
 from valuefree.evaluation.generation import Decoding
 
@@ -179,7 +179,7 @@ def _seeds(prompts: Sequence[Prompt], seed: int) -> list[int]:
     times: Counter[str] = Counter()
     seeds = []
     for prompt in prompts:
-        key = prompt_key(prompt)
+        key = prompt_text(prompt)
         digest = blake2b(f"{seed}|{times[key]}|{key}".encode(), digest_size=4).digest()
         seeds.append(int.from_bytes(digest, "big") >> 1)
         times[key] += 1

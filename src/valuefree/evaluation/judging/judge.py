@@ -7,7 +7,7 @@ from hashlib import blake2b
 from typing import Any, Literal
 
 from valuefree.data.rendering import Prompt
-from valuefree.data.validation import prompt_key
+from valuefree.data.validation import prompt_text
 from valuefree.errors import ConfigError, DataError
 from valuefree.evaluation.judging.asking import Call, Prices, ask_all
 from valuefree.evaluation.judging.backends import Backend, Settings
@@ -235,7 +235,7 @@ class _Questions:
     def _orders(self, number: int, prompt: Prompt) -> tuple[Order, ...]:
         if self.protocol.orders == 2:
             return BOTH
-        drawn = blake2b(f"{self.protocol.seed}|{number}|{prompt_key(prompt)}".encode(), digest_size=1).digest()[0]
+        drawn = blake2b(f"{self.protocol.seed}|{number}|{prompt_text(prompt)}".encode(), digest_size=1).digest()[0]
         return (BOTH[drawn % 2],)
 
     def comparisons(self) -> list[Comparison]:

@@ -11,8 +11,8 @@ from valuefree.data.rendering import padding_of, prompt_ids
 from valuefree.errors import ConfigError
 from valuefree.evaluation.generation import own_generation_config, response_texts, until_end
 from valuefree.evaluation.judging.backends import Reply, Settings
+from valuefree.fingerprints import model_fingerprint
 from valuefree.models import evaluating, is_encoder_decoder
-from valuefree.reference import weights_fingerprint
 
 TOP_TOKENS = 20
 
@@ -24,7 +24,8 @@ class LocalJudge:
 
     Args:
         model: decoder-only or encoder-decoder, on the device it shall use. tokenizer: its own.
-        name: for cache and signature; the revision is a hash of the weights. batch_size: questions at a time.
+        name: for cache and signature; the revision is a hash of weights and configuration.
+        batch_size: questions at a time.
     """
 
     concurrency = 1
@@ -34,7 +35,7 @@ class LocalJudge:
         if batch_size < 1:
             raise ConfigError(f"batch_size is {batch_size}; expected at least 1 question at a time.")
         self.model, self.tokenizer, self.name, self.batch_size = model, tokenizer, name, batch_size
-        self.revision = weights_fingerprint(model)[:12]
+        self.revision = model_fingerprint(model, adapter=True)[:12]
         self.longest = getattr(model.config, "max_position_embeddings", None)
 
     def tokens(self, question: str) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from valuefree import __version__
-from valuefree.data.validation import prompt_key
+from valuefree.data.validation import prompt_key, prompt_text
 from valuefree.errors import DataError, number_of
 from valuefree.evaluation.judging.asking import Asked
 from valuefree.evaluation.judging.outcomes import NO_ANSWER, Comparison, Opinion, count_categories
@@ -148,11 +148,11 @@ class JudgeResult:
         Raises:
             DataError: the results are not about the same pairs, in the same order.
         """
-        mine, theirs = ([prompt_key(c.prompt) for c in result.comparisons] for result in (self, other))
+        mine, theirs = ([prompt_text(c.prompt) for c in result.comparisons] for result in (self, other))
         if mine != theirs:
             raise DataError("two results can only be compared on the same prompts in the same order.")
         first, second = ([overall(c.score) for c in result.comparisons] for result in (self, other))
-        return cohen_kappa(first, second, clusters=mine, seed=self.setup.seed)
+        return cohen_kappa(first, second, clusters=self._keys(), seed=self.setup.seed)
 
     def unread(self) -> Counter[str]:
         """Why verdicts are missing: answers that say none, and calls that failed or were not made."""

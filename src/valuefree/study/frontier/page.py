@@ -165,7 +165,7 @@ def draw(runs: Runs, file: Path) -> None:
     """Gain against KL: a line per objective, means over its seeds mid-run and at the end; small marks are the seeds."""
     figure, (panel,) = panels(1, width=6.4, height=4.2)
     for number, (name, rows) in enumerate(runs.by_name.items()):
-        style = {"color": colour(number), "marker": mark(number)}
+        style: dict[str, Any] = {"color": colour(number), "marker": mark(number)}
         curves = [runs.curve(name, seed) for seed in rows]
         kls = np.mean([[kl for kl, _ in curve] for curve in curves], axis=0)
         gains = np.mean([[values.mean() for _, values in curve] for curve in curves], axis=0)
@@ -210,19 +210,19 @@ def write_page(page: Path, runs: Runs, against: str, record: Mapping[str, Any], 
         "## How it was done",
         "",
         "SmolLM2-135M-Instruct, LoRA of rank 16 in the upper 15 of 30 layers, 160 training prompts × 4 answers, one "
-        "epoch, batch 8, peak learning rate 5e-4 with linear decay, the same for every objective; no setting was chosen "
-        f"on these seeds ({', '.join(map(str, seeds))}). A seed sets the split, the order of the rows, the adapter's "
-        "first weights and the sampling. Every policy is measured after half of the steps and at the end: reward on 80 "
-        "held-out prompts × 2 samples (temperature 0.7, top-k 50, at most 40 tokens) less the reward of the reference's "
-        "samples for the same prompts, which all runs of a seed share; KL from one sample of the policy at temperature 1 "
-        "for 40 of the prompts; order of the held-out rows by log-ratio and by reward. “Rewards shuffled”: trained on "
-        "rewards permuted within each prompt, which removes what distinguishes a prompt's answers and keeps the prompts' "
-        "means.",
+        "epoch, batch 8, peak learning rate 5e-4 with linear decay, the same for every objective. No setting was "
+        f"chosen on these seeds ({', '.join(map(str, seeds))}). A seed sets the split, the order of the rows, the "
+        "adapter's first weights and the sampling. Every policy is measured after half of the steps and at the end: "
+        "reward on 80 held-out prompts × 2 samples (temperature 0.7, top-k 50, at most 40 tokens) less the reward of "
+        "the reference's samples for the same prompts, which all runs of a seed share; KL from one sample of the "
+        "policy at temperature 1 for 40 of the prompts; order of the held-out rows by log-ratio and by reward. "
+        "“Rewards shuffled”: trained on rewards permuted within each prompt, which removes what distinguishes a prompt's "
+        "answers and keeps the prompts' means.",
         "",
         "Gains are means over seeds and prompts with 95 % bootstrap intervals clustered by prompt; bold where the "
-        "interval excludes zero. They hold for these seeds: the interval covers prompts and samples, not other training "
-        "runs. At equal KL: linear between the reference, the measurement in mid-run and the end, per prompt, where a "
-        "run first reaches that KL; the error of the KL itself is not in the interval.",
+        "interval excludes zero. They hold for these seeds: the interval covers prompts and samples, not other "
+        "training runs. At equal KL: linear between the reference, the measurement in mid-run and the end, per prompt, "
+        "where a run first reaches that KL; the error of the KL itself is not in the interval.",
         "",
         "## At the end of training",
         "",
