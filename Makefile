@@ -37,6 +37,7 @@ BENCH_FLAGS ?=
 bench: $(INSTALLED) $(METEOR_DATA)
 	$(BIN)/python -m benchmarks.run $(BENCH_FLAGS)
 	$(BIN)/python -m benchmarks.data_rows
+	$(BIN)/python -m benchmarks.informed
 	$(BIN)/python -m benchmarks.text_metrics
 	$(BIN)/python -m benchmarks.results
 

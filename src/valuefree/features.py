@@ -1,5 +1,6 @@
 """States of the reference, one vector per prompt, from which a partition may be regressed."""
 
+import shutil
 from collections.abc import Sequence
 from contextlib import nullcontext
 
@@ -8,6 +9,8 @@ import torch
 from torch import nn
 
 from valuefree.data.batching import prompt_batch
+from valuefree.data.storage import SPILL_BYTES, temporary_folder
+from valuefree.errors import ConfigError
 from valuefree.models import backbone_of, core_of, evaluating, reference_context
 from valuefree.value_network import prompt_means
 
@@ -20,27 +23,47 @@ def prompt_features(
     batch_tokens: int,
     autocast: torch.dtype | None = None,
 ) -> np.ndarray:
-    """Mean of the last hidden states over each prompt's tokens, float64 of shape (P, d).
+    """Mean of the last hidden states over each prompt's tokens, float32 of shape (P, d).
+
+    Beyond `SPILL_BYTES` the array is mapped from a temporary file, which is removed when the process ends.
 
     Args:
         reference: the model; of a peft model the adapter is switched off.
-        prompts: token ids of each prompt.
+        prompts: token ids of each prompt; the column of a data set is read batch by batch.
         batch_tokens: positions of a batch, padding included.
         autocast: compute type, as in scoring.
+
+    Raises:
+        ConfigError: no room for the temporary file.
     """
     device = next(reference.parameters()).device
     casting = torch.autocast(device.type, dtype=autocast) if autocast else nullcontext()
-    order = sorted(range(len(prompts)), key=lambda prompt: -len(prompts[prompt]))
-    found: list[np.ndarray] = []
+    lengths = np.fromiter((len(prompt) for prompt in prompts), dtype=np.int64, count=len(prompts))
+    order = np.argsort(-lengths, kind="stable")
+    features = np.empty((0, 0), dtype=np.float32)
     with evaluating(reference), reference_context(reference), casting:
         start = 0
         while start < len(order):
-            stop = start + max(batch_tokens // len(prompts[order[start]]), 1)
-            batch = prompt_batch([prompts[prompt] for prompt in order[start:stop]], pad_token_id)
+            chosen = order[start : start + max(batch_tokens // int(lengths[order[start]]), 1)]
+            batch = prompt_batch([prompts[prompt] for prompt in chosen.tolist()], pad_token_id)
             batch = {name: tensor.to(device) for name, tensor in batch.items()}
-            found.append(prompt_means(backbone_of(core_of(reference)), batch).double().cpu().numpy())
-            start = stop
-    states = np.concatenate(found)
-    features = np.empty_like(states)
-    features[order] = states
+            states = prompt_means(backbone_of(core_of(reference)), batch).float().cpu().numpy()
+            if start == 0:
+                features = _room(len(order), states.shape[1])
+            features[chosen] = states
+            start += len(chosen)
     return features
+
+
+def _room(prompts: int, width: int) -> np.ndarray:
+    """An array for the features, in memory or in a temporary file."""
+    if prompts * width * 4 <= SPILL_BYTES:
+        return np.empty((prompts, width), dtype=np.float32)
+    folder = temporary_folder()
+    free, needed = shutil.disk_usage(folder).free, prompts * width * 4
+    if free < needed:
+        raise ConfigError(
+            f"the states of {prompts} prompts need {needed / 2**30:.1f} GiB under {folder.parent}, which has "
+            f"{free / 2**30:.1f} GiB free. Make room, set VALUEFREE_CACHE to another folder, or use estimator='mean'."
+        )
+    return np.memmap(folder / "features", dtype=np.float32, mode="w+", shape=(prompts, width))

@@ -1,6 +1,7 @@
 """Before training: from a data set to what the objective asks for, row by row."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -234,7 +235,7 @@ class Preparation:
                     autocast=self.autocast,
                 )
         rewards, values = partition_targets(settings=settings, **given)
-        prepared.report = partition_report(**given, **settings.knobs())
+        prepared.report = partition_report(**given, **settings.knobs(), targets=(rewards, values))
         prepared.rewards, prepared.values = rewards.numpy(), values.numpy()[prepared.prompt_of]
 
 
@@ -244,9 +245,9 @@ def align_stop_ids(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> None
     config.eos_token_id = stop_ids(tokenizer, config)
 
 
-def first_prompts(table: datasets.Dataset, prompt_of: np.ndarray) -> list[list[int]]:
-    """Tokens of prompt 0 … P−1."""
-    return table.select(np.unique(prompt_of, return_index=True)[1])["prompt_ids"][:]
+def first_prompts(table: datasets.Dataset, prompt_of: np.ndarray) -> Sequence[list[int]]:
+    """Tokens of prompt 0 … P−1, a column of a data set."""
+    return table.select(np.unique(prompt_of, return_index=True)[1])["prompt_ids"]
 
 
 def partition_inputs(

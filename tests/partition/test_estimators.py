@@ -151,6 +151,26 @@ def test_pooled_is_finite_when_one_reward_dominates():
     assert mixed.isfinite().all()
 
 
+@pytest.mark.parametrize("tau", [1e-3, 1e-17, 1e-30, 1e-305])
+def test_pooled_at_small_temperatures_is_the_limit_of_the_largest_rewards(tau):
+    """τ → 0: V̂ is the largest reward, and without one response the largest of the others: (3, 3, 3), (4, 9), (5, 2).
+    Jackknife variance (n − 1)/n times the sum of squares about their mean: 0, ½·12.5, ½·4.5."""
+    rewards, prompt_of = [3.0, 3.0, 1.0, 9.0, 4.0, 2.0, 5.0], [0, 0, 0, 1, 1, 2, 2]
+    largest, variances = torch.tensor([3.0, 9.0, 5.0]), torch.tensor([0.0, 6.25, 2.25])
+    between = largest.var() - variances.mean()
+    weights = between / (between + variances)
+    expected = weights * largest + (1 - weights) * largest.mean()
+    for shift in (0.0, 1e6):
+        found = values([r + shift for r in rewards], [0] * 7, prompt_of, tau=tau, estimator="pooled")
+        torch.testing.assert_close(found - shift, expected.double(), atol=max(2 * tau, 1e-6), rtol=0)
+
+
+def test_monte_carlo_counts_ties_whatever_the_size_of_the_rewards():
+    """τ log mean e^{r/τ} of (r, r) is r, of (r, r, −∞) it is r − τ log 3/2; r/τ of 1e300 and beyond is no obstacle."""
+    found = values([1e10, 1e10, 7.0, 7.0, -1e300], [0] * 5, [0, 0, 1, 1, 1], tau=1e-300, estimator="monte_carlo")
+    assert found.tolist() == [1e10, 7.0]
+
+
 def test_mid_ranks_with_ties():
     ranks = rank_rewards([5, 1, 5, 9, 7], [0, 0, 0, 0, 1])
     assert ranks.tolist() == [0.5, 0.125, 0.5, 0.875, 0.5]

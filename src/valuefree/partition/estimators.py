@@ -13,13 +13,16 @@ from torch import Tensor
 from valuefree.errors import ConfigError
 from valuefree.partition.inputs import Index, Rows, Values, checked_rows, floats, prompt_index, reference_samples_of
 from valuefree.partition.regression import ridge_predictions, ridge_values
-from valuefree.partition.segments import log1mexp, segment_logsumexp, segment_mean, segment_sum
+from valuefree.partition.segments import log1mexp, segment_logsumexp, segment_max, segment_mean, segment_sum
 from valuefree.partition.settings import USES_REFERENCE_SAMPLES, PartitionSettings, check_settings
 
 
 def _log_mean_exp(rewards_R: Tensor, prompt_of_R: Tensor, prompts: int, tau: float) -> Tensor:
-    counts_P = torch.bincount(prompt_of_R, minlength=prompts)
-    return tau * (segment_logsumexp(rewards_R / tau, prompt_of_R, prompts) - counts_P.double().log())
+    """τ log mean e^{r/τ}, −∞ without rows; r is taken from the prompt's largest before it is divided by τ."""
+    top_P = segment_max(rewards_R, prompt_of_R, prompts)
+    counts_P = torch.bincount(prompt_of_R, minlength=prompts).clamp(min=1)
+    beyond_P = segment_logsumexp((rewards_R - top_P[prompt_of_R]) / tau, prompt_of_R, prompts)
+    return top_P + tau * (beyond_P - counts_P.double().log())
 
 
 def _reference(rows: Rows, tau: float, on_policy: bool) -> Tensor:
@@ -70,21 +73,25 @@ def _mean(rows: Rows, tau: float, on_policy: bool) -> Tensor:
 
 
 def _jackknife_variance(rewards: Tensor, prompt_of: Tensor, prompts: int, tau: float) -> Tensor:
-    """Jackknife variance of `monte_carlo` per prompt; a singleton takes the mean per-draw variance of the others."""
-    scaled = rewards / tau
+    """Jackknife variance of `monte_carlo` per prompt; a singleton takes the mean per-draw variance of the others.
+
+    All is relative to the prompt's largest reward, so that a size of r/τ beyond the digits of a float costs nothing.
+    """
     counts_P = torch.bincount(prompt_of, minlength=prompts)
-    total_P = segment_logsumexp(scaled, prompt_of, prompts)
-    # Leaving out the largest term cancels, so it is summed afresh; any other is at most half of the total.
-    order = torch.argsort(scaled, descending=True, stable=True)
-    order = order[torch.argsort(prompt_of[order], stable=True)]
-    starts_P = counts_P.cumsum(0) - counts_P
-    largest = torch.zeros_like(scaled, dtype=torch.bool)
-    largest[order[starts_P]] = True
-    rest_P = segment_logsumexp(scaled.masked_fill(largest, -math.inf), prompt_of, prompts)
-    left_out = torch.where(largest, rest_P[prompt_of], total_P[prompt_of] + log1mexp(scaled - total_P[prompt_of]))
     several = counts_P[prompt_of] > 1
-    values = tau * (left_out - (counts_P[prompt_of] - 1).clamp(min=1).double().log())
-    values = torch.where(several, values, torch.zeros_like(values))
+    below = rewards - segment_max(rewards, prompt_of, prompts)[prompt_of]
+    total_P = segment_logsumexp(below / tau, prompt_of, prompts)
+    # Leaving out the largest term cancels, so it is summed afresh; any other is at most half of the total.
+    order = torch.argsort(below, descending=True, stable=True)
+    order = order[torch.argsort(prompt_of[order], stable=True)]
+    largest = torch.zeros_like(several)
+    largest[order[counts_P.cumsum(0) - counts_P]] = True
+    rest_P = _log_mean_exp(below[~largest], prompt_of[~largest], prompts, tau)
+    others = (counts_P[prompt_of] - 1).clamp(min=1).double().log()
+    remaining = torch.where(largest, -math.inf, below / tau - total_P[prompt_of])
+    values = torch.where(largest, rest_P[prompt_of], tau * (total_P[prompt_of] + log1mexp(remaining) - others)).where(
+        several, torch.zeros_like(below)
+    )
     centred = values - segment_mean(values, prompt_of, prompts)[prompt_of]
     variance_P = segment_sum(centred.square(), prompt_of, prompts) * (counts_P - 1) / counts_P
     per_draw = (variance_P * counts_P)[counts_P > 1].mean()
@@ -183,7 +190,7 @@ def partition_values(
     ``pooled``        ``monte_carlo`` shrunk toward its mean over prompts, with its jackknife variance
     ``quantile``      ``monte_carlo`` of `rank_rewards`; with m reference samples τ log Z_m; τ in quantile units
     ``regressed``     ridge regression on `features` of ``monte_carlo`` on policy (or with reference samples), else of
-                      r̄(x); strength by generalised cross-validation
+                      r̄(x); averaged over strengths by how well each prompt is predicted from the others
     ``zero``          0, the paper's RPO-noNorm
     ================  ==========================================================================================
 
@@ -197,7 +204,8 @@ def partition_values(
         response_of: shape (R,); equal numbers within a prompt are one response, which counts once with its mean
             reward. Without it every row is distinct.
         reference_rewards, reference_prompt_of: shape (S,), rewards of samples drawn from the reference.
-        features: (P, d), read by ``informed`` and ``regressed``: a vector per prompt, such as states of the reference.
+        features: (P, d), read by ``informed`` and ``regressed``: a vector per prompt, such as states of the reference;
+            float32 and arrays mapped from a file are read in batches, not copied.
 
     Returns:
         float64 tensor of shape (P,) on the CPU, without gradient.

@@ -13,6 +13,8 @@ from valuefree.partition.segments import pair_starts
 Values = Tensor | np.ndarray | Sequence[float]
 Index = Tensor | np.ndarray | Sequence[int]
 
+FEATURE_ROWS = 4096  # rows of features that are looked at together: they may be mapped from a file
+
 
 def floats(name: str, values: Values) -> Tensor:
     """Float64 of shape (R,) on the CPU, all finite."""
@@ -82,12 +84,15 @@ def checked_rows(
 
 
 def _features(features: Tensor | np.ndarray | None, prompts: int) -> Tensor | None:
+    """As they are, not copied, if they are floating-point numbers."""
     if features is None:
         return None
-    features_PD = torch.as_tensor(features, dtype=torch.float64, device="cpu").detach()
+    features_PD = torch.as_tensor(features, device="cpu").detach()
+    if not features_PD.is_floating_point():
+        features_PD = features_PD.double()
     if features_PD.ndim != 2 or len(features_PD) != prompts:
         raise DataError(f"features has shape {tuple(features_PD.shape)}; expected ({prompts}, d), a vector per prompt.")
-    if not features_PD.isfinite().all():
+    if not all(part_BD.isfinite().all() for part_BD in features_PD.split(FEATURE_ROWS)):
         raise DataError("features has values that are not finite: look at the reference, or compute in float32.")
     return features_PD
 

@@ -145,6 +145,7 @@ def partition_report(
     features: Tensor | np.ndarray | None = None,
     level: float = math.inf,
     merge_duplicates: bool = True,
+    targets: tuple[Tensor, Tensor] | None = None,
 ) -> PartitionReport:
     """Diagnostics of V̂ for a data set; errors as in `partition_values`.
 
@@ -154,12 +155,13 @@ def partition_report(
             `partition_values`. Without `response_of` every row is distinct, and no duplicate is counted.
         level: κ of the run, for the share of the loss that is level.
         merge_duplicates: whether duplicates count once in V̂; they are counted as duplicates either way.
+        targets: what `partition_targets` returned for the same data and settings; computed here if not given.
     """
     settings = PartitionSettings(
         tau=tau, estimator=estimator, on_policy=on_policy, merge_duplicates=merge_duplicates, level=level
     )
     given = {"reference_rewards": reference_rewards, "reference_prompt_of": reference_prompt_of, "features": features}
-    rewards_R, values_P = partition_targets(
+    rewards_R, values_P = targets or partition_targets(
         rewards, reference_logps, prompt_of, settings, response_of=response_of, **given
     )
     index_R = torch.as_tensor(prompt_of, dtype=torch.int64)

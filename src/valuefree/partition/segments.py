@@ -17,10 +17,14 @@ def segment_mean(values_R: Tensor, prompt_of_R: Tensor, prompts: int) -> Tensor:
     return segment_sum(values_R, prompt_of_R, prompts) / torch.bincount(prompt_of_R, minlength=prompts)
 
 
+def segment_max(values_R: Tensor, prompt_of_R: Tensor, prompts: int) -> Tensor:
+    """Largest value per prompt, shape (P,); −∞ for a prompt without rows or with rows of −∞ only."""
+    return values_R.new_full((prompts,), -math.inf).scatter_reduce_(0, prompt_of_R, values_R, "amax")
+
+
 def segment_logsumexp(values_R: Tensor, prompt_of_R: Tensor, prompts: int) -> Tensor:
     """Log Σ exp per prompt, shape (P,); −∞ for a prompt without rows or with rows of −∞ only."""
-    top_P = values_R.new_full((prompts,), -math.inf)
-    top_P = top_P.scatter_reduce_(0, prompt_of_R, values_R, "amax")
+    top_P = segment_max(values_R, prompt_of_R, prompts)
     safe_P = torch.where(top_P.isfinite(), top_P, torch.zeros_like(top_P))
     return segment_sum((values_R - safe_P[prompt_of_R]).exp(), prompt_of_R, prompts).log() + safe_P
 

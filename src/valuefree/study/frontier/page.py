@@ -216,8 +216,8 @@ def write_page(page: Path, runs: Runs, against: str, record: Mapping[str, Any], 
         "reward on 80 held-out prompts × 2 samples (temperature 0.7, top-k 50, at most 40 tokens) less the reward of "
         "the reference's samples for the same prompts, which all runs of a seed share; KL from one sample of the "
         "policy at temperature 1 for 40 of the prompts; order of the held-out rows by log-ratio and by reward. "
-        "“Rewards shuffled”: trained on rewards permuted within each prompt, which removes what distinguishes a prompt's "
-        "answers and keeps the prompts' means.",
+        "“Rewards shuffled”: trained on rewards permuted within each prompt, which removes what distinguishes a "
+        "prompt's answers and keeps the prompts' means.",
         "",
         "Gains are means over seeds and prompts with 95 % bootstrap intervals clustered by prompt; bold where the "
         "interval excludes zero. They hold for these seeds: the interval covers prompts and samples, not other "
