@@ -24,7 +24,7 @@ from valuefree.evaluation.stats import (
     win_tie_loss,
 )
 
-PARSER = "v1"  # of texts and probabilities; raise it when a text may be read otherwise
+PARSER = "v2"  # of texts and probabilities; raise it when a text may be read otherwise
 
 
 @dataclass(frozen=True)
