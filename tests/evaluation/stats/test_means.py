@@ -103,8 +103,10 @@ def test_seeded():
 
 def test_edges():
     assert bootstrap_mean([2.0]).interval is None
-    assert bootstrap_mean([2.0, 2.0]).interval == (2.0, 2.0)
-    assert bootstrap_mean([0.0, 1.0]).interval == (0.0, 1.0)
+    assert bootstrap_mean([2.0, 2.0]).interval is None
+    assert bootstrap_mean([0.0, 1.0], bounds=(0, 1)).interval == (0.0, 1.0)
+    with pytest.raises(DataError, match="within"):
+        bootstrap_mean([0.0, 1.5], bounds=(0, 1))
     assert all(math.isfinite(bound) for bound in bootstrap_mean([0.0, 0.0, 5.0]).interval)
     for wrong in ([], [math.nan, 1.0], [[1.0]], [None, 1.0], ["a"]):
         with pytest.raises(DataError):

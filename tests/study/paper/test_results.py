@@ -111,7 +111,7 @@ def test_table_three_has_win_rates_their_spread_and_the_differences(make):
     assert sft[2].endswith("(2 runs × 8 prompts)")
     assert sft[3] == "82.78 ± 1.93, 63.66 ± 1.62"
     assert sft[4] == "+1.6, +20.7"
-    assert kto[2] == "0.0 [0.0, 0.0] (8 prompts)"
+    assert kto[2] == "0.0 [0.0, 36.9] (8 prompts, p = 0.0078)"
     assert kto[4] == f"{-82.60:+.1f}, {-65.76:+.1f}"
     assert dro[2:] == ["–", "83.97 ± 2.34, 65.26 ± 0.41", "–"]
 
@@ -148,7 +148,7 @@ def test_a_temperature_that_the_paper_lacks_has_nothing_beside_it(make):
         made.judged(WEAK, "RPO", "SFT", [1] * 8, tau=tau)
         made.cell("RPO", 0, tau, metrics={"bleu": 0.04})
     four = tables.table_4(made.results, TINY)
-    assert four.rows[0][1:] == ["0.5", "100.0 [100.0, 100.0] (8 prompts)", "–", "–"]
+    assert four.rows[0][1:] == ["0.5", "100.0 [63.1, 100.0] (8 prompts, p = 0.0078)", "–", "–"]
     assert four.rows[1][3] == "82.78 ± 1.93, 63.66 ± 1.62"
     five = tables.table_5(made.results, TINY)
     assert five.rows[0][1:] == ["0.5", "RPO", "0.0400 [0.0300, 0.0500]", "–", "–"]
