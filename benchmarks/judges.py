@@ -226,9 +226,9 @@ def page(data: Path, injection: str | None, command: str) -> str:
         parts += [
             "## A constant answer against real ones",
             "NullModel's constant answer won 76.9 % of alpaca_eval (arXiv 2410.07137) by closing the delimiters of its "
-            "template. Here it stands against the answers that people liked best. A pair is judged if the verdict can be "
-            f"read in both orders. Where fewer than {JUDGED:.0%} are, the rates are left out: the judged pairs are few, "
-            "and no random part of all. p is that of the sign test over prompts.",
+            "template. Here it stands against the answers that people liked best. A pair is judged if the verdict can "
+            f"be read in both orders. Where fewer than {JUDGED:.0%} are judged, the rates are left out: these pairs "
+            "are few, and no random part of all. p is that of the sign test over prompts.",
             injection,
         ]
     parts.append(f"- commit {git_commit() or 'none'}, {machine()}")

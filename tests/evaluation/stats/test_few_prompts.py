@@ -78,6 +78,12 @@ def test_a_few_values_on_one_side_are_not_certain_either():
     assert bootstrap_mean([0.75, 1.0], bounds=SHARE).interval == pytest.approx((0.75 * 0.025**0.5, 1.0))
 
 
+def test_a_tie_among_wins_does_not_make_them_more_certain():
+    """Resamples of four wins and a tie end above .6; five wins, which are more, have .025^(1/5) = .478."""
+    assert rate_of(0, 1, 4)[0] == pytest.approx(0.025**0.2)
+    assert rate_of(4, 1, 0)[1] == pytest.approx(1 - 0.025**0.2)
+
+
 def test_without_bounds_an_end_at_the_last_value_is_students():
     assert bootstrap_mean([0.1, 0.2]).interval == pytest.approx(t_mean([0.1, 0.2]).interval)
     low, high = bootstrap_mean([0.0, 0.0, 5.0]).interval

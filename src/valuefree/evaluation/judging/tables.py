@@ -19,8 +19,9 @@ Cells = Mapping[str, Mapping[str, Sequence[JudgeResult]]]
 def win_rate_table(cells: Cells, *, judge: str, corner: str = "") -> str:
     """Win rates in percent as Markdown, laid out as the paper's Table III: one table per judge.
 
-    A cell with one result is its rate, interval, number of prompts and p of the sign test; bold where the interval excludes 50. A cell with
-    several (runs, seeds) is their mean ± standard deviation, said so, each run's prompts and no test.
+    A cell with one result is its rate, interval, number of prompts and p of the sign test; bold where the interval
+    excludes 50. A cell with several (runs, seeds) is their mean ± standard deviation, said so, each run's prompts and
+    no test.
 
     Args:
         cells: row (a model's size, say) → column (the system compared with) → results. corner: heading of the rows.

@@ -17,7 +17,7 @@ Statistic = Callable[[np.ndarray], np.ndarray]
 class Metric:
     """A number about n responses.
 
-    value: None where nothing could be scored, never 0 in its place. interval: 95 %, over prompts; None as of `Estimate`.
+    value: None where nothing could be scored, never 0 in its place. interval: 95 %, over prompts; None as `Estimate`'s.
     n: responses scored. unscored: responses that could not be. prompts: how many the interval is over. signature: what
     makes two values comparable. note: what the reader must know.
     """

@@ -33,6 +33,7 @@ def bootstrap_mean(
     No resample lies beyond the smallest or the largest value, so an interval that ends there, as one of a few prompts
     does, would end too soon. The end is then a bound that holds for few prompts: with finite `bounds` the mean if the
     greatest share of unseen values that the data leave open (Clopper and Pearson) lay at the bound, else Student's.
+    Nor is the lower end above that of as many prompts that all have the largest value, nor the upper below its like.
     Where all values are equal and a bound is infinite there is no interval.
 
     Args:
@@ -65,18 +66,25 @@ def bootstrap_mean(
 def _beyond_the_data(
     data: np.ndarray, interval: Interval | None, bounds: Interval, confidence: float
 ) -> Interval | None:
-    """`interval`, or the mean where it is None, with the ends replaced that no resample could pass."""
-    mean, smallest, largest = float(data.mean()), float(data.min()), float(data.max())
+    """`interval`, or the mean where it is None, with the ends moved out that resamples cannot give."""
     if interval is None and not np.isfinite(bounds).all():
         return None
+    mean = float(data.mean())
     low, high = interval or (mean, mean)
-    half = float(stats.t.ppf((1 + confidence) / 2, data.size - 1) * stats.sem(data))
-    unseen = unseen_share(data.size, confidence)
-    if low <= smallest + rounding(mean):
-        low = smallest - unseen * (smallest - bounds[0]) if np.isfinite(bounds[0]) else min(low, mean - half)
-    if high >= largest - rounding(mean):
-        high = largest + unseen * (bounds[1] - largest) if np.isfinite(bounds[1]) else max(high, mean + half)
-    return low, high
+    return _lower_end(low, data, bounds[0], confidence), -_lower_end(-high, -data, -bounds[1], confidence)
+
+
+def _lower_end(low: float, data: np.ndarray, bound: float, confidence: float) -> float:
+    smallest, largest = float(data.min()), float(data.max())
+    ends_too_soon = low <= smallest + rounding(smallest)
+    if np.isfinite(bound):
+        unseen = unseen_share(data.size, confidence)
+        last = smallest if ends_too_soon else largest
+        return min(low, last - unseen * (last - bound))
+    if ends_too_soon:
+        half = float(stats.t.ppf((1 + confidence) / 2, data.size - 1) * stats.sem(data))
+        return min(low, float(data.mean()) - half)
+    return low
 
 
 def clustered_mean(
