@@ -37,7 +37,9 @@ def win_rate(weights: Sequence[float]) -> Draw:
 
     def draw(generator: np.random.Generator, prompts: int, seed: int) -> Found:
         scores = generator.choice(SCORES, prompts, p=weights)
-        return bootstrap_mean(scores, seed=seed, resamples=RESAMPLES), float(SCORES @ np.asarray(weights))
+        return bootstrap_mean(scores, bounds=(0.0, 1.0), seed=seed, resamples=RESAMPLES), float(
+            SCORES @ np.asarray(weights)
+        )
 
     return draw
 
@@ -191,8 +193,8 @@ def page(found: dict[str, dict[int, Coverage]], *, sets: int, seed: int, commit:
         "",
         said,
         "",
-        "What it cannot show: of a few prompts that all went one way every resample is the same, and the interval has "
-        "width zero. With 20 prompts and a win rate near 0 or 1 read the counts beside it, not the interval.",
+        "Of prompts that all went one way every resample is the same; the interval of a win rate is then Clopper's and "
+        "Pearson's. `tests/evaluation/stats/test_few_prompts.py` holds the coverage of 2 to 20 prompts.",
         "",
     ]
     return "\n".join(lines)

@@ -62,6 +62,14 @@ def test_rows_of_one_kind_are_an_error_in_training_alone(rewards, kind):
     assert len(objective.row_values(rows(rewards))["desirable"]) == 2
 
 
+@pytest.mark.parametrize(("marks", "kind"), [([True, True], "all"), ([False, False], "no")])
+def test_a_column_of_one_kind_is_an_error_in_training_alone(marks, kind):
+    marked = rows([0.0, 1.0], desirable=torch.tensor(marks))
+    with pytest.raises(ConfigError, match=f"column 'desirable' marks {kind} rows desirable"):
+        KTO().resolved(marked)
+    assert KTO().row_values(marked)["desirable"].tolist() == marks
+
+
 def test_preset_of_the_papers_code():
     """Token means (4, 0)/2 = (2, 0), z₀ their mean 1, β 1: 1 − σ(1) both for the liked and, −1 below z₀, the other.
 

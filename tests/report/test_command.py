@@ -56,9 +56,10 @@ def test_two_judges_stand_beside_each_other(here, capsys):
     assert "report: both/report.html\nfor a repository: both/report.md" in capsys.readouterr().out
     report = read_report([here / "one", here / "two"])
     assert report.verdict == [
-        "report_judges:length: long against short: win rate 100.0% [100.0%, 100.0%] over 6 prompts; "
-        "this judge prefers long.",
-        "report_judges:brief: long against short: win rate 0.0% [0.0%, 0.0%] over 6 prompts; this judge prefers short.",
+        "report_judges:length: long against short: win rate 100.0% [54.1%, 100.0%] over 6 prompts "
+        "(sign test p = 0.0312); this judge prefers long.",
+        "report_judges:brief: long against short: win rate 0.0% [0.0%, 45.9%] over 6 prompts "
+        "(sign test p = 0.0312); this judge prefers short.",
     ]
     assert len(report.completions) == 12
     for number, entry in enumerate(report.completions):
@@ -69,7 +70,16 @@ def test_two_judges_stand_beside_each_other(here, capsys):
             ("report_judges:brief", "second"),
         ]
     preferences = report.sections[0]
-    assert preferences.tables[0].rows[0][2:] == ["100.0% [100.0%, 100.0%]", "6", "12 (0)", "0 (0)", "0", "0", "0"]
+    assert preferences.tables[0].rows[0][2:] == [
+        "100.0% [54.1%, 100.0%]",
+        "6",
+        "0.0312",
+        "12 (0)",
+        "0 (0)",
+        "0",
+        "0",
+        "0",
+    ]
     assert preferences.tables[1].rows[0][:4] == ["report_judges:brief", "one", "12", "0.0%"]
 
 

@@ -18,8 +18,8 @@ def test_one_run_shows_its_gain_curves_partition_and_answers(trained):
     report = read_report([trained()])
     assert report.title == "valuefree train: RPO on rows.jsonl"
     assert report.verdict == [
-        "Gain in held-out reward +0.500, 95 % interval [+0.400, +0.600] over 2 prompts: "
-        "the policy is better than its reference on this reward."
+        "Gain in held-out reward +0.500, 95 % interval [+0.400, +0.600] over 2 prompts, won / tied / "
+        "lost 1 / 1 / 0 (sign test p = 1): the policy is better than its reference on this reward."
     ]
     assert [section.key for section in report.sections] == ["overview", "training", "partition", "notes"]
     rows = dict(table(report, "overview").rows)
@@ -42,6 +42,18 @@ def test_the_larger_reward_wins_and_the_prompt_of_messages_is_its_text(trained):
     ]
 
 
+def test_equal_gains_are_told_without_an_interval(trained):
+    run = trained()
+    file = run / "metrics.json"
+    content = json.loads(file.read_text())
+    content["evaluation"]["gain"]["interval"] = None
+    file.write_text(json.dumps(content))
+    assert read_report([run]).verdict == [
+        "Gain +0.500 on each of 2 prompts, won / tied / lost 1 / 1 / 0 (sign test p = 1): no interval, for no two "
+        "gains differ."
+    ]
+
+
 def test_several_runs_are_compared_on_the_prompts_they_share(trained):
     """d: 0 − 1 = −1 on p, 1 − 0.5 = +0.5 on q; the mean is −0.25."""
     report = read_report([trained("one"), trained("two", policy=(0.0, 1.0), seed=4), trained("three", seed=5)])
@@ -52,7 +64,7 @@ def test_several_runs_are_compared_on_the_prompts_they_share(trained):
     paired = table(report, "overview", 1).rows
     assert paired[0][0] == "two minus one"
     assert paired[0][1].startswith("-0.250")
-    assert paired[1][:2] == ["three minus one", "+0.000 [+0.000, +0.000]"]
+    assert paired[1][:2] == ["three minus one", "+0.000 (n = 2)"]  # no two differences differ: no interval
     (training,) = [plot for plot in report.plots if plot.name == "training"]
     assert [len(panel.lines) for panel in training.figure.axes] == [3, 3]
     first = report.completions[0]

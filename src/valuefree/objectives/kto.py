@@ -111,16 +111,21 @@ class KTO(Objective):
         """With the threshold taken from the training rows, so that it holds for others too.
 
         Raises:
-            ConfigError: it leaves rows of one kind alone.
+            ConfigError: the threshold, or the column ``desirable``, leaves rows of one kind alone.
         """
-        if "desirable" in rows.columns:
-            return self
-        decided = replace(self, threshold=float(rows.raw_rewards.mean())) if self.threshold is None else self
-        reached = decided._reached(rows)
-        if reached.all() or not reached.any():
+        given = rows.columns.get("desirable")
+        decided = self
+        if given is None and self.threshold is None:
+            decided = replace(self, threshold=float(rows.raw_rewards.mean()))
+        desirable = decided.row_values(rows)["desirable"]
+        if desirable.all() or not desirable.any():
+            kinds = "all" if desirable.all() else "no"
+            if given is None:
+                found, cure = f"threshold {decided.threshold:g} makes", "a column 'desirable'"
+            else:
+                found, cure = "column 'desirable' marks", "a column that marks both"
             raise ConfigError(
-                f"threshold {decided.threshold:g} makes {'all' if reached.all() else 'no'} rows desirable; KTO needs "
-                "both kinds. Give a threshold within the rewards, or a column 'desirable'."
+                f"{found} {kinds} rows desirable; KTO needs both kinds. Give a threshold within the rewards, or {cure}."
             )
         return decided
 

@@ -21,7 +21,8 @@ NOTE = "Intervals: 95 %, bootstrap over prompts; the gain is paired on prompts."
 def estimate_of(found: Mapping[str, Any]) -> Estimate:
     """An `Estimate` that was kept as a mapping."""
     interval = found["interval"]
-    return Estimate(found["value"], tuple(interval) if interval is not None else None, found["n"])
+    bounds = None if interval is None else (float(interval[0]), float(interval[1]))  # JSON keeps infinity as text
+    return Estimate(found["value"], bounds, found["n"])
 
 
 def signed(estimate: Estimate) -> str:
@@ -51,11 +52,15 @@ def on_which_prompts(evaluation: Evaluation) -> str:
 def verdict(evaluation: Evaluation) -> str:
     """What the interval of the gain supports, in one sentence."""
     gain = estimate_of(evaluation["gain"])
-    if gain.interval is None:
+    tested = f"won / tied / lost {_tested(evaluation)}"
+    if gain.interval is None and gain.n == 1:
         return f"Gain {gain.value:+.3f} on one prompt: no interval, no conclusion."
+    if gain.interval is None:
+        return f"Gain {gain.value:+.3f} on each of {gain.n} prompts, {tested}: no interval, for no two gains differ."
     low, high = gain.interval
+    interval = f"95 % interval [{low:+.3f}, {high:+.3f}] over {gain.n} prompts"
     reward = "held-out reward" if never_seen(evaluation) else "reward"
-    said = f"Gain in {reward} {gain.value:+.3f}, 95 % interval [{low:+.3f}, {high:+.3f}] over {gain.n} prompts: "
+    said = f"Gain in {reward} {gain.value:+.3f}, {interval}, {tested}: "
     if low > 0:
         return said + "the policy is better than its reference on this reward."
     if high < 0:
@@ -76,6 +81,10 @@ def _outcomes(evaluation: Evaluation) -> str:
     return f"{counts['wins']} / {counts['ties']} / {counts['losses']}"
 
 
+def _tested(evaluation: Evaluation) -> str:
+    return f"{_outcomes(evaluation)} (sign test p = {evaluation['outcomes']['p_value']:.3g})"
+
+
 def _lengths(evaluation: Evaluation) -> str:
     return f"{evaluation['reference_length']:.1f} → {evaluation['policy_length']:.1f}"
 
@@ -87,10 +96,7 @@ def evaluation_rows(evaluation: Evaluation) -> list[tuple[str, str]]:
         ("mean reward, reference", str(estimate_of(evaluation["reference"]))),
         ("mean reward, policy", str(estimate_of(evaluation["policy"]))),
         ("gain, paired", signed(estimate_of(evaluation["gain"]))),
-        (
-            "win / tie / loss by prompt",
-            f"{_outcomes(evaluation)} (sign test p = {evaluation['outcomes']['p_value']:.3g})",
-        ),
+        ("win / tie / loss by prompt", _tested(evaluation)),
         ("length in tokens, reference → policy", _lengths(evaluation)),
     ]
     if evaluation["kl"] is not None:

@@ -93,7 +93,8 @@ def _sentence(judge: str, pair: Mapping[str, Any]) -> str:
         return f"{head}: win rate {rate.value:.1%} on one prompt: no interval, no conclusion."
     low, high = rate.interval
     said = f"prefers {first}" if low > 0.5 else f"prefers {second}" if high < 0.5 else "shows no preference"
-    return f"{head}: win rate {_share(pair['win_rate'])} over {rate.n} prompts; this judge {said}."
+    tested = f"{rate.n} prompts (sign test p = {pair['prompts']['p_value']:.3g})"
+    return f"{head}: win rate {_share(pair['win_rate'])} over {tested}; this judge {said}."
 
 
 def _share(found: Mapping[str, Any] | None) -> str:
@@ -114,17 +115,27 @@ def _rates(
             f"{' over '.join(pair['systems'])}{pair['run']}",
             _share(pair["win_rate"]),
             str(pair["win_rate"]["n"]) if pair["win_rate"] is not None else "0",
+            f"{pair['prompts']['p_value']:.3g}" if pair["win_rate"] is not None else "–",
             *_counted(pair["categories"]),
         ]
         for judge, pair in pairs
     ]
     note = (
-        "Win rate: mean over prompts of win 1, neutral ½, loss 0, averaged over the orders; 95 % interval, bootstrap "
-        "over prompts. By half: in one order, and neutral in the other. Where the orders disagree, the winner "
-        "changes with them. Unjudged is not neutral: it counts nowhere but here."
+        "Win rate: mean over prompts of win 1, neutral ½, loss 0, averaged over the orders; 95 % interval over "
+        "prompts: bootstrap, and Clopper's and Pearson's where all agree. By half: in one order, and neutral in the "
+        "other. Where the orders disagree, the winner changes with them. Unjudged is not neutral: it counts nowhere but "
+        "here."
     )
-    head = ["judge", "systems", "win rate of the first [95 %]", "prompts", "won (by half)", "lost (by half)", "neutral"]
-    head += ["orders disagree", "unjudged"]
+    head = [
+        "judge",
+        "systems",
+        "win rate of the first [95 %]",
+        "prompts",
+        "sign test p",
+        "won (by half)",
+        "lost (by half)",
+    ]
+    head += ["neutral", "orders disagree", "unjudged"]
     tables = [Table("", head, rows, note)]
     agreement = [
         [judges[run.name], source, str(found["n"]), *_agreed(found)]

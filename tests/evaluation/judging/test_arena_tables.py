@@ -80,10 +80,17 @@ def test_the_table_has_the_layout_of_table_iii():
     assert lines[2] == "| Size | SFT | KTO | DRO |"
     cells = [cell.strip() for cell in lines[4].split("|")[1:-1]]
     assert cells[0] == "Small"
-    assert re.fullmatch(r"50\.00 \[\d+\.\d, \d+\.\d\] n = 30", cells[1])
+    assert re.fullmatch(r"50\.00 \[\d+\.\d, \d+\.\d\] n = 30, p = 1", cells[1])
     assert cells[2].startswith("**96.67 [")
     assert cells[3] == "70.00 ± 10.00 (SD of 3 runs, n = 30 each)"
     assert "standard deviation over runs" in lines[-1]
+
+
+def test_two_wins_of_two_are_not_bold_and_six_of_six_are():
+    """p of the sign test: 2·(½)² = .5 and 2·(½)⁶ = .03125."""
+    text = win_rate_table({"x": {"two": [of(2, 2)], "six": [of(6, 6)]}}, judge="J")
+    assert "| 100.00 [15.8, 100.0] n = 2, p = 0.5 |" in text
+    assert "| **100.00 [54.1, 100.0]** n = 6, p = 0.031 |" in text
 
 
 def test_no_number_stands_where_nothing_is_judged():

@@ -70,6 +70,18 @@ def test_a_judge_that_always_picks_the_first_place_shows_nothing():
     assert "changes with the order in 100.0%" in result.report()
 
 
+@pytest.mark.parametrize(("pairs", "conclusion"), [(2, "no preference is shown"), (6, "this judge prefers A")])
+def test_a_few_unanimous_prompts_show_no_preference(pairs, conclusion):
+    """With two wins of two, ½ is as likely as not to do the same; from six on the sign test has p < .05."""
+    result = judge([f"p{i}" for i in range(pairs)], ["long"] * pairs, ["s"] * pairs, backend=prefers(len))
+    low, high = result.win_rate().interval
+    assert (low > 0.5, high) == (pairs == 6, 1.0)
+    first_line = result.report().splitlines()[0]
+    assert conclusion in first_line
+    assert f"{pairs} / 0 / 0 (sign test p = {2 * 0.5**pairs:.3g})" in first_line
+    assert result.flip_rate().interval == pytest.approx((0.0, 1 - low))
+
+
 def test_swapping_the_systems_mirrors_the_rate():
     prompts, one, two = [f"p{i}" for i in range(9)], ["x" * (i % 4) + "." for i in range(9)], ["xx"] * 9
     forth = judge(prompts, one, two, backend=prefers(len)).win_rate()

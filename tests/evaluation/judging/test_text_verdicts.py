@@ -1,5 +1,6 @@
 """Verdicts from texts: a label counts where it stands as an answer, and two different ones are none."""
 
+import re
 import time
 
 import pytest
@@ -63,6 +64,85 @@ def test_a_label_that_merely_occurs_is_none(text):
 @pytest.mark.parametrize(
     "text",
     [
+        "A has several errors, and B is correct.",
+        "A gives a wrong answer",
+        "A has factual mistakes",
+        "A does little to help",
+        "A offers nothing of use.",
+        "A is correct, and so is B.",
+        "A answers another question.",
+        "A has more errors.",
+        "A: has several errors. B: correct.",
+        "A: wrong answer",
+        "A: good answer. B: better answer.",
+        "A (which has several errors)",
+        "A, unlike B, has several errors.",
+        "A - unlike B - misses the point.",
+        "A, B",
+        "A: short, B: right",
+        "A - short. B - right.",
+        "(A) is short, (B) is right.",
+        "[[A]] is wrong.",
+        "Overall, A is more detailed, but B is right.",
+        "Overall, Response A is better written, but Response B is correct.",
+        "A. Wrong answer.",
+        "My choice is A for the worst answer.",
+        "A by contrast fails to answer.",
+        "A as a whole is hard to follow.",
+        "Answer: A is wrong.",
+        "Verdict: A has several errors",
+        "The worst answer is A.",
+        "The less helpful response is Response A.",
+        "The incorrect answer is A",
+        "I select A as the worse answer.",
+        "I prefer A less.",
+        "Is the better answer A?",
+        "Overall, A has more errors.",
+        "Overall, Response A is more verbose.",
+        "Therefore, A gives the most misleading answer.",
+        "Overall, A does more harm than good.",
+        "A is better at making mistakes.",
+        "A is best avoided.",
+        "I doubt that A is better.",
+        "It would be wrong to say that A is better.",
+    ],
+)
+def test_a_statement_against_a_side_is_never_its_win(text):
+    assert read_text(text).verdict != "first"
+    assert read_text(_swapped(text)).verdict != "second"
+
+
+def _swapped(text):
+    """The same statement with the labels exchanged."""
+    return re.sub(r"\b[AB]\b", lambda label: "B" if label[0] == "A" else "A", text)
+
+
+@pytest.mark.parametrize(
+    ("text", "verdict"),
+    [
+        ("A has several errors, and B is better.", "second"),
+        ("Response A omits the date. Response B is better.", "second"),
+        ("B: Response A has several errors and omits the date.", "second"),
+        ("B; A is wrong.", "second"),
+        ("A: no errors, and more detailed than B", "first"),
+        ("B because A does not answer the question", "second"),
+        ("I prefer A because B is wrong.", "first"),
+        ("A is wrong, so my answer is B.", "second"),
+        ("Response A is better because it does not contain errors.", "first"),
+        ("Overall, Response B gives the most accurate and complete answer.", "second"),
+        ("A is better.", "first"),
+        ("Overall, Response A is better, but it has errors.", "first"),
+        ("A. Response B does not answer.", "first"),
+        ("A wins.", "first"),
+    ],
+)
+def test_a_statement_against_one_side_leaves_the_verdict_for_the_other(text, verdict):
+    assert read_text(text).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
         "A\n\nB",
         "A: good\nB: better",
         "Output (b) is better. It is short. Therefore, Output (a) is better.",
@@ -95,7 +175,22 @@ def test_labels_that_cannot_be_told_apart_are_refused(text):
         Labels.of(text)
 
 
-@pytest.mark.parametrize("piece", ["(", "*", "A ", "Output ", "final answer: (", "A is ", "both ", "therefore ", "[["])
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "(",
+        "*",
+        "A ",
+        "Output ",
+        "final answer: (",
+        "A is ",
+        "both ",
+        "therefore ",
+        "[[",
+        "A is better ",
+        "so A gives a better ",
+    ],
+)
 def test_no_text_takes_long_to_read(piece):
     """20,000 characters, the longest answer that is kept; a pattern that backtracked would need minutes."""
     started = time.monotonic()

@@ -107,11 +107,15 @@ def test_unequal_numbers_of_samples_leave_the_plain_mean():
     assert (found.value, found.n, found.unscored, found.prompts) == (0.375, 4, 1, 3)
 
 
-def test_equal_values_have_an_interval_of_no_width():
+def test_equal_values_have_no_interval_unless_the_metric_has_bounds():
+    """Of 5 prompts up to 1 − .025^(1/5) = .5218 may be other than .5: ½ ± .2609."""
     table = np.tile([2.0, 4.0], (30, 1))
     found = of_sums("length_ratio", table, range(30), lambda sums: sums[:, 0] / sums[:, 1])
-    assert (found.value, found.interval) == (0.5, (0.5, 0.5))
-    assert of_mean("rougeL", [0.5] * 5, range(5)).interval == (0.5, 0.5)
+    assert (found.value, found.interval) == (0.5, None)
+    assert of_mean("length", [0.5] * 5, range(5)).interval is None
+    assert of_mean("rougeL", [0.5] * 5, range(5), bounds=(0, 1)).interval == pytest.approx((0.2391, 0.7609), abs=1e-4)
+    uneven = of_mean("rougeL", [0.5] * 6, [0, 0, 1, 2, 3, 4], bounds=(0, 1))
+    assert uneven.interval == pytest.approx((0.2391, 0.7609), abs=1e-4)
 
 
 def test_the_interval_of_bleu_covers_the_bleu_of_the_population():

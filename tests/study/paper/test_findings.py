@@ -107,13 +107,13 @@ def with_metrics(made, rpo, other, *, names=QUALITY, others=("KTO", "DRO"), taus
     return made
 
 
-BETTER, WORSE, EITHER = (0.5, 0.6), (0.3, 0.4), (0.6, 0.3)
+BETTER, WORSE, EITHER = (0.5, 0.6), (0.3, 0.401), (0.6, 0.3)
 
 
 @pytest.mark.parametrize(
     ("rpo", "other", "outcome"),
     [
-        (BETTER, WORSE, "supported"),  # by 0.2 in both seeds
+        (BETTER, WORSE, "supported"),  # by 0.2 and 0.199
         (WORSE, BETTER, "contradicted"),
         (EITHER, WORSE, "undecided"),  # by 0.3, and −0.1
     ],
@@ -124,14 +124,15 @@ def test_beats_baselines(make, rpo, other, outcome):
 
 def test_most_metrics_are_enough_unless_one_speaks_against(make):
     made = make()
-    better = dict(zip(QUALITY, (0.5, 0.5, 0.5, 0.4, 0.4), strict=True))  # three of five better, two equal
     for seed in range(2):
+        # three of five better, two equal
+        better = dict(zip(QUALITY, (0.5 + 0.001 * seed,) * 3 + (0.4, 0.4), strict=True))
         made.cell("RPO", seed, metrics=better)
         for other in ("KTO", "DRO"):
             made.cell(other, seed, metrics=dict.fromkeys(QUALITY, 0.4))
     assert verdict(made, "beats-baselines") == "supported"
     for seed in range(2):
-        made.cell("RPO", seed, metrics=better | {QUALITY[-1]: 0.3})
+        made.cell("RPO", seed, metrics=better | {QUALITY[-1]: 0.3 + 0.001 * seed})
     assert verdict(made, "beats-baselines") == "undecided"
 
 
@@ -235,7 +236,7 @@ def test_wide_margins(make, scores, outcome):
 
 
 def test_wide_margins_are_often_not_always(make):
-    made = with_rates(make(judges=(MISTRAL,)), WON, judges=(MISTRAL,))
+    made = with_rates(make(prompts=40, judges=(MISTRAL,)), [1.0] * 40, judges=(MISTRAL,))
     made.judged(MISTRAL, "RPO", "DRO", LOST)
     assert verdict(made, "wide-margins") == "supported"  # two of three
     made.judged(MISTRAL, "RPO", "KTO", LOST)
@@ -309,7 +310,7 @@ def test_tau_moderate_takes_a_larger_temperature(make):
 def with_gains(made, method, by_tau):
     made.cell("SFT", 0, None, rewards=[0.0] * 8)
     for tau, gain in by_tau.items():
-        made.cell(method, 0, tau, rewards=[gain + 0.01 * k for k in range(8)])
+        made.cell(method, 0, tau, rewards=[gain + 0.01 * k * tau for k in range(8)])
     return made
 
 

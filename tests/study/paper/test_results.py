@@ -56,7 +56,7 @@ def test_table_two_has_the_metrics_their_published_values_and_the_differences(ma
         "KTO": ["0.2500 [0.2400, 0.2600]", "0.2369", "+0.0131"],  # one run: its interval over prompts
         "DRO": ["–", "0.2522", "–"],  # not run
         "RPO": [f"0.3200 ± 0.0283 [{0.32 - half:.4f}, {0.32 + half:.4f}]", "0.2885", "+0.0315"],
-        "SFT": ["0.1000 ± 0.0000 [0.1000, 0.1000]", "–", "–"],
+        "SFT": ["0.1000 ± 0.0000", "–", "–"],  # equal in both runs: no interval
     }
     assert {line[0] for line in table.rows if line[0].endswith("↓")} == {"Toxicity ↓"}
     assert "answers 8 held-out prompts" in table.note
@@ -108,10 +108,10 @@ def test_table_three_has_win_rates_their_spread_and_the_differences(make):
     sft, kto, dro = table.rows
     assert sft[:2] == ["weak (loaded here)", "SFT"]
     assert sft[2].startswith("84.4 ± 22.1 [")
-    assert sft[2].endswith("(2 runs × 8 prompts)")
+    assert sft[2].endswith("(2 runs × 8 prompts, p = 0.0078)")
     assert sft[3] == "82.78 ± 1.93, 63.66 ± 1.62"
     assert sft[4] == "+1.6, +20.7"
-    assert kto[2] == "0.0 [0.0, 0.0] (8 prompts)"
+    assert kto[2] == "0.0 [0.0, 36.9] (8 prompts, p = 0.0078)"
     assert kto[4] == f"{-82.60:+.1f}, {-65.76:+.1f}"
     assert dro[2:] == ["–", "83.97 ± 2.34, 65.26 ± 0.41", "–"]
 
@@ -148,7 +148,7 @@ def test_a_temperature_that_the_paper_lacks_has_nothing_beside_it(make):
         made.judged(WEAK, "RPO", "SFT", [1] * 8, tau=tau)
         made.cell("RPO", 0, tau, metrics={"bleu": 0.04})
     four = tables.table_4(made.results, TINY)
-    assert four.rows[0][1:] == ["0.5", "100.0 [100.0, 100.0] (8 prompts)", "–", "–"]
+    assert four.rows[0][1:] == ["0.5", "100.0 [63.1, 100.0] (8 prompts, p = 0.0078)", "–", "–"]
     assert four.rows[1][3] == "82.78 ± 1.93, 63.66 ± 1.62"
     five = tables.table_5(made.results, TINY)
     assert five.rows[0][1:] == ["0.5", "RPO", "0.0400 [0.0300, 0.0500]", "–", "–"]
@@ -190,10 +190,10 @@ def test_gains_are_paired_on_prompt_and_seed(make):
         made.cell("SFT", seed, None, rewards=list(hard))
         made.cell("RPO", seed, rewards=list(hard + 1 + seed), kl=0.5 + seed)
     gain = made.results.gain("tiny", "RPO")
-    assert (gain.value, gain.interval, gain.n) == (1.5, (1.5, 1.5), 8)
+    assert (gain.value, gain.interval, gain.n) == (1.5, None, 8)  # no two prompts differ
     assert made.results.reward("tiny", "RPO").mean == 5.0
     table = tables_beyond.rewards_table(made.results, TINY)
-    assert cell_of(table, ["RPO"], "gain over the reference") == "+1.500 [+1.500, +1.500]"
+    assert cell_of(table, ["RPO"], "gain over the reference") == "+1.500"
     assert cell_of(tables_beyond.distance_table(made.results, TINY), ["RPO"], "KL").startswith("1.00 ± 0.71 [")
     assert cell_of(table, ["SFT"], "gain over the reference") == "–"
     assert cell_of(table, ["RPO"], "used the rewards") == "–"  # no control was run
@@ -214,19 +214,20 @@ def test_a_seed_that_failed_is_left_out_on_both_sides(make):
 @pytest.mark.parametrize(
     ("shuffled", "used"),
     [
-        (0.0, "yes: +1.000 [+1.000, +1.000]"),
-        (1.0, "not shown: +0.000 [+0.000, +0.000]"),
-        (1.5, "not shown: -0.500 [-0.500, -0.500]"),
+        (0.0, "yes: +1.000 [+0.9"),
+        (1.0, "not shown: +0.000 [-0."),
+        (1.5, "not shown: -0.500 [-0.5"),
     ],
 )
 def test_rewards_were_used_if_the_gain_exceeds_that_on_shuffled_ones(make, shuffled, used):
     made = make()
     made.cell("SFT", 0, None, rewards=[0.0] * 8)
     made.cell("RPO", 0, rewards=[1.0] * 8)
-    made.cell("RPO", 0, rewards=[shuffled] * 8, shuffled=True)
+    around = [shuffled + 0.05 * (-1) ** number for number in range(8)]
+    made.cell("RPO", 0, rewards=around, shuffled=True)
     table = tables_beyond.rewards_table(made.results, TINY)
-    assert cell_of(table, ["RPO"], "used the rewards") == used
-    assert cell_of(table, ["RPO"], "gain, rewards shuffled") == f"{shuffled:+.3f} [{shuffled:+.3f}, {shuffled:+.3f}]"
+    assert cell_of(table, ["RPO"], "used the rewards").startswith(used)
+    assert cell_of(table, ["RPO"], "gain, rewards shuffled").startswith(f"{shuffled:+.3f} [")
 
 
 def test_runs_of_an_earlier_and_larger_grid_are_not_of_this_study(make):

@@ -24,7 +24,7 @@ from valuefree.evaluation.stats import (
     win_tie_loss,
 )
 
-PARSER = "v1"  # of texts and probabilities; raise it when a text may be read otherwise
+PARSER = "v2"  # of texts and probabilities; raise it when a text may be read otherwise
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,10 @@ class JudgeResult:
         chosen = self.judged if over is None else over
         if not chosen:
             return None
-        return clustered_mean([value(c) for c in chosen], self._keys(chosen), seed=self.setup.seed)  # type: ignore[misc]
+        return self._share([value(c) for c in chosen], self._keys(chosen))  # type: ignore[misc]
+
+    def _share(self, values: Sequence[float], keys: Sequence[str]) -> Estimate:
+        return clustered_mean(values, keys, bounds=(0.0, 1.0), seed=self.setup.seed)
 
     def _keys(self, over: Sequence[Comparison] | None = None) -> list[str]:
         return [prompt_key(comparison.prompt) for comparison in (self.comparisons if over is None else over)]
@@ -126,8 +129,7 @@ class JudgeResult:
         picked = [(pair, o) for pair, o in self._opinions if o.verdict in ("first", "second")]
         if not picked:
             return None
-        keys = [prompt_key(pair.prompt) for pair, _ in picked]
-        return clustered_mean([float(o.verdict == "first") for _, o in picked], keys, seed=self.setup.seed)
+        return self._share([float(o.verdict == "first") for _, o in picked], self._keys([pair for pair, _ in picked]))
 
     def flip_rate(self) -> Estimate | None:
         """Share of the pairs whose winner changes with the order, of those judged in both orders."""
@@ -191,7 +193,8 @@ class JudgeResult:
         if rate is None:
             none = f"None of {number_of(len(self.comparisons), 'pair')} is judged: no win rate."
             return "\n".join([none, *self._unreadable(), self.signature])
-        lines = [f"{first} against {second}: win rate {rate}, {_conclusion(rate, first, second)}"]
+        conclusion = _conclusion(rate, self.outcomes(), first, second)
+        lines = [f"{first} against {second}: win rate {rate}, {conclusion}"]
         if self.coverage < 1:
             low, high = self.bounds()
             lines.append(
@@ -256,15 +259,16 @@ def overall(score: float | None) -> str | None:
     return "neutral" if score == 0.5 else "win" if score > 0.5 else "loss"
 
 
-def _conclusion(rate: Estimate, first: str, second: str) -> str:
+def _conclusion(rate: Estimate, outcomes: WinTieLoss, first: str, second: str) -> str:
     if rate.interval is None:
         return "on one prompt: no interval, no conclusion."
     low, high = rate.interval
+    shown = f"95 % interval over {rate.n} prompts, won / tied / lost {outcomes}"
     if low > 0.5:
-        return f"95 % interval over {rate.n} prompts: this judge prefers {first}."
+        return f"{shown}: this judge prefers {first}."
     if high < 0.5:
-        return f"95 % interval over {rate.n} prompts: this judge prefers {second}."
-    return f"95 % interval over {rate.n} prompts, which holds ½: no preference is shown."
+        return f"{shown}: this judge prefers {second}."
+    return f"{shown}; the interval holds ½: no preference is shown."
 
 
 def _plain(estimate: Estimate | None) -> dict[str, Any] | None:

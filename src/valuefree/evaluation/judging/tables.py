@@ -19,8 +19,9 @@ Cells = Mapping[str, Mapping[str, Sequence[JudgeResult]]]
 def win_rate_table(cells: Cells, *, judge: str, corner: str = "") -> str:
     """Win rates in percent as Markdown, laid out as the paper's Table III: one table per judge.
 
-    A cell with one result is its rate, interval and number of prompts; bold where the interval excludes 50. A cell with
-    several (runs, seeds) is their mean ± standard deviation, said so, each run's prompts and no test.
+    A cell with one result is its rate, interval, number of prompts and p of the sign test; bold where the interval
+    excludes 50. A cell with several (runs, seeds) is their mean ± standard deviation, said so, each run's prompts and
+    no test.
 
     Args:
         cells: row (a model's size, say) → column (the system compared with) → results. corner: heading of the rows.
@@ -34,7 +35,9 @@ def win_rate_table(cells: Cells, *, judge: str, corner: str = "") -> str:
     lines = [f"Judgment by {judge}: win rate (%)", "", _line([corner, *columns]), _line(["---"] * (len(columns) + 1))]
     lines += [_line([name, *(_cell(row.get(column, ())) for column in columns)]) for name, row in cells.items()]
     several = any(len(results) > 1 for row in cells.values() for results in row.values())
-    note = "One run: rate [95 % interval, bootstrap over prompts], n prompts; bold if the interval excludes 50."
+    note = (
+        "One run: rate [95 % interval over prompts], n prompts, p of the sign test; bold if the interval excludes 50."
+    )
     if several:
         note += " Several runs: mean ± standard deviation over runs."
     return "\n".join([*lines, "", note])
@@ -60,7 +63,7 @@ def _cell(results: Sequence[JudgeResult]) -> str:
         text = f"{text} [{low:.1f}, {high:.1f}]"
         text = f"**{text}**" if low > 50 or high < 50 else text
     covered = "" if result.coverage == 1 else f", {result.coverage:.0%} judged"
-    return f"{text} n = {rate.n}{covered}"
+    return f"{text} n = {rate.n}, p = {result.outcomes().p_value:.2g}{covered}"
 
 
 def table_of(arena: ArenaResult, runs: Sequence[ArenaResult], *, judge: str) -> str:
@@ -114,7 +117,7 @@ def pair_rows(result: JudgeResult) -> list[tuple[str, str]]:
         ("  win / loss", f"{counts['win']} / {counts['loss']}"),
         ("  neutral: by the judge, by disagreement of the orders", f"{by_judge}, {counts['disagreement']}"),
         ("  half wins, half losses (one order neutral)", f"{counts['half win']}, {counts['half loss']}"),
-        ("prompts won / tied / lost", f"{result.outcomes()} (sign test p = {result.outcomes().p_value:.3g})"),
+        ("prompts won / tied / lost", str(result.outcomes())),
     ]
     expected = result.expected_win_rate()
     if expected is not None:

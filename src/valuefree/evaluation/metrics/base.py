@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from valuefree.evaluation.stats import CONFIDENCE, Estimate, clustered_mean
+from valuefree.evaluation.stats import CONFIDENCE, UNBOUNDED, Estimate, Interval, clustered_mean
 from valuefree.evaluation.stats.resampling import bootstrap_intervals
 
 Statistic = Callable[[np.ndarray], np.ndarray]
@@ -17,7 +17,7 @@ Statistic = Callable[[np.ndarray], np.ndarray]
 class Metric:
     """A number about n responses.
 
-    value: None where nothing could be scored, never 0 in its place. interval: 95 %, over prompts; None for one prompt.
+    value: None where nothing could be scored, never 0 in its place. interval: 95 %, over prompts; None as `Estimate`'s.
     n: responses scored. unscored: responses that could not be. prompts: how many the interval is over. signature: what
     makes two values comparable. note: what the reader must know.
     """
@@ -47,13 +47,14 @@ def of_mean(
     values: Sequence[float | None],
     prompts: Sequence[Hashable],
     *,
+    bounds: Interval = UNBOUNDED,
     unscored: int = 0,
     signature: str | None = None,
     note: str | None = None,
 ) -> Metric:
     """Mean over responses; None counts as unscored. The interval resamples prompts with all their responses.
 
-    values, prompts: one per response, shape (R,).
+    values, prompts: one per response, shape (R,). bounds: the least and the greatest value that there can be.
     """
     scored = [(float(value), prompt) for value, prompt in zip(values, prompts, strict=True) if value is not None]
     missing = unscored + len(values) - len(scored)
@@ -62,8 +63,8 @@ def of_mean(
     data = np.array([value for value, _ in scored])
     keys = [prompt for _, prompt in scored]
     sizes = np.unique(numbers_of(keys), return_counts=True)[1]
-    if np.ptp(sizes) == 0:
-        estimate = clustered_mean(data.tolist(), keys)
+    if np.ptp(sizes) == 0 or np.ptp(data) == 0:
+        estimate = clustered_mean(data.tolist(), keys, bounds=bounds)
         return _of_estimate(name, estimate, float(data.mean()), len(data), missing, signature, note)
     table = np.stack([data, np.ones_like(data)], axis=1)
     return of_sums(name, table, keys, _ratio, unscored=missing, signature=signature, note=note)
@@ -139,5 +140,5 @@ def share_by_jackknife(
     if prompts >= 2:
         error = np.sqrt((prompts - 1) / prompts * np.square(without_P - without_P.mean()).sum())
         half = float(stats.t.ppf((1 + CONFIDENCE) / 2, prompts - 1) * error)
-        interval = (max(value - half, 0.0), min(value + half, 1.0))
+        interval = (max(value - half, 0.0), min(value + half, 1.0)) if half > 0 else None
     return Metric(name, value, interval, n, unscored, prompts, signature)

@@ -1,5 +1,6 @@
 """Length, distinct n-grams, repetition: of words as sacreBLEU's tokenizer 13a cuts them. No torch."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
@@ -69,7 +70,12 @@ def diversity_metrics(
     if "self_repetition" in names:
         values = [self_repetition(words) for words in words_R]
         found["self_repetition"] = of_mean(
-            "self_repetition", values, prompts, unscored=unscored, signature=f"tok:13a|n:{REPEATED}"
+            "self_repetition",
+            values,
+            prompts,
+            bounds=(0.0, 1.0),
+            unscored=unscored,
+            signature=f"tok:13a|n:{REPEATED}",
         )
     return found
 
@@ -94,7 +100,7 @@ class TokenCounter:
     def length(self, predictions: Sequence[str], prompts: Sequence[Hashable], unscored: int) -> Metric:
         """Mean tokens per response."""
         values = [float(self(text)) for text in predictions]
-        return of_mean("length", values, prompts, unscored=unscored, signature=self.signature)
+        return of_mean("length", values, prompts, bounds=(0.0, math.inf), unscored=unscored, signature=self.signature)
 
     def ratio(
         self, predictions: Sequence[str], references: Sequence[str], prompts: Sequence[Hashable], unscored: int

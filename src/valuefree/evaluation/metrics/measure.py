@@ -135,7 +135,11 @@ class TextMetrics:
             found |= diversity_metrics(self.names, given.texts, given.prompts, given.unscored)
         if self._toxicity is not None:
             scores = self._toxicity(given.texts)
-            more: dict[str, Any] = {"unscored": given.unscored, "signature": self._toxicity.signature}
+            more: dict[str, Any] = {
+                "bounds": (0.0, 1.0),
+                "unscored": given.unscored,
+                "signature": self._toxicity.signature,
+            }
             found["toxicity"] = of_mean("toxicity", scores, given.prompts, **more)
             toxic = [float(score >= TOXIC_FROM) for score in scores]
             found["toxicity_ratio"] = of_mean("toxicity_ratio", toxic, given.prompts, **more)
@@ -150,7 +154,7 @@ class TextMetrics:
         rows = [name for name in (*ROUGE, "meteor") if name in self.names]
         if rows:
             scores = spread_over_processes(rows, given.texts, references, processes=self._processes)
-            found |= {name: of_mean(name, scores[name], given.prompts, **common) for name in rows}
+            found |= {name: of_mean(name, scores[name], given.prompts, bounds=(0.0, 1.0), **common) for name in rows}
             if self._mid_seed is not None and given.texts:
                 found |= rouge_mid({name: scores[name] for name in rows if name in ROUGE}, self._mid_seed, **common)
         if "length_ratio" in self.names and self._count is not None:

@@ -9,7 +9,7 @@ from valuefree.evaluation.stats.estimate import Estimate
 from valuefree.evaluation.stats.length import LengthControlled, length_controlled_win_rate
 from valuefree.evaluation.stats.means import bootstrap_mean, clustered_mean, paired_difference, t_mean
 from valuefree.evaluation.stats.ranking import PRIOR, Ranking, bradley_terry
-from valuefree.evaluation.stats.resampling import CONFIDENCE, PERCENTILE_FROM, RESAMPLES
+from valuefree.evaluation.stats.resampling import CONFIDENCE, PERCENTILE_FROM, RESAMPLES, UNBOUNDED, Interval
 from valuefree.evaluation.stats.signs import WinTieLoss, sign_test, win_tie_loss
 
 __all__ = [
@@ -17,8 +17,10 @@ __all__ = [
     "PERCENTILE_FROM",
     "PRIOR",
     "RESAMPLES",
+    "UNBOUNDED",
     "Agreement",
     "Estimate",
+    "Interval",
     "LengthControlled",
     "Ranking",
     "WinTieLoss",

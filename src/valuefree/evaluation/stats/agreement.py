@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from valuefree.evaluation.stats.estimate import Estimate, check_lengths, cluster_index
-from valuefree.evaluation.stats.resampling import RESAMPLES, bootstrap_intervals
+from valuefree.evaluation.stats.resampling import RESAMPLES, bootstrap_intervals, unanimous_interval
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def cohen_kappa(
         clusters: prompt of each row, if a prompt has several (both orders, say); the interval resamples prompts whole.
         seed: of the resamples.
         resamples: how many; those in which κ is undefined are left out of the interval, which is None if they are more
-            than one in twenty.
+            than one in twenty. Where all rows agree it comes from Clopper's and Pearson's bound of that share instead.
 
     Raises:
         DataError: columns of different length.
@@ -108,6 +108,11 @@ def cohen_kappa(
         lambda weights: _kappa((weights @ flat).reshape(shape))[:, None], count, seed=seed, resamples=resamples
     )
     reason = None
+    if interval is None and count >= 2 and observed == 1:
+        low, _ = unanimous_interval(1.0, count, bounds=(0.0, 1.0))  # of the share that agrees
+        interval = ((low - expected) / (1 - expected), 1.0)
     if interval is None:
-        reason = "no interval: " + ("one prompt" if count < 2 else "κ is undefined in more than one resample in twenty")
+        reason = "no interval: " + (
+            "one prompt" if count < 2 else "κ is undefined in more than one resample in twenty, or the same in all"
+        )
     return Agreement(Estimate(kappa, interval, count), observed, expected, len(kept), missing, labels, counts, reason)

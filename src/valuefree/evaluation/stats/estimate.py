@@ -11,7 +11,11 @@ from valuefree.errors import DataError
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its 95 % interval over n prompts; the interval is None where there is none to give (n < 2)."""
+    """A value with its 95 % interval over n prompts.
+
+    The interval is None where there is none to give: for one prompt, and where all prompts have the same value and
+    nothing bounds it, for then they say nothing of how it varies.
+    """
 
     value: float
     interval: tuple[float, float] | None

@@ -86,7 +86,7 @@ def length_controlled_win_rate(
     data = shares(scores, "one per row")
     lengths = finite(length_differences, "a length difference per row")
     index, count = cluster_index(clusters, len(data))
-    raw = clustered_mean(data, index.tolist(), seed=seed, resamples=resamples)
+    raw = clustered_mean(data, index.tolist(), bounds=(0.0, 1.0), seed=seed, resamples=resamples)
     deviation = float(lengths.std())
     constant_length = deviation <= _FLAT * max(1.0, float(np.abs(lengths).max()))
     if constant_length:

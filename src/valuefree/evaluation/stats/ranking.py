@@ -5,11 +5,17 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import expit
+from scipy.special import expit, logit
 
 from valuefree.errors import DataError
 from valuefree.evaluation.stats.estimate import Estimate, check_lengths, cluster_index, shares
-from valuefree.evaluation.stats.resampling import RESAMPLES, bootstrap_intervals
+from valuefree.evaluation.stats.resampling import (
+    RESAMPLES,
+    Interval,
+    bootstrap_intervals,
+    rounding,
+    unanimous_interval,
+)
 
 PRIOR = 1.0  # virtual tied comparisons per pair of items
 _STEPS, _HALVINGS = 100, 40
@@ -79,6 +85,9 @@ def bradley_terry(
     for two items is Haldane's and Anscombe's log((w + ½)/(l + ½)), whose bias is smaller than that of log(w/l). It
     weighs as one comparison of each pair, so pass `prior=0` where the bare likelihood is wanted.
 
+    Where an item won all comparisons with another, no resample shows how often it may lose: the interval of their
+    difference reaches to Clopper's and Pearson's bound on one side and to infinity on the other.
+
     Args:
         first: an item per comparison (N,): a name, or, where `names` is given, its index.
         second: the item that it was compared with (N,).
@@ -119,9 +128,12 @@ def bradley_terry(
         return np.concatenate([strengths, strengths[:, left] - strengths[:, right]], axis=1)
 
     values = statistic(np.ones((1, count)))[0]
-    intervals = bootstrap_intervals(statistic, count, seed=seed, resamples=resamples)
-    found = [Estimate(float(value), interval, count) for value, interval in zip(values, intervals, strict=True)]
     size = len(items)
+    intervals = bootstrap_intervals(statistic, count, seed=seed, resamples=resamples)
+    if prior > 0 and count > 1:  # without a prior None also says that a maximum is lacking
+        strengths, gaps = _widened(values, intervals, wins_CKK, left, right)
+        intervals = [*strengths, *gaps]
+    found = [Estimate(float(value), interval, count) for value, interval in zip(values, intervals, strict=True)]
     return Ranking(
         names=items,
         strengths=tuple(found[:size]),
@@ -130,6 +142,37 @@ def bradley_terry(
         comparisons=len(data),
         prior=float(prior),
     )
+
+
+def _widened(
+    values: np.ndarray, intervals: list[Interval | None], wins_CKK: np.ndarray, left: np.ndarray, right: np.ndarray
+) -> tuple[list[Interval | None], list[Interval | None]]:
+    """Intervals of strengths and of their differences that take in what unanimous pairs leave open.
+
+    Where one item won every comparison of a pair, resamples repeat that. The difference then reaches to the bound of
+    `unanimous_interval`, and a strength, the mean of its differences, as far as these do together.
+    """
+    size = wins_CKK.shape[1]
+    ends = np.array([interval or (value, value) for value, interval in zip(values, intervals, strict=True)])
+    strengths, gaps = ends[:size].copy(), ends[size:].copy()
+    lacking = np.array([interval is None for interval in intervals])
+    for pair, (i, j) in enumerate(zip(left, right, strict=True)):
+        played = wins_CKK[:, i, j] + wins_CKK[:, j, i]
+        shares = wins_CKK[played > 0, i, j] / played[played > 0]
+        if not len(shares) or np.ptp(shares) > rounding(1.0):
+            continue
+        bounds = logit(np.clip(unanimous_interval(float(shares[0]), len(shares), bounds=(0.0, 1.0)), 0.0, 1.0))
+        more = np.maximum([gaps[pair, 0] - bounds[0], bounds[1] - gaps[pair, 1]], 0.0)
+        gaps[pair] += [-more[0], more[1]]
+        strengths[i] += [-more[0] / size, more[1] / size]
+        strengths[j] += [-more[1] / size, more[0] / size]
+        lacking[size + pair] = False
+    lacking[:size] &= lacking[size:].any()
+    found = [
+        None if lacks else (float(low), float(high))
+        for lacks, (low, high) in zip(lacking, np.concatenate([strengths, gaps]), strict=True)
+    ]
+    return found[:size], found[size:]
 
 
 def _numbered(

@@ -21,7 +21,7 @@ class WinTieLoss:
     p_value: float
 
     def __str__(self) -> str:
-        return f"{self.wins} / {self.ties} / {self.losses}"
+        return f"{self.wins} / {self.ties} / {self.losses} (sign test p = {self.p_value:.3g})"
 
     def to_dict(self) -> dict[str, Any]:
         """Counts and p-value."""

@@ -11,7 +11,14 @@ import numpy as np
 
 from valuefree.data.rendering import as_text
 from valuefree.errors import DataError
-from valuefree.evaluation.stats import Estimate, clustered_mean, paired_difference, t_mean
+from valuefree.evaluation.stats import (
+    Estimate,
+    bootstrap_mean,
+    clustered_mean,
+    paired_difference,
+    t_mean,
+    win_tie_loss,
+)
 from valuefree.study.paper.cells import Cell, Row, cells_of, responses_of
 from valuefree.study.paper.methods import METHODS, REFERENCE
 from valuefree.study.paper.scales import MAIN_TAU, Scale
@@ -56,14 +63,27 @@ class Judged:
     verdicts: Sequence[Sequence[dict[str, Any]]]
 
     @cached_property
+    def _scores(self) -> dict[str, list[float]]:
+        """By prompt, of all runs."""
+        found: dict[str, list[float]] = {}
+        for verdict in (verdict for run in self.verdicts for verdict in run):
+            if verdict["score"] is not None:
+                found.setdefault(as_text(verdict["prompt"]), []).append(verdict["score"])
+        return found
+
+    @cached_property
     def rate(self) -> Spread | None:
         """Win rate of the first, in percent: the interval resamples prompts, with all their runs."""
-        rows = [(v["score"], as_text(v["prompt"])) for run in self.verdicts for v in run if v["score"] is not None]
-        if not rows:
+        if not self._scores:
             return None
-        pooled = clustered_mean([100 * score for score, _ in rows], [prompt for _, prompt in rows])
+        means = [100 * float(np.mean(scores)) for scores in self._scores.values()]
         runs = [100 * result["win_rate"]["value"] for result in self.results if result["win_rate"] is not None]
-        return spread(runs, n=len({prompt for _, prompt in rows}), interval=pooled.interval)
+        return spread(runs, n=len(means), interval=bootstrap_mean(means, bounds=(0.0, 100.0)).interval)
+
+    @property
+    def p_value(self) -> float:
+        """Of the exact sign test over prompts, by their mean score in all runs."""
+        return win_tie_loss([float(np.mean(scores)) - 0.5 for scores in self._scores.values()]).p_value
 
     def mean(self, name: str, value: Callable[[Any], float] = lambda found: found["value"]) -> float | None:
         """Mean over runs of a number of the results; None where no run has it."""

@@ -71,6 +71,7 @@ def _listed(rates: dict[str, Judged], lacking: Sequence[str]) -> str:
     said = [
         f"{name}: {one.rate.mean:.0f} %"
         + (f" [{one.rate.interval[0]:.0f}, {one.rate.interval[1]:.0f}]" if one.rate.interval else "")
+        + f" (sign test p = {one.p_value:.2g})"
         for name, one in rates.items()
         if one.rate is not None
     ]

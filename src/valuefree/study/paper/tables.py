@@ -142,7 +142,7 @@ def rate_cell(found: Judged | None) -> str:
         return f"none of {len(found.verdicts[0])} judged"
     covered = "" if found.coverage == 1 else f", {found.coverage:.0%} judged"
     runs = "" if found.rate.runs == 1 else f"{found.rate.runs} runs × "
-    return f"{shown(found.rate, 1)} ({runs}{len(found.verdicts[0])} prompts{covered})"
+    return f"{shown(found.rate, 1)} ({runs}{len(found.verdicts[0])} prompts, p = {found.p_value:.2g}{covered})"
 
 
 def _rates(found: Judged | None, table: str, row: str, column: str) -> list[str]:
@@ -156,7 +156,7 @@ def _rates(found: Judged | None, table: str, row: str, column: str) -> list[str]
 FLIPPED = "decided by the place, see The judges"
 RATES = (
     "Win rate in percent: win 1, neutral ½, loss 0, averaged over both orders. Mean ± standard deviation over runs "
-    "[95 % interval, bootstrap over prompts with all their runs]. "
+    "[95 % interval over prompts with all their runs], p of the sign test over prompts. "
 )
 
 

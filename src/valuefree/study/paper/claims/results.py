@@ -59,8 +59,11 @@ def sign(estimate: Estimate | None, margin: float = 0.0) -> int | None:
 
 
 def equal(estimate: Estimate | None, margin: float) -> bool:
-    """Whether the whole interval lies within ± the margin."""
-    return bool(estimate and estimate.interval and -margin <= estimate.interval[0] and estimate.interval[1] <= margin)
+    """Whether the whole interval lies within ± the margin; or the value, where several seeds all have the same."""
+    if estimate is None or (estimate.interval is None and estimate.n < 2):
+        return False
+    low, high = estimate.interval or (estimate.value, estimate.value)
+    return -margin <= low and high <= margin
 
 
 def shown(estimate: Estimate | None, *, signed: bool = False, digits: int = 3) -> str:
