@@ -12,10 +12,12 @@ from valuefree.objectives import RPO
 from valuefree.trainer import PolicyTrainer, PolicyTrainingArguments
 
 
-def warned(*lines: tuple[float, float]) -> str | None:
+def warned(*lines: tuple[int, float, float]) -> str | None:
+    """Lines of (last step, loss, standard error)."""
     callback, state = RisingLoss(), SimpleNamespace(global_step=0)
-    for loss, error in lines:
-        state.global_step += 10
+    callback.on_train_begin(TrainingArguments(), state, None)
+    for step, loss, error in lines:
+        state.global_step = step
         callback.on_log(TrainingArguments(), state, None, logs={"loss": loss, "loss_standard_error": error})
     return callback.warning
 
@@ -23,10 +25,12 @@ def warned(*lines: tuple[float, float]) -> str | None:
 @pytest.mark.parametrize(
     "lines",
     [
-        [(0.8, 0.1), (0.5, 0.1)],  # it falls
-        [(0.8, 0.3), (1.9, 0.3)],  # 1.1 is less than 3·√.18 = 1.27
-        [(0.8, 0.001), (0.87, 0.001)],  # beyond chance, but by less than a tenth
-        [(0.8, 0.1)],
+        [(10, 0.8, 0.1), (20, 0.5, 0.1)],  # it falls
+        [(10, 0.8, 0.3), (20, 1.9, 0.3)],  # 1.1 is less than 3·√.18 = 1.27
+        [(10, 0.8, 0.001), (20, 0.87, 0.001)],  # beyond chance, but by less than a tenth
+        [(10, 0.8, 0.1)],
+        [(1, 4.6, 0.5), (8, 60.0, 5.0), (16, 46.0, 5.0), (24, 50.0, 5.0)],  # the first batch is no measure
+        [(8, 0.8, 0.1), (9, 5.0, 2.0), (16, 0.7, 0.1)],  # nor is a single one later
     ],
 )
 def test_no_warning(lines):
@@ -34,17 +38,23 @@ def test_no_warning(lines):
 
 
 def test_a_loss_that_rises_is_named_with_its_steps():
-    sentence = warned((0.8, 0.1), (0.7, 0.1), (2.18, 0.2))
-    assert "rose from 0.8 (step 10) to 2.18 (step 30)" in sentence
+    sentence = warned((10, 0.8, 0.1), (20, 0.7, 0.1), (30, 2.18, 0.2))
+    assert "rose from 0.8 (up to step 10) to 2.18 (up to step 30)" in sentence
     assert "Lower the learning rate" in sentence
+
+
+def test_lines_are_taken_together_by_their_steps():
+    """(1·8 + 7·16)/8 = 15 in the first window; errors √(8² + (7·0)²)/8 = 1; the second has 30 ± 1 after 4 + 4 steps."""
+    sentence = warned((1, 8.0, 8.0), (8, 16.0, 0.0), (12, 20.0, 1.0), (16, 40.0, 1.0))
+    assert "rose from 15 (up to step 8) to 30 (up to step 16)" in sentence
 
 
 def run(tmp_path, rows, tokenizer, lr):
     arguments = PolicyTrainingArguments(
-        output_dir=str(tmp_path), learning_rate=lr, max_steps=12, logging_steps=2, save_strategy="no", use_cpu=True,
-        report_to=[], per_device_train_batch_size=16, lr_scheduler_type="constant",
+        output_dir=str(tmp_path), learning_rate=lr, max_steps=24, logging_steps=2, save_strategy="no", use_cpu=True,
+        report_to=[], per_device_train_batch_size=16, lr_scheduler_type="constant_with_warmup", warmup_steps=24,
     )  # fmt: skip
-    trainer = PolicyTrainer(make_llama(tokenizer), RPO(), arguments, rows, processing_class=tokenizer)
+    trainer = PolicyTrainer(make_llama(tokenizer), RPO(target_std=1.0), arguments, rows, processing_class=tokenizer)
     trainer.train()
     return trainer
 
@@ -53,6 +63,6 @@ def test_a_run_that_diverges_is_warned_about_and_one_that_learns_is_not(tmp_path
     with caplog.at_level(logging.WARNING, logger="valuefree"):
         assert run(tmp_path, rows, tokenizer, 1e-4).rising_loss.warning is None
         assert not caplog.records
-        trainer = run(tmp_path, rows, tokenizer, 0.3)
+        trainer = run(tmp_path, rows, tokenizer, 1.0)
     assert trainer.rising_loss.warning in caplog.messages
     assert all(line["loss_standard_error"] > 0 for line in trainer.state.log_history if "loss" in line)

@@ -31,39 +31,51 @@ class MetricsFile(TrainerCallback):
 
 
 class RisingLoss(TrainerCallback):
-    """Warn, once, when the training loss of a log line lies above that of the first one beyond chance and by a tenth.
+    """Warn, once, when the training loss lies above that of the first steps beyond chance and by a tenth.
 
-    A log line has the mean loss of its steps and its standard error over responses. Beyond chance: by more than three
-    standard errors of the difference.
+    Log lines are taken together until they span `WINDOW` steps, because the loss of a single batch may be that of one
+    prompt. Every window is compared with the first. Beyond chance: by more than three standard errors of the
+    difference, from the standard errors that the log lines carry.
 
     Attributes:
         warning: the sentence, once it was given.
     """
 
+    WINDOW = 8
+
     def __init__(self) -> None:
         self.warning: str | None = None
-        self._first: dict[str, float] | None = None
+        self._start = 0
+        self._lines: list[tuple[int, float, float]] = []  # steps, loss, standard error
+        self._first: tuple[int, float, float] | None = None  # last step, loss, standard error
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Compare with the first log line of this run, also where it resumes."""
-        self.warning, self._first = None, None
+        """Compare with the first steps of this run, also where it resumes."""
+        self.warning, self._start, self._lines, self._first = None, state.global_step, [], None
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs=None, **kwargs: Any
     ) -> None:
-        """Compare one line with the first."""
+        """Take one line; compare its window with the first when it is full."""
         if not logs or "loss_standard_error" not in logs or self.warning is not None:
             return
-        now = {"step": state.global_step, "loss": logs["loss"], "error": logs["loss_standard_error"]}
-        first = self._first = self._first or now
-        rise = now["loss"] - first["loss"]
-        if rise > 0.1 * abs(first["loss"]) and rise > 3 * math.hypot(now["error"], first["error"]):
+        seen = sum(steps for steps, _, _ in self._lines)
+        self._lines.append((state.global_step - self._start - seen, logs["loss"], logs["loss_standard_error"]))
+        total = sum(steps for steps, _, _ in self._lines)
+        if total < self.WINDOW:
+            return
+        loss = sum(steps * value for steps, value, _ in self._lines) / total
+        error = math.hypot(*(steps * value for steps, _, value in self._lines)) / total
+        first = self._first = self._first or (state.global_step, loss, error)
+        self._start, self._lines = state.global_step, []
+        rise = loss - first[1]
+        if rise > 0.1 * abs(first[1]) and rise > 3 * math.hypot(error, first[2]):
             self.warning = (
-                f"the training loss rose from {first['loss']:.3g} (step {first['step']}) to {now['loss']:.3g} (step "
-                f"{now['step']}): the updates overshoot the targets. Lower the learning rate, or take more responses "
-                "per step."
+                f"the training loss rose from {first[1]:.3g} (up to step {first[0]}) to {loss:.3g} (up to step "
+                f"{state.global_step}): the updates overshoot the targets. Lower the learning rate, or take more "
+                "responses per step."
             )
             logger.warning("%s", self.warning)
 

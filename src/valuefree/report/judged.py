@@ -123,8 +123,8 @@ def _rates(
     note = (
         "Win rate: mean over prompts of win 1, neutral ½, loss 0, averaged over the orders; 95 % interval over "
         "prompts: bootstrap, and Clopper's and Pearson's where all agree. By half: in one order, and neutral in the "
-        "other. Where the orders disagree, the winner changes with them. Unjudged is not neutral: it counts nowhere but "
-        "here."
+        "other. Where the orders disagree, the winner changes with them. Unjudged is not neutral: it counts nowhere "
+        "but here."
     )
     head = [
         "judge",

@@ -17,44 +17,44 @@ def row(label, seed, points, *, shuffled=False):
     }
 
 
-def level(value):
+def level(value, spread=0.01):
     """Rewards that differ a little between prompts, with this mean."""
-    return (value + 0.01 * np.linspace(-1, 1, len(PROMPTS))).tolist()
+    return (value + spread * np.linspace(-1, 1, len(PROMPTS))).tolist()
 
 
 @pytest.fixture
 def runs():
     rows = [
-        row("RPO()", 0, [(1.0, level(0.7)), (3.0, level(0.9))]),
+        row("RPO()", 0, [(1.0, level(0.7)), (4.0, level(0.9))]),
         row("RPO()", 1, [(0.5, level(0.6)), (0.8, level(0.6))]),
-        row("KTO()", 0, [(2.0, level(0.6)), (4.0, level(1.0))]),
-        row("KTO()", 1, [(2.0, level(0.6)), (4.0, level(1.0))]),
+        row("KTO()", 0, [(2.0, level(0.6, 0.02)), (4.0, level(1.0, 0.02))]),
+        row("KTO()", 1, [(2.0, level(0.6, 0.02)), (4.0, level(1.0, 0.02))]),
     ]
     references = {seed: {"prompts": PROMPTS, "rewards": [0.5] * len(PROMPTS), "length": 9.0} for seed in (0, 1)}
     return Runs(rows, references)
 
 
-def test_gain_at_a_kl_is_linear_between_measurements(runs):
-    """Seed 0 of RPO(): .2 at 1 nat, .4 at 3: .3 at 2, and .1 at .5, between the reference and the first."""
-    assert runs.gains_at("RPO()", 0, 2.0).mean() == pytest.approx(0.3)
-    assert runs.gains_at("RPO()", 0, 0.5).mean() == pytest.approx(0.1)
+def test_gain_at_a_kl_is_linear_in_its_root_between_measurements(runs):
+    """Seed 0 of RPO(): .2 at 1 nat, .4 at 4: .3 at 1.5² = 2.25, and .1 at ¼, between the reference and the first."""
+    assert runs.gains_at("RPO()", 0, 2.25).mean() == pytest.approx(0.3)
+    assert runs.gains_at("RPO()", 0, 0.25).mean() == pytest.approx(0.1)
     assert runs.gains_at("RPO()", 1, 1.0) is None
 
 
 def test_only_seeds_that_reach_the_kl_count(runs):
-    estimate, reached = runs.gain_at("RPO()", 2.0)
+    estimate, reached = runs.gain_at("RPO()", 2.25)
     assert (reached, estimate.value) == (1, pytest.approx(0.3))
     assert runs.gain_at("RPO()", 5.0) == (None, 0)
 
 
 def test_differences_are_paired_by_seed_and_prompt(runs):
-    """At 2 nats seed 0 alone has both: .3 − .1. At the end: (.4 + .1)/2 − .5."""
-    difference, seeds = runs.difference_at("RPO()", "KTO()", 2.0)
-    assert (seeds, difference.value) == (1, pytest.approx(0.2))
+    """At 4 nats seed 0 alone has both: .4 − .5. At the end: (.4 + .1)/2 − .5."""
+    difference, seeds = runs.difference_at("RPO()", "KTO()", 4.0)
+    assert (seeds, difference.value) == (1, pytest.approx(-0.1))
     assert runs.difference_at("RPO()", "KTO()", None)[0].value == pytest.approx(-0.25)
 
 
 def test_the_sentence_follows_the_interval(runs):
     (sentence,) = verdict(runs, "RPO()")
     assert "at the end behind (-0.250, 2 seeds)" in sentence
-    assert "at 2 nats ahead (+0.200, 1 seeds)" in sentence
+    assert "at 2 nats ahead (+0.183, 1 seeds)" in sentence

@@ -42,11 +42,16 @@ class Runs:
         return [(0.0, start), *((point["kl"], self.gains(seed, point)) for point in points)]
 
     def gains_at(self, name: str, seed: int, kl: float) -> np.ndarray | None:
-        """Gains per prompt where a run first reaches `kl`, linear between measurements; None if it never does."""
+        """Gains per prompt where a run first reaches `kl`, between measurements; None if it never does.
+
+        Linear in √KL: near the reference the best gain at a KL of d nats is σ√(2d), σ the reward's standard deviation
+        under the reference (a line in the KL itself would put a run whose first measurement lies far out too low).
+        """
         curve = self.curve(name, seed)
         for (low, before), (high, after) in pairwise(curve):
             if low <= kl <= high and high > low:
-                return before + (kl - low) / (high - low) * (after - before)
+                share = (kl**0.5 - low**0.5) / (high**0.5 - low**0.5)
+                return before + share * (after - before)
         return None
 
     def pooled(self, values: Mapping[int, np.ndarray]) -> Estimate | None:
@@ -152,7 +157,7 @@ def verdict(runs: Runs, against: str) -> list[str]:
             estimate, seeds = runs.difference_at(against, name, kl)
             where = "at the end" if kl is None else f"at {kl:g} nats"
             if estimate is None or estimate.interval is None:
-                parts.append(f"{where} not comparable (no seed of both reaches it)")
+                parts.append(f"{where} not comparable (no seed has both)")
                 continue
             low, high = estimate.interval
             state = "ahead" if low > 0 else "behind" if high < 0 else "undecided"
@@ -221,8 +226,9 @@ def write_page(page: Path, runs: Runs, against: str, record: Mapping[str, Any], 
         "",
         "Gains are means over seeds and prompts with 95 % bootstrap intervals clustered by prompt; bold where the "
         "interval excludes zero. They hold for these seeds: the interval covers prompts and samples, not other "
-        "training runs. At equal KL: linear between the reference, the measurement in mid-run and the end, per prompt, "
-        "where a run first reaches that KL; the error of the KL itself is not in the interval.",
+        "training runs. At equal KL: linear in √KL between the reference, the measurement in mid-run and the end, per "
+        "prompt, where a run first reaches that KL. Below the KL of a run's first measurement this rests on the form "
+        "of the curve; the error of the KL itself is not in the interval.",
         "",
         "## At the end of training",
         "",
