@@ -6,23 +6,14 @@ INSTALLED := $(VENV)/.installed
 METEOR_DATA := $(VENV)/nltk_data/.made
 DEMO_FLAGS ?=
 
-.PHONY: demo demo-results study-exact study-small bench nltk-data test test-slow lint format clean
+.PHONY: demo frontier study-exact study-small bench nltk-data test test-slow lint format clean
 
 demo: $(INSTALLED)
 	$(BIN)/valuefree demo $(DEMO_FLAGS)
 
-SEEDS ?= 0 1 2
-RUNS := $(foreach seed,$(SEEDS),outputs/demo-$(seed) outputs/demo-$(seed)-shuffled)
-
-# Six runs of the demo: three seeds, each with true and with shuffled rewards; an hour on two cores.
-demo-results: $(INSTALLED) $(addsuffix /metrics.json,$(RUNS))
-	$(BIN)/python -m valuefree.demo.results $(RUNS) --readme README.md
-
-outputs/demo-%-shuffled/metrics.json: $(INSTALLED)
-	$(BIN)/valuefree demo --seed $* --shuffle-rewards --out $(@D) --overwrite
-
-outputs/demo-%/metrics.json: $(INSTALLED)
-	$(BIN)/valuefree demo --seed $* --out $(@D) --overwrite
+# RPO, KTO and DPO on the demo's task, three seeds each: about 106 minutes of one core. README's first figure.
+frontier: $(INSTALLED)
+	$(BIN)/python -m valuefree.study.frontier --page docs/results/frontier.md --readme README.md
 
 # Every objective under one protocol; about half an hour each on two idle cores.
 study-exact: $(INSTALLED)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from valuefree.study.frontier.page import Runs, verdict
+from valuefree.errors import DataError
+from valuefree.study.frontier.page import Runs, verdict, write_between
 
 PROMPTS = [f"p{number}" for number in range(12)]
 
@@ -58,3 +59,13 @@ def test_the_sentence_follows_the_interval(runs):
     (sentence,) = verdict(runs, "RPO()")
     assert "at the end behind (-0.250, 2 seeds)" in sentence
     assert "at 2 nats ahead (+0.183, 1 seeds)" in sentence
+
+
+def test_the_table_of_the_readme_stands_between_its_markers(tmp_path):
+    file = tmp_path / "README.md"
+    file.write_text("top\n<!-- frontier:begin -->\nold\n<!-- frontier:end -->\nend\n")
+    write_between(file, "new")
+    assert file.read_text() == "top\n<!-- frontier:begin -->\nnew\n<!-- frontier:end -->\nend\n"
+    file.write_text("no markers")
+    with pytest.raises(DataError, match="lacks the markers"):
+        write_between(file, "new")

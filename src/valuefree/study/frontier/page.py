@@ -9,11 +9,12 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 
-from valuefree.demo.results import write_between
+from valuefree.errors import DataError
 from valuefree.evaluation.stats import Estimate, clustered_mean
 from valuefree.report.drawing import colour, label, legend_above, mark, panels
 
 KLS = (0.5, 1.0, 2.0)  # nats per response at which gains are compared
+BEGIN, END = "<!-- frontier:begin -->", "<!-- frontier:end -->"
 Row = Mapping[str, Any]
 
 
@@ -185,6 +186,19 @@ def draw(runs: Runs, file: Path) -> None:
     with mpl.rc_context({"svg.hashsalt": file.stem}):
         figure.savefig(file, metadata={"Date": None})
     figure.savefig(file.with_suffix(".png"), dpi=110)
+
+
+def write_between(file: Path, text: str) -> None:
+    """Put `text` between the two markers of `file`.
+
+    Raises:
+        DataError: a marker is missing.
+    """
+    content = file.read_text(encoding="utf-8")
+    if BEGIN not in content or END not in content:
+        raise DataError(f"{file} lacks the markers {BEGIN} and {END}.")
+    before, rest = content.split(BEGIN, 1)
+    file.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.split(END, 1)[1]}", encoding="utf-8")
 
 
 def write_page(page: Path, runs: Runs, against: str, record: Mapping[str, Any], readme: Path | None) -> None:
