@@ -47,7 +47,7 @@ def test_flags_override_the_recipe_and_the_recipe_the_defaults(tmp_path):
         (["x.jsonl", "--preset", "paper", "--level", "1"], "preset paper fixes level"),
         (["x.jsonl", "--objective", "sft", "--level", "1"], "sft does not read level; it has on, tau"),
         (["x.jsonl", "--objective", "dpo", "--tau", "1", "--on", "all"], "does not read tau, on; it has beta, pairs"),
-        (["x.jsonl", "--beta", "1"], "rpo does not read beta; it has tau, estimator"),
+        (["x.jsonl", "--beta", "1"], "rpo does not read beta; it has tau, target_std, estimator"),
         (["x.jsonl", "--objective", "reward-model", "--beta", "1"], "it has pairs"),
         (["x.jsonl", "--objective", "reward-model", "--top-k", "1"], "does not read top_k"),
         (["x.jsonl", "--objective", "dro", "--preset", "paper"], "dro has no preset paper; it has paper-code"),

@@ -17,7 +17,7 @@ from valuefree.data import read_triplets
 from valuefree.objectives import DPO, DRO, KTO, RPO, SFT
 from valuefree.trainer import PolicyTrainer, PolicyTrainingArguments
 
-OBJECTIVES = {"rpo": RPO(), "sft": SFT(), "kto": KTO(beta=1.0), "dro": DRO(), "dpo": DPO(pairs="all")}
+OBJECTIVES = {"rpo": RPO(target_std=2.0), "sft": SFT(), "kto": KTO(beta=1.0), "dro": DRO(), "dpo": DPO(pairs="all")}
 
 
 def full(tensor: torch.Tensor) -> torch.Tensor:

@@ -69,3 +69,8 @@ def sign(interval: tuple[float, float] | None) -> int:
         return 0
     low, high = (round(end, DIGITS) for end in interval)
     return 1 if low > 0 else -1 if high < 0 else 0
+
+
+def includes_zero(value: float, interval: tuple[float, float] | None) -> bool:
+    """Whether an interval includes zero as it is printed; without one, as of equal values, whether the value is zero."""
+    return round(value, DIGITS) == 0 if interval is None else sign(interval) == 0

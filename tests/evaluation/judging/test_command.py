@@ -56,7 +56,9 @@ def test_two_systems_end_to_end(here, capsys):
     assert "**100.00" in said
     assert "this judge prefers long" in said
     found = json.loads((here / "run/judge.json").read_text())
-    assert found["runs"][0]["pairs"][0]["win_rate"] == {"value": 1.0, "interval": [1.0, 1.0], "n": 12}
+    # Clopper and Pearson: with 12 wins of 12 a true rate of 0.025^(1/12) is the least that is not rejected
+    least = pytest.approx(0.025 ** (1 / 12))
+    assert found["runs"][0]["pairs"][0]["win_rate"] == {"value": 1.0, "interval": [least, 1.0], "n": 12}
     assert found["missing_calls"] == 0
     rows = [json.loads(line) for line in (here / "run/verdicts.jsonl").read_text().splitlines()]
     assert [row["category"] for row in rows] == ["win"] * 12

@@ -118,7 +118,7 @@ def test_sft_on_everything_does_not_use_the_rewards():
     rows = carry_out(task("SFT all", control=True)) + anchors(task(""))[0]
     for control in ("within", "between", "both"):
         assert unused(rows, "clean", ["SFT all"], control) == ["SFT all"]
-    assert control_table(rows, "clean", ["SFT all"]).count("+0.000 [") == 3
+    assert control_table(rows, "clean", ["SFT all"]).count("| +0.000 |") == 3
 
 
 def test_with_one_response_the_exchange_between_prompts_is_run():

@@ -123,16 +123,18 @@ def test_beats_baselines(make, rpo, other, outcome):
 
 
 def test_most_metrics_are_enough_unless_one_speaks_against(make):
+    def better(seed):
+        """In three of five, equal in two."""
+        return dict(zip(QUALITY, (0.5 + 0.001 * seed,) * 3 + (0.4, 0.4), strict=True))
+
     made = make()
     for seed in range(2):
-        # three of five better, two equal
-        better = dict(zip(QUALITY, (0.5 + 0.001 * seed,) * 3 + (0.4, 0.4), strict=True))
-        made.cell("RPO", seed, metrics=better)
+        made.cell("RPO", seed, metrics=better(seed))
         for other in ("KTO", "DRO"):
             made.cell(other, seed, metrics=dict.fromkeys(QUALITY, 0.4))
     assert verdict(made, "beats-baselines") == "supported"
     for seed in range(2):
-        made.cell("RPO", seed, metrics=better | {QUALITY[-1]: 0.3 + 0.001 * seed})
+        made.cell("RPO", seed, metrics=better(seed) | {QUALITY[-1]: 0.3 + 0.001 * seed})
     assert verdict(made, "beats-baselines") == "undecided"
 
 
@@ -310,7 +312,7 @@ def test_tau_moderate_takes_a_larger_temperature(make):
 def with_gains(made, method, by_tau):
     made.cell("SFT", 0, None, rewards=[0.0] * 8)
     for tau, gain in by_tau.items():
-        made.cell(method, 0, tau, rewards=[gain + 0.01 * k * tau for k in range(8)])
+        made.cell(method, 0, tau, rewards=[gain + 0.01 * (k - 3.5) * tau for k in range(8)])
     return made
 
 

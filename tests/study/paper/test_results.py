@@ -108,7 +108,7 @@ def test_table_three_has_win_rates_their_spread_and_the_differences(make):
     sft, kto, dro = table.rows
     assert sft[:2] == ["weak (loaded here)", "SFT"]
     assert sft[2].startswith("84.4 ± 22.1 [")
-    assert sft[2].endswith("(2 runs × 8 prompts, p = 0.0078)")
+    assert sft[2].endswith("(2 runs × 8 prompts, p = 0.031)")
     assert sft[3] == "82.78 ± 1.93, 63.66 ± 1.62"
     assert sft[4] == "+1.6, +20.7"
     assert kto[2] == "0.0 [0.0, 36.9] (8 prompts, p = 0.0078)"

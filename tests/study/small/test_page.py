@@ -83,7 +83,7 @@ def test_who_gains_without_rewards_is_named_and_who_loses_half_of_its_gain_is_no
     (line,) = unused([world_by_hand()], "both")
     assert line == "T5, on-policy: sft-all (gain +0.110, permuted +0.110)"
     table = {text.split(" | ")[0].strip("| "): text for text in control_table(world_by_hand(), SCALE).splitlines()}
-    assert "| +0.000 [+0.000, +0.000] |" in table["sft-all"]
+    assert "| +0.000 |" in table["sft-all"]
     assert "+0.180" in table["dpo-untouched"]
 
 

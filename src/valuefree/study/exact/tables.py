@@ -5,7 +5,7 @@ from statistics import fmean
 from typing import Any
 
 from valuefree.evaluation.stats import Estimate, t_mean
-from valuefree.study.controls import REMOVES, sign
+from valuefree.study.controls import REMOVES, includes_zero, sign
 
 Rows = list[dict[str, Any]]
 Grid = Mapping[str, Sequence[float | None]]  # by axis: knob, lr, steps
@@ -57,9 +57,9 @@ def controls_in(rows: Rows, regime: str) -> list[str]:
 
 
 def unused(rows: Rows, regime: str, methods: Sequence[str], control: str) -> list[str]:
-    """Methods whose true gain minus that after `control` has an interval that includes zero."""
+    """Methods whose true gain minus that after `control` is zero, or has an interval that includes zero."""
     found = {method: used(rows, regime, method, control) for method in methods}
-    return [method for method, one in found.items() if one and one.interval and not sign(one.interval)]
+    return [method for method, one in found.items() if one and includes_zero(one.value, one.interval)]
 
 
 def signed(estimate: Estimate | None) -> str:

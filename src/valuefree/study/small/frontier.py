@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from valuefree.evaluation.stats import t_mean
-from valuefree.study.controls import sign
+from valuefree.study.controls import includes_zero, sign
 from valuefree.study.small.cells import CONTROL, Row
 from valuefree.study.small.scale import KLS
 
@@ -115,8 +115,9 @@ class Control:
 
     @property
     def used(self) -> bool | None:
-        """Whether the difference has an interval that excludes zero; None without an interval."""
-        return None if self.difference.interval is None else self.difference.sign != 0
+        """Whether the difference excludes zero, by its interval; None for one seed."""
+        found = self.difference
+        return None if found.n < 2 else not includes_zero(found.value, found.interval)
 
 
 def control_of(rows: Sequence[Row], group: Group, control: str) -> Control | None:

@@ -282,7 +282,7 @@ def sensitivity_rows(harm: dict[str, float]) -> list[dict]:
     rows = []
     for method, size in harm.items():
         for kind, delta in [("constant", 0.0), ("constant", 1.0), ("random", 1.0)]:
-            gaps = [0.1 + size * delta + 0.001 * seed * delta for seed in range(3)]
+            gaps = [0.1 + size * delta + 0.001 * seed * size * delta for seed in range(3)]
             rows += rows_of("sensitivity", method, gaps, kind=kind, delta=delta, held=True)
     return rows
 
@@ -300,7 +300,7 @@ def test_robustness_follows_the_rows(rpo, dro, expected):
 @pytest.mark.parametrize(("untuned", "expected"), [(0.1, "supported"), (0.9, "contradicted")])
 def test_deployment_follows_the_rows(untuned, expected):
     values = dict(zip(TUNING, [0.5, 0.2, 0.2, 0.3, untuned, 0.2, 0.2, 0.2], strict=True))
-    rows = [row for name, gap in values.items() for row in rows_of("tuning", name, [gap, gap + 0.01, gap + 0.02])]
+    rows = [row for name, gap in values.items() for row in rows_of("tuning", name, [gap, gap * 1.01, gap * 1.02])]
     assert verdict(rows, "practical deployment") == expected
     (finding,) = [finding for finding in claim_findings(rows) if "deployment" in finding.claim]
     assert "worst with DRO-V, V's lr 0.001 (0.510 [" in finding.text
