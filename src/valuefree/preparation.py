@@ -82,6 +82,8 @@ def training_rows(
 
 def _own_column(dataset: datasets.Dataset, name: str) -> Tensor:
     """Truth values and numbers as they are; texts as a number for each distinct one."""
+    if name == "response":  # never missing, and read batch by batch
+        return torch.from_numpy(response_numbers(dataset[name]))
     values = dataset[name][:]
     lost = [row for row, value in enumerate(values) if value is None]
     if lost:

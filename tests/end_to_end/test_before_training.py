@@ -51,6 +51,25 @@ def test_a_wrong_reward_function_is_refused_before_training(tmp_path, tokenizer,
     assert not (tmp_path / "run").exists()
 
 
+def test_evaluate_tries_the_reward_function_before_it_loads_a_model(tmp_path, rows, monkeypatch):
+    (tmp_path / "own_functions.py").write_text(FUNCTIONS)
+    monkeypatch.chdir(tmp_path)
+    file = write(tmp_path / "rows.jsonl", rows)
+    with pytest.raises(ConfigError, match=r"own_functions:words cannot be used: on 2 examples"):
+        cli.run(["evaluate", file, "--model", "nowhere", "--reward-function", "own_functions:words", "--out", "out"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_column_of_references_is_one_message(tmp_path, rows):
+    file = write(tmp_path / "rows.jsonl", rows)
+    with pytest.raises(DataError) as error:
+        cli.run(["evaluate", file, "--metrics", "rougeL", "--model", "nowhere", "--out", str(tmp_path / "out")])
+    said = str(error.value)
+    assert "no column 'reference' (there are: prompt, response, reward)" in said
+    assert "--reference-column" in said
+    assert len(said.splitlines()) == 1
+
+
 def test_evaluate_takes_the_options_that_its_message_advises(tmp_path, capsys):
     rows = [{"prompt": "p", "response": "a", "reward": "up"}, {"prompt": "q", "response": " ", "reward": "down"}]
     command = ["evaluate", write(tmp_path / "rows.jsonl", rows), "--metrics", "rougeL", "--references", "best"]

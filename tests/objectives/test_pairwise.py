@@ -68,6 +68,25 @@ def test_pairs_of_the_user_come_before_those_of_the_prompts():
         objective.select(rows(pair_id=torch.tensor([1, 2, 1, 3, 4, 5])))
 
 
+def test_pairs_of_one_text_twice_are_left_out_and_counted(caplog):
+    """Prompt 0: rows 0 and 1 are one text with rewards 2 and 1, so best against worst is 0 against 1: no pair."""
+    rewards, prompts = double(2, 1, 3, 0), torch.tensor([0, 0, 1, 1])
+    texts = torch.tensor([5, 5, 6, 7])
+    objective = DPO()
+    assert objective.select(rows(rewards, prompts, response=texts)).tolist() == [False, False, True, True]
+    assert "1 pair left out: both responses are the same text" in caplog.text
+    assert "trains on 1 pair: too few" in caplog.text
+    assert objective.row_values(rows(rewards, prompts, response=texts))["pairs"].tolist() == [0, 0, 0.5, 0.5]
+    with pytest.raises(ConfigError, match="no prompt has two different responses"):
+        objective.select(rows(double(2, 1), prompts[:2], response=texts[:2]))
+
+
+def test_more_than_a_few_pairs_are_no_warning(caplog):
+    rewards, prompts = double(*[1, 0] * 11), torch.arange(11).repeat_interleave(2)
+    DPO().select(rows(rewards, prompts))
+    assert caplog.text == ""
+
+
 def given(
     rho: torch.Tensor, order: list[int], values: dict[str, torch.Tensor], rewards: torch.Tensor
 ) -> ObjectiveInputs:

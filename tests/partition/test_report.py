@@ -59,14 +59,42 @@ def test_the_rule_for_the_temperature():
 def test_eq_19_on_text_is_called_what_it_is():
     report = partition_report([1, 0, -1, 0.5], [-60, -80, -70, -90], [0, 0, 1, 1], tau=1.0)
     assert report.level_share > 0.99
-    assert any("supervised fine-tuning under another name" in warning for warning in report.warnings)
+    assert any("supervised fine-tuning on all responses" in warning for warning in report.warnings)
     assert any("the responses cover" in warning for warning in report.warnings)
 
 
-def test_settings_that_nothing_speaks_against():
+def test_settings_without_a_problem():
     report = partition_report([1, 0, 1, 0], [-60] * 4, [0, 0, 1, 1], tau=1.0, estimator="mean", level=1.0)
     assert report.warnings == []
-    assert "Nothing speaks against" in str(report)
+    assert "No problems found" in str(report)
+    assert "100% compares the responses to a prompt, 0% compares prompts (at κ = 1; 0% at κ = ∞)" in str(report)
+
+
+def test_single_responses_compare_prompts_and_that_is_no_problem():
+    """All of the loss is level, and the targets follow the rewards: 1 − V̂ and −1 − V̂ for one V̂."""
+    report = partition_report([1, -1, 1, -1], [-9] * 4, [0, 1, 2, 3], tau=1.0, estimator="mean", level=1.0)
+    assert report.level_share == 1.0
+    assert report.warnings == []
+    assert "the loss compares prompts alone" in str(report)
+    assert report.target_quantiles[0.0] == pytest.approx(-1)
+    assert report.target_quantiles[1.0] == pytest.approx(1)
+
+
+def test_single_responses_beside_several_do_not_hide_what_the_several_say():
+    """Prompt 0 has (1, 0) and V̂ = −50 from a reference sample: its level is 2 · 50.5², its within part ½."""
+    value = {"estimator": "monte_carlo", "reference_rewards": [-50.0, 0.0], "reference_prompt_of": [0, 1]}
+    report = partition_report([1, 0, 1], [-9] * 3, [0, 0, 1], tau=1.0, **value)
+    within, level = 0.5, 2 * 50.5**2
+    assert report.level_share_several == pytest.approx(level / (level + within))
+    assert any("close to supervised fine-tuning" in warning for warning in report.warnings)
+
+
+@pytest.mark.parametrize(("tau", "warned"), [(1 / 12, False), (1 / 60, True)])
+def test_targets_of_the_default_are_not_called_far(tau, warned):
+    """Rewards ±1 within prompts have targets of ±12 nats at τ = 1/12, and of ±60 at 1/60."""
+    prompt_of = [row // 2 for row in range(40)]
+    report = partition_report([1, -1] * 20, [-60] * 40, prompt_of, tau=tau, estimator="mean")
+    assert any("move very far" in warning for warning in report.warnings) is warned
 
 
 def test_singletons_under_eq_19_are_warned_about():

@@ -8,7 +8,7 @@ from valuefree.commands.objects import decoding_of, load, load_there, read_promp
 from valuefree.commands.run_folder import MANIFEST
 from valuefree.config import EvaluateConfig
 from valuefree.data.seen import SeenPrompts
-from valuefree.evaluation.rewards import Evaluation, evaluate, load_reward
+from valuefree.evaluation.rewards import Evaluation, check_reward, evaluate, load_reward
 from valuefree.manifest import COMPLETIONS, fingerprint, manifest, write_json, write_jsonl
 from valuefree.report import read_report, write_report
 
@@ -18,6 +18,7 @@ def evaluate_policy(options: EvaluateConfig) -> tuple[Evaluation, Path]:
     output = output_of(options)
     prompts = read_prompts(str(options.prompts), options.prompt)
     reward_function = load_reward(str(options.reward_function))
+    check_reward(reward_function, prompts[:2], ["Yes.", "No."][: len(prompts)], name=str(options.reward_function))
     known = SeenPrompts.of_model(options.model)
     record = manifest("evaluate", options.to_dict(), fingerprint=fingerprint({"prompt": prompts}))
     policy, tokenizer = load_there(options)

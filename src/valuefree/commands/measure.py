@@ -67,7 +67,7 @@ def read_predictions(options: EvaluateConfig) -> Texts:
         ]
     if faults:
         heading = f"{number_of(len(faults), 'fault')} in {options.predictions}:"
-        raise DataError.from_faults(heading, faults, "Mend or remove them.")
+        raise DataError.from_faults(heading, faults, "Fix or remove them.")
     if not rows:
         raise DataError(f"{options.predictions} holds no rows.")
     has = {name for row in rows for name in row.values}

@@ -22,7 +22,7 @@ def read_references(options: EvaluateConfig) -> tuple[list[Prompt], list[str] | 
     """Distinct prompts, and a reference each if a metric compares with them.
 
     Raises:
-        DataError: a prompt without a reference, or with several.
+        DataError: a column that the first row lacks; a prompt without a reference, or with several.
     """
     source = str(options.prompts)
     if not options.needs_references():
@@ -42,7 +42,12 @@ def read_references(options: EvaluateConfig) -> tuple[list[Prompt], list[str] | 
         raise DataError(f"{source} has lines of prompts, and no references. {advice}")
     found: dict[str, tuple[Prompt, str]] = {}
     faults = []
-    for row in rows_of(source, None):
+    for number, row in enumerate(rows_of(source, None)):
+        absent = [name for name in (options.prompt, str(options.reference_column)) if name not in row.values]
+        if absent and number == 0 and not row.fault:
+            there = ", ".join(row.values)
+            lacks = " and no ".join(map(repr, absent))
+            raise DataError(f"{row.where}: no column {lacks} (there are: {there}). {advice}")
         prompt, text = row.values.get(options.prompt), row.values.get(options.reference_column)
         if row.fault or not prompt or not isinstance(text, str):
             lacks = options.reference_column if prompt else options.prompt

@@ -103,7 +103,7 @@ def read_responses(source: str, prompt: str, response: str) -> tuple[list[Prompt
         texts.append(text)
     if faults:
         raise DataError.from_faults(
-            f"{number_of(len(faults), 'row')} of {source} cannot be scored:", faults, "Mend these rows."
+            f"{number_of(len(faults), 'row')} of {source} cannot be scored:", faults, "Fix these rows."
         )
     if not texts:
         raise DataError(f"{source} holds no rows to score.")

@@ -13,7 +13,7 @@ from valuefree.commands.objects import decoding_of, load, lora, objective_of
 from valuefree.commands.runs import Run, shared_arguments
 from valuefree.config import TrainConfig
 from valuefree.data.triplets import prompts_of
-from valuefree.errors import ConfigError
+from valuefree.errors import ConfigError, number_of
 from valuefree.evaluation.generation import Decoding
 from valuefree.evaluation.metrics.measure import TextMetrics
 from valuefree.evaluation.rewards import Evaluation, check_reward, evaluate, load_reward
@@ -139,10 +139,12 @@ def _compare(trainer: PolicyTrainer, run: Run, held_out: datasets.Dataset, rewar
 def _finish(run: Run, trainer: PolicyTrainer, evaluation: Evaluation | None) -> None:
     history = trainer.state.log_history
     warning = trainer.rising_loss.warning
+    pairs = trainer.train_dataset.columns.get("pairs")
     metrics = {
         "notes": [
             str(run.summary),
             str(trainer.train_dataset.truncation),
+            *([f"Trained on {number_of(int(pairs.sum()), 'pair')}."] if pairs is not None else []),
             *([f"Warning: {warning}"] if warning else []),
         ],
         "evaluation": evaluation.to_dict() if evaluation else None,

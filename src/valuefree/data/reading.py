@@ -19,7 +19,7 @@ from valuefree.errors import ConfigError, DataError
 
 logger = logging.getLogger(__name__)
 
-ADVICE = "Mend these rows, or pass on_bad='drop' (--on-bad drop) to leave them out and count them."
+ADVICE = "Fix these rows, or pass on_bad='drop' (--on-bad drop) to leave them out and count them."
 COLUMNS = (
     "Name the column by --prompt, --response or --reward (of pairs by --chosen or --rejected), in Python without --."
 )

@@ -53,7 +53,7 @@ def read_outputs(file: str, *, name: str | None = None, prompt: str = "prompt", 
         generators.add(row.values.get("generator") if alpaca else None)
     if faults:
         raise DataError.from_faults(
-            f"{number_of(len(faults), 'row')} of {file} cannot be compared:", faults, "Mend or remove what is named."
+            f"{number_of(len(faults), 'row')} of {file} cannot be compared:", faults, "Fix or remove what is named."
         )
     if not prompts:
         raise DataError(f"{file} holds no outputs.")

@@ -220,7 +220,7 @@ def check_reward(function: RewardFunction, prompts: Sequence[Prompt], texts: Seq
         rewards_of(function, prompts, texts)
     except Exception as error:  # whatever the user's code raises
         raise ConfigError(
-            f"the reward function {name} cannot be used: on {len(texts)} rows of the data it failed with "
+            f"the reward function {name} cannot be used: on {len(texts)} examples it failed with "
             f"{type(error).__name__}: {error} It is called with a list of prompts and a list of responses, of equal "
             "length, and returns one finite number per response."
         ) from error

@@ -1,5 +1,6 @@
 """Objectives over pairs of responses to one prompt: DPO, IPO and SLiC."""
 
+import logging
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from valuefree.errors import ConfigError
+from valuefree.errors import ConfigError, number_of
 from valuefree.objectives.base import (
     Objective,
     ObjectiveInputs,
@@ -18,7 +19,10 @@ from valuefree.objectives.base import (
     check_same_shape,
 )
 
+logger = logging.getLogger(__name__)
+
 Pairing = Literal["best_worst", "all", "adjacent"]
+FEW_PAIRS = 10
 
 
 def dpo_loss(chosen_logratios: Tensor, rejected_logratios: Tensor, *, beta: float) -> Tensor:
@@ -113,7 +117,7 @@ class _Pairwise(Objective):
     """
 
     counts: ClassVar[str] = "pairs"
-    columns: ClassVar[tuple[str, ...]] = ("pair_id",)
+    columns: ClassVar[tuple[str, ...]] = ("pair_id", "response")
 
     beta: float = 0.1
     pairs: Pairing = "best_worst"
@@ -137,6 +141,14 @@ class _Pairwise(Objective):
         """Loss per pair of log-ratios, shape (N,)."""
 
     def _pairs(self, rewards: Tensor, prompt_of: Tensor, columns) -> tuple[Tensor, Tensor]:
+        """`_pairs_by_reward` without those whose two responses are one text."""
+        chosen, rejected = self._pairs_by_reward(rewards, prompt_of, columns)
+        if "response" not in columns:
+            return chosen, rejected
+        unlike = columns["response"][chosen] != columns["response"][rejected]
+        return chosen[unlike], rejected[unlike]
+
+    def _pairs_by_reward(self, rewards: Tensor, prompt_of: Tensor, columns) -> tuple[Tensor, Tensor]:
         """A user's own pairs where the data have pair_id, else those of the prompts' rows."""
         group_of, pairing = prompt_of, self.pairs
         if "pair_id" in columns:
@@ -152,8 +164,11 @@ class _Pairwise(Objective):
         return torch.bincount(torch.cat([chosen, rejected]), minlength=len(rows.rewards))
 
     def select(self, rows: TrainingRows) -> Tensor:
-        """Rows that stand in a pair."""
+        """Rows that stand in a pair; pairs of one text twice are left out with a warning."""
         chosen, rejected = self._pairs(rows.rewards, rows.prompt_of, rows.columns)
+        dropped = len(self._pairs_by_reward(rows.rewards, rows.prompt_of, rows.columns)[0]) - len(chosen)
+        if dropped:
+            logger.warning("%s left out: both responses are the same text", number_of(dropped, "pair"))
         across = int((rows.prompt_of[chosen] != rows.prompt_of[rejected]).sum())
         if across:
             raise ConfigError(
@@ -162,9 +177,11 @@ class _Pairwise(Objective):
         kept = self._memberships(rows) > 0
         if not kept.any():
             raise ConfigError(
-                f"{type(self).__name__} finds no pair in {len(kept)} rows: no prompt has two responses with unlike "
-                "rewards. Use an objective that takes single responses, such as RPO or KTO."
+                f"{type(self).__name__} finds no pair in {len(kept)} rows: no prompt has two different responses "
+                "with unlike rewards. Use an objective that takes single responses, such as RPO or KTO."
             )
+        if len(chosen) <= FEW_PAIRS:
+            logger.warning("trains on %s: too few to say what it learns", number_of(len(chosen), "pair"))
         return kept
 
     def row_values(self, rows: TrainingRows) -> dict[str, Tensor]:

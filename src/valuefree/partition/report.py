@@ -15,7 +15,9 @@ from valuefree.partition.settings import PartitionSettings
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 PER_PROMPT = ("sizes", "log_coverage", "effective_sizes", "spreads", "values")
-LEVEL_IS_ALL = 0.95  # share of the initial loss above which the run is supervised fine-tuning under another name
+LEVEL_IS_ALL = 0.95  # share of the initial loss above which a run is close to supervised fine-tuning
+FAR = 40.0  # nats: twice what nine targets in ten stay within by default, 1.64 · 12
+REWARD_CANCELS = ("reference", "monte_carlo")  # out of the target of a prompt's only response
 
 
 @dataclass(frozen=True)
@@ -24,9 +26,10 @@ class PartitionReport:
 
     Per prompt (P,): sizes, log_coverage (log C, nats), effective_sizes (of e^{r/τ}), spreads (of rewards), values (V̂).
 
-    Over the data set: target_quantiles of (r − V̂)/τ in nats; level_share of the initial loss, as the run weighs it and
-    at κ = ∞; spread_within, the pooled standard deviation of rewards within prompts; tau_floor = spread/√(2 log n) for
-    the median n; counts of duplicate rows, prompts with one response, and prompts whose rewards are all equal.
+    Over the data set: target_quantiles of (r − V̂)/τ in nats; level_share of the initial loss, as the run weighs it, at
+    κ = ∞, and as the run weighs it over the prompts with several responses; spread_within, the pooled standard
+    deviation of rewards within prompts; tau_floor = spread/√(2 log n) for the median n; counts of duplicate rows,
+    prompts with one response, and prompts whose rewards are all equal.
     """
 
     settings: PartitionSettings
@@ -38,6 +41,7 @@ class PartitionReport:
     target_quantiles: dict[float, float]
     level_share: float
     level_share_unweighted: float
+    level_share_several: float
     spread_within: float
     tau_floor: float
     duplicates: int
@@ -55,11 +59,12 @@ class PartitionReport:
         """What is likely to go wrong, and what to change."""
         tau, estimator = self.settings.tau, self.settings.estimator
         found = []
-        if self.level_share > LEVEL_IS_ALL:
+        if self.level_share_several > LEVEL_IS_ALL:
+            other = "" if estimator in ("informed", "mean") else "estimator='informed' or 'mean', or "
             found.append(
-                f"{self.level_share:.1%} of the initial loss is level, the same push for every response of a prompt: "
-                "the rewards hardly act, and this is supervised fine-tuning under another name. "
-                "Use estimator='informed' or 'mean', or a smaller level."
+                f"{self.level_share_several:.1%} of the initial loss is the same push for every response of a prompt "
+                "that has several: the rewards hardly act, and this is close to supervised fine-tuning on all "
+                f"responses. Use {other}a smaller level."
             )
         if estimator == "reference" and np.median(self.log_coverage) < -1:
             found.append(
@@ -71,7 +76,7 @@ class PartitionReport:
                 f"tau={tau:g} is below spread/√(2 log n) = {self.tau_floor:.2g}: so few responses cannot show the tail "
                 "that such a tau weighs, and V̂ will come out too low. Raise tau, or use estimator='mean'."
             )
-        if self.singletons and estimator in ("reference", "monte_carlo"):
+        if self.singletons and estimator in REWARD_CANCELS:
             found.append(
                 f"{self.singletons} of {self.prompts} prompts have one response, where estimator={estimator!r} makes "
                 "the reward cancel out of the target. Use estimator='informed' or 'mean'."
@@ -82,28 +87,41 @@ class PartitionReport:
                 "they teach only the level. Collect finer rewards or more varied responses."
             )
         largest = max(abs(self.target_quantiles[0.05]), abs(self.target_quantiles[0.95]))
-        if largest > 20:
+        if largest > FAR:
             found.append(
-                f"targets reach {largest:.0f} nats: the policy would have to move very far. Raise tau (now {tau:g})."
+                f"one target in ten is beyond {largest:.0f} nats: the policy would have to move very far. "
+                f"Raise tau (now {tau:.3g}) or lower target_std."
             )
         return found
 
     def sentences(self) -> list[str]:
         """What this data and these settings will do, then what to change."""
-        quantiles = self.target_quantiles
-        low, middle, high = (quantiles[q] for q in (0.05, 0.5, 0.95))
-        level = "∞" if math.isinf(self.settings.level) else f"{self.settings.level:g}"
+        low, middle, high = (self.target_quantiles[q] for q in (0.05, 0.5, 0.95))
         said = [
             f"{self.rows} responses to {self.prompts} prompts; {int(np.median(self.sizes))} per prompt (median), "
             f"{self.singletons} prompts with one, {self.all_equal} with equal rewards, "
             f"{self.duplicates} duplicate rows.",
-            f"Rewards spread {self.spread_within:.3g} within prompts; e^(r/τ) is worth "
-            f"{np.median(self.effective_sizes):.2g} responses per prompt (median).",
-            f"Targets: 90 % between {low:+.2f} and {high:+.2f} nats, median {middle:+.2f}; "
-            f"{self.level_share:.0%} of the initial loss is level at κ = {level} "
-            f"({self.level_share_unweighted:.0%} at ∞).",
+            f"Standard deviation of the rewards within prompts: {self.spread_within:.3g}. Effective responses per "
+            f"prompt, weighted by e^(r/τ): {np.median(self.effective_sizes):.2g} (median).",
+            f"Targets (r − V̂)/τ: 90 % between {low:+.2f} and {high:+.2f} nats, median {middle:+.2f}.",
+            self._shares(),
         ]
-        return said + (self.warnings or ["Nothing speaks against training with these settings."])
+        return said + (self.warnings or ["No problems found."])
+
+    def _shares(self) -> str:
+        """How much of the signal compares responses, and how much prompts."""
+        if self.singletons == self.prompts:
+            if self.settings.estimator in REWARD_CANCELS:
+                return "Every prompt has one response: there are no responses to compare."
+            return (
+                "Every prompt has one response, so the loss compares prompts alone: a target is the reward less V̂, "
+                "the reward expected for the prompt."
+            )
+        level = "∞" if math.isinf(self.settings.level) else f"{self.settings.level:g}"
+        return (
+            f"Of the initial loss {1 - self.level_share:.0%} compares the responses to a prompt, "
+            f"{self.level_share:.0%} compares prompts (at κ = {level}; {self.level_share_unweighted:.0%} at κ = ∞)."
+        )
 
     def __str__(self) -> str:
         return "\n".join(self.sentences())
@@ -118,6 +136,7 @@ class PartitionReport:
             "target_quantiles": {f"{q:g}": value for q, value in self.target_quantiles.items()},
             "level_share": self.level_share,
             "level_share_unweighted": self.level_share_unweighted,
+            "level_share_several": self.level_share_several,
             "spread_within": self.spread_within,
             "tau_floor": self.tau_floor,
             "median_effective_size": float(np.median(self.effective_sizes)),
@@ -172,6 +191,7 @@ def partition_report(
     within = float(squares_P.sum()) / settings.tau**2
     level_P = sizes_P * ((means_P - values_P) / settings.tau).square()
     weight_P = torch.ones(prompts) if math.isinf(settings.level) else settings.level / (sizes_P + settings.level)
+    several_P = sizes_P > 1
     free = max(int((sizes_P - 1).sum()), 1)
     spread = math.sqrt(float(squares_P.sum()) / free)
     median_size = float(sizes_P.double().median())
@@ -187,11 +207,12 @@ def partition_report(
         target_quantiles=dict(zip(QUANTILES, np.quantile(targets_R, QUANTILES).tolist(), strict=True)),
         level_share=_share(float((weight_P * level_P).sum()), within),
         level_share_unweighted=_share(float(level_P.sum()), within),
+        level_share_several=_share(float((weight_P * level_P)[several_P].sum()), within),
         spread_within=spread,
         tau_floor=spread / math.sqrt(2 * math.log(median_size)) if median_size > 1 else math.inf,
         duplicates=len(rewards_R) - distinct,
         singletons=int((sizes_P == 1).sum()),
-        all_equal=int(((squares_P == 0) & (sizes_P > 1)).sum()),
+        all_equal=int(((squares_P == 0) & several_P).sum()),
         rows=len(rewards_R),
     )
 

@@ -10,7 +10,7 @@ Partition = Mapping[str, Any]  # `PartitionReport.to_dict()`
 
 PER_PROMPT = {
     "sizes": "responses per prompt",
-    "effective_sizes": "responses that e^(r/τ) is worth",
+    "effective_sizes": "effective responses, weighted by e^(r/τ)",
     "spreads": "spread of the rewards",
     "log_coverage": "log of the reference's probability covered, nats",
     "values": "V̂, reward units",
@@ -42,9 +42,9 @@ def _table(partitions: Mapping[str, Partition]) -> Table:
         "responses, prompts": [f"{p['rows']}, {p['prompts']}" for p in found],
         "estimator, τ": [f"{p['estimator']}, {p['tau']:.3g}" for p in found],
         "spread of rewards within prompts": [f"{p['spread_within']:.3g}" for p in found],
-        "responses that e^(r/τ) is worth, median": [f"{p['median_effective_size']:.3g}" for p in found],
+        "effective responses, weighted by e^(r/τ), median": [f"{p['median_effective_size']:.3g}" for p in found],
         "log of the reference's probability covered, median, nats": [f"{p['median_log_coverage']:.3g}" for p in found],
-        "share of the initial loss that is level": [f"{p['level_share']:.1%}" for p in found],
+        "share of the initial loss that compares prompts": [f"{p['level_share']:.1%}" for p in found],
         "  the same at κ = ∞": [f"{p['level_share_unweighted']:.1%}" for p in found],
         "least τ for monte_carlo": [f"{p['tau_floor']:.3g}" for p in found],
         "duplicate rows": [str(p["duplicates"]) for p in found],

@@ -72,5 +72,5 @@ def sign(interval: tuple[float, float] | None) -> int:
 
 
 def includes_zero(value: float, interval: tuple[float, float] | None) -> bool:
-    """Whether an interval includes zero as it is printed; without one, as of equal values, whether the value is zero."""
+    """Whether an interval includes zero as printed; without one, as of equal values, whether the value is zero."""
     return round(value, DIGITS) == 0 if interval is None else sign(interval) == 0

@@ -198,8 +198,8 @@ class JudgeResult:
         if self.coverage < 1:
             low, high = self.bounds()
             lines.append(
-                f"{len(self.comparisons) - len(self.judged)} of {len(self.comparisons)} pairs are unjudged; were all "
-                f"of them lost or won, the rate were {low:.3f} or {high:.3f}."
+                f"{len(self.comparisons) - len(self.judged)} of {len(self.comparisons)} pairs are unjudged: depending "
+                f"on them the rate over all pairs is between {low:.3f} and {high:.3f}."
             )
         lines += self._unreadable()
         flips = self.flip_rate()
