@@ -2,11 +2,14 @@
 
 import pytest
 import torch
+from peft import LoraConfig
 
 from conftest import make_llama, make_t5
+from valuefree.commands.objects import load
+from valuefree.config.options import ModelOptions
 from valuefree.demo.smollm2 import smollm2_file
 from valuefree.errors import ConfigError
-from valuefree.models import disable_dropout, is_encoder_decoder, load_model
+from valuefree.models import add_adapter, disable_dropout, has_adapter, is_encoder_decoder, load_model
 
 
 @pytest.mark.parametrize("make", [make_t5, make_llama])
@@ -49,6 +52,19 @@ def test_two_gguf_files_need_a_choice(tmp_path):
         (tmp_path / name).write_bytes(b"")
     with pytest.raises(ConfigError, match="holds 2 GGUF files"):
         load_model(str(tmp_path))
+
+
+def test_an_adapter_of_a_model_named_by_a_relative_path_loads_from_another_directory(tmp_path, tokenizer, monkeypatch):
+    make_llama(tokenizer).save_pretrained(tmp_path / "base")
+    tokenizer.save_pretrained(tmp_path / "base")
+    monkeypatch.chdir(tmp_path)
+    model, _ = load_model("base")
+    add_adapter(model, LoraConfig(r=2, target_modules="all-linear")).save_pretrained("adapter")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    policy, _ = load(ModelOptions(model=str(tmp_path / "adapter")))
+    assert has_adapter(policy)
+    assert policy.peft_config["default"].base_model_name_or_path == str(tmp_path / "base")
 
 
 def test_dropout_is_found_in_modules_and_in_fields(tokenizer):

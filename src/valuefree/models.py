@@ -110,6 +110,9 @@ def load_model(
         model = _plain_copy(model, auto)
     if model.generation_config is not None and model.generation_config.pad_token_id is None:
         model.generation_config.pad_token_id = tokenizer.pad_token_id
+    source = Path(folder) / (gguf_file or "")
+    if source.exists():  # peft notes the name in an adapter's config, which may be read from another directory
+        model.name_or_path = model.config.name_or_path = str(source.resolve())
     return model.eval(), tokenizer
 
 
