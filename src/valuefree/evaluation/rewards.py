@@ -14,6 +14,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from valuefree.data.rendering import Prompt
+from valuefree.data.validation import distinct_prompts
 from valuefree.errors import ConfigError, DataError
 from valuefree.evaluation.generation import Decoding, generate_ids, response_texts
 from valuefree.evaluation.stats import Estimate, WinTieLoss, bootstrap_mean, win_tie_loss
@@ -112,7 +113,7 @@ def evaluate(
 
     Args:
         policy: the fine-tuned model; with an adapter, and no `reference`, the adapter switched off is the reference.
-        prompts: each once.
+        prompts: strings or lists of messages; of a prompt that comes more than once the first counts.
         reward_function: from prompts and responses, in order, to one finite number each.
         decoding: default ``Decoding()``.
         samples_per_prompt: responses drawn per prompt and model.
@@ -125,6 +126,7 @@ def evaluate(
         DataError: no prompts, or rewards that are missing or not finite.
     """
     check_reference(policy, reference)
+    prompts = distinct_prompts(prompts)
     if not prompts:
         raise DataError("no prompts to evaluate on.")
     decoding = decoding or Decoding()
@@ -157,7 +159,7 @@ def evaluate(
     lengths = [float(np.mean([len(ids) for ids in answers])) for answers in (policy_ids, reference_ids)]
     means = [values.mean(axis=1) for values in rewards]
     return Evaluation(
-        prompts=list(prompts),
+        prompts=prompts,
         policy_rewards=means[0],
         reference_rewards=means[1],
         kl=kl,
