@@ -35,6 +35,42 @@ def test_a_pair_becomes_two_triplets(tmp_path):
     assert rows["pair_id"] == [0, 0, 1, 1, 2, 2]
 
 
+USER, WELL, BADLY = ({"role": role, "content": content} for role, content in [
+    ("user", "why?"), ("assistant", "because"), ("assistant", "no"),
+])  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": [USER], "chosen": [WELL], "rejected": [BADLY]},
+        {"chosen": [USER, WELL], "rejected": [USER, BADLY]},
+        {"prompt": "why?", "chosen": [USER, WELL], "rejected": [USER, BADLY]},
+    ],
+    ids=["prompt and answers", "conversations alone", "conversations beside the prompt"],
+)
+def test_pairs_of_messages(tmp_path, row):
+    """The three conversational forms of preference data in TRL's docs and in ultrafeedback_binarized."""
+    rows = read_pairs(lines(tmp_path, [row]))
+    assert rows["prompt"][:] == [[USER], [USER]]
+    assert rows["response"][:] == ["because", "no"]
+    assert rows["reward"][:] == [1.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({"chosen": [USER, WELL], "rejected": [BADLY]}, "chosen and rejected differ before their last message"),
+        ({"prompt": "who?", "chosen": [USER, WELL], "rejected": [USER, BADLY]}, "prompt is not what chosen and"),
+        ({"prompt": "why?", "chosen": [USER], "rejected": [BADLY]}, "not of one message of the assistant"),
+        ({"chosen": ["why?", WELL], "rejected": ["why?", BADLY]}, "chosen has a message without text role"),
+    ],
+)
+def test_messages_that_do_not_fit_are_faults(tmp_path, row, reason):
+    with pytest.raises(DataError, match=reason):
+        read_pairs(lines(tmp_path, [row]))
+
+
 def test_other_formats_and_names(tmp_path):
     expected = list(read_pairs(lines(tmp_path, GOOD)))
     table = datasets.Dataset.from_list(GOOD)
@@ -90,6 +126,23 @@ def test_a_column_of_true_and_false_is_carried_along(tmp_path):
     nested = [{"prompt": "a", "responses": [{"text": "x", "reward": 1, "liked": False}]}]
     assert read_triplets(lines(tmp_path, nested), desirable="liked")["desirable"] == [False]
     assert "desirable" not in read_triplets(table).column_names
+
+
+def test_desirable_stands_for_the_reward_where_there_is_no_such_column(tmp_path):
+    """TRL's unpaired preference: prompt, completion, label; a completion may be one message of the assistant."""
+    rows = [
+        {"prompt": "a", "completion": "x", "label": True},
+        {"prompt": [USER], "completion": [WELL], "label": False},
+    ]
+    read = read_triplets(lines(tmp_path, rows), response="completion", desirable="label")
+    assert read["reward"][:] == [1.0, -1.0]
+    assert read["desirable"][:] == [True, False]
+    assert read["response"][:] == ["x", "because"]
+    with pytest.raises(DataError, match="no column 'score'"):
+        read_triplets(lines(tmp_path, rows), response="completion", desirable="label", reward="score")
+    rows[0] |= {"reward": 0.5}
+    with pytest.raises(DataError, match=r"pairs.jsonl:2: no column 'reward'"):
+        read_triplets(lines(tmp_path, rows), response="completion", desirable="label")
 
 
 def test_a_value_that_is_neither_true_nor_false_is_a_fault_of_its_line(tmp_path):

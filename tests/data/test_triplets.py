@@ -95,6 +95,12 @@ def test_nested_rows(tmp_path):
     assert contents(read_triplets(lines(tmp_path, nested))) == [EXPECTED[0], EXPECTED[2], EXPECTED[1]]
 
 
+@pytest.mark.parametrize("name", ["answers", "completions"])
+def test_nested_rows_by_other_names(tmp_path, name):
+    rows = [{"prompt": "a", name: [{"text": "x", "reward": 1}, {"text": "z", "reward": -0.5}]}]
+    assert contents(read_triplets(lines(tmp_path, rows))) == [("a", "x", 1.0, 0), ("a", "z", -0.5, 0)]
+
+
 def test_renamed_columns(tmp_path):
     renamed = [{"question": r["prompt"], "answer": r["response"], "stars": r["reward"]} for r in GOOD]
     file = lines(tmp_path, renamed)
@@ -132,7 +138,7 @@ FAULTS = [
     ({"prompt": "a", "response": "\n ", "reward": 1}, "response is empty"),
     ({"prompt": "a", "response": True, "reward": 1}, "response is not text: True"),
     ({"prompt": "a", "response": 7, "reward": 1}, "response is not text: 7"),
-    ({"prompt": "a", "response": ["x"], "reward": 1}, "response is not text: ['x']"),
+    ({"prompt": "a", "response": ["x"], "reward": 1}, "response is a list, but not of one message of the assistant: ['x']"),
     ('{"prompt": "a", "response": "x", "reward": NaN}', "reward is not finite: nan"),
     ('{"prompt": "a", "response": "x", "reward": -Infinity}', "reward is not finite: -inf"),
     ('{"prompt": "a", "response": "x", "reward": 1e999}', "reward is not finite: inf"),

@@ -1,7 +1,7 @@
 """Pairs of the user's own, one preferred to the other, as the triplets that all objectives read."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import datasets
@@ -10,7 +10,7 @@ import pyarrow as pa
 from valuefree.data.reading import read_judged
 from valuefree.data.sources import Row
 from valuefree.data.summary import DataSummary
-from valuefree.data.validation import Bad, check_there, prompt_of, text_of, unreadable
+from valuefree.data.validation import Bad, check_there, prompt_of, prompt_text, text_of, unreadable
 from valuefree.errors import ConfigError
 
 
@@ -28,7 +28,9 @@ def read_pairs(
 
     Args:
         source, split, on_bad, ignore_case: as of `valuefree.data.read_triplets`.
-        prompt, chosen, rejected: names of the columns. A prompt is a string or a list of messages, the others are text.
+        prompt, chosen, rejected: names of the columns. A prompt is a string or a list of messages, the others are text
+            or lists of messages that end with the assistant's. Messages before that one are the prompt, which then
+            needs no column.
 
     Returns:
         For each pair the chosen row with reward 1, then the rejected one with reward 0: columns prompt, response,
@@ -75,11 +77,27 @@ def _pair(row: Row, prompt: str, chosen: str, rejected: str) -> tuple[Any, str, 
     if row.fault:
         return unreadable(row.fault)
     try:
+        values = _without_the_shared_turns(row.values, prompt, chosen, rejected)
         for name in (prompt, chosen, rejected):
-            check_there(row.values, name)
-        better, worse = text_of(row.values, chosen), text_of(row.values, rejected)
+            check_there(values, name)
+        better, worse = text_of(values, chosen), text_of(values, rejected)
         if better == worse:
             raise Bad(f"{chosen} and {rejected} are the same text")
-        return prompt_of(row.values, prompt), better, worse
+        return prompt_of(values, prompt), better, worse
     except Bad as fault:
         return fault
+
+
+def _without_the_shared_turns(values: Mapping[str, Any], prompt: str, chosen: str, rejected: str) -> Mapping[str, Any]:
+    """Values in which whole conversations are cut into the prompt and one message each; others as they are."""
+    better, worse = values.get(chosen), values.get(rejected)
+    if not isinstance(better, list) or not isinstance(worse, list) or max(len(better), len(worse)) < 2:
+        return values
+    if better[:-1] != worse[:-1]:
+        raise Bad(f"{chosen} and {rejected} differ before their last message")
+    turns = prompt_of({chosen: better[:-1]}, chosen)
+    if values.get(prompt) is not None:
+        given = prompt_text(prompt_of(values, prompt))
+        if given not in (prompt_text(turns), turns[-1]["content"]):
+            raise Bad(f"{prompt} is not what {chosen} and {rejected} begin with")
+    return {**values, prompt: turns, chosen: better[-1:], rejected: worse[-1:]}

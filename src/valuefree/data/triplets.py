@@ -10,9 +10,10 @@ import pyarrow as pa
 
 from valuefree.data.columns import array_of, batches, numbered
 from valuefree.data.reading import read_judged
+from valuefree.data.sources import rows_of
 from valuefree.data.storage import RowStore
 from valuefree.data.summary import DataSummary
-from valuefree.data.validation import Names, triplets
+from valuefree.data.validation import NESTED, Names, triplets
 from valuefree.errors import ConfigError
 
 
@@ -33,13 +34,15 @@ def read_triplets(
     Args:
         source: a JSONL, JSON, CSV or Parquet file, a folder of these, a folder written by `save_to_disk`, a hub name,
             or a `datasets.Dataset`. One row per response, or nested rows
-            ``{"prompt": …, "responses": [{"text": …, "reward": …}, …]}``.
+            ``{"prompt": …, "responses": [{"text": …, "reward": …}, …]}`` (also ``answers`` or ``completions``).
         prompt, response, reward: names of the columns. A prompt is a string or a list of
-            ``{"role": …, "content": …}`` messages. In nested rows `reward` names the key of each response.
+            ``{"role": …, "content": …}`` messages, a response a string or one message of the assistant in a list. In
+            nested rows `reward` names the key of each response.
         split: of a hub data set or a `DatasetDict`; default ``train``.
         on_bad: ``raise`` one error that lists the faults, or ``drop`` the rows, counted in a log line.
         thumbs: also take true/false, up/down and thumbs_up/thumbs_down as rewards +1/−1.
-        desirable: name of a column of true/false, which KTO reads in place of a threshold on the rewards.
+        desirable: name of a column of true/false, which KTO reads in place of a threshold on the rewards. Where the
+            first row has no column ``reward``, the rewards are +1 and −1 by this one.
         ignore_case: prompts that differ in upper and lower case alone are the same, too.
 
     Returns:
@@ -77,11 +80,18 @@ def read_with_summary(
     if len({*names, desirable}) < 4:
         asked = ", ".join(repr(name) for name in (*names, desirable) if name is not None)
         raise ConfigError(f"prompt, response, reward and desirable need columns of their own; got {asked}.")
-    judge = partial(triplets, columns=Names(prompt, response, reward, thumbs, desirable))
+    stands_in = desirable is not None and reward == "reward" and _first_lacks(source, split, reward)
+    judge = partial(triplets, columns=Names(prompt, response, None if stands_in else reward, thumbs, desirable))
     common: dict[str, Any] = {"on_bad": on_bad, "ignore_case": ignore_case}
     if desirable is not None:
         return read_judged(source, split, judge, extra=pa.field("desirable", pa.bool_()), **common)
     return read_judged(source, split, judge, names=names, **common)
+
+
+def _first_lacks(source: Any, split: str | None, name: str) -> bool:
+    """Whether the first row could be read and has no such key, nor responses that may have one."""
+    first = next(rows_of(source, split), None)
+    return first is not None and not first.fault and not {name, *NESTED} & first.values.keys()
 
 
 def split_by_prompt(

@@ -23,7 +23,7 @@ THUMBS = {
     "thumbs_down": -1.0,
     "👎": -1.0,
 }
-NESTED = "responses"
+NESTED = ("responses", "answers", "completions")
 TEXT_NAMES = ("text", "response")
 SOMETHING = r"[^\s\x1c-\x1f]"  # a character that str.strip() keeps: Rust's \s lacks the four separators
 ODD_SPACE = r"^ | $|  |[^\S ]|[\x1c-\x1f]"  # white space other than single spaces between words
@@ -32,11 +32,14 @@ NOT_LOWER = r"[^ -@\[-~]"  # a character that case folding may change
 
 @dataclass(frozen=True)
 class Names:
-    """Names of the columns, and whether thumbs are rewards; desirable is None where it is not read."""
+    """Names of the columns, and whether thumbs are rewards.
+
+    desirable is None where it is not read, reward where desirable stands for it: +1 and −1.
+    """
 
     prompt: str
     response: str
-    reward: str
+    reward: str | None
     thumbs: bool
     desirable: str | None = None
 
@@ -66,12 +69,14 @@ def triplets(row: Row, columns: Names) -> Iterator[tuple[str, "tuple[Any, ...] |
     if row.fault:
         yield row.where, unreadable(row.fault)
         return
-    nested = row.values.get(NESTED) if columns.response not in row.values else None
-    if nested is None:
+    names = () if columns.response in row.values else NESTED
+    name = next((name for name in names if row.values.get(name) is not None), None)
+    if name is None:
         yield row.where, _checked(row.values, columns, row.typed)
         return
+    nested = row.values[name]
     if not isinstance(nested, list) or not nested:
-        yield row.where, Bad(f"'{NESTED}' is not a list of responses", f": {_shown(nested)}")
+        yield row.where, Bad(f"{name!r} is not a list of responses", f": {_shown(nested)}")
         return
     for number, item in enumerate(nested, start=1):
         where = f"{row.where}, response {number}"
@@ -85,19 +90,19 @@ def triplets(row: Row, columns: Names) -> Iterator[tuple[str, "tuple[Any, ...] |
 
 
 def _checked(values: Mapping[str, Any], columns: Names, typed: bool) -> "tuple[Any, ...] | Bad":
-    names = [columns.prompt, columns.response, columns.reward]
-    names += [columns.desirable] if columns.desirable is not None else []
+    names = (columns.prompt, columns.response, columns.reward, columns.desirable)
     try:
-        for name in names:
+        for name in filter(None, names):
             check_there(values, name)
             if not typed and name == columns.reward and values[name] == "":
                 raise Bad(f"{name} is null")
         prompt = prompt_of(values, columns.prompt)
         response = text_of(values, columns.response)
+        desirable = None if columns.desirable is None else _truth(values[columns.desirable], columns.desirable)
+        if columns.reward is None:
+            return prompt, response, 1.0 if desirable else -1.0, desirable
         reward = _reward(values[columns.reward], columns, typed)
-        if columns.desirable is None:
-            return prompt, response, reward
-        return prompt, response, reward, _truth(values[columns.desirable], columns.desirable)
+        return (prompt, response, reward) if desirable is None else (prompt, response, reward, desirable)
     except Bad as fault:
         return fault
 
@@ -124,14 +129,23 @@ def prompt_of(values: Mapping[str, Any], name: str) -> Any:
 
 
 def text_of(values: Mapping[str, Any], name: str) -> str:
-    """The text in column `name`, which says something; raises `Bad`."""
+    """The text in column `name`, or in the one message of the assistant there, which says something; raises `Bad`."""
     text = values[name]
+    if isinstance(text, list):
+        text = answer_in(text, name)
     if not isinstance(text, str):
         raise Bad(f"{name} is not text", f": {_shown(text)}")
     if not text.strip():
         raise Bad(f"{name} is empty")
     _check_characters(text, name)
     return text
+
+
+def answer_in(messages: list[Any], name: str) -> Any:
+    """Content of the only message, one of the assistant; raises `Bad`."""
+    if len(messages) == 1 and isinstance(messages[0], Mapping) and messages[0].get("role") == "assistant":
+        return messages[0].get("content")
+    raise Bad(f"{name} is a list, but not of one message of the assistant", f": {_shown(messages)}")
 
 
 def _check_characters(text: str, name: str) -> None:
