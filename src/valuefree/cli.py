@@ -208,6 +208,13 @@ def judge(options: JudgeConfig) -> None:
         print(judging.estimate_run(options) or "a reward function: nothing to ask")
         return
     found = judging.judge_outputs(options)
+    said = "nothing was judged" if found.nothing_judged else "their pairs are unjudged above"
+    error = JudgeError(
+        f"{number_of(found.missing, 'call')} without an answer ({found.why_missing}); {said}. The answers that came "
+        "are kept: once the cause is gone, the same command asks for the missing ones alone."
+    )
+    if found.missing and found.nothing_judged:
+        raise error
     print("\n".join([found.table, *found.notes]))
     if found.measured:
         print(f"\n{judging.metrics_table(found.measured)}")
@@ -220,13 +227,9 @@ def judge(options: JudgeConfig) -> None:
             _table(f"\n{judging.RANKING} (95 % intervals, bootstrap over prompts)", judging.ranking_rows(run))
     for source, agreement in found.agreement.items():
         print(f"agreement with {source}: {agreement}")
-    print(f"written: {found.folder}")
+    print(f"written: {found.folder}\nreport: {found.folder / 'report.html'}")
     if found.missing:
-        raise JudgeError(
-            f"{number_of(found.missing, 'call')} without an answer ({found.why_missing}); their pairs are unjudged "
-            "above. The answers that came are kept: once the cause is gone, the same command asks for the missing ones "
-            "alone."
-        )
+        raise error
 
 
 def report(options: ReportConfig) -> None:

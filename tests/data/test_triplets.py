@@ -138,7 +138,10 @@ FAULTS = [
     ({"prompt": "a", "response": "\n ", "reward": 1}, "response is empty"),
     ({"prompt": "a", "response": True, "reward": 1}, "response is not text: True"),
     ({"prompt": "a", "response": 7, "reward": 1}, "response is not text: 7"),
-    ({"prompt": "a", "response": ["x"], "reward": 1}, "response is a list, but not of one message of the assistant: ['x']"),
+    (
+        {"prompt": "a", "response": ["x"], "reward": 1},
+        "response is a list, but not of one message of the assistant: ['x']",
+    ),
     ('{"prompt": "a", "response": "x", "reward": NaN}', "reward is not finite: nan"),
     ('{"prompt": "a", "response": "x", "reward": -Infinity}', "reward is not finite: -inf"),
     ('{"prompt": "a", "response": "x", "reward": 1e999}', "reward is not finite: inf"),

@@ -216,6 +216,15 @@ def test_the_verb_writes_every_answer(job, capsys):
     assert f"written: {out}" in capsys.readouterr().out
 
 
+def test_the_verb_sends_top_k_only_where_it_is_given(job, server):
+    """The interface has no such field, and `transformers serve` refuses it."""
+    arguments, _ = job
+    cli.run(arguments)
+    assert all("top_k" not in body for body in server.bodies)
+    cli.run([*arguments, "--top-k", "50"])
+    assert server.bodies[-1]["top_k"] == 50
+
+
 def test_the_verb_keeps_the_answers_it_has_and_resumes(job, server, monkeypatch, capsys):
     arguments, out = job
     server.days["two"] = [broken, broken, fine()]

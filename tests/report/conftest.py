@@ -133,13 +133,22 @@ def write_lines(file, rows):
 def trained(tmp_path):
     """Makes the folder of a run of `valuefree train`: two held-out prompts, the second said in messages."""
 
-    def make(name="run", policy=(1.0, 0.5), reference=(0.0, 0.5), answers=("old p", "old q"), **config):
+    def make(
+        name="run",
+        policy=(1.0, 0.5),
+        reference=(0.0, 0.5),
+        answers=("old p", "old q"),
+        objective="RPO",
+        kl=0.3,
+        **config,
+    ):
         folder = tmp_path / name
         folder.mkdir(parents=True)
         options = {"data": "rows.jsonl", "model": "m", "seed": 3, "reward_function": "m:f", **config}
-        manifest = {"command": "train", "config": options, "objective": {"name": "RPO"}, "commit": "abc"}
+        manifest = {"command": "train", "config": options, "objective": {"name": objective}, "commit": "abc"}
         (folder / "manifest.json").write_text(json.dumps(manifest))
-        metrics = {"evaluation": evaluation(policy, reference), "partition": PARTITION, "notes": ["nothing was cut"]}
+        found = {**evaluation(policy, reference), "kl": kl and estimate(kl, kl - 0.2, kl + 0.2)}
+        metrics = {"evaluation": found, "partition": PARTITION, "notes": ["nothing was cut"]}
         (folder / "metrics.json").write_text(json.dumps(metrics))
         write_lines(
             folder / "metrics.jsonl",

@@ -1,10 +1,12 @@
 """The page in headless Chromium: what a model wrote does nothing, filters filter, keys move, 2,000 entries scroll."""
 
+import base64
 import time
 
 import pytest
 
-from valuefree.report import Completions, Report, Verdict, write_report
+from valuefree.report import Completions, Plot, Report, Section, Verdict, write_report
+from valuefree.report.drawing import panels
 
 
 def opened(browser, file, fragment=""):
@@ -274,6 +276,36 @@ def test_a_phone_needs_no_sideways_scrolling(browser, big_report, width):
         'return [...document.querySelectorAll("#completion-3 .answer")].map((n) => n.getBoundingClientRect().top)',
     )
     assert tops[1] > tops[0]  # one below the other
+
+
+def test_a_phone_has_the_panels_of_a_figure_one_below_the_other(browser, tmp_path):
+    figure, axes = panels(3)
+    for panel in axes:
+        panel.plot([1, 2], label="a line")
+    before = [panel.get_position().bounds for panel in axes]
+    plots = [Plot("three", "Three panels.", figure)]
+    file = write_report(Report("t", [], [Section("one", "One", plots=plots)], [], {}), tmp_path)
+    assert [panel.get_position().bounds for panel in axes] == before
+    shape = "return [...document.images].map((n) => n.naturalHeight / n.naturalWidth)[0]"
+    opened(browser, file)
+    assert run(browser, shape) < 0.5
+    metrics = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    opened(browser, file)
+    wait(browser, "document.images[0].complete", True)
+    assert run(browser, shape) > 2
+    assert run(browser, "return document.images[0].getBoundingClientRect().right") <= 390
+
+
+def test_printing_has_every_answer_that_passes_the_filters(browser, big_report):
+    opened(browser, big_report)
+    choose(browser, "#search", "number 199")  # 199 and 1990 to 1999
+    wait(browser, COUNT, "11 of 2,000")
+    run(browser, 'document.getElementById("search").scrollIntoView()')
+    pages = browser.execute_cdp_cmd("Page.printToPDF", {})["data"]
+    assert base64.b64decode(pages).startswith(b"%PDF")
+    assert run(browser, 'return document.querySelectorAll("article.empty").length') == 0
+    assert run(browser, 'return document.querySelectorAll("article .answer").length') == 22
 
 
 CONTRAST = """

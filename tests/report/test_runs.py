@@ -60,7 +60,8 @@ def test_several_runs_are_compared_on_the_prompts_they_share(trained):
     assert len(report.verdict) == 3
     assert report.verdict[1].startswith("two: Gain in held-out reward +0.250")
     rows = table(report, "overview").rows
-    assert [row[:3] for row in rows] == [["one", "RPO", "3"], ["two", "RPO", "4"], ["three", "RPO", "5"]]
+    assert [[*row[:2], row[7]] for row in rows] == [["one", "RPO", "3"], ["two", "RPO", "4"], ["three", "RPO", "5"]]
+    assert rows[0][2:4] == ["+0.500 [+0.400, +0.600]", "0.30 [0.10, 0.50]"]
     paired = table(report, "overview", 1).rows
     assert paired[0][0] == "two minus one"
     assert paired[0][1].startswith("-0.250")
@@ -83,6 +84,29 @@ def test_what_makes_runs_incomparable_is_said(trained):
     report = read_report([trained("one"), trained("two", reward_function="m:g")])
     assert report.sections[0].items == ["The runs have different reward functions: m:f, m:g."]
     assert [verdict.judge for verdict in report.completions[0].verdicts] == ["reward (m:f)", "reward (m:g)"]
+
+
+def test_gains_at_unequal_kl_are_called_so_and_drawn_against_it(trained):
+    report = read_report([trained("one", kl=0.22), trained("two", kl=15.75)])
+    (warning,) = report.sections[0].items
+    assert warning.startswith("The gains are at unequal KL to the reference (one 0.22, two 15.75 nats per response)")
+    (gains,) = [plot for plot in report.plots if plot.name == "gains"]
+    against = gains.figure.axes[1]
+    assert [line.get_xdata()[0] for line in against.lines if line.get_marker() == "o"] == [0.22, 15.75]
+    assert read_report([trained("three", kl=0.3), trained("four", kl=0.4)]).sections[0].items == []
+    unmeasured = read_report([trained("five", kl=None), trained("six", kl=0.4)])
+    assert len(unmeasured.plots[0].figure.axes) == 1
+
+
+def test_losses_of_unlike_objectives_have_panels_of_their_own(trained):
+    report = read_report([trained("one"), trained("two", objective="DPO"), trained("three")])
+    (training,) = [plot for plot in report.plots if plot.name == "training"]
+    panels = {panel.get_title(loc="left"): [line.get_label() for line in panel.lines] for panel in training.figure.axes}
+    assert panels == {
+        "loss of RPO": ["one", "three"],
+        "loss of DPO": ["two"],
+        "mean log-ratio on the data, nats": ["one", "two", "three"],
+    }
 
 
 def test_a_control_is_called_one(trained):

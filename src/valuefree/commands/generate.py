@@ -1,12 +1,14 @@
 """``valuefree generate``: one response per prompt, from a model in this process or from a server."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from tqdm.auto import tqdm
 
 from valuefree.commands.objects import decoding_of, load_there, read_prompts
 from valuefree.config import GenerateConfig
+from valuefree.config.options import TOP_K
 from valuefree.data.rendering import Prompt
 from valuefree.data.validation import prompt_key
 from valuefree.errors import DataError, ServingError
@@ -25,6 +27,8 @@ def generate(options: GenerateConfig) -> Path:
     file = Path(options.out)
     if options.server is not None:
         return _generate_remote(prompts, file, options, options.server)
+    if options.top_k is None:
+        options = replace(options, top_k=TOP_K)
     model, tokenizer = load_there(options)
     _, ids = generate_ids(model, tokenizer, prompts, decoding_of(options, options.seed), progress=True)
     texts = response_texts(model, tokenizer, ids)
@@ -42,6 +46,8 @@ def _generate_remote(prompts: list[Prompt], file: Path, options: GenerateConfig,
     missing = [prompt for prompt in prompts if prompt_key(prompt) not in answered]
     names = ("model", "api_key_env", "concurrency", "timeout_seconds", "max_retries")
     settings = {name: getattr(options, name) for name in names}
+    if options.top_k is None:
+        options = replace(options, top_k=0)  # is not sent: the interface has no such field, and some servers refuse it
     answers = ask(missing, server=server, decoding=decoding_of(options, options.seed), **settings)
     file.parent.mkdir(parents=True, exist_ok=True)
     errors = []

@@ -30,6 +30,7 @@ from valuefree.evaluation.rewards import load_reward
 from valuefree.evaluation.stats import Agreement
 from valuefree.manifest import COMPLETIONS, fingerprint, manifest, write_json, write_jsonl
 from valuefree.models import accelerator_device, load_model
+from valuefree.report import read_report, write_report
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,11 @@ class Judging:
         return sum(run.asked.missing for run in self.runs)
 
     @property
+    def nothing_judged(self) -> bool:
+        """Whether no pair has a verdict."""
+        return not any(result.judged for run in self.runs for result in run.pairs.values())
+
+    @property
     def why_missing(self) -> str:
         """What stopped the run, or the first error."""
         found = [run.asked.stopped or run.asked.first_error for run in self.runs if run.asked.missing]
@@ -73,7 +79,7 @@ class Judging:
 
 
 def judge_outputs(options: JudgeConfig) -> Judging:
-    """Judge, and write judge.json, verdicts.jsonl, completions.jsonl, judge.md and manifest.json.
+    """Judge, and write judge.json, verdicts.jsonl, completions.jsonl, judge.md, manifest.json and the report.
 
     What was answered is written even where calls are missing; `Judging.missing` counts these.
     """
@@ -93,6 +99,7 @@ def judge_outputs(options: JudgeConfig) -> Judging:
     name = results[0].pairs[next(iter(results[0].pairs))].setup.judge
     found = Judging(results, agreement, name, folder, runs, measured)
     _write(found, rows, record)
+    write_report(read_report([folder]), folder)
     return found
 
 

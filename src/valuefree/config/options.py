@@ -86,13 +86,16 @@ class ScoreOptions(Options):
     bf16: bool = option(False, "compute under bfloat16 autocast, in scoring and training alike")
 
 
+TOP_K = 50
+
+
 @dataclass(frozen=True, kw_only=True)
 class DecodingOptions(Options):
     """How responses are sampled."""
 
     max_new_tokens: int = option(256, "tokens per response, at most")
     temperature: float = option(0.7, "of sampling; 0 is greedy")
-    top_k: int = option(50, "most likely tokens to sample from; 0 for all")
+    top_k: int = option(TOP_K, "most likely tokens to sample from; 0 for all")
     top_p: float = option(0.95, "probability mass to sample from; 1 for all")
     generation_batch_size: int = option(32, "responses sampled at a time")
 

@@ -8,6 +8,7 @@ from valuefree.config.judging import JudgeConfig
 from valuefree.config.metrics import DEFAULT, OWNED, MetricOptions, kind_of
 from valuefree.config.objectives import PAIRWISE, PARTITIONED, REWARD_MODEL, ObjectiveOptions
 from valuefree.config.options import (
+    TOP_K,
     DataOptions,
     DecodingOptions,
     LengthOptions,
@@ -201,6 +202,9 @@ class GenerateConfig(ModelOptions, DecodingOptions):
     prompt: str = option("prompt", "column of the prompt")
     out: str = option(
         "responses.jsonl", "JSONL file to write: prompt, response; or outputs.json, in the form of alpaca_eval"
+    )
+    top_k: int | None = option(  # type: ignore[assignment]  # None: not given, which only servers tell from the default
+        None, f"most likely tokens to sample from; 0 for all; default: {TOP_K}, of a server its own"
     )
     seed: int = option(0, "of sampling")
     server: str | None = option(None, "ask this OpenAI-compatible server, http://host:port/v1; model is its name there")

@@ -287,6 +287,7 @@
     restart();
   });
   addEventListener("hashchange", follow);
+  addEventListener("beforeprint", () => current.forEach((number) => fill(number))); // all that passes the filters
   addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const writing = event.target.closest("input:not([type=checkbox]), select, textarea");

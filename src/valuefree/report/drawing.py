@@ -1,8 +1,12 @@
 """Figures of one look. No pyplot: nothing global is touched, and a figure goes when its report does."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpec
 
 # Okabe and Ito (2008), apart for the colour-blind; yellow left out, which is faint on white.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
@@ -25,6 +29,27 @@ def panels(count: int, *, columns: int = 3, width: float = 3.4, height: float = 
         panel.set_axisbelow(True)
         panel.spines[["top", "right"]].set_visible(False)
     return figure, axes[:count]
+
+
+@contextmanager
+def stacked(figure: Figure, *, width: float = 3.8, height: float = 2.8) -> Iterator[None]:
+    """The panels of a figure one below the other, as a phone shows them, and side by side again afterwards."""
+    before = [panel.get_subplotspec() for panel in figure.axes]
+    size, grid = figure.get_size_inches().copy(), GridSpec(len(before), 1, figure=figure)
+    columns = [legend._ncols for legend in figure.legends]
+    for place, panel in enumerate(figure.axes):
+        panel.set_subplotspec(grid[place])
+    for legend in figure.legends:
+        legend.set_ncols(1)
+    figure.set_size_inches(width, height * len(before))
+    try:
+        yield
+    finally:
+        for panel, place in zip(figure.axes, before, strict=True):
+            panel.set_subplotspec(place)
+        for legend, number in zip(figure.legends, columns, strict=True):
+            legend.set_ncols(number)
+        figure.set_size_inches(size)
 
 
 def colour(number: int) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 
 from valuefree.errors import number_of
 from valuefree.evaluation.stats import Estimate, bootstrap_mean
@@ -85,6 +86,10 @@ def _tested(evaluation: Evaluation) -> str:
     return f"{_outcomes(evaluation)} (sign test p = {evaluation['outcomes']['p_value']:.3g})"
 
 
+def _interval(estimate: Estimate) -> str:
+    return "" if estimate.interval is None else f" [{estimate.interval[0]:.2f}, {estimate.interval[1]:.2f}]"
+
+
 def _lengths(evaluation: Evaluation) -> str:
     return f"{evaluation['reference_length']:.1f} → {evaluation['policy_length']:.1f}"
 
@@ -105,25 +110,25 @@ def evaluation_rows(evaluation: Evaluation) -> list[tuple[str, str]]:
 
 
 def comparison_table(evaluations: Mapping[str, Evaluation], about: Mapping[str, Sequence[str]]) -> Table:
-    """A row per run. about: by run, objective and seed."""
+    """A row per run; rewards and tokens are the reference's → the policy's. about: by run, objective and seed."""
     rows = []
     for run, found in evaluations.items():
         kl = found["kl"]
         rows.append(
             [
                 run,
-                *about[run],
-                f"{found['prompts']} × {found['samples_per_prompt']}",
-                f"{found['reference']['value']:.3f}",
-                f"{found['policy']['value']:.3f}",
+                about[run][0],
                 signed(estimate_of(found["gain"])),
+                f"{kl['value']:.2f}{_interval(estimate_of(kl))}" if kl is not None else "not measured",
                 f"{_outcomes(found)} (p = {found['outcomes']['p_value']:.3g})",
-                str(estimate_of(kl)) if kl is not None else "not measured",
+                f"{found['reference']['value']:.3f} → {found['policy']['value']:.3f}",
                 _lengths(found),
+                *about[run][1:],
+                f"{found['prompts']} × {found['samples_per_prompt']}",
             ]
         )
-    head = ["run", "objective", "seed", "prompts × samples", "reference", "policy", "gain [95 %]"]
-    head += ["win / tie / loss (sign test)", "KL, nats per response", "tokens, reference → policy"]
+    head = ["run", "objective", "gain [95 %]", "KL, nats", "win / tie / loss (sign test)", "reward"]
+    head += ["tokens", "seed", "prompts × samples"]
     if all(never_seen(found) for found in evaluations.values()):
         return Table("On prompts they never saw", head, rows, NOTE)
     notes = [
@@ -176,8 +181,12 @@ def gain_plot(evaluation: Evaluation) -> Plot:
 
 
 def forest_plot(evaluations: Mapping[str, Evaluation]) -> Plot:
-    """The gain of each run with its interval."""
-    figure, (panel,) = panels(1, width=6.2, height=0.9 + 0.36 * len(evaluations))
+    """The gain of each run with its interval, and against its KL where all have one."""
+    measured = all(found["kl"] is not None for found in evaluations.values())
+    height = max(0.9 + 0.36 * len(evaluations), 2.6 if measured else 0)
+    figure, (panel, *more) = panels(2 if measured else 1, width=5.0, height=height)
+    for against in more:
+        _gain_against_kl(against, evaluations)
     panel.axvline(0, color=GREY, linewidth=1)
     for place, found in enumerate(evaluations.values()):
         gain = estimate_of(found["gain"])
@@ -187,4 +196,16 @@ def forest_plot(evaluations: Mapping[str, Evaluation]) -> Plot:
     panel.set_yticks(range(len(evaluations)), list(evaluations), fontsize=8)
     panel.set_ylim(len(evaluations) - 0.5, -0.5)
     label(panel, x="gain in reward over the run's own reference, 95 % interval")
-    return Plot("gains", "The gain of each run over its reference on its prompts, with 95 % intervals.", figure)
+    caption = "The gain of each run over its reference on its prompts, with 95 % intervals"
+    return Plot("gains", f"{caption}; and against the KL to the reference." if measured else f"{caption}.", figure)
+
+
+def _gain_against_kl(panel: Axes, evaluations: Mapping[str, Evaluation]) -> None:
+    panel.axhline(0, color=GREY, linewidth=1)
+    for place, (run, found) in enumerate(evaluations.items()):
+        gain, kl = estimate_of(found["gain"]), found["kl"]["value"]
+        if gain.interval is not None:
+            panel.plot([kl, kl], gain.interval, color=colour(place), linewidth=2)
+        panel.plot([kl], [gain.value], marker="o", color=colour(place))
+        panel.annotate(run, (kl, gain.value), textcoords="offset points", xytext=(5, 3), fontsize=8)
+    label(panel, x="KL to the reference, nats per response", y="gain in reward")

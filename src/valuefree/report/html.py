@@ -20,8 +20,8 @@ SVG_LIMIT = 400_000  # bytes of a figure above which the PNG is inlined
 Drawn = Mapping[str, tuple[bytes, bytes]]
 
 
-def html_of(report: Report, drawn: Drawn) -> str:
-    """The page. drawn: of each plot, by name, its SVG and its PNG."""
+def html_of(report: Report, drawn: Drawn, narrow: Drawn) -> str:
+    """The page. drawn: of each plot, by name, its SVG and its PNG; narrow: of those that look otherwise on a phone."""
     folder = files("valuefree.report")
     style = _asset(folder, "report.css")
     script = "\n".join(_asset(folder, name) for name in ("words.js", "browser.js")) if report.completions else ""
@@ -38,6 +38,7 @@ def html_of(report: Report, drawn: Drawn) -> str:
         script=script,
         policy=_policy(style, script),
         images={name: _image(svg, png) for name, (svg, png) in drawn.items()},
+        narrow={name: _image(svg, png) for name, (svg, png) in narrow.items()},
         completions=embedded(browsed(report.completions)),
         broad=BROAD,
         manifest=indented(report.manifest),

@@ -21,6 +21,9 @@ from valuefree.report.model import Completions, Report, Section, Table
 from valuefree.report.partitions import partition_section
 from valuefree.report.training import training_section
 
+UNEQUAL = 1.5  # ratio of KLs above which gains are said to be at unequal KL
+SMALL = 0.05  # nats, below which a KL counts as this
+
 
 class TrainedRun:
     """What one run left: its evaluation and partition if it has any, its log, notes and completions."""
@@ -53,8 +56,12 @@ class TrainedRun:
     @property
     def objective(self) -> str:
         """What it was trained by."""
-        named = self.manifest.get("objective", {}).get("name", "")
-        return f"{named}, rewards shuffled" if self.shuffled else named
+        return f"{self.trained_by}, rewards shuffled" if self.shuffled else self.trained_by
+
+    @property
+    def trained_by(self) -> str:
+        """The name of its objective; empty for a run that trained nothing."""
+        return str(self.manifest.get("objective", {}).get("name", ""))
 
     @property
     def title(self) -> str:
@@ -86,7 +93,7 @@ def training_report(folders: Sequence[RunFolder]) -> Report:
     runs = [TrainedRun(folder) for folder in folders]
     parts = [
         overview_section(runs),
-        training_section({run.name: run.history for run in runs}),
+        training_section({run.name: run.history for run in runs}, {run.name: run.trained_by for run in runs}),
         partition_section({run.name: run.partition for run in runs if run.partition is not None}),
         _notes(runs),
     ]
@@ -159,6 +166,13 @@ def _incomparable(runs: Sequence[TrainedRun]) -> list[str]:
         values = {str(run.config.get(key)) for run in runs}
         if len(values) > 1:
             found.append(f"The runs have different {name}: {', '.join(sorted(values))}.")
+    kls = {run.name: run.evaluation["kl"]["value"] for run in runs if run.evaluation and run.evaluation["kl"]}
+    if len(kls) > 1 and max(kls.values()) > UNEQUAL * max(min(kls.values()), SMALL):
+        listed = ", ".join(f"{name} {value:.2f}" for name, value in kls.items())
+        found.append(
+            f"The gains are at unequal KL to the reference ({listed} nats per response): a run that moved further may "
+            "gain more for that alone. Compare checkpoints or strengths at which the KL is about the same."
+        )
     return found
 
 

@@ -9,6 +9,7 @@ from valuefree.report.model import Plot, Section
 
 History = Sequence[Mapping[str, Any]]  # the lines of metrics.jsonl
 
+OF = " of "
 FIRST = ("loss", "logratio", "logratio_reward_correlation", "accuracy", "margin")
 STEPS = ("learning_rate", "grad_norm", "tokens_per_second")
 # Constant over a run, or said elsewhere.
@@ -40,13 +41,16 @@ def curves(history: History) -> dict[str, list[tuple[float, float]]]:
     return {name: sorted(points.items()) for name, points in found.items()}
 
 
-def training_section(histories: Mapping[str, History]) -> Section | None:
-    """The curves of runs, by name, overlaid; None if nothing was logged."""
-    drawn = {name: curves(history) for name, history in histories.items()}
+def training_section(histories: Mapping[str, History], objectives: Mapping[str, str]) -> Section | None:
+    """The curves of runs, by name, overlaid; None if nothing was logged.
+
+    objectives: by run, what it was trained by. Losses of unlike objectives have no common unit: each has its panel.
+    """
+    drawn = {name: _apart(curves(history), objectives, name) for name, history in histories.items()}
     names = list(dict.fromkeys(name for run in drawn.values() for name in run))
     evaluated = [name for name in names if name.startswith("eval_") and not name.endswith(_OF_SPEED)]
     learnt = [name for name in names if not name.startswith("eval_") and name not in STEPS]
-    learnt.sort(key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
+    learnt.sort(key=lambda name: FIRST.index(plain) if (plain := name.split(OF)[0]) in FIRST else len(FIRST))
     groups = {
         "training": (learnt, "Training, by step: what the objective logs, each point the mean since the last one."),
         "validation": (evaluated, "On prompts that are not trained on, by step."),
@@ -58,14 +62,24 @@ def training_section(histories: Mapping[str, History]) -> Section | None:
     return Section("training", "Training", plots=plots)
 
 
+def _apart(found: dict[str, Any], objectives: Mapping[str, str], run: str) -> dict[str, Any]:
+    """Curves whose losses are named for the run's objective where the runs have several."""
+    if len({objectives[name] for name in objectives}) < 2:
+        return found
+    named = {name: f"{name}{OF}{objectives[run]}" for name in found if name.removeprefix("eval_").startswith("loss")}
+    return {named.get(name, name): points for name, points in found.items()}
+
+
 def _plot(key: str, names: Sequence[str], drawn: Mapping[str, Mapping[str, Any]], caption: str) -> Plot:
     figure, axes = panels(len(names))
     for panel, name in zip(axes, names, strict=True):
         for number, (run, found) in enumerate(drawn.items()):
+            if name not in found and OF in name:
+                continue  # the loss of another objective
             points = found.get(name, [])
             steps, values = [step for step, _ in points], [value for _, value in points]
             panel.plot(steps, values, color=colour(number), marker=mark(number), markersize=3, linewidth=1.1, label=run)
-        plain = name.removeprefix("eval_")
-        label(panel, title=_MEANINGS.get(plain, plain.replace("_", " ")), x="step")
-    legend_above(figure, axes[0])
+        plain, of, objective = name.removeprefix("eval_").partition(OF)
+        label(panel, title=f"{_MEANINGS.get(plain, plain.replace('_', ' '))}{of}{objective}", x="step")
+    legend_above(figure, max(axes, key=lambda panel: len(panel.lines)))
     return Plot(key, caption, figure)

@@ -6,6 +6,7 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from valuefree.report.drawing import stacked
 from valuefree.report.html import html_of
 from valuefree.report.markdown import markdown_of
 from valuefree.report.model import Report
@@ -22,14 +23,23 @@ def write_report(report: Report, folder: Path, *, name: str = "report") -> Path:
     Returns:
         The HTML file.
     """
-    drawn = {plot.name: (svg_of(plot.figure, plot.name), png_of(plot.figure)) for plot in report.plots}
+    drawn = {plot.name: _drawn(plot.figure, plot.name) for plot in report.plots}
+    narrow = {}
+    for plot in report.plots:
+        if len(plot.figure.axes) > 1:
+            with stacked(plot.figure):
+                narrow[plot.name] = _drawn(plot.figure, f"{plot.name}-narrow")
     folder.mkdir(parents=True, exist_ok=True)
     for plot, (svg, png) in drawn.items():
         (folder / FIGURES).mkdir(exist_ok=True)
         (folder / FIGURES / f"{plot}.svg").write_bytes(svg)
         (folder / FIGURES / f"{plot}.png").write_bytes(png)
     _write(folder / f"{name}.md", markdown_of(report, figures=FIGURES))
-    return _write(folder / f"{name}.html", html_of(report, drawn))
+    return _write(folder / f"{name}.html", html_of(report, drawn, narrow))
+
+
+def _drawn(figure: Figure, salt: str) -> tuple[bytes, bytes]:
+    return svg_of(figure, salt), png_of(figure)
 
 
 def _write(file: Path, text: str) -> Path:

@@ -31,6 +31,9 @@ def sometimes(question):
         raise JudgeError("overloaded")
     return longer(question)
 
+def gone(question):
+    raise JudgeError("gone")
+
 def length(prompts, responses):
     return [len(text) for text in responses]
 
@@ -63,6 +66,8 @@ def test_two_systems_end_to_end(here, capsys):
     rows = [json.loads(line) for line in (here / "run/verdicts.jsonl").read_text().splitlines()]
     assert [row["category"] for row in rows] == ["win"] * 12
     assert (here / "run/judge.md").read_text().startswith("Judgment by my_judges:longer")
+    assert "report: run/report.html" in said
+    assert "prefers long" in (here / "run/report.md").read_text()
     assert json.loads((here / "run/manifest.json").read_text())["config"]["systems"] == ["long.jsonl", "short.jsonl"]
 
 
@@ -83,6 +88,12 @@ def test_missing_calls_end_in_an_error_and_the_next_run_makes_them(here, capsys)
         cli.run([*command, "my_judges:sometimes"])
     assert "92% judged" in capsys.readouterr().out
     assert json.loads((here / "run/judge.json").read_text())["runs"][0]["pairs"][0]["categories"]["unjudged"] == 1
+
+
+def test_a_judge_that_is_gone_is_an_error_alone(here, capsys):
+    with pytest.raises(JudgeError, match=r"24 calls without an answer \(gone\); nothing was judged"):
+        cli.run(["judge", "long.jsonl", "mid.jsonl", "--out", "run", "--judge", "my_judges:gone"])
+    assert capsys.readouterr().out == ""
 
 
 def test_arena_ranks_and_runs_are_averaged(here, capsys):
