@@ -5,8 +5,6 @@ import torch
 from peft import LoraConfig
 
 from conftest import make_llama, make_t5
-from valuefree.commands.objects import load
-from valuefree.config.options import ModelOptions
 from valuefree.demo.smollm2 import smollm2_file
 from valuefree.errors import ConfigError
 from valuefree.models import add_adapter, disable_dropout, has_adapter, is_encoder_decoder, load_model
@@ -62,7 +60,7 @@ def test_an_adapter_of_a_model_named_by_a_relative_path_loads_from_another_direc
     add_adapter(model, LoraConfig(r=2, target_modules="all-linear")).save_pretrained("adapter")
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    policy, _ = load(ModelOptions(model=str(tmp_path / "adapter")))
+    policy, _ = load_model(str(tmp_path / "adapter"))
     assert has_adapter(policy)
     assert policy.peft_config["default"].base_model_name_or_path == str(tmp_path / "base")
 

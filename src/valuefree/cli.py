@@ -136,7 +136,10 @@ def train(options: TrainConfig) -> None:
         return
     if result.evaluation is not None:
         _show(result.evaluation)
-    print(f"policy: {result.folder / 'model'}\nreport: {result.folder / 'report.html'}")
+    policy = result.folder / "model"
+    print(f"policy: {policy}\nreport: {result.folder / 'report.html'}")
+    print(f"load it: from valuefree import load_model; model, tokenizer = load_model({str(policy)!r})")
+    print(f"sample from it: valuefree generate prompts.txt --model {policy}")
 
 
 def _train_reward_model(options: TrainConfig) -> None:

@@ -3,6 +3,7 @@
 Weights are read from safetensors or GGUF only; code from the hub runs only with `trust_remote_code`.
 """
 
+import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 CHANGES_BASE = ("pissa", "olora", "loftq", "corda", "lora_ga")  # values of init_lora_weights, or their beginning
+ADAPTER = "adapter_config.json"
 PROBE_TOKENS = 8
 PROBE_TOLERANCE = 1e-2  # of the largest logit: above the rounding of bfloat16, below what an adapter of rank 1 changes
 DROPOUT_FIELDS = ("dropout", "attention_dropout", "activation_dropout", "hidden_dropout")
@@ -81,11 +83,12 @@ def load_model(
     dtype: str = "float32",
     attn_implementation: str | None = None,
     trust_remote_code: bool = False,
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+) -> tuple[Any, PreTrainedTokenizerBase]:
     """Model, in evaluation mode, and tokenizer.
 
     Args:
-        name: hub name, folder, or path of a ``.gguf`` file.
+        name: hub name, folder, or path of a ``.gguf`` file. The folder of an adapter gives the model that it belongs
+            to with the adapter on, a `peft.PeftModel`.
         gguf_file: a GGUF file within `name`.
         dtype: of the weights: float32, bfloat16 or float16.
         attn_implementation: as transformers names them (eager, sdpa, flash_attention_2); default: its choice.
@@ -94,6 +97,9 @@ def load_model(
     Raises:
         ConfigError: no such model, a model that is neither kind, an unknown dtype.
     """
+    if (Path(name) / ADAPTER).exists():
+        settings = {"attn_implementation": attn_implementation, "trust_remote_code": trust_remote_code}
+        return _with_adapter(name, dtype=dtype, **settings)
     if dtype not in DTYPES:
         raise ConfigError(f"unknown dtype {dtype!r}; choose from {', '.join(DTYPES)}.")
     tokenizer = load_tokenizer(name, gguf_file=gguf_file, trust_remote_code=trust_remote_code)
@@ -114,6 +120,17 @@ def load_model(
     if source.exists():  # peft notes the name in an adapter's config, which may be read from another directory
         model.name_or_path = model.config.name_or_path = str(source.resolve())
     return model.eval(), tokenizer
+
+
+def _with_adapter(folder: str, **settings: Any) -> tuple[Any, PreTrainedTokenizerBase]:
+    from peft import PeftModel  # noqa: PLC0415  peft takes a second to import
+
+    file = Path(folder) / ADAPTER
+    base = json.loads(file.read_text(encoding="utf-8")).get("base_model_name_or_path")
+    if not base:
+        raise ConfigError(f"{file} does not say which model it belongs to (base_model_name_or_path).")
+    model, tokenizer = load_model(base, **settings)
+    return PeftModel.from_pretrained(model, folder).eval(), tokenizer
 
 
 def _loaded(load: Any, name: str, **options: Any) -> Any:

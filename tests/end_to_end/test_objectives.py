@@ -8,6 +8,7 @@ from conftest import make_llama, make_t5
 from valuefree import cli
 from valuefree.demo.data import feedback, first_prompts
 from valuefree.errors import ConfigError, DataError
+from valuefree.models import has_adapter
 
 QUICK = ["--test-prompts", "4", "--max-steps", "2", "--max-length", "96", "--max-prompt-length", "48"]
 QUICK += ["--logging-steps", "1", "--batch-size", "8", "--eval-steps", "2"]
@@ -51,7 +52,12 @@ def logs(run):
 def test_every_objective_trains(make, arguments, metric, tmp_path, tokenizer, rows_file, capsys):
     model, out = saved(make, tmp_path / "base", tokenizer), tmp_path / "run"
     cli.run(["train", rows_file, "--model", model, *arguments, *QUICK, "--out", str(out)])
-    assert "policy: " in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "policy: " in said
+    (snippet,) = [line.removeprefix("load it: ") for line in said.splitlines() if line.startswith("load it: ")]
+    names = {}
+    exec(snippet, names)
+    assert has_adapter(names["model"])
     assert any(metric in entry for entry in logs(out))
     assert any("eval_loss" in entry for entry in logs(out))
     record = json.loads((out / "manifest.json").read_text())

@@ -1,12 +1,11 @@
 """From the options of the command line to the objects of the Python API."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import datasets
-from peft import LoraConfig, PeftModel
+from peft import LoraConfig
 
 from valuefree.config import (
     DataOptions,
@@ -21,7 +20,7 @@ from valuefree.data import DataSummary, read_pairs_with_summary, read_triplets, 
 from valuefree.data.rendering import Limits, Prompt
 from valuefree.data.sources import rows_of
 from valuefree.data.validation import distinct_prompts
-from valuefree.errors import ConfigError, DataError
+from valuefree.errors import DataError
 from valuefree.evaluation.generation import Decoding
 from valuefree.models import accelerator_device, load_model
 from valuefree.objectives import DPO, DRO, IPO, KTO, NCA, RPO, SFT, Objective, SLiC
@@ -65,17 +64,13 @@ def reference_samples_of(options: InspectConfig | TrainConfig) -> datasets.Datas
 
 
 def load(options: ModelOptions) -> tuple[Any, Any]:
-    """Model and tokenizer; the folder of an adapter gives its base model with the adapter on."""
-    settings = {"dtype": options.dtype, "attn_implementation": options.attn_implementation}
-    settings |= {"trust_remote_code": options.trust_remote_code}
-    adapter = Path(options.model) / "adapter_config.json"
-    if not adapter.exists():
-        return load_model(options.model, **settings)
-    base = json.loads(adapter.read_text(encoding="utf-8")).get("base_model_name_or_path")
-    if not base:
-        raise ConfigError(f"{adapter} does not say which model it belongs to (base_model_name_or_path).")
-    model, tokenizer = load_model(base, **settings)
-    return PeftModel.from_pretrained(model, options.model).eval(), tokenizer
+    """Model and tokenizer."""
+    return load_model(
+        options.model,
+        dtype=options.dtype,
+        attn_implementation=options.attn_implementation,
+        trust_remote_code=options.trust_remote_code,
+    )
 
 
 def load_there(options: ModelOptions) -> tuple[Any, Any]:
