@@ -49,10 +49,11 @@ def test_lines_are_taken_together_by_their_steps():
     assert "rose from 15 (up to step 8) to 30 (up to step 16)" in sentence
 
 
-def run(tmp_path, rows, tokenizer, lr):
+def run(tmp_path, rows, tokenizer, lr, warmup_steps=24, logging_steps=2):
     arguments = PolicyTrainingArguments(
-        output_dir=str(tmp_path), learning_rate=lr, max_steps=24, logging_steps=2, save_strategy="no", use_cpu=True,
-        report_to=[], per_device_train_batch_size=16, lr_scheduler_type="constant_with_warmup", warmup_steps=24,
+        output_dir=str(tmp_path), learning_rate=lr, max_steps=24, logging_steps=logging_steps, save_strategy="no",
+        use_cpu=True, report_to=[], per_device_train_batch_size=16, lr_scheduler_type="constant_with_warmup",
+        warmup_steps=warmup_steps,
     )  # fmt: skip
     trainer = PolicyTrainer(make_llama(tokenizer), RPO(target_std=1.0), arguments, rows, processing_class=tokenizer)
     trainer.train()
@@ -62,7 +63,19 @@ def run(tmp_path, rows, tokenizer, lr):
 def test_a_run_that_diverges_is_warned_about_and_one_that_learns_is_not(tmp_path, rows, tokenizer, caplog):
     with caplog.at_level(logging.WARNING, logger="valuefree"):
         assert run(tmp_path, rows, tokenizer, 1e-4).rising_loss.warning is None
-        assert not caplog.records
+        assert not any("loss" in message for message in caplog.messages)
         trainer = run(tmp_path, rows, tokenizer, 1.0)
     assert trainer.rising_loss.warning in caplog.messages
     assert all(line["loss_standard_error"] > 0 for line in trainer.state.log_history if "loss" in line)
+
+
+@pytest.mark.parametrize(("warmup_steps", "warned"), [(0, False), (11, False), (12, True), (50, True)])
+def test_a_run_whose_half_is_warm_up_is_warned_about(tmp_path, rows, tokenizer, caplog, warmup_steps, warned):
+    trainer = run(tmp_path, rows, tokenizer, 1e-4, warmup_steps=warmup_steps)
+    said = f"{min(warmup_steps, 24)} of 24 steps are warm-up"
+    assert (trainer.short_run.warning is not None) is (said in caplog.text) is warned
+
+
+def test_the_last_step_is_logged(tmp_path, rows, tokenizer):
+    trainer = run(tmp_path, rows, tokenizer, 1e-4, logging_steps=10)
+    assert [line["step"] for line in trainer.state.log_history if "loss" in line][-3:] == [10, 20, 24]

@@ -191,10 +191,23 @@ def test_usage_and_version(capsys):
 @pytest.mark.parametrize("verb", ["train", "score"])
 def test_dry_run_reads_the_data_and_stops(tmp_path, capsys, verb):
     out = tmp_path / "out"
-    cli.run([verb, str(rows_file(tmp_path)), "--dry-run", "--out", str(out)])
+    held_out = ["--test-prompts", "1"] if verb == "train" else []
+    cli.run([verb, str(rows_file(tmp_path)), "--dry-run", *held_out, "--out", str(out)])
     printed = capsys.readouterr().out
     assert "12 responses to 4 prompts" in printed
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--test-prompts", "4"], r"test_prompts is 4 of 4 prompts; .*Choose fewer \(--test-prompts"),
+        (["--test-prompts", "1", "--reward-function", "nowhere:f"], "nowhere"),
+    ],
+)
+def test_a_dry_run_of_train_finds_what_the_run_would_stop_at(tmp_path, more, words):
+    with pytest.raises(ConfigError, match=words):
+        cli.run(["train", str(rows_file(tmp_path)), "--dry-run", *more])
 
 
 def test_dry_runs_of_the_others(tmp_path, capsys):
@@ -204,7 +217,7 @@ def test_dry_runs_of_the_others(tmp_path, capsys):
     cli.run(["demo", "--dry-run"])
     cli.run(["sample", rows, "--dry-run", "--samples", "3"])
     cli.run(["sample", "--responses", rows, "--score", "m:f", "--dry-run"])
-    cli.run(["train", rows, "--objective", "reward-model", "--dry-run"])
+    cli.run(["train", rows, "--objective", "reward-model", "--test-prompts", "1", "--dry-run"])
     printed = capsys.readouterr().out
     assert "4 prompts, 3 responses each: 12\n" in printed
     assert "12 responses\n" in printed

@@ -1,4 +1,4 @@
-"""Trainer callbacks: a file of metrics, a warning when the loss rises, and an orderly stop on a signal."""
+"""Trainer callbacks: a file of metrics, warnings of a rising loss and of too few steps, a stop on a signal."""
 
 import json
 import logging
@@ -8,7 +8,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import IntervalStrategy, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from valuefree.errors import number_of
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +80,35 @@ class RisingLoss(TrainerCallback):
                 "responses per step."
             )
             logger.warning("%s", self.warning)
+
+
+class ShortRun(TrainerCallback):
+    """Log the last step, and warn where half of the steps or more are warm-up.
+
+    Attributes:
+        warning: the sentence, if it was given.
+    """
+
+    def __init__(self) -> None:
+        self.warning: str | None = None
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Compare warm-up and steps."""
+        steps, warmup = state.max_steps, min(args.get_warmup_steps(state.max_steps), state.max_steps)
+        self.warning = None
+        if warmup and 2 * warmup >= steps:
+            self.warning = (
+                f"{warmup} of {number_of(steps, 'step')} are warm-up, in which the learning rate is still rising. "
+                "Train for more steps (more rows or epochs, smaller batches), or lower warmup_steps."
+            )
+            logger.warning("%s", self.warning)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Log after the last step, whatever logging_steps is."""
+        if state.global_step >= state.max_steps and args.logging_strategy != IntervalStrategy.NO:
+            control.should_log = True
 
 
 class StopOnSignal(TrainerCallback):

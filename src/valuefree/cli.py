@@ -58,8 +58,10 @@ def _settings(options: Any) -> None:
 
 
 def _side_by_side(samples: Sequence[dict[str, Any]]) -> None:
+    from valuefree.data.rendering import as_text
+
     for sample in samples:
-        print(f"\nprompt     {sample['prompt']}")
+        print(f"\nprompt     {as_text(sample['prompt'])}")
         for who in ("reference", "policy"):
             print(f"{who:<10} [{sample[f'{who}_reward']:.3f}] {sample[who]}")
 
@@ -68,7 +70,7 @@ def _show(evaluation: Any) -> None:
     from valuefree.report.gains import evaluation_rows, on_which_prompts, verdict
 
     found = evaluation.to_dict()
-    _table(f"{on_which_prompts(found)} (95 % intervals, bootstrap over prompts)", evaluation_rows(found))
+    _table(f"{on_which_prompts(found)} (95 % intervals over prompts)", evaluation_rows(found))
     print(verdict(found))
     _side_by_side(evaluation.samples)
 
@@ -92,12 +94,9 @@ def inspect(options: InspectConfig) -> None:
     """Print the counts of the data and the report of the partition."""
     from valuefree.commands import scoring
 
-    summary, report = scoring.inspect(options)
-    print(summary)
+    _, report = scoring.inspect(options)
     rows = [(f"target, {q:.0%} quantile", f"{value:+.3f} nats") for q, value in report.target_quantiles.items()]
-    rows += [("level share of the initial loss", f"{report.level_share:.1%}")]
-    rows += [("spread/√(2 log n), the least tau for monte_carlo", f"{report.tau_floor:.3g}")]
-    _table(f"Partition, estimator {report.settings.estimator}, tau {report.settings.tau:g}", rows)
+    _table(f"Partition, estimator {report.settings.estimator}, tau {report.settings.tau:.3g}", rows)
     print(report)
 
 
@@ -116,16 +115,14 @@ def score(options: ScoreConfig) -> None:
 def train(options: TrainConfig) -> None:
     """Train and print what was gained."""
     from valuefree.commands import objects
+    from valuefree.commands.runs import check
     from valuefree.commands.train import train as run_training
 
     reward_model = options.objective == REWARD_MODEL
     if options.dry_run:
         _settings(options)
         print(f"objective: {options.objective if reward_model else objects.objective_of(options)}")
-        print(objects.read(options)[1])
-        samples = objects.reference_samples_of(options)
-        if samples is not None:
-            print(f"{len(samples)} reference samples of {len(samples.unique('prompt_id'))} prompts")
+        print(check(options))
         return
     if reward_model:
         _train_reward_model(options)
@@ -224,7 +221,7 @@ def judge(options: JudgeConfig) -> None:
     for number, run in enumerate(found.runs):
         for names, result in run.pairs.items():
             heading = f"{' against '.join(names)}" + (f", run {number}" if len(found.runs) > 1 else "")
-            _table(f"\n{heading} (95 % intervals, bootstrap over prompts)", judging.pair_rows(result))
+            _table(f"\n{heading} (95 % intervals over prompts)", judging.pair_rows(result))
             print(result.report())
         if run.ranking is not None:
             _table(f"\n{judging.RANKING} (95 % intervals, bootstrap over prompts)", judging.ranking_rows(run))

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
 from transformers.trainer_utils import EvalLoopOutput
 
 from valuefree.arguments import PolicyTrainingArguments
-from valuefree.callbacks import RisingLoss
+from valuefree.callbacks import RisingLoss, ShortRun
 from valuefree.data.rewards import RewardScaler
 from valuefree.errors import ConfigError
 from valuefree.logprobs import ResponseLogps, packs, prepare, response_logps
@@ -59,7 +59,7 @@ class PolicyTrainer(Trainer):
         objective: with what it leaves to the data decided.
         reward_scaler: saved with every checkpoint.
         report: the `PartitionReport` of the training rows.
-        rising_loss: warns when the training loss rises.
+        rising_loss, short_run: warn when the training loss rises, and when half of the steps are warm-up.
     """
 
     loss_is_scaled_for_ga = True  # compute_loss divides by the count of the global batch
@@ -123,8 +123,9 @@ class PolicyTrainer(Trainer):
             if self.eval_dataset is not None:
                 preparation.mismatch(self.eval_dataset, epochs=1, seed=self._data_seed)
         self.report = self.train_dataset.report
-        self.rising_loss = RisingLoss()
+        self.rising_loss, self.short_run = RisingLoss(), ShortRun()
         self.add_callback(self.rising_loss)
+        self.add_callback(self.short_run)
         self._meter = Meter(args.device)
 
     @property

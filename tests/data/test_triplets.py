@@ -217,6 +217,15 @@ def test_a_file_that_is_no_parquet(tmp_path):
         read_triplets(tmp_path / "rows.parquet")
 
 
+def test_a_column_of_thumbs_alone_is_one_message_with_the_option(tmp_path):
+    rows = [{"prompt": f"p{n}", "response": "x", "reward": "up"} for n in range(40)]
+    with pytest.raises(DataError) as caught:
+        read_triplets(lines(tmp_path, rows))
+    assert len(str(caught.value).splitlines()) == 1
+    assert "--thumbs" in str(caught.value)
+    assert "so are all 40 rows" in str(caught.value)
+
+
 def test_thumbs_when_asked_for(tmp_path):
     thumbs = [True, False, "up", "down", "Thumbs_Up", 0.5]
     file = lines(tmp_path, [{"prompt": "a", "response": f"r{i}", "reward": t} for i, t in enumerate(thumbs)])

@@ -195,6 +195,15 @@ def test_overwrite_leaves_files_of_which_no_list_says_that_a_run_wrote_them(here
         (here / "own" / name).unlink()
 
 
+def test_a_finished_run_without_checkpoints_is_not_said_to_go_on(here):
+    train("--save-steps", "0")
+    with pytest.raises(ConfigError) as refused:
+        train("--save-steps", "0")
+    assert "--resume" not in str(refused.value)
+    with pytest.raises(ConfigError, match="no checkpoint in run/checkpoints, and the run is finished"):
+        train("--resume")
+
+
 def test_resume_and_overwrite_contradict_each_other(here):
     with pytest.raises(ConfigError, match="resume goes on with the run, overwrite replaces it"):
         train("--resume", "--overwrite")

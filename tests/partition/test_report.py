@@ -67,7 +67,7 @@ def test_settings_without_a_problem():
     report = partition_report([1, 0, 1, 0], [-60] * 4, [0, 0, 1, 1], tau=1.0, estimator="mean", level=1.0)
     assert report.warnings == []
     assert "No problems found" in str(report)
-    assert "100% compares the responses to a prompt, 0% compares prompts (at κ = 1; 0% at κ = ∞)" in str(report)
+    assert "100% compares the responses to a prompt, 0% compares prompts (at level 1; 0% at level ∞)" in str(report)
 
 
 def test_single_responses_compare_prompts_and_that_is_no_problem():

@@ -59,8 +59,17 @@ def last_checkpoint(folder: Path) -> Path:
     checkpoints = folder / "checkpoints"
     found = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
     if found is None:
-        raise ConfigError(f"--resume: no checkpoint in {checkpoints}.")
+        said = ", and the run is finished" if (folder / "metrics.json").exists() else ""
+        raise ConfigError(
+            f"--resume: no checkpoint in {checkpoints}{said}. Checkpoints are written by --save-steps; start a new run "
+            "with another --out or --overwrite."
+        )
     return Path(found)
+
+
+def checkpoints_in(folder: Path) -> list[Path]:
+    """The checkpoints of a run."""
+    return list((folder / "checkpoints").glob("checkpoint-*"))
 
 
 def step_of(checkpoint: Path) -> int:
@@ -111,7 +120,7 @@ def check_same_run(options: TrainConfig, before: Mapping[str, Any], now: Mapping
         differences = "\n".join(f"  {line}" for line in [*rows, *settings])
         raise ConfigError(
             f"--resume: the run in {options.out} was begun with other settings or rows (before → now):\n{differences}\n"
-            "Its checkpoints belong to those. Give them again, or start a new run with another --out or --overwrite."
+            "Its checkpoints belong to those. Use the old ones, or start a new run with another --out or --overwrite."
         )
 
 

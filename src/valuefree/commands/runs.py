@@ -12,11 +12,12 @@ from transformers import EarlyStoppingCallback, Trainer
 
 from valuefree.callbacks import MetricsFile, StopOnSignal
 from valuefree.commands.objects import read, reference_samples_of
-from valuefree.commands.resuming import check_same_run, earlier_record, last_checkpoint, step_of
+from valuefree.commands.resuming import check_same_run, checkpoints_in, earlier_record, last_checkpoint, step_of
 from valuefree.commands.run_folder import MANIFEST, RunFolder
 from valuefree.config import TrainConfig
 from valuefree.data import DataSummary, split_by_prompt
 from valuefree.data.seen import PROMPTS, SeenPrompts
+from valuefree.evaluation.rewards import load_reward
 from valuefree.evaluation.validation import selection
 from valuefree.manifest import HELD_OUT, fingerprint, launched, manifest, write_json, write_jsonl
 
@@ -50,18 +51,13 @@ class Run:
             options.out,
             overwrite=options.overwrite,
             resume=options.resume,
-            hint="go on with that run by --resume, ",
+            hint="go on with that run by --resume, " if checkpoints_in(Path(options.out)) else "",
         )
         output.check_inputs([options.data, options.model, options.reference_samples])
         checkpoint = last_checkpoint(output.path) if options.resume else None
         samples = reference_samples_of(options)
         rows, summary = read(options)
-        held_out = None
-        if options.test_prompts:
-            rows, held_out = split_by_prompt(rows, test_prompts=options.test_prompts, seed=options.seed)
-        validation = None
-        if options.validation_prompts:
-            rows, validation = split_by_prompt(rows, test_prompts=options.validation_prompts, seed=options.seed)
+        rows, validation, held_out = _split(options, rows)
         parts = {"train": rows, "validation": validation, "held_out": held_out, "reference_samples": samples}
         record = manifest(
             "train",
@@ -120,6 +116,37 @@ class Run:
         self.seen.save(self.folder / PROMPTS)
         if self.held_out is not None:
             write_jsonl(self.folder / HELD_OUT, _rows(self.held_out))
+
+
+def check(options: TrainConfig) -> str:
+    """What a run would read, in words, after the same reading and splitting.
+
+    Raises:
+        DataError, ConfigError: as the run itself would, of data, splits and the reward function.
+    """
+    rows, summary = read(options)
+    train, validation, held_out = _split(options, rows)
+    sizes = {"to train on": train, "to validate on": validation, "held out": held_out}
+    said = [f"{len(part.unique('prompt_id'))} {use}" for use, part in sizes.items() if part is not None]
+    lines = [str(summary), f"prompts: {', '.join(said)}"]
+    samples = reference_samples_of(options)
+    if samples is not None:
+        lines.append(f"{len(samples)} reference samples of {len(samples.unique('prompt_id'))} prompts")
+    if options.reward_function:
+        load_reward(options.reward_function)
+    return "\n".join(lines)
+
+
+def _split(
+    options: TrainConfig, rows: datasets.Dataset
+) -> tuple[datasets.Dataset, datasets.Dataset | None, datasets.Dataset | None]:
+    """Rows to train on, to validate on, and held out."""
+    held_out = validation = None
+    if options.test_prompts:
+        rows, held_out = split_by_prompt(rows, test_prompts=options.test_prompts, seed=options.seed)
+    if options.validation_prompts:
+        rows, validation = split_by_prompt(rows, test_prompts=options.validation_prompts, seed=options.seed)
+    return rows, validation, held_out
 
 
 def _rows(dataset: datasets.Dataset) -> Iterator[dict[str, Any]]:

@@ -138,14 +138,14 @@ def _compare(trainer: PolicyTrainer, run: Run, held_out: datasets.Dataset, rewar
 
 def _finish(run: Run, trainer: PolicyTrainer, evaluation: Evaluation | None) -> None:
     history = trainer.state.log_history
-    warning = trainer.rising_loss.warning
+    warnings = [trainer.short_run.warning, trainer.rising_loss.warning]
     pairs = trainer.train_dataset.columns.get("pairs")
     metrics = {
         "notes": [
             str(run.summary),
             str(trainer.train_dataset.truncation),
             *([f"Trained on {number_of(int(pairs.sum()), 'pair')}."] if pairs is not None else []),
-            *([f"Warning: {warning}"] if warning else []),
+            *(f"Warning: {warning}" for warning in warnings if warning),
         ],
         "evaluation": evaluation.to_dict() if evaluation else None,
         "partition": trainer.report.to_dict() if trainer.report else None,

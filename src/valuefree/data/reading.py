@@ -14,7 +14,7 @@ from valuefree.data.columns import PromptHashes, TextHashes, array_of
 from valuefree.data.sources import SCHEMA, Columns, Row, chunks_of
 from valuefree.data.storage import RowStore
 from valuefree.data.summary import DataSummary, summary_of
-from valuefree.data.validation import Bad, normalize_column, prompt_key, prompt_text, usable
+from valuefree.data.validation import NOT_A_NUMBER, Bad, normalize_column, prompt_key, prompt_text, usable
 from valuefree.errors import ConfigError, DataError
 
 logger = logging.getLogger(__name__)
@@ -56,8 +56,10 @@ def read_judged(
     reading = _Reading(judge, on_bad == "raise", names, extra, ignore_case)
     for chunk in chunks_of(source, split, names):
         reading.add(chunk)
-    if reading.lacks_a_column():
-        raise DataError(f"{reading.faults[0]}, and neither has any other row. {COLUMNS}", faults=tuple(reading.faults))
+    if reading.one_fault():
+        lacks = "no column " in reading.faults[0]
+        also = f", and neither has any other row. {COLUMNS}" if lacks else f"; so are all {reading.total} rows."
+        raise DataError(f"{reading.faults[0]}{also}", faults=tuple(reading.faults))
     if reading.faults and on_bad == "raise":
         heading = f"{len(reading.faults)} faults in {reading.total} rows:"
         raise DataError.from_faults(heading, reading.faults, ADVICE)
@@ -143,10 +145,11 @@ class _Reading:
         if self.strict or not self.store.rows:  # otherwise nobody asks for them
             self.faults.append(f"{where}: {fault}")
 
-    def lacks_a_column(self) -> bool:
-        """Whether every row was refused because it lacks the same column."""
+    def one_fault(self) -> bool:
+        """Whether every row was refused for the same fault of a column: it is not there, or holds no rewards."""
         reasons = list(self._dropped)
-        return len(reasons) == 1 and self._dropped[reasons[0]] == self.total and reasons[0].startswith("no column ")
+        of_a_column = len(reasons) == 1 and (reasons[0].startswith("no column ") or reasons[0].endswith(NOT_A_NUMBER))
+        return of_a_column and self._dropped[reasons[0]] == self.total > 1
 
     def _keep(self, batch: pa.RecordBatch, prompts: pl.Series, keys: pl.Series) -> None:
         """Store rows. prompts, keys: `prompt_text` and `prompt_key` of each."""

@@ -25,6 +25,7 @@ THUMBS = {
 }
 NESTED = ("responses", "answers", "completions")
 TEXT_NAMES = ("text", "response")
+NOT_A_NUMBER = "is not a number"
 SOMETHING = r"[^\s\x1c-\x1f]"  # a character that str.strip() keeps: Rust's \s lacks the four separators
 ODD_SPACE = r"^ | $|  |[^\S ]|[\x1c-\x1f]"  # white space other than single spaces between words
 NOT_LOWER = r"[^ -@\[-~]"  # a character that case folding may change
@@ -193,14 +194,14 @@ def _reward(value: Any, columns: Names, typed: bool) -> float:
         return THUMBS[str(value).strip().lower()]
     hint = "" if columns.thumbs else " (thumbs=True, --thumbs, takes true/false and up/down)"
     if isinstance(value, bool):
-        raise Bad(f"{columns.reward} is not a number", f": {value}{hint}")
+        raise Bad(f"{columns.reward} {NOT_A_NUMBER}", f": {value}{hint}")
     if not typed:
         try:
             value = float(value)
         except ValueError:
-            raise Bad(f"{columns.reward} is not a number", f": {_shown(value)}{hint}") from None
+            raise Bad(f"{columns.reward} {NOT_A_NUMBER}", f": {_shown(value)}{hint}") from None
     if not isinstance(value, (int, float)):
-        raise Bad(f"{columns.reward} is not a number", f": {_shown(value)}{hint if isinstance(value, str) else ''}")
+        raise Bad(f"{columns.reward} {NOT_A_NUMBER}", f": {_shown(value)}{hint if isinstance(value, str) else ''}")
     try:
         number = float(value)
     except OverflowError:

@@ -101,12 +101,20 @@ class PartitionReport:
             f"{self.rows} responses to {self.prompts} prompts; {int(np.median(self.sizes))} per prompt (median), "
             f"{self.singletons} prompts with one, {self.all_equal} with equal rewards, "
             f"{self.duplicates} duplicate rows.",
-            f"Standard deviation of the rewards within prompts: {self.spread_within:.3g}. Effective responses per "
-            f"prompt, weighted by e^(r/τ): {np.median(self.effective_sizes):.2g} (median).",
+            *self._spread(),
             f"Targets (r − V̂)/τ: 90 % between {low:+.2f} and {high:+.2f} nats, median {middle:+.2f}.",
             self._shares(),
         ]
         return said + (self.warnings or ["No problems found."])
+
+    def _spread(self) -> list[str]:
+        """How rewards vary within prompts, where any has several."""
+        if self.singletons == self.prompts:
+            return []
+        return [
+            f"Standard deviation of the rewards within prompts: {self.spread_within:.3g}. Effective responses per "
+            f"prompt, weighted by e^(r/τ): {np.median(self.effective_sizes):.2g} (median)."
+        ]
 
     def _shares(self) -> str:
         """How much of the signal compares responses, and how much prompts."""
@@ -114,13 +122,14 @@ class PartitionReport:
             if self.settings.estimator in REWARD_CANCELS:
                 return "Every prompt has one response: there are no responses to compare."
             return (
-                "Every prompt has one response, so the loss compares prompts alone: a target is the reward less V̂, "
-                "the reward expected for the prompt."
+                "Every prompt has one response, so the loss compares prompts alone: a response is pushed up or down by "
+                "(its reward − the reward predicted for its prompt)/τ. A bad answer to an easy prompt and a middling "
+                "one to a hard prompt are told apart only as far as the prediction goes."
             )
         level = "∞" if math.isinf(self.settings.level) else f"{self.settings.level:g}"
         return (
             f"Of the initial loss {1 - self.level_share:.0%} compares the responses to a prompt, "
-            f"{self.level_share:.0%} compares prompts (at κ = {level}; {self.level_share_unweighted:.0%} at κ = ∞)."
+            f"{self.level_share:.0%} compares prompts (at level {level}; {self.level_share_unweighted:.0%} at level ∞)."
         )
 
     def __str__(self) -> str:

@@ -16,7 +16,10 @@ from valuefree.report.model import Plot, Table
 
 Evaluation = Mapping[str, Any]
 FEW_PAIRS = 10  # up to this many the 95 % interval of a share spans 28 points and more
-NOTE = "Intervals: 95 %, bootstrap over prompts; the gain is paired on prompts."
+NOTE = (
+    "Intervals: 95 % over prompts, by bootstrap; where few prompts make that too short, by Student's t, which may pass "
+    "the bounds of a reward. The gain is paired on prompts. The KL is an estimate and may fall below 0."
+)
 
 
 def estimate_of(found: Mapping[str, Any]) -> Estimate:
@@ -110,8 +113,13 @@ def evaluation_rows(evaluation: Evaluation) -> list[tuple[str, str]]:
 
 
 def comparison_table(evaluations: Mapping[str, Evaluation], about: Mapping[str, Sequence[str]]) -> Table:
-    """A row per run; rewards and tokens are the reference's → the policy's. about: by run, objective and seed."""
+    """A row per run; rewards and tokens are the reference's → the policy's. about: by run, objective and seed.
+
+    What is the same for all, seed or size, has no column.
+    """
     rows = []
+    sizes = {run: f"{found['prompts']} × {found['samples_per_prompt']}" for run, found in evaluations.items()}
+    seeds, several_sizes = len({about[run][1] for run in evaluations}) > 1, len(set(sizes.values())) > 1
     for run, found in evaluations.items():
         kl = found["kl"]
         rows.append(
@@ -123,21 +131,22 @@ def comparison_table(evaluations: Mapping[str, Evaluation], about: Mapping[str, 
                 f"{_outcomes(found)} (p = {found['outcomes']['p_value']:.3g})",
                 f"{found['reference']['value']:.3f} → {found['policy']['value']:.3f}",
                 _lengths(found),
-                *about[run][1:],
-                f"{found['prompts']} × {found['samples_per_prompt']}",
+                *(about[run][1:] if seeds else []),
+                *([sizes[run]] if several_sizes else []),
             ]
         )
     head = ["run", "objective", "gain [95 %]", "KL, nats", "win / tie / loss (sign test)", "reward"]
-    head += ["tokens", "seed", "prompts × samples"]
+    head += ["tokens", *(["seed"] if seeds else []), *(["prompts × samples"] if several_sizes else [])]
+    note = NOTE if several_sizes else f"{next(iter(sizes.values()))} prompts × samples. {NOTE}"
     if all(never_seen(found) for found in evaluations.values()):
-        return Table("On prompts they never saw", head, rows, NOTE)
+        return Table("On prompts they never saw", head, rows, note)
     notes = [
         f"{run}: {seen['trained']} of {seen['prompts']} prompts were trained on"
         + (f", and {seen['validation']} were validation prompts." if seen["validation"] else ".")
         for run, found in evaluations.items()
         if (seen := found.get("seen")) is not None and not never_seen(found)
     ]
-    return Table("On these prompts", head, rows, " ".join([*notes, NOTE]))
+    return Table("On these prompts", head, rows, " ".join([*notes, note]))
 
 
 def paired_table(evaluations: Mapping[str, Evaluation]) -> Table | None:

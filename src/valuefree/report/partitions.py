@@ -1,5 +1,6 @@
 """What the partition of the training data looked like before training, from metrics.json."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,16 +13,15 @@ PER_PROMPT = {
     "sizes": "responses per prompt",
     "effective_sizes": "effective responses, weighted by e^(r/τ)",
     "spreads": "spread of the rewards",
-    "log_coverage": "log of the reference's probability covered, nats",
+    "log_coverage": "log-probability that the reference gives to a prompt's responses together",
     "values": "V̂, reward units",
 }
 
 
-def partition_section(partitions: Mapping[str, Partition]) -> Section | None:
-    """Diagnostics of runs, by name; None if no run has a partition."""
+def partition_section(partitions: Mapping[str, Partition], *, several: bool) -> Section | None:
+    """Diagnostics of runs, by name; None if no run has a partition. several: of several runs, so that names count."""
     if not partitions:
         return None
-    several = len(partitions) > 1
     items = [
         f"{run}: {sentence}" if several else sentence
         for run, found in partitions.items()
@@ -31,26 +31,31 @@ def partition_section(partitions: Mapping[str, Partition]) -> Section | None:
         "partition",
         "The data and the partition, before training",
         items=items,
-        tables=[_table(partitions)],
+        tables=[_table(partitions, several)],
         plots=[_plot(partitions)],
     )
 
 
-def _table(partitions: Mapping[str, Partition]) -> Table:
+def _table(partitions: Mapping[str, Partition], several: bool) -> Table:
     found = list(partitions.values())
     numbers = {
         "responses, prompts": [f"{p['rows']}, {p['prompts']}" for p in found],
         "estimator, τ": [f"{p['estimator']}, {p['tau']:.3g}" for p in found],
         "spread of rewards within prompts": [f"{p['spread_within']:.3g}" for p in found],
         "effective responses, weighted by e^(r/τ), median": [f"{p['median_effective_size']:.3g}" for p in found],
-        "log of the reference's probability covered, median, nats": [f"{p['median_log_coverage']:.3g}" for p in found],
+        "log-probability that the reference gives to a prompt's responses together, median, nats": [
+            f"{p['median_log_coverage']:.3g}" for p in found
+        ],
         "share of the initial loss that compares prompts": [f"{p['level_share']:.1%}" for p in found],
-        "  the same at κ = ∞": [f"{p['level_share_unweighted']:.1%}" for p in found],
-        "least τ for monte_carlo": [f"{p['tau_floor']:.3g}" for p in found],
+        "  the same at level ∞": [f"{p['level_share_unweighted']:.1%}" for p in found],
+        "least τ for monte_carlo": [
+            f"{p['tau_floor']:.3g}" if math.isfinite(float(p["tau_floor"])) else "–, one response per prompt"
+            for p in found
+        ],
         "duplicate rows": [str(p["duplicates"]) for p in found],
         "prompts with one response, with equal rewards": [f"{p['singletons']}, {p['all_equal']}" for p in found],
     }
-    head = ["", *(partitions if len(found) > 1 else ["value"])]
+    head = ["", *(partitions if several else ["value"])]
     return Table("", head, [[name, *cells] for name, cells in numbers.items()])
 
 
@@ -68,7 +73,11 @@ def _plot(partitions: Mapping[str, Partition]) -> Plot:
     for panel, name in zip(others, names, strict=True):
         label(panel, title=PER_PROMPT[name], x="share of the prompts, %")
     legend_above(figure, targets)
-    return Plot("partition", "Quantiles: so many per cent of the responses or prompts lie below the line.", figure)
+    return Plot(
+        "partition",
+        "Quantiles: across, the share of the responses or prompts; up, the value that they lie below.",
+        figure,
+    )
 
 
 def _points(quantiles: Mapping[str, float]) -> tuple[Sequence[float], Sequence[float]]:

@@ -94,7 +94,9 @@ def training_report(folders: Sequence[RunFolder]) -> Report:
     parts = [
         overview_section(runs),
         training_section({run.name: run.history for run in runs}, {run.name: run.trained_by for run in runs}),
-        partition_section({run.name: run.partition for run in runs if run.partition is not None}),
+        partition_section(
+            {run.name: run.partition for run in runs if run.partition is not None}, several=len(runs) > 1
+        ),
         _notes(runs),
     ]
     several = len(runs) > 1
