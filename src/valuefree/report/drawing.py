@@ -34,22 +34,22 @@ def panels(count: int, *, columns: int = 3, width: float = 3.4, height: float = 
 @contextmanager
 def stacked(figure: Figure, *, width: float = 3.8, height: float = 2.8) -> Iterator[None]:
     """The panels of a figure one below the other, as a phone shows them, and side by side again afterwards."""
-    before = [panel.get_subplotspec() for panel in figure.axes]
-    size, grid = figure.get_size_inches().copy(), GridSpec(len(before), 1, figure=figure)
-    columns = [legend._ncols for legend in figure.legends]
-    for place, panel in enumerate(figure.axes):
-        panel.set_subplotspec(grid[place])
+    before = [(panel, place) for panel in figure.axes if (place := panel.get_subplotspec()) is not None]
+    size, grid = (figure.get_figwidth(), figure.get_figheight()), GridSpec(len(before), 1, figure=figure)
+    columns = [(legend, vars(legend)["_ncols"]) for legend in figure.legends]  # there is set_ncols, and no get_ncols
+    for number, (panel, _) in enumerate(before):
+        panel.set_subplotspec(grid[number])
     for legend in figure.legends:
         legend.set_ncols(1)
     figure.set_size_inches(width, height * len(before))
     try:
         yield
     finally:
-        for panel, place in zip(figure.axes, before, strict=True):
+        for panel, place in before:
             panel.set_subplotspec(place)
-        for legend, number in zip(figure.legends, columns, strict=True):
+        for legend, number in columns:
             legend.set_ncols(number)
-        figure.set_size_inches(size)
+        figure.set_size_inches(*size)
 
 
 def colour(number: int) -> str:
