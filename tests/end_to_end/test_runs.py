@@ -44,7 +44,7 @@ def test_inspect_score_train_generate_evaluate(folder, rows_file, capsys):
     assert "80 responses to 20 prompts" in printed
     assert "Targets: 90 % between" in printed
     cli.run(["inspect", str(rows_file), *common, "--preset", "paper"])
-    assert "supervised fine-tuning under another name" in capsys.readouterr().out
+    assert "supervised fine-tuning on all responses" in capsys.readouterr().out
 
     cli.run(["score", str(rows_file), *common, "--out", str(folder / "scores.parquet")])
     assert "0 computed" in capsys.readouterr().out
@@ -158,4 +158,4 @@ def test_train_on_real_feedback_reports_its_dirt(folder, name, capsys, caplog):
     known = {"pandalm_human": 8, "vicuna_blog_gpt4": 1}
     assert sum(data["dropped"].values()) == known.get(name, 0)
     assert "truncated: " in caplog.text
-    assert "of the initial loss is level" in caplog.text
+    assert "Of the initial loss" in caplog.text
