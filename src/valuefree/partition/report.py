@@ -102,7 +102,7 @@ class PartitionReport:
             f"{self.singletons} prompts with one, {self.all_equal} with equal rewards, "
             f"{self.duplicates} duplicate rows.",
             *self._spread(),
-            f"Targets (r − V̂)/τ: 90 % between {low:+.2f} and {high:+.2f} nats, median {middle:+.2f}.",
+            f"Targets: 90 % between {low:+.2f} and {high:+.2f} nats, median {middle:+.2f}.",
             self._shares(),
         ]
         return said + (self.warnings or ["No problems found."])
