@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from valuefree.objectives.rpo import TARGET_STD
 from valuefree.study.controls import REMOVES, UNUSED
 from valuefree.study.exact.summary import edges, summary, verdicts
 from valuefree.study.exact.tables import DEFAULT, Grid, Rows, control_table, controls_in, regime_table
@@ -81,9 +82,9 @@ those with the best mean J over the seeds on validation prompts; the tables are 
 choice at an edge of its grid, and a list of these stands below.
 "After all steps" is the same run after {scale["checkpoints"][-1]} steps.
 
-J charges {tau:g} in reward per nat. Methods as shipped aim at a price of their own, `RPO()` at 1/12 (its τ is the
-standard deviation of rewards within prompts over 12): they go further than this J pays for, and it counts against
-them. What they gain for the distance are the columns E r gain and KL.
+J charges {tau:g} in reward per nat. Methods as shipped aim at a price of their own, `RPO()` at 1/{TARGET_STD:g}
+(its τ is the standard deviation of rewards within prompts over {TARGET_STD:g}): they go further than this J pays for,
+and it counts against them. What they gain for the distance are the columns E r gain and KL.
 
 Means over {scale["seeds"]} seeds. Each seed has a world of its own (reference, reward, prompts, data); settings are
 chosen on validation prompts of the same worlds. Student's 95 % intervals, paired by seed, not corrected for how many
