@@ -11,7 +11,7 @@ from benchmarks.bench import Bench
 from benchmarks.comparisons import MICRO_BATCH
 from benchmarks.rows import EOS, PAD
 from benchmarks.sides import Measured, policy_trainer
-from valuefree.data.batching import IGNORED
+from valuefree.batches.collate import IGNORED
 from valuefree.objectives import RPO
 
 TAU = 1.0

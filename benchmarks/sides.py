@@ -15,7 +15,7 @@ from transformers import (
 
 from benchmarks.bench import MAX_LENGTH, Bench
 from benchmarks.rows import EOS, response_tokens
-from valuefree.data.rendering import Limits, tokenize
+from valuefree.batches.rendering import Limits, tokenize
 from valuefree.objectives import RPO
 from valuefree.prepared import collator_for
 from valuefree.reference import score_reference

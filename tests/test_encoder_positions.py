@@ -5,7 +5,7 @@ import torch
 from transformers import AutoConfig, AutoModelForSeq2SeqLM
 
 from test_logprobs import PROMPTS, RESPONSES, batch_of, by_hand
-from valuefree.data.batching import IGNORED
+from valuefree.batches.collate import IGNORED
 from valuefree.logprobs import response_logps
 
 SIZES = {

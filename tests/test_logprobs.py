@@ -11,8 +11,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from conftest import MAKERS, TEXTS, make_llama, make_t5
 from valuefree.attention import attention_name
-from valuefree.data.batching import IGNORED, Collator, collate
-from valuefree.data.rendering import Limits, tokenize
+from valuefree.batches.collate import IGNORED, Collator, collate
+from valuefree.batches.rendering import Limits, tokenize
 from valuefree.errors import ConfigError
 from valuefree.logprobs import POSITION_RESTARTS, packs, prepare, response_logps
 from valuefree.models import disable_dropout, is_encoder_decoder

@@ -3,8 +3,8 @@
 import datasets
 import numpy as np
 
-from valuefree.data.batching import Collator
-from valuefree.data.rendering import Truncation
+from valuefree.batches.collate import Collator
+from valuefree.batches.rendering import Truncation
 from valuefree.prepared import Prepared, RowCollator, response_numbers
 
 

@@ -10,8 +10,8 @@ import torch
 from peft import LoraConfig
 
 from conftest import MAKERS, make_llama, make_t5
-from valuefree.data.batching import Collator
-from valuefree.data.rendering import Limits, tokenize
+from valuefree.batches.collate import Collator
+from valuefree.batches.rendering import Limits, tokenize
 from valuefree.errors import ConfigError, ScoringError
 from valuefree.logprobs import response_logps
 from valuefree.models import add_adapter, is_encoder_decoder, load_model

@@ -10,8 +10,8 @@ from peft import LoraConfig, get_peft_model
 
 from conftest import MAKERS, make_llama
 from test_trainer import arguments, trainer
+from valuefree.batches.collate import prompt_batch
 from valuefree.data import RewardScaler
-from valuefree.data.batching import prompt_batch
 from valuefree.errors import ConfigError, DataError
 from valuefree.features import prompt_features
 from valuefree.logprobs import response_logps

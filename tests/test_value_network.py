@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from conftest import MAKERS, make_llama, make_t5
 from test_trainer import StopAt, trainer, weights
-from valuefree.data.batching import prompt_batch
+from valuefree.batches.collate import prompt_batch
 from valuefree.errors import ConfigError
 from valuefree.fingerprints import model_fingerprint
 from valuefree.logprobs import response_logps

@@ -14,8 +14,8 @@ from transformers import AutoTokenizer
 sys.path.insert(0, str(Path(__file__).parent))
 from conftest import MAKERS
 from two_processes import end, full
+from valuefree.batches.rendering import Limits, tokenize
 from valuefree.data import read_triplets
-from valuefree.data.rendering import Limits, tokenize
 from valuefree.logprobs import prepare, response_logps
 from valuefree.models import is_encoder_decoder
 from valuefree.objectives import rpo_loss

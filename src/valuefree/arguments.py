@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from transformers import TrainingArguments
 
-from valuefree.data.rendering import Limits
+from valuefree.batches.rendering import Limits
 from valuefree.errors import ConfigError
 from valuefree.logprobs import CHUNK_TOKENS, MAX_LOGIT_BYTES
 

@@ -1,6 +1,6 @@
 """Attention for packed rows: linear layers see every token once, without padding; attention sees ordinary rows.
 
-A packed batch is one row of N tokens, each prompt once and each response once (`valuefree.data.packing`). Attention
+A packed batch is one row of N tokens, each prompt once and each response once (`valuefree.batches.packing`). Attention
 gathers from it ordinary rows, padded at the end, for a decoder-only model prompt and response; runs torch's kernel on
 them, and puts each token's output back. So the values are those of unshared rows, a causal kernel keeps its causal
 form, and the gradients of a prompt's keys and values add up over its responses.
@@ -18,7 +18,7 @@ NAME = "valuefree_packed"
 
 
 class PackedRows(NamedTuple):
-    """Where tokens of a packed row stand in ordinary rows, and back (`valuefree.data.packing`).
+    """Where tokens of a packed row stand in ordinary rows, and back (`valuefree.batches.packing`).
 
     blocks: (rows, width) of each block. unpack: packed positions of the tokens of all blocks. pack: (N,), for each
     packed token its place among those. key_blocks, key_unpack: the same of the keys of cross attention.

@@ -58,7 +58,7 @@ def _settings(options: Any) -> None:
 
 
 def _side_by_side(samples: Sequence[dict[str, Any]]) -> None:
-    from valuefree.data.rendering import as_text
+    from valuefree.batches.rendering import as_text
 
     for sample in samples:
         print(f"\nprompt     {as_text(sample['prompt'])}")

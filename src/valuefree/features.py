@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from valuefree.data.batching import prompt_batch
+from valuefree.batches.collate import prompt_batch
 from valuefree.data.storage import SPILL_BYTES, temporary_folder
 from valuefree.errors import ConfigError
 from valuefree.models import backbone_of, core_of, evaluating, reference_context

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from valuefree.attention import PackedRows, attention_name, no_mask, use_packed_attention
-from valuefree.data.batching import IGNORED, pad_right
+from valuefree.batches.collate import IGNORED, pad_right
 from valuefree.errors import ConfigError
 from valuefree.head import HeadPath, HeadSettings, linear_logps
 from valuefree.models import core_of, evaluating, is_encoder_decoder
@@ -65,7 +65,7 @@ def response_logps(
     Args:
         model: a transformers encoder-decoder or decoder-only language model, or a peft model around one.
         batch: ``input_ids``, ``attention_mask`` and ``labels`` (−100 where not a response token), padded on either
-            side, or another form that `valuefree.data.batching.Collator` makes.
+            side, or another form that `valuefree.batches.collate.Collator` makes.
         chunk_tokens: response tokens per projection.
         max_logit_bytes: of float32 logits kept for the backward pass.
         value_batch: prompts that the model's `valuefree.value_network.ValueNetwork` values in the same call, so that

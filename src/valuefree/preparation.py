@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from valuefree.arguments import PolicyTrainingArguments
-from valuefree.data.batching import Collator
+from valuefree.batches.collate import Collator
+from valuefree.batches.rendering import tokenize
+from valuefree.batches.turns import stop_ids
 from valuefree.data.columns import array_of, batches, column_hashes, numbered
-from valuefree.data.rendering import tokenize
 from valuefree.data.rewards import RewardScaler
-from valuefree.data.turns import stop_ids
 from valuefree.data.validation import prompt_key
 from valuefree.errors import ConfigError, DataError
 from valuefree.features import prompt_features

@@ -12,10 +12,10 @@ from datasets.arrow_dataset import Column
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from valuefree.data.batching import Collator, prompt_batch
+from valuefree.batches.collate import Collator, prompt_batch
+from valuefree.batches.rendering import Truncation, padding_of
+from valuefree.batches.sampling import GroupBatches, Lengths
 from valuefree.data.columns import column_hashes, lengths_of, list_numbers, numbered
-from valuefree.data.rendering import Truncation, padding_of
-from valuefree.data.sampling import GroupBatches, Lengths
 from valuefree.errors import ConfigError
 from valuefree.logprobs import packs
 from valuefree.mismatched import Mismatched, paired

@@ -20,7 +20,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from valuefree.attention import attention_name
-from valuefree.data.batching import Collator, scoring_batches
+from valuefree.batches.collate import Collator, scoring_batches
 from valuefree.data.columns import lengths_of, list_numbers
 from valuefree.data.storage import cache_root
 from valuefree.errors import ConfigError, ScoringError
@@ -141,7 +141,7 @@ def score_reference(
 
     Args:
         model: the reference, or a peft model, whose adapter is then switched off.
-        table: the output of `valuefree.data.rendering.tokenize`.
+        table: the output of `valuefree.batches.rendering.tokenize`.
         collator: how rows become a batch; the one that training uses.
         cache_dir: where scores are kept; None keeps none.
         autocast: compute type under autocast, as in training.

@@ -172,7 +172,7 @@ class PolicyTrainer(Trainer):
         return prepare_data_loader(loader, num_processes=1, process_index=0, put_on_device=False)
 
     def get_train_dataloader(self) -> DataLoader:
-        """Prompt-grouped micro-batches; see `valuefree.data.sampling.GroupBatches`."""
+        """Prompt-grouped micro-batches; see `valuefree.batches.sampling.GroupBatches`."""
         args: PolicyTrainingArguments = self.args  # type: ignore[assignment]
         strategy = args.train_sampling_strategy
         if strategy == "auto":

@@ -5,7 +5,7 @@ from statistics import median
 
 from benchmarks.lengths import LIKE_ULTRAFEEDBACK, draw
 from benchmarks.rows import make_rows, make_tokenizer, response_tokens
-from valuefree.data.rendering import Limits, tokenize
+from valuefree.batches.rendering import Limits, tokenize
 
 
 def test_lengths_follow_the_distribution() -> None:

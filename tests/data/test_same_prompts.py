@@ -9,10 +9,10 @@ import polars as pl
 import pytest
 
 from conftest import MAKERS, TEXTS
+from valuefree.batches.collate import Collator
+from valuefree.batches.rendering import Limits, tokenize
 from valuefree.data import RewardScaler, read_pairs, read_triplets, split_by_prompt, split_top_score, summarize
-from valuefree.data.batching import Collator
 from valuefree.data.columns import list_numbers
-from valuefree.data.rendering import Limits, tokenize
 from valuefree.data.triplets import prompts_of, read_with_summary
 from valuefree.data.validation import normalize, normalize_column, prompt_key
 from valuefree.logprobs import response_logps

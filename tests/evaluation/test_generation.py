@@ -10,8 +10,8 @@ from transformers import GenerationConfig
 
 from chat_templates import CHATML, GEMMA, byte_tokenizer
 from conftest import MAKERS, TEXTS, make_llama, make_t5
-from valuefree.data.batching import collate
-from valuefree.data.rendering import Limits, tokenize
+from valuefree.batches.collate import collate
+from valuefree.batches.rendering import Limits, tokenize
 from valuefree.evaluation import LocalJudge
 from valuefree.evaluation.generation import Decoding, generate, generate_ids, response_texts
 from valuefree.evaluation.judging.backends import Settings

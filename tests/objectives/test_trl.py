@@ -11,7 +11,7 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from conftest import make_llama
-from valuefree.data.batching import Collator
+from valuefree.batches.collate import Collator
 from valuefree.logprobs import response_logps
 from valuefree.mismatched import Mismatched
 from valuefree.objectives import DPO, IPO, KTO, Objective, ObjectiveInputs, SLiC

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
+from valuefree.batches.rendering import Prompt
 from valuefree.commands.objects import decoding_of, load_there, read_prompts
 from valuefree.config import GenerateConfig
 from valuefree.config.options import TOP_K
-from valuefree.data.rendering import Prompt
 from valuefree.data.validation import prompt_key
 from valuefree.errors import DataError, ServingError
 from valuefree.evaluation.generation import generate_ids, response_texts

@@ -8,10 +8,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from valuefree.batches.rendering import Prompt
 from valuefree.commands.run_folder import MANIFEST, RunFolder
 from valuefree.config import EvaluateConfig
 from valuefree.config.metrics import OWNED, MetricOptions
-from valuefree.data.rendering import Prompt
 from valuefree.data.sources import rows_of
 from valuefree.errors import ConfigError, DataError, number_of
 from valuefree.evaluation.metrics.base import Metric

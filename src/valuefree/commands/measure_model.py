@@ -4,11 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from valuefree.batches.rendering import Prompt
 from valuefree.commands.measure import output_of, text_metrics_of, write_measured
 from valuefree.commands.objects import decoding_of, load_there, read_prompts
 from valuefree.config import EvaluateConfig
 from valuefree.data import read_triplets
-from valuefree.data.rendering import Prompt
 from valuefree.data.sources import rows_of
 from valuefree.data.validation import prompt_key
 from valuefree.errors import ConfigError, DataError, number_of

@@ -7,6 +7,7 @@ from typing import Any
 import datasets
 from peft import LoraConfig
 
+from valuefree.batches.rendering import Limits, Prompt
 from valuefree.config import (
     DataOptions,
     DecodingOptions,
@@ -17,7 +18,6 @@ from valuefree.config import (
     TrainConfig,
 )
 from valuefree.data import DataSummary, read_pairs_with_summary, read_triplets, read_with_summary
-from valuefree.data.rendering import Limits, Prompt
 from valuefree.data.sources import rows_of
 from valuefree.data.validation import distinct_prompts
 from valuefree.errors import DataError

@@ -8,9 +8,9 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
+from valuefree.batches.rendering import Prompt
 from valuefree.commands.objects import decoding_of, load_there, read_prompts
 from valuefree.config import SampleConfig
-from valuefree.data.rendering import Prompt
 from valuefree.data.sources import rows_of
 from valuefree.data.validation import Bad
 from valuefree.errors import DataError, number_of

@@ -9,11 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from valuefree.batches.rendering import tokenize
 from valuefree.commands.objects import limits_of, load_there, objective_of, read, reference_samples_of
 from valuefree.config import InspectConfig, ScoreConfig
 from valuefree.data import DataSummary, RewardScaler
 from valuefree.data.columns import array_of
-from valuefree.data.rendering import tokenize
 from valuefree.errors import ConfigError
 from valuefree.features import prompt_features
 from valuefree.models import is_encoder_decoder

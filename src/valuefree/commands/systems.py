@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from valuefree.batches.rendering import Prompt, as_text
 from valuefree.commands.measure import text_metrics_of
 from valuefree.config import JudgeConfig, kind_of
-from valuefree.data.rendering import Prompt, as_text
 from valuefree.data.sources import rows_of
 from valuefree.data.validation import prompt_key
 from valuefree.errors import ConfigError, DataError, number_of

@@ -10,9 +10,9 @@ from torch import nn
 from tqdm.auto import tqdm
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
-from valuefree.data.batching import collate
-from valuefree.data.rendering import Prompt, cut_prompt, padding_of, prompt_ids
-from valuefree.data.turns import stop_ids
+from valuefree.batches.collate import collate
+from valuefree.batches.rendering import Prompt, cut_prompt, padding_of, prompt_ids
+from valuefree.batches.turns import stop_ids
 from valuefree.errors import ConfigError
 from valuefree.models import core_of, evaluating, is_encoder_decoder
 
@@ -75,7 +75,7 @@ def generate_ids(
 ) -> tuple[list[list[int]], list[list[int]]]:
     """Token ids of the prompts and of their responses, `samples` per prompt, in the order of the prompts.
 
-    A response that ended carries the token that ended it, one of `valuefree.data.turns.stop_ids`; one cut at
+    A response that ended carries the token that ended it, one of `valuefree.batches.turns.stop_ids`; one cut at
     max_new_tokens does not. Batches are sorted by length, so the samples depend on `batch_size` as well as on `seed`.
     Settings in the model's generation_config do not apply; see `own_generation_config`.
     """

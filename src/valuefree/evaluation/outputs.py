@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from valuefree.data.rendering import Prompt, as_text
+from valuefree.batches.rendering import Prompt, as_text
 from valuefree.data.sources import Row, rows_of
 from valuefree.data.validation import Bad, check_there, prompt_of, prompt_text, unreadable
 from valuefree.errors import DataError, number_of

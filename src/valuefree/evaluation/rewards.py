@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from valuefree.data.rendering import Prompt
+from valuefree.batches.rendering import Prompt
 from valuefree.data.validation import distinct_prompts
 from valuefree.errors import ConfigError, DataError
 from valuefree.evaluation.generation import Decoding, generate_ids, response_texts

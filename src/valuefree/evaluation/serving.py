@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
-from valuefree.data.rendering import Prompt, as_messages
+from valuefree.batches.rendering import Prompt, as_messages
 from valuefree.data.validation import prompt_text
 from valuefree.errors import ConfigError
 from valuefree.evaluation.generation import Decoding

@@ -8,9 +8,9 @@ from typing import Any
 import datasets
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from valuefree.batches.rendering import Prompt
 from valuefree.config.metrics import kind_of
 from valuefree.data.columns import batches
-from valuefree.data.rendering import Prompt
 from valuefree.errors import ConfigError
 from valuefree.evaluation.generation import Decoding, generate_ids, response_texts
 from valuefree.evaluation.metrics.base import Metric

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from valuefree.data.reward_inputs import RewardInputs
+from valuefree.batches.reward_inputs import RewardInputs
 from valuefree.errors import ConfigError
 from valuefree.models import DTYPES
 

@@ -21,9 +21,9 @@ from transformers import (
     TrainingArguments,
 )
 
+from valuefree.batches.rendering import Prompt
+from valuefree.batches.reward_inputs import RewardInputs
 from valuefree.data.columns import array_of, column_hashes
-from valuefree.data.rendering import Prompt
-from valuefree.data.reward_inputs import RewardInputs
 from valuefree.errors import ConfigError, DataError, number_of
 from valuefree.models import add_adapter, disable_dropout, has_adapter
 from valuefree.objectives.base import check_same_shape

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from conftest import MAKERS, make_llama
-from valuefree.data.rendering import prompt_ids
+from valuefree.batches.rendering import prompt_ids
 from valuefree.evaluation import LocalJudge, judge
 from valuefree.evaluation.judging.backends import Settings
 from valuefree.evaluation.judging.judge import Protocol

@@ -5,8 +5,8 @@ import itertools
 import pytest
 import torch
 
-from valuefree.data.batching import collate
-from valuefree.data.rendering import prompt_ids
+from valuefree.batches.collate import collate
+from valuefree.batches.rendering import prompt_ids
 from valuefree.study.small.measure import _response_logits, interval_over_groups, measure, sample_kls, variety
 from valuefree.study.small.models import KINDS, make_model, make_tokenizer
 from valuefree.study.small.world import sample

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from valuefree.data.batching import collate
-from valuefree.data.rendering import padding_of, prompt_ids
+from valuefree.batches.collate import collate
+from valuefree.batches.rendering import padding_of, prompt_ids
 from valuefree.errors import ConfigError
 from valuefree.evaluation.generation import own_generation_config, response_texts, until_end
 from valuefree.evaluation.judging.backends import Reply, Settings

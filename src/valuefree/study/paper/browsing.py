@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from valuefree.data.rendering import as_text
+from valuefree.batches.rendering import as_text
 from valuefree.report import Completions, Verdict
 from valuefree.study.paper.judging import OURS
 from valuefree.study.paper.methods import REFERENCE, label

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Sequence
 
-from valuefree.data.rendering import as_text
+from valuefree.batches.rendering import as_text
 from valuefree.report import Section, Table
 from valuefree.study.paper.judging import OURS
 from valuefree.study.paper.results import Results

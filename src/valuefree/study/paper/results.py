@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from valuefree.data.rendering import as_text
+from valuefree.batches.rendering import as_text
 from valuefree.errors import DataError
 from valuefree.evaluation.stats import (
     Estimate,

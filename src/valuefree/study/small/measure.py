@@ -10,8 +10,8 @@ from scipy import stats
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from valuefree.data.batching import IGNORED, collate
-from valuefree.data.rendering import padding_of
+from valuefree.batches.collate import IGNORED, collate
+from valuefree.batches.rendering import padding_of
 from valuefree.errors import DataError
 from valuefree.models import evaluating, is_encoder_decoder
 from valuefree.study.small.grammar import reward
@@ -61,7 +61,7 @@ def sample_kls(policy: nn.Module, reference: nn.Module, batch: Mapping[str, Tens
     Given that the responses are the policy's own exact samples, both have the KL of the whole response as their mean.
 
     Args:
-        batch: as `valuefree.data.batching.collate` makes it, one row per response.
+        batch: as `valuefree.batches.collate.collate` makes it, one row per response.
     """
     with evaluating(policy), evaluating(reference):
         ours, theirs = _response_logits(policy, batch), _response_logits(reference, batch)

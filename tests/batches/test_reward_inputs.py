@@ -5,7 +5,7 @@ import torch
 from transformers import GPT2Config, GPT2ForSequenceClassification, PreTrainedTokenizerFast
 
 from conftest import TEXTS
-from valuefree.data.reward_inputs import RewardInputs
+from valuefree.batches.reward_inputs import RewardInputs
 from valuefree.errors import ConfigError
 from valuefree.reward_model import reward_inputs, scores_of
 

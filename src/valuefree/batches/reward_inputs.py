@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerBase
 
-from valuefree.data.rendering import Prompt, as_messages, as_text
-from valuefree.data.turns import separated
+from valuefree.batches.rendering import Prompt, as_messages, as_text
+from valuefree.batches.turns import separated
 from valuefree.errors import ConfigError
 
 

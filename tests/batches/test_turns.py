@@ -5,9 +5,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import GenerationConfig, PreTrainedTokenizerFast
 
 from chat_templates import CHATML, GEMMA, LLAMA2, NO_END, PROMPT_ONLY, byte_tokenizer
-from valuefree.data.rendering import prompt_ids, response_ids
-from valuefree.data.reward_inputs import RewardInputs
-from valuefree.data.turns import end_of_turn, stop_ids
+from valuefree.batches.rendering import prompt_ids, response_ids
+from valuefree.batches.reward_inputs import RewardInputs
+from valuefree.batches.turns import end_of_turn, stop_ids
 
 CASES = {
     "chatml": (CHATML, ("<|im_start|>", "<|im_end|>"), (), "<|im_end|>"),

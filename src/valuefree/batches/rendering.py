@@ -10,9 +10,9 @@ import pyarrow as pa
 from datasets.utils import tqdm
 from transformers import PreTrainedTokenizerBase
 
+from valuefree.batches.turns import separated, stop_ids
 from valuefree.data.columns import batches
 from valuefree.data.storage import RowStore
-from valuefree.data.turns import separated, stop_ids
 from valuefree.errors import ConfigError, DataError
 
 logger = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, *, encoder_de
     """Token ids of a prompt, ready to be answered: through the chat template where the tokenizer has one.
 
     Without a template, a decoder's prompt is separated from the response that follows it; see
-    `valuefree.data.turns.separated`.
+    `valuefree.batches.turns.separated`.
     """
     return _prompts_ids(tokenizer, [prompt], encoder_decoder)[0]
 
@@ -95,7 +95,7 @@ def _prompts_ids(
 
 
 def response_ids(tokenizer: PreTrainedTokenizerBase, response: str, *, encoder_decoder: bool) -> list[int]:
-    """Token ids of a response, with the token that ends it; see `valuefree.data.turns.end_of_turn`."""
+    """Token ids of a response, with the token that ends it; see `valuefree.batches.turns.end_of_turn`."""
     return _responses_ids(tokenizer, [response], encoder_decoder)[0]
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from valuefree.data.sampling import GroupBatches, Lengths, aligned
+from valuefree.batches.sampling import GroupBatches, Lengths, aligned
 from valuefree.errors import ConfigError
 
 SIZES = [4, 3, 1, 2, 6]

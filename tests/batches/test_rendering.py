@@ -4,8 +4,9 @@ import datasets
 import pytest
 
 from conftest import TEXTS
-from valuefree.data import rendering, storage
-from valuefree.data.rendering import Limits, cut_prompt, prompt_ids, response_ids, tokenize
+from valuefree.batches import rendering
+from valuefree.batches.rendering import Limits, cut_prompt, prompt_ids, response_ids, tokenize
+from valuefree.data import storage
 from valuefree.errors import DataError
 
 TURNS = [{"role": "user", "content": "Name fruits."}, {"role": "assistant", "content": "Apples"}]

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from valuefree.data.packing import groups_of, pack_decoder, pack_encoder_decoder
+from valuefree.batches.packing import groups_of, pack_decoder, pack_encoder_decoder
 from valuefree.errors import ConfigError
 
 IGNORED = -100  # label of what is not a response token

@@ -4,8 +4,8 @@ import datasets
 import pytest
 
 from conftest import TEXTS
-from valuefree.data.batching import IGNORED, collate
-from valuefree.data.rendering import Limits, as_text, prompt_ids, response_ids, tokenize
+from valuefree.batches.collate import IGNORED, collate
+from valuefree.batches.rendering import Limits, as_text, prompt_ids, response_ids, tokenize
 from valuefree.errors import ConfigError, DataError
 
 TALK = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yes"}, {"role": "user", "content": "go"}]
