@@ -7,7 +7,7 @@ from torch import Tensor
 
 from benchmarks.bench import Bench
 from benchmarks.sides import Measured
-from valuefree.logprobs import response_logps
+from valuefree.models.logprobs import response_logps
 
 STEPS = 2
 PROMPT, RESPONSE = 128, 512  # tokens of every row; nothing is padded

@@ -11,8 +11,8 @@ from transformers import PreTrainedModel, TrainerCallback
 
 from benchmarks.bounds import Call, Shape, flops, forward
 from benchmarks.rows import PAD
-from valuefree import logprobs
-from valuefree.attention import PackedRows
+from valuefree.models import logprobs
+from valuefree.models.packed_attention import PackedRows
 
 
 class Recorder:

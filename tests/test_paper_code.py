@@ -9,9 +9,9 @@ import torch
 
 from conftest import make_llama
 from test_trainer import arguments
+from valuefree.models.value_network import network_of
 from valuefree.objectives import DRO, KTO, RPO
 from valuefree.trainer import PolicyTrainer
-from valuefree.value_network import network_of
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from conftest import MAKERS, make_llama, make_t5
 from valuefree.batches.collate import Collator
 from valuefree.batches.rendering import Limits, tokenize
 from valuefree.errors import ConfigError, ScoringError
-from valuefree.logprobs import response_logps
-from valuefree.models import add_adapter, is_encoder_decoder, load_model
+from valuefree.models.load import add_adapter, is_encoder_decoder, load_model
+from valuefree.models.logprobs import response_logps
 from valuefree.reference import ScoreCache, score_reference, scoring_context
 
 LIMITS = Limits()

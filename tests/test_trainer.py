@@ -20,7 +20,7 @@ from conftest import make_llama, make_t5
 from valuefree.callbacks import MetricsFile
 from valuefree.data import RewardScaler
 from valuefree.errors import ConfigError, DataError
-from valuefree.models import add_adapter
+from valuefree.models.load import add_adapter
 from valuefree.objectives import DPO, DRO, IPO, KTO, NCA, RPO, SFT
 from valuefree.trainer import PolicyTrainer, PolicyTrainingArguments
 

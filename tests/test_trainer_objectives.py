@@ -13,14 +13,14 @@ from test_trainer import arguments, trainer
 from valuefree.batches.collate import prompt_batch
 from valuefree.data import RewardScaler
 from valuefree.errors import ConfigError, DataError
-from valuefree.features import prompt_features
-from valuefree.logprobs import response_logps
 from valuefree.mismatched import Mismatched
-from valuefree.models import backbone_of
+from valuefree.models.load import backbone_of
+from valuefree.models.logprobs import response_logps
+from valuefree.models.prompt_features import prompt_features
+from valuefree.models.value_network import network_of, prompt_means
 from valuefree.objectives import DPO, DRO, IPO, KTO, NCA, RPO, SFT, SLiC
 from valuefree.preparation import training_rows
 from valuefree.trainer import PolicyTrainer
-from valuefree.value_network import network_of, prompt_means
 
 OBJECTIVES = {
     "rpo": RPO(),

@@ -16,8 +16,8 @@ from conftest import MAKERS
 from two_processes import end, full
 from valuefree.batches.rendering import Limits, tokenize
 from valuefree.data import read_triplets
-from valuefree.logprobs import prepare, response_logps
-from valuefree.models import is_encoder_decoder
+from valuefree.models.load import is_encoder_decoder
+from valuefree.models.logprobs import prepare, response_logps
 from valuefree.objectives import rpo_loss
 from valuefree.prepared import collator_for
 

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from valuefree.evaluation.metrics.measure import text_metrics
     from valuefree.evaluation.rewards import evaluate
     from valuefree.evaluation.serving import generate_remote
-    from valuefree.logprobs import response_logps
-    from valuefree.models import load_model
+    from valuefree.models.load import load_model
+    from valuefree.models.logprobs import response_logps
     from valuefree.objectives import (
         DPO,
         DRO,

@@ -7,7 +7,7 @@ from transformers import TrainingArguments
 
 from valuefree.batches.rendering import Limits
 from valuefree.errors import ConfigError
-from valuefree.logprobs import CHUNK_TOKENS, MAX_LOGIT_BYTES
+from valuefree.models.logprobs import CHUNK_TOKENS, MAX_LOGIT_BYTES
 
 STRATEGIES = ("auto", "random", "sequential", "group_by_length")
 

@@ -19,9 +19,9 @@ from valuefree.data.columns import array_of, batches, column_hashes, numbered
 from valuefree.data.rewards import RewardScaler
 from valuefree.data.validation import prompt_key
 from valuefree.errors import ConfigError, DataError
-from valuefree.features import prompt_features
 from valuefree.mismatched import Mismatched, draw_partners, paired, prompt_classes
-from valuefree.models import core_of, on_device
+from valuefree.models.load import core_of, on_device
+from valuefree.models.prompt_features import prompt_features
 from valuefree.objectives.base import Objective, TrainingRows
 from valuefree.partition import USES_REFERENCE_SAMPLES, PartitionSettings, partition_report, partition_targets
 from valuefree.prepared import Prepared, response_numbers

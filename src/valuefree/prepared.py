@@ -17,9 +17,9 @@ from valuefree.batches.rendering import Truncation, padding_of
 from valuefree.batches.sampling import GroupBatches, Lengths
 from valuefree.data.columns import column_hashes, lengths_of, list_numbers, numbered
 from valuefree.errors import ConfigError
-from valuefree.logprobs import packs
 from valuefree.mismatched import Mismatched, paired
-from valuefree.models import is_encoder_decoder
+from valuefree.models.load import is_encoder_decoder
+from valuefree.models.logprobs import packs
 from valuefree.partition import PartitionReport
 from valuefree.processes import reduce
 from valuefree.reference import ReferenceScores

@@ -19,14 +19,14 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from valuefree.attention import attention_name
 from valuefree.batches.collate import Collator, scoring_batches
 from valuefree.data.columns import lengths_of, list_numbers
 from valuefree.data.storage import cache_root
 from valuefree.errors import ConfigError, ScoringError
-from valuefree.fingerprints import model_fingerprint
-from valuefree.logprobs import response_logps
-from valuefree.models import evaluating, reference_context
+from valuefree.models.fingerprints import model_fingerprint
+from valuefree.models.load import evaluating, reference_context
+from valuefree.models.logprobs import response_logps
+from valuefree.models.packed_attention import attention_name
 from valuefree.processes import all_gather, from_first, rank_and_size
 
 logger = logging.getLogger(__name__)

@@ -16,14 +16,14 @@ from valuefree.arguments import PolicyTrainingArguments
 from valuefree.callbacks import RisingLoss, ShortRun
 from valuefree.data.rewards import RewardScaler
 from valuefree.errors import ConfigError
-from valuefree.logprobs import ResponseLogps, packs, prepare, response_logps
 from valuefree.metering import Meter
-from valuefree.models import disable_dropout, evaluating, is_encoder_decoder, policy_of
+from valuefree.models.load import disable_dropout, evaluating, is_encoder_decoder, policy_of
+from valuefree.models.logprobs import ResponseLogps, packs, prepare, response_logps
+from valuefree.models.value_network import ValueNetwork, attach, check_sharding, network_of, save, split_groups
 from valuefree.objectives.base import Objective, ObjectiveInputs, ObjectiveOutput
 from valuefree.preparation import Preparation, align_stop_ids, check_columns, partition_settings, training_rows
 from valuefree.prepared import Prepared, RowCollator, collator_for, mean_logratio
 from valuefree.processes import reduce
-from valuefree.value_network import ValueNetwork, attach, check_sharding, network_of, save, split_groups
 
 __all__ = ["PolicyTrainer", "PolicyTrainingArguments"]
 

@@ -16,8 +16,8 @@ from valuefree.evaluation import LocalJudge
 from valuefree.evaluation.generation import Decoding, generate, generate_ids, response_texts
 from valuefree.evaluation.judging.backends import Settings
 from valuefree.evaluation.rewards import kl_to_reference
-from valuefree.logprobs import response_logps
-from valuefree.models import add_adapter, is_encoder_decoder
+from valuefree.models.load import add_adapter, is_encoder_decoder
+from valuefree.models.logprobs import response_logps
 from valuefree.objectives import SFT
 from valuefree.trainer import PolicyTrainer, PolicyTrainingArguments
 

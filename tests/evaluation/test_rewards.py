@@ -12,7 +12,7 @@ from conftest import TEXTS, make_llama, make_t5
 from valuefree.errors import ConfigError, DataError
 from valuefree.evaluation.generation import Decoding, generate, generate_ids
 from valuefree.evaluation.rewards import evaluate, kl_to_reference, load_reward
-from valuefree.models import add_adapter
+from valuefree.models.load import add_adapter
 
 SHORT = Decoding(max_new_tokens=6, batch_size=4)
 PROMPTS = [*TEXTS, "the sea", "bread and pears"]

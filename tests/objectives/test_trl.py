@@ -12,8 +12,8 @@ from transformers import PreTrainedTokenizerFast
 
 from conftest import make_llama
 from valuefree.batches.collate import Collator
-from valuefree.logprobs import response_logps
 from valuefree.mismatched import Mismatched
+from valuefree.models.logprobs import response_logps
 from valuefree.objectives import DPO, IPO, KTO, Objective, ObjectiveInputs, SLiC
 from valuefree.prepared import Prepared, RowCollator, mean_logratio
 

@@ -2,7 +2,8 @@
 
 Attention wants ordinary rows. They come in blocks of like length, longest first, so that hardly any padding is there
 either: `blocks` (B, 2) holds rows and width of each; `unpack` the packed position of each of their tokens, block after
-block, padding pointing anywhere; `pack` for each packed token its place among those (`valuefree.attention`).
+block, padding pointing anywhere; `pack` for each packed token its place among those.
+`valuefree.models.packed_attention` reads them.
 """
 
 from collections.abc import Hashable, Iterable, Sequence

@@ -29,7 +29,7 @@ from valuefree.evaluation.outputs import Aligned
 from valuefree.evaluation.rewards import load_reward
 from valuefree.evaluation.stats import Agreement
 from valuefree.manifest import COMPLETIONS, fingerprint, manifest, write_json, write_jsonl
-from valuefree.models import accelerator_device, load_model
+from valuefree.models.load import accelerator_device, load_model
 from valuefree.report import read_report, write_report
 
 

@@ -15,7 +15,7 @@ from valuefree.errors import ConfigError, DataError, number_of
 from valuefree.evaluation.metrics.base import Metric
 from valuefree.evaluation.rewards import kl_to_reference
 from valuefree.evaluation.validation import best_responses, measure_policy
-from valuefree.models import has_adapter
+from valuefree.models.load import has_adapter
 
 
 def read_references(options: EvaluateConfig) -> tuple[list[Prompt], list[str] | None]:

@@ -22,7 +22,7 @@ from valuefree.data.sources import rows_of
 from valuefree.data.validation import distinct_prompts
 from valuefree.errors import DataError
 from valuefree.evaluation.generation import Decoding
-from valuefree.models import accelerator_device, load_model
+from valuefree.models.load import accelerator_device, load_model
 from valuefree.objectives import DPO, DRO, IPO, KTO, NCA, RPO, SFT, Objective, SLiC
 
 OBJECTIVES: dict[str, type[Any]] = {

@@ -15,8 +15,8 @@ from valuefree.config import InspectConfig, ScoreConfig
 from valuefree.data import DataSummary, RewardScaler
 from valuefree.data.columns import array_of
 from valuefree.errors import ConfigError
-from valuefree.features import prompt_features
-from valuefree.models import is_encoder_decoder
+from valuefree.models.load import is_encoder_decoder
+from valuefree.models.prompt_features import prompt_features
 from valuefree.partition import PartitionReport, partition_report
 from valuefree.preparation import first_prompts, partition_inputs, partition_settings, training_rows
 from valuefree.prepared import collator_for

@@ -18,8 +18,8 @@ from valuefree.evaluation.generation import Decoding
 from valuefree.evaluation.metrics.measure import TextMetrics
 from valuefree.evaluation.rewards import Evaluation, check_reward, evaluate, load_reward
 from valuefree.evaluation.validation import ValidationMetrics, best_responses
-from valuefree.logprobs import prepare
 from valuefree.manifest import COMPLETIONS, launched, write_json, write_jsonl
+from valuefree.models.logprobs import prepare
 from valuefree.report import read_report, write_report
 from valuefree.trainer import PolicyTrainer, PolicyTrainingArguments
 

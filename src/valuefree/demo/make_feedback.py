@@ -13,7 +13,7 @@ from valuefree.demo.smollm2 import smollm2_folder
 from valuefree.demo.tasks import make_tasks
 from valuefree.demo.verifiers import constraint_reward
 from valuefree.evaluation.generation import Decoding, generate_ids
-from valuefree.models import load_model
+from valuefree.models.load import load_model
 
 FEEDBACK = Path(__file__).with_name("feedback.jsonl")
 DECODING = Decoding(max_new_tokens=40, temperature=0.7, top_k=50, top_p=1.0, batch_size=64)

@@ -25,7 +25,7 @@ from valuefree.errors import ConfigError
 from valuefree.evaluation.generation import Decoding
 from valuefree.evaluation.rewards import Evaluation, evaluate
 from valuefree.manifest import COMPLETIONS, fingerprint, manifest, write_json, write_jsonl
-from valuefree.models import load_model
+from valuefree.models.load import load_model
 from valuefree.objectives import RPO
 from valuefree.report import read_report, write_report
 from valuefree.trainer import PolicyTrainer, PolicyTrainingArguments

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from valuefree.data.storage import cache_root
 from valuefree.errors import ConfigError
-from valuefree.models import load_model
+from valuefree.models.load import load_model
 
 logger = logging.getLogger(__name__)
 

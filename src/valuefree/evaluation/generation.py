@@ -14,7 +14,7 @@ from valuefree.batches.collate import collate
 from valuefree.batches.rendering import Prompt, cut_prompt, padding_of, prompt_ids
 from valuefree.batches.turns import stop_ids
 from valuefree.errors import ConfigError
-from valuefree.models import core_of, evaluating, is_encoder_decoder
+from valuefree.models.load import core_of, evaluating, is_encoder_decoder
 
 
 @dataclass(frozen=True)

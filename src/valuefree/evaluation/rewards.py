@@ -18,8 +18,8 @@ from valuefree.data.validation import distinct_prompts
 from valuefree.errors import ConfigError, DataError
 from valuefree.evaluation.generation import Decoding, generate_ids, response_texts
 from valuefree.evaluation.stats import Estimate, WinTieLoss, bootstrap_mean, win_tie_loss
-from valuefree.logprobs import packs, response_logps
-from valuefree.models import accelerator_device, check_reference, evaluating, reference_context
+from valuefree.models.load import accelerator_device, check_reference, evaluating, reference_context
+from valuefree.models.logprobs import packs, response_logps
 from valuefree.prepared import collator_for
 from valuefree.reward_model import MAX_LENGTH, load_reward_model, reward_inputs, scores_of
 

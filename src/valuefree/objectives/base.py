@@ -116,7 +116,7 @@ class Objective(ABC):
         return None
 
     def value_network(self) -> dict[str, Any] | None:
-        """Keywords of `valuefree.models.ValueNetwork`, or None when none is needed."""
+        """Keywords of `valuefree.models.value_network.ValueNetwork`, or None when none is needed."""
         return None
 
     def learning_rates(self, lr: float) -> dict[str, float]:

@@ -25,11 +25,11 @@ from valuefree.batches.rendering import Prompt
 from valuefree.batches.reward_inputs import RewardInputs
 from valuefree.data.columns import array_of, column_hashes
 from valuefree.errors import ConfigError, DataError, number_of
-from valuefree.models import add_adapter, disable_dropout, has_adapter
+from valuefree.models.load import add_adapter, disable_dropout, has_adapter
+from valuefree.models.reward_model import MAX_LENGTH, reward_inputs, scores_of
 from valuefree.objectives.base import check_same_shape
 from valuefree.objectives.pairwise import Pairing, pairs_within
 from valuefree.processes import reduce
-from valuefree.reward_model.models import MAX_LENGTH, reward_inputs, scores_of
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from valuefree.demo.smollm2 import smollm2_file
-from valuefree.models import load_model
+from valuefree.models.load import load_model
 from valuefree.study.paper.served import serving
 
 

@@ -12,7 +12,7 @@ from valuefree.evaluation.judging.backends import Settings
 from valuefree.evaluation.judging.judge import Protocol
 from valuefree.evaluation.judging.labels import Labels
 from valuefree.evaluation.judging.prompts import JudgePrompt
-from valuefree.models import load_model
+from valuefree.models.load import load_model
 
 QUESTIONS = ["the sea is wide", "the sea is wide and blue and it never sleeps, why?", "bread"]
 

@@ -9,7 +9,7 @@ from valuefree.evaluation.judging.backends import Settings
 from valuefree.evaluation.judging.cache import JudgementCache
 from valuefree.evaluation.judging.judge import Protocol
 from valuefree.evaluation.judging.prompts import PROMPTS
-from valuefree.models import load_model
+from valuefree.models.load import load_model
 
 PAIRS = [
     ("What is the capital of France?", "The capital of France is Paris.", "Fish swim in the sea."),

@@ -67,7 +67,7 @@ class BertScore:
                 f"bert-score carries no baseline for {model!r}: leave bertscore_rescaled out, or take a name that it "
                 f"has one for, such as {DEFAULT_MODEL}."
             )
-        device = str(import_module("valuefree.models").accelerator_device())
+        device = str(import_module("valuefree.models.load").accelerator_device())
         layers = known[model] if layer is None else layer
         try:
             scorer = package.BERTScorer(

@@ -52,7 +52,7 @@ class Toxicity:
             top_k=None,
             truncation=True,
             batch_size=batch_size,
-            device=import_module("valuefree.models").accelerator_device(),
+            device=import_module("valuefree.models.load").accelerator_device(),
         )
 
     def __call__(self, texts: Sequence[str]) -> list[float]:

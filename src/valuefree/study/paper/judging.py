@@ -18,7 +18,7 @@ from valuefree.evaluation.judging.presets import JUDGES
 from valuefree.evaluation.judging.prompts import PROMPTS
 from valuefree.evaluation.judging.result import JudgeResult
 from valuefree.evaluation.judging.server_judge import ServerJudge
-from valuefree.models import accelerator_device, load_model
+from valuefree.models.load import accelerator_device, load_model
 from valuefree.study.paper.cells import Cell, responses_of
 from valuefree.study.paper.methods import METHODS, REFERENCE
 from valuefree.study.paper.scales import MAIN_TAU

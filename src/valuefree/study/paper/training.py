@@ -14,7 +14,7 @@ from valuefree.commands.objects import lora
 from valuefree.evaluation.generation import generate_ids, response_texts
 from valuefree.evaluation.rewards import kl_to_reference, load_reward, rewards_of
 from valuefree.evaluation.stats import bootstrap_mean
-from valuefree.models import accelerator_device
+from valuefree.models.load import accelerator_device
 from valuefree.study.paper.cells import Cell, Row
 from valuefree.study.paper.methods import METHODS
 from valuefree.study.paper.scales import MAIN_TAU, Scale

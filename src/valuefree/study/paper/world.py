@@ -15,7 +15,7 @@ from valuefree.demo.smollm2 import smollm2_folder
 from valuefree.demo.tiny import make_tiny_t5
 from valuefree.evaluation.generation import Decoding
 from valuefree.evaluation.validation import best_responses
-from valuefree.models import load_model
+from valuefree.models.load import load_model
 from valuefree.study.paper.scales import Scale
 from valuefree.study.small.files import write_text
 

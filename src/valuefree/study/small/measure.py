@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from valuefree.batches.collate import IGNORED, collate
 from valuefree.batches.rendering import padding_of
 from valuefree.errors import DataError
-from valuefree.models import evaluating, is_encoder_decoder
+from valuefree.models.load import evaluating, is_encoder_decoder
 from valuefree.study.small.grammar import reward
 from valuefree.study.small.world import sample
 

@@ -8,7 +8,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreT
 
 from valuefree.batches.reward_inputs import RewardInputs
 from valuefree.errors import ConfigError
-from valuefree.models import DTYPES
+from valuefree.models.load import DTYPES
 
 MAX_LENGTH = 1024
 

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from valuefree.errors import ConfigError
-from valuefree.models import backbone_of, core_of, has_adapter
+from valuefree.models.load import backbone_of, core_of, has_adapter
 
-NAME = "value_network"  # of the submodule of the policy, which `valuefree.logprobs` calls
+NAME = "value_network"  # of the submodule of the policy, which `valuefree.models.logprobs` calls
 FILE_NAME = "value_network.safetensors"
 
 

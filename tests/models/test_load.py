@@ -7,7 +7,7 @@ from peft import LoraConfig
 from conftest import make_llama, make_t5
 from valuefree.demo.smollm2 import smollm2_file
 from valuefree.errors import ConfigError
-from valuefree.models import add_adapter, disable_dropout, has_adapter, is_encoder_decoder, load_model
+from valuefree.models.load import add_adapter, disable_dropout, has_adapter, is_encoder_decoder, load_model
 
 
 @pytest.mark.parametrize("make", [make_t5, make_llama])

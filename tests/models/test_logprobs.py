@@ -10,12 +10,12 @@ from peft import LoraConfig, PromptTuningConfig, get_peft_model
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from conftest import MAKERS, TEXTS, make_llama, make_t5
-from valuefree.attention import attention_name
 from valuefree.batches.collate import IGNORED, Collator, collate
 from valuefree.batches.rendering import Limits, tokenize
 from valuefree.errors import ConfigError
-from valuefree.logprobs import POSITION_RESTARTS, packs, prepare, response_logps
-from valuefree.models import disable_dropout, is_encoder_decoder
+from valuefree.models.load import disable_dropout, is_encoder_decoder
+from valuefree.models.logprobs import POSITION_RESTARTS, packs, prepare, response_logps
+from valuefree.models.packed_attention import attention_name
 
 PROMPTS = [[5, 6, 7, 8], [9, 10], [11, 12, 13, 14, 15, 16]]
 RESPONSES = [[20, 21, 22, 1], [30, 1], [23, 24, 25, 26, 27, 1]]

@@ -166,7 +166,7 @@ def add_adapter(model: PreTrainedModel, peft_config: Any, *, as_reference: bool 
     """
     from peft import get_peft_model  # noqa: PLC0415  peft takes a second to import
 
-    checked = as_reference and not peft_config.is_prompt_learning  # which `valuefree.logprobs` refuses by itself
+    checked = as_reference and not peft_config.is_prompt_learning  # which `valuefree.models.logprobs` refuses by itself
     before = _probe(model) if checked else None
     adapted = get_peft_model(model, peft_config)
     if before is None:

@@ -11,8 +11,8 @@ from torch import nn
 from valuefree.batches.collate import prompt_batch
 from valuefree.data.storage import SPILL_BYTES, temporary_folder
 from valuefree.errors import ConfigError
-from valuefree.models import backbone_of, core_of, evaluating, reference_context
-from valuefree.value_network import prompt_means
+from valuefree.models.load import backbone_of, core_of, evaluating, reference_context
+from valuefree.models.value_network import prompt_means
 
 
 def prompt_features(

@@ -10,8 +10,8 @@ from torch import nn
 from transformers import GenerationConfig
 
 from valuefree.errors import ConfigError
-from valuefree.models import core_of, has_adapter
-from valuefree.value_network import NAME
+from valuefree.models.load import core_of, has_adapter
+from valuefree.models.value_network import NAME
 
 # Names, versions, training and outputs. The dtype is hashed with the weights; attention kernels differ by rounding.
 NO_END = (

@@ -13,11 +13,11 @@ from conftest import MAKERS, make_llama, make_t5
 from test_trainer import StopAt, trainer, weights
 from valuefree.batches.collate import prompt_batch
 from valuefree.errors import ConfigError
-from valuefree.fingerprints import model_fingerprint
-from valuefree.logprobs import response_logps
-from valuefree.models import backbone_of
+from valuefree.models.fingerprints import model_fingerprint
+from valuefree.models.load import backbone_of
+from valuefree.models.logprobs import response_logps
+from valuefree.models.value_network import ValueNetwork, attach, check_sharding, network_of
 from valuefree.objectives import DRO, RPO
-from valuefree.value_network import ValueNetwork, attach, check_sharding, network_of
 
 PROMPTS = [[5, 6, 7, 8], [9, 3]]
 

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from test_logprobs import PROMPTS, RESPONSES, batch_of, by_hand
 from transformers import AutoConfig, AutoModelForSeq2SeqLM
 
-from test_logprobs import PROMPTS, RESPONSES, batch_of, by_hand
 from valuefree.batches.collate import IGNORED
-from valuefree.logprobs import response_logps
+from valuefree.models.logprobs import response_logps
 
 SIZES = {
     "d_model": 32,

@@ -14,11 +14,11 @@ from torch.distributed.tensor import DTensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from valuefree.attention import PackedRows, attention_name, no_mask, use_packed_attention
 from valuefree.batches.collate import IGNORED, pad_right
 from valuefree.errors import ConfigError
-from valuefree.head import HeadPath, HeadSettings, linear_logps
-from valuefree.models import core_of, evaluating, is_encoder_decoder
+from valuefree.models.fused_logprobs import HeadPath, HeadSettings, linear_logps
+from valuefree.models.load import core_of, evaluating, is_encoder_decoder
+from valuefree.models.packed_attention import PackedRows, attention_name, no_mask, use_packed_attention
 
 logger = logging.getLogger(__name__)
 
@@ -68,8 +68,8 @@ def response_logps(
             side, or another form that `valuefree.batches.collate.Collator` makes.
         chunk_tokens: response tokens per projection.
         max_logit_bytes: of float32 logits kept for the backward pass.
-        value_batch: prompts that the model's `valuefree.value_network.ValueNetwork` values in the same call, so that
-            what wraps the model sees both networks at work.
+        value_batch: prompts that the model's `ValueNetwork` values in the same call, so that what wraps the model sees
+            both networks at work.
 
     Returns:
         `ResponseLogps` with one value per row of ``labels`` (per response in the shared form).

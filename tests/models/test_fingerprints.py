@@ -8,8 +8,8 @@ from torch import nn
 from conftest import MAKERS, make_gpt2, make_llama, make_t5
 from valuefree.errors import ConfigError
 from valuefree.evaluation.judging.local_judge import LocalJudge
-from valuefree.fingerprints import model_fingerprint
-from valuefree.models import load_model
+from valuefree.models.fingerprints import model_fingerprint
+from valuefree.models.load import load_model
 
 
 def base(model):

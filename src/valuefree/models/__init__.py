@@ -1,0 +1,1 @@
+"""Language models: load them, their log-probabilities of responses, value networks, reward models."""
