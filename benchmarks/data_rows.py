@@ -25,7 +25,7 @@ from valuefree.data import RewardScaler, read_with_summary
 from valuefree.data.columns import array_of
 from valuefree.manifest import git_commit, machine
 from valuefree.partition import PartitionSettings, partition_report, partition_targets
-from valuefree.prepared import response_numbers
+from valuefree.training.scored_dataset import response_numbers
 
 RESULT = Path(__file__).parent / "results" / "data_rows.json"
 SEED = 0

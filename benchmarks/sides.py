@@ -17,9 +17,9 @@ from benchmarks.bench import MAX_LENGTH, Bench
 from benchmarks.rows import EOS, response_tokens
 from valuefree.batches.rendering import Limits, tokenize
 from valuefree.objectives import RPO
-from valuefree.prepared import collator_for
-from valuefree.reference import score_reference
-from valuefree.trainer import PolicyTrainer, PolicyTrainingArguments
+from valuefree.training.reference_scores import score_reference
+from valuefree.training.scored_dataset import collator_for
+from valuefree.training.trainer import PolicyTrainer, PolicyTrainingArguments
 
 Measured = dict[str, Any]
 

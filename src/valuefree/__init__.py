@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from valuefree.evaluation.serving import generate_remote
     from valuefree.models.load import load_model
     from valuefree.models.logprobs import response_logps
+    from valuefree.models.reward_model import load_reward_model
     from valuefree.objectives import (
         DPO,
         DRO,
@@ -49,9 +50,9 @@ if TYPE_CHECKING:
         slic_loss,
     )
     from valuefree.partition import partition_report, partition_values, rank_rewards
-    from valuefree.reference import score_reference
-    from valuefree.reward_model import RewardModelArguments, RewardModelTrainer, load_reward_model
-    from valuefree.trainer import PolicyTrainer, PolicyTrainingArguments
+    from valuefree.training.reference_scores import score_reference
+    from valuefree.training.reward_model_trainer import RewardModelArguments, RewardModelTrainer
+    from valuefree.training.trainer import PolicyTrainer, PolicyTrainingArguments
 
 __version__ = "0.1.0"
 
@@ -62,9 +63,9 @@ _HOME = {
     "split_by_prompt": "data",
     "split_top_score": "data",
     "RewardScaler": "data",
-    "load_model": "models",
-    "response_logps": "logprobs",
-    "score_reference": "reference",
+    "load_model": "models.load",
+    "response_logps": "models.logprobs",
+    "score_reference": "training.reference_scores",
     "partition_values": "partition",
     "rank_rewards": "partition",
     "partition_report": "partition",
@@ -84,11 +85,11 @@ _HOME = {
     "ipo_loss": "objectives",
     "slic_loss": "objectives",
     "sft_loss": "objectives",
-    "PolicyTrainer": "trainer",
-    "PolicyTrainingArguments": "trainer",
-    "load_reward_model": "reward_model",
-    "RewardModelTrainer": "reward_model",
-    "RewardModelArguments": "reward_model",
+    "PolicyTrainer": "training.trainer",
+    "PolicyTrainingArguments": "training.trainer",
+    "load_reward_model": "models.reward_model",
+    "RewardModelTrainer": "training.reward_model_trainer",
+    "RewardModelArguments": "training.reward_model_trainer",
     "Decoding": "evaluation",
     "generate": "evaluation",
     "generate_remote": "evaluation",

@@ -7,7 +7,7 @@ from transformers import GPT2Config, GPT2ForSequenceClassification, PreTrainedTo
 from conftest import TEXTS
 from valuefree.batches.reward_inputs import RewardInputs
 from valuefree.errors import ConfigError
-from valuefree.reward_model import reward_inputs, scores_of
+from valuefree.models.reward_model import reward_inputs, scores_of
 
 RESPONSES = ["the sea is wide", "and blue apples rest", "cats", "bread and pears and dough and plums"]
 

@@ -15,11 +15,11 @@ from valuefree.data import RewardScaler, read_pairs, read_triplets, split_by_pro
 from valuefree.data.columns import list_numbers
 from valuefree.data.triplets import prompts_of, read_with_summary
 from valuefree.data.validation import normalize, normalize_column, prompt_key
-from valuefree.mismatched import draw_partners, prompt_classes
 from valuefree.models.load import is_encoder_decoder
 from valuefree.models.logprobs import response_logps
 from valuefree.objectives import RPO
-from valuefree.preparation import training_rows
+from valuefree.training.mismatched_pairs import draw_partners, prompt_classes
+from valuefree.training.preparation import training_rows
 
 SAME = ["What is 2 + 2?", "What is 2 + 2? ", "What is 2 + 2?\n", " What is\t2 +  2?", "What is\u00a02 + 2?\r\n"]
 

@@ -14,7 +14,7 @@ import pytest
 from valuefree.data import read_with_summary, split_by_prompt, storage, summarize
 from valuefree.data.storage import RowStore, cache_root, temporary_folder
 from valuefree.errors import ConfigError
-from valuefree.reference import cache_root as also_here
+from valuefree.training.reference_scores import cache_root as also_here
 
 TALK = [{"role": "system", "content": "s"}, {"role": "user", "content": "more"}]
 

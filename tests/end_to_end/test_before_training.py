@@ -9,7 +9,7 @@ from valuefree import cli
 from valuefree.data import read_pairs, read_triplets
 from valuefree.errors import ConfigError, DataError
 from valuefree.parsing import parse
-from valuefree.trainer import PolicyTrainer
+from valuefree.training.trainer import PolicyTrainer
 
 FUNCTIONS = """
 def one_argument(response):

@@ -13,7 +13,7 @@ from conftest import make_llama, make_t5
 from valuefree import cli
 from valuefree.demo.data import feedback, first_prompts
 from valuefree.errors import ConfigError
-from valuefree.trainer import PolicyTrainer
+from valuefree.training.trainer import PolicyTrainer
 
 REAL = Path(__file__).parents[3] / "shared" / "data"
 QUICK = ["--test-prompts", "6", "--epochs", "1", "--max-steps", "4", "--max-length", "96", "--max-prompt-length", "48"]

@@ -19,7 +19,7 @@ from valuefree.evaluation.rewards import kl_to_reference
 from valuefree.models.load import add_adapter, is_encoder_decoder
 from valuefree.models.logprobs import response_logps
 from valuefree.objectives import SFT
-from valuefree.trainer import PolicyTrainer, PolicyTrainingArguments
+from valuefree.training.trainer import PolicyTrainer, PolicyTrainingArguments
 
 PROMPTS = [*TEXTS, "the sea", "bread and pears"]
 EXACT = Decoding(max_new_tokens=12, batch_size=32).exact(seed=3)

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from test_logprobs import PROMPTS, RESPONSES, batch_of, by_hand
 from transformers import AutoConfig, AutoModelForSeq2SeqLM
 
+from models.test_logprobs import PROMPTS, RESPONSES, batch_of, by_hand
 from valuefree.batches.collate import IGNORED
 from valuefree.models.logprobs import response_logps
 

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from conftest import MAKERS, make_llama, make_t5
-from test_trainer import StopAt, trainer, weights
+from training.test_trainer import StopAt, trainer, weights
 from valuefree.batches.collate import prompt_batch
 from valuefree.errors import ConfigError
 from valuefree.models.fingerprints import model_fingerprint

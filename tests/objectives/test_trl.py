@@ -12,10 +12,10 @@ from transformers import PreTrainedTokenizerFast
 
 from conftest import make_llama
 from valuefree.batches.collate import Collator
-from valuefree.mismatched import Mismatched
 from valuefree.models.logprobs import response_logps
 from valuefree.objectives import DPO, IPO, KTO, Objective, ObjectiveInputs, SLiC
-from valuefree.prepared import Prepared, RowCollator, mean_logratio
+from valuefree.training.mismatched_pairs import Mismatched
+from valuefree.training.scored_dataset import Prepared, RowCollator, mean_logratio
 
 trl = pytest.importorskip("trl")
 

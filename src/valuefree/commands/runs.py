@@ -10,7 +10,6 @@ import datasets
 import torch
 from transformers import EarlyStoppingCallback, Trainer
 
-from valuefree.callbacks import MetricsFile, StopOnSignal
 from valuefree.commands.objects import read, reference_samples_of
 from valuefree.commands.resuming import check_same_run, checkpoints_in, earlier_record, last_checkpoint, step_of
 from valuefree.commands.run_folder import MANIFEST, RunFolder
@@ -20,6 +19,7 @@ from valuefree.data.seen import PROMPTS, SeenPrompts
 from valuefree.evaluation.rewards import load_reward
 from valuefree.evaluation.validation import selection
 from valuefree.manifest import HELD_OUT, fingerprint, launched, manifest, write_json, write_jsonl
+from valuefree.training.callbacks import MetricsFile, StopOnSignal
 
 logger = logging.getLogger(__name__)
 

@@ -18,10 +18,10 @@ from valuefree.errors import ConfigError
 from valuefree.models.load import is_encoder_decoder
 from valuefree.models.prompt_features import prompt_features
 from valuefree.partition import PartitionReport, partition_report
-from valuefree.preparation import first_prompts, partition_inputs, partition_settings, training_rows
-from valuefree.prepared import collator_for
-from valuefree.processes import rank_and_size
-from valuefree.reference import ReferenceScores, default_cache_dir, score_reference
+from valuefree.training.distributed import rank_and_size
+from valuefree.training.preparation import first_prompts, partition_inputs, partition_settings, training_rows
+from valuefree.training.reference_scores import ReferenceScores, default_cache_dir, score_reference
+from valuefree.training.scored_dataset import collator_for
 
 
 def _scored(

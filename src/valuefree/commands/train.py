@@ -21,7 +21,7 @@ from valuefree.evaluation.validation import ValidationMetrics, best_responses
 from valuefree.manifest import COMPLETIONS, launched, write_json, write_jsonl
 from valuefree.models.logprobs import prepare
 from valuefree.report import read_report, write_report
-from valuefree.trainer import PolicyTrainer, PolicyTrainingArguments
+from valuefree.training.trainer import PolicyTrainer, PolicyTrainingArguments
 
 logger = logging.getLogger(__name__)
 

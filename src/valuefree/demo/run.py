@@ -11,7 +11,6 @@ from typing import Any
 import datasets
 import torch
 
-from valuefree.callbacks import MetricsFile, StopOnSignal
 from valuefree.commands.objects import lora
 from valuefree.commands.run_folder import MANIFEST, RunFolder
 from valuefree.config import DemoConfig
@@ -28,7 +27,8 @@ from valuefree.manifest import COMPLETIONS, fingerprint, manifest, write_json, w
 from valuefree.models.load import load_model
 from valuefree.objectives import RPO
 from valuefree.report import read_report, write_report
-from valuefree.trainer import PolicyTrainer, PolicyTrainingArguments
+from valuefree.training.callbacks import MetricsFile, StopOnSignal
+from valuefree.training.trainer import PolicyTrainer, PolicyTrainingArguments
 
 logger = logging.getLogger(__name__)
 

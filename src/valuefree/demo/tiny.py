@@ -10,7 +10,7 @@ from tokenizers.decoders import Metaspace
 from transformers import PreTrainedTokenizerFast, PrinterCallback, T5Config, T5ForConditionalGeneration
 
 from valuefree.objectives import SFT
-from valuefree.trainer import PolicyTrainer, PolicyTrainingArguments
+from valuefree.training.trainer import PolicyTrainer, PolicyTrainingArguments
 
 VOCABULARY = 1500
 

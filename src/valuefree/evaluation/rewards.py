@@ -20,8 +20,8 @@ from valuefree.evaluation.generation import Decoding, generate_ids, response_tex
 from valuefree.evaluation.stats import Estimate, WinTieLoss, bootstrap_mean, win_tie_loss
 from valuefree.models.load import accelerator_device, check_reference, evaluating, reference_context
 from valuefree.models.logprobs import packs, response_logps
-from valuefree.prepared import collator_for
-from valuefree.reward_model import MAX_LENGTH, load_reward_model, reward_inputs, scores_of
+from valuefree.models.reward_model import MAX_LENGTH, load_reward_model, reward_inputs, scores_of
+from valuefree.training.scored_dataset import collator_for
 
 logger = logging.getLogger(__name__)
 
@@ -293,7 +293,7 @@ def load_reward(spec: str) -> RewardFunction:
 class RewardModel:
     """A sequence classifier with one output as reward function: higher is better.
 
-    Rows are rendered as `valuefree.reward_model.RewardModelTrainer` renders them.
+    Rows are rendered as `valuefree.training.reward_model_trainer.RewardModelTrainer` renders them.
 
     Args:
         name: hub name or folder. batch_size: responses at a time. max_length: tokens of prompt and response together;

@@ -17,7 +17,7 @@ from valuefree.study.paper.run import Plan
 from valuefree.study.paper.scales import SCALES, TAUS, scales_of
 from valuefree.study.paper.training import training_arguments
 from valuefree.study.paper.world import Setup, decoding_of
-from valuefree.trainer import PolicyTrainer
+from valuefree.training.trainer import PolicyTrainer
 
 TINY = SCALES["tiny"]
 

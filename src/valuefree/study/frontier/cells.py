@@ -22,9 +22,9 @@ from valuefree.manifest import git_commit, write_json
 from valuefree.models.load import evaluating
 from valuefree.models.logprobs import response_logps
 from valuefree.objectives import Objective
-from valuefree.prepared import Prepared, collator_for
 from valuefree.study.small.training import MeasureAt
-from valuefree.trainer import PolicyTrainer
+from valuefree.training.scored_dataset import Prepared, collator_for
+from valuefree.training.trainer import PolicyTrainer
 
 Point = dict[str, Any]
 

@@ -12,7 +12,7 @@ from valuefree.study.paper.methods import METHODS
 from valuefree.study.paper.scales import MAIN_TAU, Scale
 from valuefree.study.paper.training import training_arguments
 from valuefree.study.paper.world import Setup, load_reference, train_rows
-from valuefree.trainer import PolicyTrainer
+from valuefree.training.trainer import PolicyTrainer
 
 WIDTHS = {"width 64": 64, "width 128": 128, "width 256": 256}  # where the paper has Small, Large and XL
 TIMED = ("SFT-all", "KTO", "DRO", "DRO-V", "RPO", "RPO() auto")

@@ -20,7 +20,7 @@ from valuefree.study.paper.methods import METHODS
 from valuefree.study.paper.scales import MAIN_TAU, Scale
 from valuefree.study.paper.world import Setup, decoding_of, held_out_of, load_reference, train_rows
 from valuefree.study.small.files import write_text
-from valuefree.trainer import PolicyTrainer, PolicyTrainingArguments
+from valuefree.training.trainer import PolicyTrainer, PolicyTrainingArguments
 
 LOGGED = 20  # points of a training curve
 SAMPLING_SEED = 10_000  # apart from the seeds of the data order

@@ -19,7 +19,7 @@ from valuefree.study.small.files import write_text
 from valuefree.study.small.grammar import all_requests, reward, write_response
 from valuefree.study.small.models import make_model, make_tokenizer
 from valuefree.study.small.scale import NEW_TOKENS, Scale
-from valuefree.trainer import PolicyTrainer, PolicyTrainingArguments
+from valuefree.training.trainer import PolicyTrainer, PolicyTrainingArguments
 
 REGIMES = ("on", "off")
 WORLD_SEED = 0

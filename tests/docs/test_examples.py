@@ -13,7 +13,7 @@ from accelerate.commands.launch import launch_command_parser
 
 from valuefree.parsing import parse
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "examples" / "configs").glob("*.yaml"))
 LAUNCH = [file for file in FILES if "distributed_type" in file.read_text(encoding="utf-8")]
 RECIPES = [file for file in FILES if file not in LAUNCH]

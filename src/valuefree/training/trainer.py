@@ -12,18 +12,18 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
 from transformers.trainer_utils import EvalLoopOutput
 
-from valuefree.arguments import PolicyTrainingArguments
-from valuefree.callbacks import RisingLoss, ShortRun
 from valuefree.data.rewards import RewardScaler
 from valuefree.errors import ConfigError
-from valuefree.metering import Meter
 from valuefree.models.load import disable_dropout, evaluating, is_encoder_decoder, policy_of
 from valuefree.models.logprobs import ResponseLogps, packs, prepare, response_logps
 from valuefree.models.value_network import ValueNetwork, attach, check_sharding, network_of, save, split_groups
 from valuefree.objectives.base import Objective, ObjectiveInputs, ObjectiveOutput
-from valuefree.preparation import Preparation, align_stop_ids, check_columns, partition_settings, training_rows
-from valuefree.prepared import Prepared, RowCollator, collator_for, mean_logratio
-from valuefree.processes import reduce
+from valuefree.training.arguments import PolicyTrainingArguments
+from valuefree.training.callbacks import RisingLoss, ShortRun
+from valuefree.training.distributed import reduce
+from valuefree.training.metrics import Meter
+from valuefree.training.preparation import Preparation, align_stop_ids, check_columns, partition_settings, training_rows
+from valuefree.training.scored_dataset import Prepared, RowCollator, collator_for, mean_logratio
 
 __all__ = ["PolicyTrainer", "PolicyTrainingArguments"]
 

@@ -11,11 +11,11 @@ from torch import distributed as dist
 from torch.distributed.tensor import DTensor
 from transformers import AutoTokenizer, TrainerCallback
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 from conftest import MAKERS
 from valuefree.data import read_triplets
 from valuefree.objectives import DPO, DRO, KTO, RPO, SFT
-from valuefree.trainer import PolicyTrainer, PolicyTrainingArguments
+from valuefree.training.trainer import PolicyTrainer, PolicyTrainingArguments
 
 OBJECTIVES = {"rpo": RPO(target_std=2.0), "sft": SFT(), "kto": KTO(beta=1.0), "dro": DRO(), "dpo": DPO(pairs="all")}
 

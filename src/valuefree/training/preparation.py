@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from valuefree.arguments import PolicyTrainingArguments
 from valuefree.batches.collate import Collator
 from valuefree.batches.rendering import tokenize
 from valuefree.batches.turns import stop_ids
@@ -19,13 +18,14 @@ from valuefree.data.columns import array_of, batches, column_hashes, numbered
 from valuefree.data.rewards import RewardScaler
 from valuefree.data.validation import prompt_key
 from valuefree.errors import ConfigError, DataError
-from valuefree.mismatched import Mismatched, draw_partners, paired, prompt_classes
 from valuefree.models.load import core_of, on_device
 from valuefree.models.prompt_features import prompt_features
 from valuefree.objectives.base import Objective, TrainingRows
 from valuefree.partition import USES_REFERENCE_SAMPLES, PartitionSettings, partition_report, partition_targets
-from valuefree.prepared import Prepared, response_numbers
-from valuefree.reference import ReferenceScores, default_cache_dir, score_reference
+from valuefree.training.arguments import PolicyTrainingArguments
+from valuefree.training.mismatched_pairs import Mismatched, draw_partners, paired, prompt_classes
+from valuefree.training.reference_scores import ReferenceScores, default_cache_dir, score_reference
+from valuefree.training.scored_dataset import Prepared, response_numbers
 
 logger = logging.getLogger(__name__)
 

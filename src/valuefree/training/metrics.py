@@ -9,7 +9,7 @@ import torch
 
 from valuefree.objectives.base import ObjectiveInputs, ObjectiveOutput
 from valuefree.partition import PartitionReport
-from valuefree.processes import reduce
+from valuefree.training.distributed import reduce
 
 
 def reduced(sums: Mapping[str, float], device: torch.device) -> dict[str, float]:

@@ -17,12 +17,12 @@ from peft import LoraConfig, get_peft_model
 from transformers import EarlyStoppingCallback, TrainerCallback
 
 from conftest import make_llama, make_t5
-from valuefree.callbacks import MetricsFile
 from valuefree.data import RewardScaler
 from valuefree.errors import ConfigError, DataError
 from valuefree.models.load import add_adapter
 from valuefree.objectives import DPO, DRO, IPO, KTO, NCA, RPO, SFT
-from valuefree.trainer import PolicyTrainer, PolicyTrainingArguments
+from valuefree.training.callbacks import MetricsFile
+from valuefree.training.trainer import PolicyTrainer, PolicyTrainingArguments
 
 
 def arguments(folder: Path, **changes) -> PolicyTrainingArguments:
@@ -312,10 +312,10 @@ sys.path.insert(0, sys.argv[1])
 import torch
 from conftest import make_llama
 from transformers import AutoTokenizer, TrainerCallback
-from valuefree.callbacks import StopOnSignal
+from valuefree.training.callbacks import StopOnSignal
 from valuefree.data import read_triplets
 from valuefree.objectives import RPO
-from valuefree.trainer import PolicyTrainer, PolicyTrainingArguments
+from valuefree.training.trainer import PolicyTrainer, PolicyTrainingArguments
 
 class Kill(TrainerCallback):
     def on_step_begin(self, args, state, control, **kwargs):
@@ -342,7 +342,7 @@ def test_a_signal_saves_a_checkpoint_from_which_training_goes_on(tmp_path, rows,
     file.write_text("\n".join(json.dumps({name: row[name] for name in columns}) for row in rows))
 
     def run(folder: str, mode: str, kill_at: int) -> str:
-        command = [sys.executable, "-c", SCRIPT, str(Path(__file__).parent), folder, mode, str(kill_at), str(file)]
+        command = [sys.executable, "-c", SCRIPT, str(Path(__file__).parents[1]), folder, mode, str(kill_at), str(file)]
         command.append(str(tmp_path / "tokenizer"))
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=dict(os.environ), timeout=300)
         assert done.returncode == 0, done.stderr

@@ -12,7 +12,7 @@ from valuefree.config import KNOBS, PAIRWISE, PRESETS, REWARD_MODEL
 from valuefree.objectives import ObjectiveInputs, TrainingRows
 from valuefree.parsing import parse
 
-DOCS = Path(__file__).parents[1] / "docs" / "objectives"
+DOCS = Path(__file__).parents[2] / "docs" / "objectives"
 PAGES = sorted(DOCS.glob("*.md"))
 
 

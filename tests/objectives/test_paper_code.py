@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from conftest import make_llama
-from test_trainer import arguments
+from training.test_trainer import arguments
 from valuefree.models.value_network import network_of
 from valuefree.objectives import DRO, KTO, RPO
-from valuefree.trainer import PolicyTrainer
+from valuefree.training.trainer import PolicyTrainer
 
 
 @pytest.fixture

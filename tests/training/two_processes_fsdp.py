@@ -11,15 +11,16 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 from transformers import AutoTokenizer
 
-sys.path.insert(0, str(Path(__file__).parent))
-from conftest import MAKERS
+sys.path.insert(0, str(Path(__file__).parents[1]))
 from two_processes import end, full
+
+from conftest import MAKERS
 from valuefree.batches.rendering import Limits, tokenize
 from valuefree.data import read_triplets
 from valuefree.models.load import is_encoder_decoder
 from valuefree.models.logprobs import prepare, response_logps
 from valuefree.objectives import rpo_loss
-from valuefree.prepared import collator_for
+from valuefree.training.scored_dataset import collator_for
 
 HALVES = [[0, 1, 2, 3, 7, 8, 9], [4, 5, 6, 10, 11, 12, 13, 14, 15]]  # whole prompts, unequal numbers
 

@@ -18,8 +18,13 @@ from transformers import (
 from conftest import TEXTS
 from valuefree.errors import ConfigError, DataError
 from valuefree.evaluation.rewards import RewardModel, load_reward
-from valuefree.reward_model import RewardModelArguments, RewardModelTrainer, bradley_terry_loss, load_reward_model
-from valuefree.reward_model.trainer import RewardPairs
+from valuefree.models.reward_model import load_reward_model
+from valuefree.training.reward_model_trainer import (
+    RewardModelArguments,
+    RewardModelTrainer,
+    RewardPairs,
+    bradley_terry_loss,
+)
 
 WORDS = ["the", "sea", "is", "wide", "and", "blue", "apples", "bread", "dough", "rest", "cats", "purr"]
 

@@ -5,7 +5,7 @@ import numpy as np
 
 from valuefree.batches.collate import Collator
 from valuefree.batches.rendering import Truncation
-from valuefree.prepared import Prepared, RowCollator, response_numbers
+from valuefree.training.scored_dataset import Prepared, RowCollator, response_numbers
 
 
 def test_responses_are_numbered_by_first_appearance_in_a_list_and_in_a_column():

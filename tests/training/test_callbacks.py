@@ -7,9 +7,9 @@ import pytest
 from transformers import TrainingArguments
 
 from conftest import make_llama
-from valuefree.callbacks import RisingLoss
 from valuefree.objectives import RPO
-from valuefree.trainer import PolicyTrainer, PolicyTrainingArguments
+from valuefree.training.callbacks import RisingLoss
+from valuefree.training.trainer import PolicyTrainer, PolicyTrainingArguments
 
 
 def warned(*lines: tuple[int, float, float]) -> str | None:

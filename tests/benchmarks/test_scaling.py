@@ -8,9 +8,9 @@ from peft import LoraConfig, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM, T5Config, T5ForConditionalGeneration
 
 from benchmarks.scaling import FULL, MODELS, T5, Assumptions, Decoder, filled, forward_flops, main, parameters, states
-from valuefree.arguments import PolicyTrainingArguments
+from valuefree.training.arguments import PolicyTrainingArguments
 
-DOC = Path(__file__).parents[1] / "docs" / "scaling.md"
+DOC = Path(__file__).parents[2] / "docs" / "scaling.md"
 
 
 def build(spec, **more):

@@ -15,7 +15,7 @@ from valuefree.batches.rendering import Limits, tokenize
 from valuefree.errors import ConfigError, ScoringError
 from valuefree.models.load import add_adapter, is_encoder_decoder, load_model
 from valuefree.models.logprobs import response_logps
-from valuefree.reference import ScoreCache, score_reference, scoring_context
+from valuefree.training.reference_scores import ScoreCache, score_reference, scoring_context
 
 LIMITS = Limits()
 ROPE = {"rope_type": "default", "rope_theta": 3.0}

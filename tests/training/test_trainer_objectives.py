@@ -9,18 +9,18 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from conftest import MAKERS, make_llama
-from test_trainer import arguments, trainer
+from training.test_trainer import arguments, trainer
 from valuefree.batches.collate import prompt_batch
 from valuefree.data import RewardScaler
 from valuefree.errors import ConfigError, DataError
-from valuefree.mismatched import Mismatched
 from valuefree.models.load import backbone_of
 from valuefree.models.logprobs import response_logps
 from valuefree.models.prompt_features import prompt_features
 from valuefree.models.value_network import network_of, prompt_means
 from valuefree.objectives import DPO, DRO, IPO, KTO, NCA, RPO, SFT, SLiC
-from valuefree.preparation import training_rows
-from valuefree.trainer import PolicyTrainer
+from valuefree.training.mismatched_pairs import Mismatched
+from valuefree.training.preparation import training_rows
+from valuefree.training.trainer import PolicyTrainer
 
 OBJECTIVES = {
     "rpo": RPO(),

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from valuefree.errors import ConfigError
-from valuefree.mismatched import draw_partners, paired, prompt_classes
+from valuefree.training.mismatched_pairs import draw_partners, paired, prompt_classes
 
 PROMPT_OF = np.array([0, 1, 0, 2, 1, 0, 3])
 

@@ -27,7 +27,7 @@ from valuefree.models.fingerprints import model_fingerprint
 from valuefree.models.load import evaluating, reference_context
 from valuefree.models.logprobs import response_logps
 from valuefree.models.packed_attention import attention_name
-from valuefree.processes import all_gather, from_first, rank_and_size
+from valuefree.training.distributed import all_gather, from_first, rank_and_size
 
 logger = logging.getLogger(__name__)
 

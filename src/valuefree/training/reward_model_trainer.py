@@ -29,7 +29,7 @@ from valuefree.models.load import add_adapter, disable_dropout, has_adapter
 from valuefree.models.reward_model import MAX_LENGTH, reward_inputs, scores_of
 from valuefree.objectives.base import check_same_shape
 from valuefree.objectives.pairwise import Pairing, pairs_within
-from valuefree.processes import reduce
+from valuefree.training.distributed import reduce
 
 logger = logging.getLogger(__name__)
 

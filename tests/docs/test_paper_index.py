@@ -12,7 +12,7 @@ from valuefree.commands.objects import objective_of
 from valuefree.config import REWARD_MODEL, VERBS
 from valuefree.parsing import parse
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "paper_index.md"
 TEXT = PAGE.read_text(encoding="utf-8")
 THINGS = [

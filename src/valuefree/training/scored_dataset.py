@@ -17,12 +17,12 @@ from valuefree.batches.rendering import Truncation, padding_of
 from valuefree.batches.sampling import GroupBatches, Lengths
 from valuefree.data.columns import column_hashes, lengths_of, list_numbers, numbered
 from valuefree.errors import ConfigError
-from valuefree.mismatched import Mismatched, paired
 from valuefree.models.load import is_encoder_decoder
 from valuefree.models.logprobs import packs
 from valuefree.partition import PartitionReport
-from valuefree.processes import reduce
-from valuefree.reference import ReferenceScores
+from valuefree.training.distributed import reduce
+from valuefree.training.mismatched_pairs import Mismatched, paired
+from valuefree.training.reference_scores import ReferenceScores
 
 
 def response_numbers(responses: Sequence[str] | Column) -> np.ndarray:
