@@ -21,7 +21,7 @@ from valuefree.evaluation.stats import (
     length_controlled_win_rate,
     paired_difference,
 )
-from valuefree.manifest import git_commit, machine
+from valuefree.runs.manifest import git_commit, machine
 
 PROMPTS = (20, 48, 200)
 RESAMPLES = 2000

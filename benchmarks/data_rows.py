@@ -23,8 +23,8 @@ import pyarrow.parquet as pq
 
 from valuefree.data import RewardScaler, read_with_summary
 from valuefree.data.columns import array_of
-from valuefree.manifest import git_commit, machine
 from valuefree.partition import PartitionSettings, partition_report, partition_targets
+from valuefree.runs.manifest import git_commit, machine
 from valuefree.training.scored_dataset import response_numbers
 
 RESULT = Path(__file__).parent / "results" / "data_rows.json"

@@ -17,8 +17,8 @@ from typing import Any
 
 import torch
 
-from valuefree.manifest import git_commit, machine
 from valuefree.partition import partition_values
+from valuefree.runs.manifest import git_commit, machine
 
 RESULT = Path(__file__).parent / "results" / "informed.json"
 SEED = 0

@@ -22,7 +22,7 @@ from valuefree.evaluation.judging.prompts import PROMPTS
 from valuefree.evaluation.judging.result import Setup
 from valuefree.evaluation.judging.tables import percent
 from valuefree.evaluation.stats import Agreement, Estimate, clustered_mean, cohen_kappa
-from valuefree.manifest import git_commit, machine
+from valuefree.runs.manifest import git_commit, machine
 
 CONSTANT = "I don't know."
 VERDICT_OF = {"A": "win", "B": "loss"}  # LLMBar's gold labels, for the first response

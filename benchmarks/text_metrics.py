@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from valuefree.demo.data import feedback
-from valuefree.manifest import git_commit, machine
+from valuefree.runs.manifest import git_commit, machine
 
 RESULT = Path(__file__).parent / "results" / "text_metrics.json"
 PREDICTIONS, WORDS, SECONDS = 1000, 200, 20

@@ -28,8 +28,8 @@ from valuefree.config import (
     TrainConfig,
 )
 from valuefree.errors import ConfigError, JudgeError, ValueFreeError, number_of
-from valuefree.manifest import launched
 from valuefree.parsing import parse, unknown
+from valuefree.runs.manifest import launched
 
 USAGE = f"""valuefree {__version__}: a better policy from scalar feedback, offline, without a value network
 

@@ -75,7 +75,7 @@ LIGHT = [
     "valuefree.errors",
     "valuefree.evaluation.stats",
     "valuefree.cli",
-    "valuefree.manifest",
+    "valuefree.runs.manifest",
     "valuefree.report",
     "valuefree.commands.report",
 ]

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from valuefree.commands.measure import output_of
 from valuefree.commands.objects import decoding_of, load, load_there, read_prompts
-from valuefree.commands.run_folder import MANIFEST
 from valuefree.config import EvaluateConfig
-from valuefree.data.seen import SeenPrompts
 from valuefree.evaluation.rewards import Evaluation, check_reward, evaluate, load_reward
-from valuefree.manifest import COMPLETIONS, fingerprint, manifest, write_json, write_jsonl
 from valuefree.report import read_report, write_report
+from valuefree.runs.manifest import COMPLETIONS, fingerprint, manifest, write_json, write_jsonl
+from valuefree.runs.run_folder import MANIFEST
+from valuefree.runs.seen_prompts import SeenPrompts
 
 
 def evaluate_policy(options: EvaluateConfig) -> tuple[Evaluation, Path]:

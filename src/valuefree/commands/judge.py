@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from valuefree.commands.agreement import agreement_with, read_verdicts
-from valuefree.commands.run_folder import check_verb
 from valuefree.commands.systems import Measured, measure_systems, metrics_of, metrics_table, read_runs
 from valuefree.config import JudgeConfig
 from valuefree.errors import ConfigError
@@ -28,9 +27,10 @@ from valuefree.evaluation.judging.tables import RANKING, pair_rows, ranking_rows
 from valuefree.evaluation.outputs import Aligned
 from valuefree.evaluation.rewards import load_reward
 from valuefree.evaluation.stats import Agreement
-from valuefree.manifest import COMPLETIONS, fingerprint, manifest, write_json, write_jsonl
 from valuefree.models.load import accelerator_device, load_model
 from valuefree.report import read_report, write_report
+from valuefree.runs.manifest import COMPLETIONS, fingerprint, manifest, write_json, write_jsonl
+from valuefree.runs.run_folder import check_verb
 
 
 @dataclass(frozen=True)

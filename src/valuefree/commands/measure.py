@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from valuefree.batches.rendering import Prompt
-from valuefree.commands.run_folder import MANIFEST, RunFolder
 from valuefree.config import EvaluateConfig
 from valuefree.config.metrics import OWNED, MetricOptions
 from valuefree.data.sources import rows_of
@@ -18,7 +17,8 @@ from valuefree.evaluation.metrics.base import Metric
 from valuefree.evaluation.metrics.extra import library
 from valuefree.evaluation.metrics.measure import TextMetrics
 from valuefree.evaluation.metrics.table import write_metrics
-from valuefree.manifest import fingerprint, manifest, write_json
+from valuefree.runs.manifest import fingerprint, manifest, write_json
+from valuefree.runs.run_folder import MANIFEST, RunFolder
 
 LIBRARIES = ("sacrebleu", "rouge-score", "nltk", "bert-score", "transformers")
 

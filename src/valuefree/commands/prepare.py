@@ -8,12 +8,12 @@ from typing import Any
 
 import datasets
 
-from valuefree.commands.run_folder import MANIFEST, RunFolder
 from valuefree.config import PrepareConfig
 from valuefree.data import DataSummary, FeedbackReport, read_ultrafeedback, split_top_score, summarize
 from valuefree.data.columns import batches
 from valuefree.data.sources import SCHEMA
-from valuefree.manifest import fingerprint, manifest, write_json
+from valuefree.runs.manifest import fingerprint, manifest, write_json
+from valuefree.runs.run_folder import MANIFEST, RunFolder
 
 NAMES = (
     MANIFEST,

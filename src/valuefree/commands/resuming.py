@@ -8,10 +8,10 @@ from typing import Any
 
 from transformers.trainer_utils import get_last_checkpoint
 
-from valuefree.commands.run_folder import MANIFEST
 from valuefree.config import DataOptions, TrainConfig
 from valuefree.config.options import flags
 from valuefree.errors import ConfigError
+from valuefree.runs.run_folder import MANIFEST
 
 # Options whose value changes neither what the checkpoints hold nor what will be trained, and why. max_steps and epochs
 # are not among them: the linear decay of the learning rate ends where they say, so all steps depend on them.

@@ -9,9 +9,9 @@ import torch
 from valuefree.commands.objects import lora
 from valuefree.commands.runs import Run, shared_arguments
 from valuefree.config import REWARD_MODEL, TrainConfig
-from valuefree.manifest import write_json
 from valuefree.models.reward_model import load_reward_model
 from valuefree.report import read_report, write_report
+from valuefree.runs.manifest import write_json
 from valuefree.training.reward_model_trainer import RewardModelArguments, RewardModelTrainer, RewardPairs
 
 

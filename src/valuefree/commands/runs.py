@@ -12,13 +12,13 @@ from transformers import EarlyStoppingCallback, Trainer
 
 from valuefree.commands.objects import read, reference_samples_of
 from valuefree.commands.resuming import check_same_run, checkpoints_in, earlier_record, last_checkpoint, step_of
-from valuefree.commands.run_folder import MANIFEST, RunFolder
 from valuefree.config import TrainConfig
 from valuefree.data import DataSummary, split_by_prompt
-from valuefree.data.seen import PROMPTS, SeenPrompts
 from valuefree.evaluation.rewards import load_reward
 from valuefree.evaluation.validation import selection
-from valuefree.manifest import HELD_OUT, fingerprint, launched, manifest, write_json, write_jsonl
+from valuefree.runs.manifest import HELD_OUT, fingerprint, launched, manifest, write_json, write_jsonl
+from valuefree.runs.run_folder import MANIFEST, RunFolder
+from valuefree.runs.seen_prompts import PROMPTS, SeenPrompts
 from valuefree.training.callbacks import MetricsFile, StopOnSignal
 
 logger = logging.getLogger(__name__)

@@ -18,9 +18,9 @@ from valuefree.evaluation.generation import Decoding
 from valuefree.evaluation.metrics.measure import TextMetrics
 from valuefree.evaluation.rewards import Evaluation, check_reward, evaluate, load_reward
 from valuefree.evaluation.validation import ValidationMetrics, best_responses
-from valuefree.manifest import COMPLETIONS, launched, write_json, write_jsonl
 from valuefree.models.logprobs import prepare
 from valuefree.report import read_report, write_report
+from valuefree.runs.manifest import COMPLETIONS, launched, write_json, write_jsonl
 from valuefree.training.trainer import PolicyTrainer, PolicyTrainingArguments
 
 logger = logging.getLogger(__name__)

@@ -1,10 +1,10 @@
 """① Triplets: read, validate, split and standardise (prompt, response, reward) rows; pairs as such rows."""
 
+from valuefree.data.feedback_sets.ultrafeedback import FeedbackReport, read_ultrafeedback, split_top_score
 from valuefree.data.pairs import read_pairs, read_pairs_with_summary
 from valuefree.data.rewards import RewardScaler
 from valuefree.data.summary import DataSummary, summarize
 from valuefree.data.triplets import read_triplets, read_with_summary, split_by_prompt
-from valuefree.data.ultrafeedback import FeedbackReport, read_ultrafeedback, split_top_score
 
 __all__ = [
     "DataSummary",

@@ -12,10 +12,8 @@ import datasets
 import torch
 
 from valuefree.commands.objects import lora
-from valuefree.commands.run_folder import MANIFEST, RunFolder
 from valuefree.config import DemoConfig
 from valuefree.data import split_by_prompt, summarize
-from valuefree.data.seen import SeenPrompts
 from valuefree.data.triplets import prompts_of
 from valuefree.demo.data import feedback, first_prompts, reward, shuffle_rewards
 from valuefree.demo.smollm2 import smollm2_folder
@@ -23,10 +21,12 @@ from valuefree.demo.tiny import make_tiny_t5
 from valuefree.errors import ConfigError
 from valuefree.evaluation.generation import Decoding
 from valuefree.evaluation.rewards import Evaluation, evaluate
-from valuefree.manifest import COMPLETIONS, fingerprint, manifest, write_json, write_jsonl
 from valuefree.models.load import load_model
 from valuefree.objectives import RPO
 from valuefree.report import read_report, write_report
+from valuefree.runs.manifest import COMPLETIONS, fingerprint, manifest, write_json, write_jsonl
+from valuefree.runs.run_folder import MANIFEST, RunFolder
+from valuefree.runs.seen_prompts import SeenPrompts
 from valuefree.training.callbacks import MetricsFile, StopOnSignal
 from valuefree.training.trainer import PolicyTrainer, PolicyTrainingArguments
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from valuefree.errors import DataError
-from valuefree.manifest import COMPLETIONS
+from valuefree.runs.manifest import COMPLETIONS
 
 T = TypeVar("T")
 TRAINED = ("train", "demo", "evaluate")

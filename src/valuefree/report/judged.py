@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from valuefree.manifest import COMPLETIONS
 from valuefree.report.completions import prompt_text, side_by_side
 from valuefree.report.drawing import label, panels
 from valuefree.report.folders import RunFolder
 from valuefree.report.gains import estimate_of
 from valuefree.report.model import Completions, Plot, Report, Section, Table, Verdict
+from valuefree.runs.manifest import COMPLETIONS
 
 # Of a row of verdicts.jsonl → as a report says it: half a win (neutral in the other order) is one.
 OUTCOMES = {

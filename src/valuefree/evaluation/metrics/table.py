@@ -8,7 +8,7 @@ from typing import Any
 
 from valuefree.config.metrics import kind_of
 from valuefree.evaluation.metrics.base import Metric
-from valuefree.manifest import write_json
+from valuefree.runs.manifest import write_json
 
 HEADER = ("metric", "value", "95 % interval", "n", "prompts", "unscored", "better")
 FIELDS = ("metric", "value", "low", "high", "n", "prompts", "unscored", "better", "signature", "note")

@@ -12,8 +12,8 @@ from typing import Any
 
 from valuefree.config import StudyExactConfig
 from valuefree.errors import ConfigError
-from valuefree.manifest import manifest
 from valuefree.parsing import unknown
+from valuefree.runs.manifest import manifest
 from valuefree.study.exact.figures import draw_frontiers, draw_kl_against_tau, draw_sweeps
 from valuefree.study.exact.grid import (
     FRONTIER_TAUS,

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from valuefree.manifest import manifest
+from valuefree.runs.manifest import manifest
 from valuefree.study.frontier.cells import Cell, objective_of, read_rows, reference_file, run_cell, run_reference
 from valuefree.study.frontier.page import Runs, write_page
 from valuefree.study.pool import WorkerDied, Workers

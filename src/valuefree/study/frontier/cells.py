@@ -18,10 +18,10 @@ from valuefree.demo.run import NEW_TOKENS, load_policy, split_feedback, training
 from valuefree.errors import ConfigError
 from valuefree.evaluation.generation import Decoding, generate_ids
 from valuefree.evaluation.rewards import kl_to_reference, rewards_of
-from valuefree.manifest import git_commit, write_json
 from valuefree.models.load import evaluating
 from valuefree.models.logprobs import response_logps
 from valuefree.objectives import Objective
+from valuefree.runs.manifest import git_commit, write_json
 from valuefree.study.small.training import MeasureAt
 from valuefree.training.scored_dataset import Prepared, collator_for
 from valuefree.training.trainer import PolicyTrainer

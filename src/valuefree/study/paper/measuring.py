@@ -9,7 +9,7 @@ from valuefree.commands.measure import text_metrics_of
 from valuefree.config.metrics import DEFAULT, OWNED
 from valuefree.config.studies import StudyPaperConfig
 from valuefree.evaluation.metrics.measure import TextMetrics
-from valuefree.manifest import fingerprint
+from valuefree.runs.manifest import fingerprint
 from valuefree.study.paper.cells import Cell, responses_of
 from valuefree.study.paper.scales import Scale
 from valuefree.study.paper.world import Setup, held_out_of

@@ -14,7 +14,7 @@ import torch
 from valuefree.config import StudyPaperConfig
 from valuefree.config.metrics import DEFAULT
 from valuefree.errors import ConfigError, JudgeError
-from valuefree.manifest import git_commit, manifest
+from valuefree.runs.manifest import git_commit, manifest
 from valuefree.study.paper.cells import Cell, Row, cells_of, missing
 from valuefree.study.paper.claims import claim_tasks
 from valuefree.study.paper.cost import estimate

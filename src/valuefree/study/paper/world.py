@@ -9,7 +9,7 @@ from typing import Any, Literal
 import datasets
 
 from valuefree.data import split_by_prompt, summarize
-from valuefree.data.ultrafeedback import read_ultrafeedback, split_top_score
+from valuefree.data.feedback_sets.ultrafeedback import read_ultrafeedback, split_top_score
 from valuefree.demo.data import feedback, first_prompts, shuffle_rewards
 from valuefree.demo.smollm2 import smollm2_folder
 from valuefree.demo.tiny import make_tiny_t5

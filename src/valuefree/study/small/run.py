@@ -11,7 +11,7 @@ from typing import Any
 
 from valuefree.config import StudySmallConfig
 from valuefree.errors import ConfigError
-from valuefree.manifest import git_commit, manifest
+from valuefree.runs.manifest import git_commit, manifest
 from valuefree.study.controls import REMOVES
 from valuefree.study.pool import WorkerDied, Workers
 from valuefree.study.small.cells import Cell, Row, final_cells, missing, tuning_cells

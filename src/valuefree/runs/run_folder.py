@@ -6,9 +6,9 @@ import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from valuefree.data.seen import PROMPTS
 from valuefree.errors import ConfigError
-from valuefree.manifest import COMPLETIONS, HELD_OUT, launched
+from valuefree.runs.manifest import COMPLETIONS, HELD_OUT, launched
+from valuefree.runs.seen_prompts import PROMPTS
 
 MANIFEST = "manifest.json"
 FILES = "files.txt"  # paths of the files that a run wrote into LISTED, one a line
