@@ -11,7 +11,7 @@ import yaml
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import launch_command_parser
 
-from valuefree.parsing import parse
+from valuefree.cli.parse import parse
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "examples" / "configs").glob("*.yaml"))

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from valuefree.commands.objects import OBJECTIVES, objective_of
-from valuefree.config import KNOBS, PAIRWISE, PRESETS, REWARD_MODEL
+from valuefree.cli.commands.objects import OBJECTIVES, objective_of
+from valuefree.cli.options import KNOBS, PAIRWISE, PRESETS, REWARD_MODEL
+from valuefree.cli.parse import parse
 from valuefree.objectives import ObjectiveInputs, TrainingRows
-from valuefree.parsing import parse
 
 DOCS = Path(__file__).parents[2] / "docs" / "objectives"
 PAGES = sorted(DOCS.glob("*.md"))

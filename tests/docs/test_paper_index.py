@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.comparisons import COMPARISONS
-from valuefree.commands.objects import objective_of
-from valuefree.config import REWARD_MODEL, VERBS
-from valuefree.parsing import parse
+from valuefree.cli.commands.objects import objective_of
+from valuefree.cli.options import REWARD_MODEL, VERBS
+from valuefree.cli.parse import parse
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "paper_index.md"

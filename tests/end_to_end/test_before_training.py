@@ -5,10 +5,10 @@ import json
 import pytest
 
 from conftest import make_llama
-from valuefree import cli
+from valuefree.cli import main as cli
+from valuefree.cli.parse import parse
 from valuefree.data import read_pairs, read_triplets
 from valuefree.errors import ConfigError, DataError
-from valuefree.parsing import parse
 from valuefree.training.trainer import PolicyTrainer
 
 FUNCTIONS = """

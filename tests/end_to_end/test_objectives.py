@@ -5,7 +5,7 @@ import json
 import pytest
 
 from conftest import make_llama, make_t5
-from valuefree import cli
+from valuefree.cli import main as cli
 from valuefree.demo.data import feedback, first_prompts
 from valuefree.errors import ConfigError, DataError
 from valuefree.models.load import has_adapter

@@ -7,7 +7,7 @@ import pytest
 from transformers import BertConfig, BertForSequenceClassification, T5Config, T5ForSequenceClassification
 
 from conftest import make_llama, make_t5
-from valuefree import cli
+from valuefree.cli import main as cli
 from valuefree.data import read_triplets
 from valuefree.errors import DataError
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from conftest import make_llama
-from valuefree import cli
-from valuefree.commands.resuming import IF_NOTHING_SELECTS, MAY_DIFFER, ROWS
-from valuefree.config import TrainConfig
+from valuefree.cli import main as cli
+from valuefree.cli.commands.resuming import IF_NOTHING_SELECTS, MAY_DIFFER, ROWS
+from valuefree.cli.options import TrainConfig
 from valuefree.demo.data import feedback, first_prompts
 from valuefree.errors import ConfigError, DataError
 
@@ -111,7 +111,7 @@ def test_resume_refuses_another_number_of_processes(here, monkeypatch):
     """The batch of a step counts the rows of all processes."""
     train()
     interrupted(here / "run")
-    monkeypatch.setattr("valuefree.commands.runs.launched", lambda: (0, 2))
+    monkeypatch.setattr("valuefree.cli.commands.runs.launched", lambda: (0, 2))
     with pytest.raises(ConfigError, match="processes: 1 → 2"):
         train("--resume")
 

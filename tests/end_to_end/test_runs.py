@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from conftest import make_llama, make_t5
-from valuefree import cli
+from valuefree.cli import main as cli
 from valuefree.demo.data import feedback, first_prompts
 from valuefree.errors import ConfigError
 from valuefree.training.trainer import PolicyTrainer

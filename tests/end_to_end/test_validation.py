@@ -12,18 +12,18 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from conftest import make_llama, make_t5
-from valuefree import cli
-from valuefree.commands import runs
-from valuefree.config import TrainConfig
-from valuefree.config.metrics import METRICS
+from valuefree.cli import main as cli
+from valuefree.cli.commands import runs
+from valuefree.cli.options import TrainConfig
+from valuefree.cli.parse import parse
 from valuefree.data import read_triplets
 from valuefree.data.validation import prompt_key
 from valuefree.demo.data import feedback, first_prompts
 from valuefree.errors import ConfigError
 from valuefree.evaluation import TextMetrics, ValidationMetrics
 from valuefree.evaluation.generation import Decoding
+from valuefree.evaluation.metrics.registry import METRICS
 from valuefree.evaluation.validation import best_responses, selection
-from valuefree.parsing import parse
 
 QUICK = ["--test-prompts", "4", "--validation-prompts", "5", "--max-steps", "6", "--max-length", "96"]
 QUICK += ["--max-prompt-length", "48", "--max-new-tokens", "8", "--kl-prompts", "0", "--logging-steps", "2"]

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from conftest import make_t5
-from valuefree import cli
+from valuefree.cli import main as cli
 from valuefree.errors import ConfigError, DataError
 from valuefree.evaluation.outputs import Outputs, align, read_outputs, write_outputs
 

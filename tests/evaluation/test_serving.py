@@ -26,8 +26,8 @@ from evaluation.judging.bad_server import (
     too_long,
     unknown_model,
 )
-from valuefree import cli
-from valuefree.config import GenerateConfig
+from valuefree.cli import main as cli
+from valuefree.cli.options import GenerateConfig
 from valuefree.errors import ConfigError, ServingError
 from valuefree.evaluation import serving
 from valuefree.evaluation.generation import Decoding

@@ -71,13 +71,13 @@ def test_objectives_import_torch_and_base_alone():
 
 LIGHT = [
     "valuefree",
-    "valuefree.config",
+    "valuefree.cli.options",
     "valuefree.errors",
     "valuefree.evaluation.stats",
-    "valuefree.cli",
+    "valuefree.cli.main",
     "valuefree.runs.manifest",
     "valuefree.report",
-    "valuefree.commands.report",
+    "valuefree.cli.commands.report",
 ]
 
 
@@ -90,7 +90,7 @@ def test_no_torch_at_import(module):
 @pytest.mark.parametrize("verb", ["", "train", "inspect", "judge", "demo", "study", "study small"])
 def test_help_is_quick_and_without_torch(verb):
     code = (
-        "import sys; sys.argv = ['valuefree', *sys.argv[1:]]; from valuefree.cli import main\n"
+        "import sys; sys.argv = ['valuefree', *sys.argv[1:]]; from valuefree.cli.main import main\n"
         "try: main()\nexcept SystemExit as stop: assert not stop.code\nassert 'torch' not in sys.modules"
     )
     done = subprocess.run(

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from valuefree import cli
-from valuefree.commands.report import write
-from valuefree.config import ReportConfig
+from valuefree.cli import main as cli
+from valuefree.cli.commands.report import write
+from valuefree.cli.options import ReportConfig
 from valuefree.errors import ConfigError, DataError, JudgeError
 from valuefree.report import Report, read_report
 

@@ -9,12 +9,12 @@ import datasets
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from valuefree.batches.rendering import Prompt
-from valuefree.config.metrics import kind_of
 from valuefree.data.columns import batches
 from valuefree.errors import ConfigError
 from valuefree.evaluation.generation import Decoding, generate_ids, response_texts
 from valuefree.evaluation.metrics.base import Metric
 from valuefree.evaluation.metrics.measure import TextMetrics
+from valuefree.evaluation.metrics.registry import kind_of
 from valuefree.evaluation.rewards import kl_to_reference
 
 logger = logging.getLogger(__name__)

@@ -5,11 +5,11 @@ import sys
 
 import pytest
 
-from valuefree import cli
-from valuefree.commands.judge import protocol_of
+from valuefree.cli import main as cli
+from valuefree.cli.commands.judge import protocol_of
+from valuefree.cli.parse import parse
 from valuefree.errors import ConfigError, DataError, JudgeError
 from valuefree.evaluation import text_metrics
-from valuefree.parsing import parse
 
 JUDGE = """
 import re

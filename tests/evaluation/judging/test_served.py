@@ -3,7 +3,7 @@
 import json
 import math
 
-from valuefree import cli
+from valuefree.cli import main as cli
 from valuefree.evaluation import LocalJudge, ServerJudge, judge
 from valuefree.evaluation.judging.backends import Settings
 from valuefree.evaluation.judging.cache import JudgementCache

@@ -37,7 +37,7 @@ from evaluation.judging.bad_server import (
     too_long,
     unknown_model,
 )
-from valuefree import cli
+from valuefree.cli import main as cli
 from valuefree.errors import JudgeError
 from valuefree.evaluation import ServerJudge, judge
 from valuefree.evaluation.judging.asking import Prices

@@ -10,10 +10,11 @@ import pytest
 from scipy import stats
 
 from metric_texts import texts
-from valuefree.config.metrics import DERIVED, LEXICAL, METRICS, OWNED, PAPER, MetricOptions, metric_names
+from valuefree.cli.options.metrics import MetricOptions
 from valuefree.errors import ConfigError
 from valuefree.evaluation import text_metrics
 from valuefree.evaluation.metrics.base import Metric, of_mean, of_ratio, of_sums
+from valuefree.evaluation.metrics.registry import DERIVED, LEXICAL, METRICS, OWNED, PAPER, metric_names
 from valuefree.evaluation.metrics.table import HEADER, as_csv, as_markdown, notes_of, table_rows, write_metrics
 from valuefree.evaluation.stats import bootstrap_mean
 

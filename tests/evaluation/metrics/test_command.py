@@ -8,11 +8,11 @@ import pytest
 
 from conftest import make_llama, make_t5
 from metric_texts import texts
-from valuefree import cli
-from valuefree.config import EvaluateConfig
+from valuefree.cli import main as cli
+from valuefree.cli.options import EvaluateConfig
+from valuefree.cli.parse import parse
 from valuefree.errors import ConfigError, DataError
 from valuefree.evaluation import text_metrics
-from valuefree.parsing import parse
 
 
 def write_rows(file, rows):

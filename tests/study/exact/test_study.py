@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from valuefree.cli import run as command
+from valuefree.cli.main import run as command
 from valuefree.errors import ConfigError
 from valuefree.objectives import DPO, KTO, RPO
 from valuefree.study.exact.grid import Scale, Task, anchors, carry_out

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from conftest import make_t5
-from valuefree import cli
-from valuefree.config import StudyPaperConfig
+from valuefree.cli import main as cli
+from valuefree.cli.options import StudyPaperConfig
 from valuefree.errors import ConfigError
 from valuefree.objectives import DRO, KTO, RPO
 from valuefree.study.paper.cells import Cell, Row, cells_of, estimate_of, missing

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from valuefree.config import StudyPaperConfig
+from valuefree.cli.options import StudyPaperConfig
 from valuefree.errors import ConfigError
 from valuefree.evaluation.judging.backends import FunctionJudge
 from valuefree.study.paper import judging

@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from study.paper.made import STRONG, TINY, WEAK, Made
-from valuefree import cli
+from valuefree.cli import main as cli
 from valuefree.study.paper.browsing import outcome_of
 from valuefree.study.paper.judging import JudgeSpec
 from valuefree.study.paper.methods import METHODS, temperatures

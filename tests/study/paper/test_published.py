@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from valuefree.config.metrics import METRICS as OURS
-from valuefree.config.metrics import PAPER as OUR_SIX
 from valuefree.errors import ConfigError
+from valuefree.evaluation.metrics.registry import METRICS as OURS
+from valuefree.evaluation.metrics.registry import PAPER as OUR_SIX
 from valuefree.study.paper.published import (
     BASELINES,
     CLAIMS,

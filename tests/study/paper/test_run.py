@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from study.paper.small import CELLS, OPTIONS, SMALL
-from valuefree.config import StudyPaperConfig
+from valuefree.cli.options import StudyPaperConfig
 from valuefree.errors import ConfigError
 from valuefree.study.paper import run, timing
 from valuefree.study.paper.cells import Cell, Row
@@ -28,7 +28,7 @@ from valuefree.study.pool import WorkerDied
 
 SCRIPT = """
 from study.paper.small import OPTIONS, SMALL
-from valuefree.config import StudyPaperConfig
+from valuefree.cli.options import StudyPaperConfig
 from valuefree.study.paper.run import study
 if __name__ == "__main__":
     study(StudyPaperConfig(**OPTIONS | {{"workers": 1}}, out={out!r}), say=print, scales=[SMALL])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from valuefree.config import StudyPaperConfig
+from valuefree.cli.options import StudyPaperConfig
 from valuefree.errors import ConfigError, JudgeError
 from valuefree.study.paper import served
 from valuefree.study.paper.run import study

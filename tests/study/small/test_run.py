@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from study.small.conftest import TINY
-from valuefree import cli
-from valuefree.config import StudySmallConfig
+from valuefree.cli import main as cli
+from valuefree.cli.options import StudySmallConfig
 from valuefree.errors import ConfigError
 from valuefree.study.pool import WorkerDied, Workers
 from valuefree.study.small.run import scale_of, study
@@ -21,7 +21,7 @@ from valuefree.study.small.scale import QUICK, Scale
 
 SCRIPT = """
 from study.small.conftest import TINY
-from valuefree.config import StudySmallConfig
+from valuefree.cli.options import StudySmallConfig
 from valuefree.study.small.run import study
 if __name__ == "__main__":
     study(StudySmallConfig(**{options}), say=print, scale=TINY)

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from valuefree.config.metrics import DEFAULT, kind_of, metric_names
 from valuefree.data.validation import prompt_key
 from valuefree.errors import ConfigError, DataError
 from valuefree.evaluation.metrics.base import Metric, of_mean
@@ -16,6 +15,7 @@ from valuefree.evaluation.metrics.bleu import bleu_metrics
 from valuefree.evaluation.metrics.diversity import TokenCounter, diversity_metrics
 from valuefree.evaluation.metrics.extra import library
 from valuefree.evaluation.metrics.nltk_data import use_nltk_data
+from valuefree.evaluation.metrics.registry import DEFAULT, kind_of, metric_names
 from valuefree.evaluation.metrics.rows import ROUGE, spread_over_processes
 from valuefree.evaluation.metrics.toxicity import TOXIC_FROM, Toxicity
 
@@ -228,7 +228,7 @@ def text_metrics(
             response like any other.
         references: shape (R,); None for one that is missing.
         prompts: shape (R,); intervals resample them with all their responses. Default: a prompt for each response.
-        metrics: names of `valuefree.config.metrics.METRICS`, or the sets ``paper`` and ``lexical``; also a comma list.
+        metrics: names of `registry.METRICS`, or the sets ``paper`` and ``lexical``; also a comma list.
         settings: bertscore_model, bertscore_layer, bertscore_rescaled, toxicity_model, toxicity_label, nltk_data,
             rouge_mid_seed (adds rougeL_mid and so on), tokenizer (of transformers, for the lengths; default words as
             sacreBLEU cuts them), reward_function (for reward), processes (for ROUGE and METEOR).

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from valuefree.config.metrics import kind_of
 from valuefree.evaluation.metrics.base import Metric
+from valuefree.evaluation.metrics.registry import kind_of
 from valuefree.runs.manifest import write_json
 
 HEADER = ("metric", "value", "95 % interval", "n", "prompts", "unscored", "better")

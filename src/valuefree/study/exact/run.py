@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from valuefree.config import StudyExactConfig
+from valuefree.cli.options import StudyExactConfig
+from valuefree.cli.parse import unknown
 from valuefree.errors import ConfigError
-from valuefree.parsing import unknown
 from valuefree.runs.manifest import manifest
 from valuefree.study.exact.figures import draw_frontiers, draw_kl_against_tau, draw_sweeps
 from valuefree.study.exact.grid import (

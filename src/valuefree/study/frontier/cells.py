@@ -11,10 +11,10 @@ import numpy as np
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from valuefree.commands.objects import OBJECTIVES
-from valuefree.config import DemoConfig
+from valuefree.cli.commands.demo import NEW_TOKENS, load_policy, split_feedback, training_arguments
+from valuefree.cli.commands.objects import OBJECTIVES
+from valuefree.cli.options import DemoConfig
 from valuefree.demo.data import reward, shuffle_rewards
-from valuefree.demo.run import NEW_TOKENS, load_policy, split_feedback, training_arguments
 from valuefree.errors import ConfigError
 from valuefree.evaluation.generation import Decoding, generate_ids
 from valuefree.evaluation.rewards import kl_to_reference, rewards_of

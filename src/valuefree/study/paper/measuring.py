@@ -5,10 +5,10 @@ from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 
-from valuefree.commands.measure import text_metrics_of
-from valuefree.config.metrics import DEFAULT, OWNED
-from valuefree.config.studies import StudyPaperConfig
+from valuefree.cli.commands.measure import text_metrics_of
+from valuefree.cli.options.studies import StudyPaperConfig
 from valuefree.evaluation.metrics.measure import TextMetrics
+from valuefree.evaluation.metrics.registry import DEFAULT, OWNED
 from valuefree.runs.manifest import fingerprint
 from valuefree.study.paper.cells import Cell, responses_of
 from valuefree.study.paper.scales import Scale

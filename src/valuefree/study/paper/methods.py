@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from valuefree.cli.parse import unknown
 from valuefree.errors import ConfigError
 from valuefree.objectives import DRO, KTO, RPO, SFT, Objective
-from valuefree.parsing import unknown
 from valuefree.study.paper.scales import MAIN_TAU
 
 REFERENCE = "SFT"

@@ -23,8 +23,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from valuefree.cli.parse import unknown
 from valuefree.errors import ConfigError
-from valuefree.parsing import unknown
 from valuefree.study.paper.statements import CLAIMS, CONTRADICTIONS, UNSTATED, Claim, Contradiction
 
 __all__ = [

@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from valuefree.config import StudyPaperConfig
-from valuefree.config.metrics import DEFAULT
+from valuefree.cli.options import StudyPaperConfig
 from valuefree.errors import ConfigError, JudgeError
+from valuefree.evaluation.metrics.registry import DEFAULT
 from valuefree.runs.manifest import git_commit, manifest
 from valuefree.study.paper.cells import Cell, Row, cells_of, missing
 from valuefree.study.paper.claims import claim_tasks

@@ -3,8 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from valuefree.cli.parse import unknown
 from valuefree.errors import ConfigError
-from valuefree.parsing import unknown
 
 TAUS = (0.1, 1.0, 5.0)
 MAIN_TAU = 1.0  # of every table but the ablations

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from transformers import PrinterCallback
 
-from valuefree.commands.objects import lora
+from valuefree.cli.commands.objects import lora
 from valuefree.evaluation.generation import generate_ids, response_texts
 from valuefree.evaluation.rewards import kl_to_reference, load_reward, rewards_of
 from valuefree.evaluation.stats import bootstrap_mean

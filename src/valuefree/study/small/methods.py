@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from valuefree.cli.parse import unknown
 from valuefree.objectives import DPO, DRO, IPO, KTO, NCA, RPO, SFT, Objective, SLiC
-from valuefree.parsing import unknown
 from valuefree.study.small.scale import Scale
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from valuefree.config import StudySmallConfig
+from valuefree.cli.options import StudySmallConfig
 from valuefree.errors import ConfigError
 from valuefree.runs.manifest import git_commit, manifest
 from valuefree.study.controls import REMOVES

@@ -1,0 +1,79 @@
+"""``valuefree generate``: one response per prompt, from a model in this process or from a server."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from tqdm.auto import tqdm
+
+from valuefree.batches.rendering import Prompt
+from valuefree.cli.commands.objects import decoding_of, load_there, read_prompts
+from valuefree.cli.options import GenerateConfig
+from valuefree.cli.options.groups import TOP_K
+from valuefree.data.validation import prompt_key
+from valuefree.errors import DataError, ServingError
+from valuefree.evaluation.generation import generate_ids, response_texts
+from valuefree.evaluation.outputs import write_outputs
+from valuefree.evaluation.serving import ask
+
+
+def generate(options: GenerateConfig) -> Path:
+    """One response per prompt, written as JSON lines, or as alpaca_eval's outputs.json where `out` ends so.
+
+    Raises:
+        ServingError: prompts that the server left without an answer; the answers of the others are written.
+    """
+    prompts = read_prompts(options.prompts, options.prompt)
+    file = Path(options.out)
+    if options.server is not None:
+        return _generate_remote(prompts, file, options, options.server)
+    if options.top_k is None:
+        options = replace(options, top_k=TOP_K)
+    model, tokenizer = load_there(options)
+    _, ids = generate_ids(model, tokenizer, prompts, decoding_of(options, options.seed), progress=True)
+    texts = response_texts(model, tokenizer, ids)
+    write_outputs(file, prompts, texts, name=options.model)
+    return file
+
+
+def _line(prompt: Prompt, response: str) -> str:
+    return json.dumps({"prompt": prompt, "response": response}, ensure_ascii=False) + "\n"
+
+
+def _generate_remote(prompts: list[Prompt], file: Path, options: GenerateConfig, server: str) -> Path:
+    """Ask a server; each answer is written as soon as those before it are there, so that --resume finds it."""
+    answered = _answered(file) if options.resume else set()
+    missing = [prompt for prompt in prompts if prompt_key(prompt) not in answered]
+    names = ("model", "api_key_env", "concurrency", "timeout_seconds", "max_retries")
+    settings = {name: getattr(options, name) for name in names}
+    if options.top_k is None:
+        options = replace(options, top_k=0)  # is not sent: the interface has no such field, and some servers refuse it
+    answers = ask(missing, server=server, decoding=decoding_of(options, options.seed), **settings)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    errors = []
+    with file.open("a" if options.resume else "w", encoding="utf-8", buffering=1) as stream:
+        for prompt, answer in zip(missing, tqdm(answers, desc="ask", total=len(missing), leave=False), strict=True):
+            if answer.text is None:
+                errors.append(answer.error)
+            else:
+                stream.write(_line(prompt, answer.text))
+    if errors:
+        raise ServingError(
+            f"{len(errors)} of {len(missing)} prompts have no answer (first error: {errors[0]}). The others are in "
+            f"{file}; the same command with --resume asks for the rest."
+        )
+    return file
+
+
+def _answered(file: Path) -> set[str]:
+    """Keys of the prompts in a file of answers; a last line that was cut while it was written is removed."""
+    if not file.exists():
+        return set()
+    whole, _, cut = file.read_bytes().rpartition(b"\n")
+    if cut:
+        file.write_bytes(whole + b"\n" if whole else b"")
+    try:
+        rows = [json.loads(line) for line in whole.split(b"\n") if line]
+        return {prompt_key(row["prompt"]) for row in rows}
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{file} is not a file of answers ({error!r}), so --resume cannot add to it.") from error

@@ -1,0 +1,136 @@
+"""``valuefree evaluate --predictions``: metrics of the responses in a file. torch comes in with what needs it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from valuefree.batches.rendering import Prompt
+from valuefree.cli.options import EvaluateConfig
+from valuefree.cli.options.metrics import MetricOptions
+from valuefree.data.sources import rows_of
+from valuefree.errors import ConfigError, DataError, number_of
+from valuefree.evaluation.metrics.base import Metric
+from valuefree.evaluation.metrics.extra import library
+from valuefree.evaluation.metrics.measure import TextMetrics
+from valuefree.evaluation.metrics.registry import OWNED
+from valuefree.evaluation.metrics.table import write_metrics
+from valuefree.runs.manifest import fingerprint, manifest, write_json
+from valuefree.runs.run_folder import MANIFEST, RunFolder
+
+LIBRARIES = ("sacrebleu", "rouge-score", "nltk", "bert-score", "transformers")
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Columns of equal length; None for those that the file lacks, and for a text that is missing."""
+
+    predictions: list[str | None]
+    references: list[str | None] | None
+    prompts: list[Prompt] | None
+
+
+def text_metrics_of(options: MetricOptions, names: Sequence[str]) -> TextMetrics | None:
+    """What the options ask for, loaded; None where that is the KL alone, which is no metric of texts."""
+    names = [name for name in names if name != "kl"]
+    if not names:
+        return None
+    settings = {name: getattr(options, name) for name in OWNED if name != "tokenizer"}
+    tokenizer = None
+    if options.tokenizer is not None:
+        try:
+            tokenizer = library("transformers").AutoTokenizer.from_pretrained(options.tokenizer)
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"could not load the tokenizer {options.tokenizer!r}: {error}") from error
+    if "reward" in names:
+        rewards = import_module("valuefree.evaluation.rewards")
+        settings["reward_function"] = rewards.load_reward(str(getattr(options, "reward_function", None)))
+    return TextMetrics(names, tokenizer=tokenizer, **settings)
+
+
+def read_predictions(options: EvaluateConfig) -> Texts:
+    """The file of --predictions; null or no value is a missing text, an empty text is a text.
+
+    Raises:
+        DataError: rows that cannot be read or hold no text, a column that no row has.
+    """
+    rows = list(rows_of(str(options.predictions), None))
+    faults = [f"{row.where}: {row.fault}" for row in rows if row.fault]
+    wanted = [options.prediction, *([options.reference_column] if options.needs_references() else [])]
+    for row in rows:
+        faults += [
+            f"{row.where}: {name!r} is {type(row.values[name]).__name__}, expected text"
+            for name in wanted
+            if row.values.get(name) is not None and not isinstance(row.values[name], str)
+        ]
+    if faults:
+        heading = f"{number_of(len(faults), 'fault')} in {options.predictions}:"
+        raise DataError.from_faults(heading, faults, "Fix or remove them.")
+    if not rows:
+        raise DataError(f"{options.predictions} holds no rows.")
+    has = {name for row in rows for name in row.values}
+    flags = {options.prediction: "--prediction", options.reference_column: "--reference-column"}
+    lacking = [name for name in wanted if name not in has]
+    if lacking:
+        raise DataError(
+            f"{options.predictions} has no column {' nor '.join(map(repr, lacking))}; it has "
+            f"{', '.join(sorted(has))}. Name it by {' and '.join(flags[name] for name in lacking)}."
+        )
+    column: dict[str, list[Any]] = {name: [row.values.get(name) for row in rows] for name in (*wanted, options.prompt)}
+    prompts = column[options.prompt] if options.prompt in has else None
+    if prompts is not None and not all(prompts):
+        first = next(row.where for row in rows if not row.values.get(options.prompt))
+        raise DataError(f"{first}: no {options.prompt!r}, which other rows have; give it for all rows or for none.")
+    if prompts is None and (options.reward_function or "prompt" in options.changed()):
+        raise DataError(f"{options.predictions} has no column {options.prompt!r}; name that of the prompt by --prompt.")
+    return Texts(column[options.prediction], column.get(options.reference_column), prompts)
+
+
+def measure_file(options: EvaluateConfig) -> tuple[dict[str, Metric], Path]:
+    """Metrics of the responses in a file; writes manifest.json and metrics.json, .csv and .md."""
+    output = output_of(options)
+    texts = text_metrics_of(options, options.measured())
+    given = read_predictions(options)
+    assert texts is not None  # kl, the only metric that is not of texts, is refused by the options
+    metrics = texts(given.predictions, given.references, prompts=given.prompts)
+    columns = {"prediction": given.predictions, "reference": given.references or [], "prompt": given.prompts or []}
+    return write_measured(output, options, metrics, columns)
+
+
+def output_of(options: EvaluateConfig) -> RunFolder:
+    """The folder to write into; raises ConfigError if it holds a run that --overwrite may not or shall not remove."""
+    output = RunFolder(options.out, overwrite=options.overwrite)
+    output.check_inputs([options.prompts, options.predictions, options.model, options.reference])
+    return output
+
+
+def write_measured(
+    output: RunFolder,
+    options: EvaluateConfig,
+    metrics: dict[str, Metric],
+    columns: Mapping[str, Sequence[Any]],
+    rows: Sequence[Mapping[str, Any]] = (),
+) -> tuple[dict[str, Metric], Path]:
+    """Write what was measured on `columns`, and the `rows` that were sampled; the metrics and the folder."""
+    folder = output.path
+    record = manifest(
+        "evaluate", options.to_dict(), fingerprint=fingerprint(columns), libraries={n: _version(n) for n in LIBRARIES}
+    )
+    output.open()
+    write_json(folder / MANIFEST, record)
+    write_metrics(folder, metrics)
+    if rows:
+        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        (folder / "predictions.jsonl").write_text("".join(lines), encoding="utf-8")
+    output.close()
+    return metrics, folder
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,128 @@
+"""From the options of the command line to the objects of the Python API."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import datasets
+from peft import LoraConfig
+
+from valuefree.batches.rendering import Limits, Prompt
+from valuefree.cli.options import (
+    DataOptions,
+    DecodingOptions,
+    InspectConfig,
+    LengthOptions,
+    ModelOptions,
+    ObjectiveOptions,
+    TrainConfig,
+)
+from valuefree.data import DataSummary, read_pairs_with_summary, read_triplets, read_with_summary
+from valuefree.data.sources import rows_of
+from valuefree.data.validation import distinct_prompts
+from valuefree.errors import DataError
+from valuefree.evaluation.generation import Decoding
+from valuefree.models.load import accelerator_device, load_model
+from valuefree.objectives import DPO, DRO, IPO, KTO, NCA, RPO, SFT, Objective, SLiC
+
+OBJECTIVES: dict[str, type[Any]] = {
+    "rpo": RPO,
+    "dro": DRO,
+    "kto": KTO,
+    "sft": SFT,
+    "nca": NCA,
+    "dpo": DPO,
+    "ipo": IPO,
+    "slic": SLiC,
+}
+
+
+def objective_of(options: ObjectiveOptions) -> Objective:
+    """The objective that the options describe; what is not given keeps the objective's own default."""
+    kind, knobs = OBJECTIVES[options.objective], options.knobs()
+    return kind.preset(options.preset, **knobs) if options.preset else kind(**knobs)
+
+
+def read(options: DataOptions) -> tuple[datasets.Dataset, DataSummary]:
+    """The rows, and what was odd about them; of pairs where the options name their columns."""
+    common: dict[str, Any] = {"prompt": options.prompt, "split": options.split, "on_bad": options.on_bad}
+    common["ignore_case"] = options.ignore_case
+    desirable = None
+    if isinstance(options, TrainConfig):
+        desirable = options.desirable
+        if options.chosen is not None and options.rejected is not None:
+            return read_pairs_with_summary(options.data, chosen=options.chosen, rejected=options.rejected, **common)
+    columns: dict[str, Any] = {"response": options.response, "reward": options.reward, "desirable": desirable}
+    return read_with_summary(options.data, thumbs=options.thumbs, **columns, **common)
+
+
+def reference_samples_of(options: InspectConfig | TrainConfig) -> datasets.Dataset | None:
+    """Scored samples of the reference, under the names that ``valuefree sample`` gives their columns."""
+    if options.reference_samples is None:
+        return None
+    return read_triplets(options.reference_samples, on_bad=options.on_bad, ignore_case=options.ignore_case)
+
+
+def load(options: ModelOptions) -> tuple[Any, Any]:
+    """Model and tokenizer."""
+    return load_model(
+        options.model,
+        dtype=options.dtype,
+        attn_implementation=options.attn_implementation,
+        trust_remote_code=options.trust_remote_code,
+    )
+
+
+def load_there(options: ModelOptions) -> tuple[Any, Any]:
+    """As `load`, on the GPU if there is one."""
+    model, tokenizer = load(options)
+    return model.to(accelerator_device()), tokenizer
+
+
+def decoding_of(options: DecodingOptions, seed: int) -> Decoding:
+    """How to sample."""
+    return Decoding(
+        max_new_tokens=options.max_new_tokens,
+        temperature=options.temperature,
+        top_k=options.top_k,
+        top_p=options.top_p,
+        batch_size=options.generation_batch_size,
+        seed=seed,
+    )
+
+
+def limits_of(options: LengthOptions) -> Limits:
+    """Longest sequences."""
+    return Limits(options.max_length, options.max_prompt_length, options.max_response_length)
+
+
+def read_prompts(source: str, column: str) -> list[Prompt]:
+    """Distinct prompts of a file of rows, or the lines of a ``.txt`` file."""
+    if source.endswith(".txt"):
+        try:
+            lines = Path(source).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"could not read {source}: {error}") from error
+        found: list[Prompt] = [line for line in lines if line.strip()]
+    else:
+        found = []
+        for row in rows_of(source, None):
+            if row.fault:
+                raise DataError(f"{row.where}: {row.fault}")
+            if column not in row.values:
+                there = ", ".join(row.values)
+                raise DataError(f"{row.where}: no column {column!r} (there are: {there}); name it by --prompt.")
+            if not row.values[column]:
+                raise DataError(f"{row.where}: no {column!r}")
+            found.append(row.values[column])
+    if not found:
+        raise DataError(f"{source} holds no prompts.")
+    return distinct_prompts(found)
+
+
+def lora(rank: int, *, layers: Sequence[int] | None = None) -> LoraConfig:
+    """An adapter on every linear layer (of some layers only, for speed)."""
+    if layers is None:
+        return LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear")
+    names = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+    return LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=names, layers_to_transform=list(layers))

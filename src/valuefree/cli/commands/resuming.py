@@ -1,0 +1,129 @@
+"""``--resume``: only the run that was begun may go on, so its settings and rows are compared with its manifest."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from transformers.trainer_utils import get_last_checkpoint
+
+from valuefree.cli.options import DataOptions, TrainConfig
+from valuefree.cli.options.groups import flags
+from valuefree.errors import ConfigError
+from valuefree.runs.run_folder import MANIFEST
+
+# Options whose value changes neither what the checkpoints hold nor what will be trained, and why. max_steps and epochs
+# are not among them: the linear decay of the learning rate ends where they say, so all steps depend on them.
+MAY_DIFFER = {
+    "out": "the folder may have been moved",
+    "resume": "says that the run goes on",
+    "overwrite": "not given together with resume",
+    "dry_run": "nothing is trained",
+    "logging_steps": "how often numbers are printed",
+    "report_to": "where numbers are printed",
+    "cache_dir": "where reference scores are kept; they are found by content",
+    "score_batch_tokens": "speed and memory of scoring",
+    "gradient_checkpointing": "memory of the backward pass; the gradients are the same",
+    "trust_remote_code": "a permission",
+    "generation_batch_size": "speed and memory of sampling",
+    "kl_prompts": "measured after training",
+}
+# Options that change nothing else than when, and by what samples, a checkpoint is chosen.
+IF_NOTHING_SELECTS = {
+    "save_steps": "when checkpoints are written",
+    "eval_steps": "when the loss of validation prompts is measured",
+    "reward_function": "rewards responses after training",
+    "samples_per_prompt": "responses drawn after training",
+    "max_new_tokens": "responses drawn after training",
+    "temperature": "responses drawn after training",
+    "top_k": "responses drawn after training",
+    "top_p": "responses drawn after training",
+}
+# Options that say which rows are read: the rows themselves are compared, by their fingerprint.
+ROWS = (*(item.name for item in fields(DataOptions)), "chosen", "rejected", "desirable", "reference_samples")
+PARTS = {
+    "train": "training rows",
+    "validation": "validation rows",
+    "held_out": "held-out rows",
+    "reference_samples": "reference samples",
+}
+
+
+def last_checkpoint(folder: Path) -> Path:
+    """The checkpoint that a run goes on from.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    checkpoints = folder / "checkpoints"
+    found = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
+    if found is None:
+        said = ", and the run is finished" if (folder / "metrics.json").exists() else ""
+        raise ConfigError(
+            f"--resume: no checkpoint in {checkpoints}{said}. Checkpoints are written by --save-steps; start a new run "
+            "with another --out or --overwrite."
+        )
+    return Path(found)
+
+
+def checkpoints_in(folder: Path) -> list[Path]:
+    """The checkpoints of a run."""
+    return list((folder / "checkpoints").glob("checkpoint-*"))
+
+
+def step_of(checkpoint: Path) -> int:
+    """The optimiser step after which a checkpoint was written."""
+    return int(checkpoint.name.split("-")[1])
+
+
+def earlier_record(folder: Path) -> dict[str, Any]:
+    """The manifest of the run that goes on.
+
+    Raises:
+        ConfigError: it is missing or broken.
+    """
+    file = folder / MANIFEST
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        return found | {"config": dict(found["config"]), "fingerprint": dict(found["fingerprint"])}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"--resume: {file} cannot be read ({error!r}), so nothing says with what settings the checkpoints were "
+            "made. Start a new run with another --out."
+        ) from error
+
+
+def check_same_run(options: TrainConfig, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Raise ConfigError that names every difference between the manifest of the run and that of its continuation."""
+    now = json.loads(json.dumps(now))  # tuples are lists in a file
+    rows = [
+        f"{text} (fingerprint): {old} → {new}"
+        for part, text in PARTS.items()
+        if (old := before["fingerprint"].get(part)) != (new := now["fingerprint"].get(part))
+    ]
+    old_config, new_config = _with_defaults(before["config"]), now["config"]
+    free = {*MAY_DIFFER, *([] if options.selects() or options.measured() else IF_NOTHING_SELECTS)}
+    free |= set() if rows else set(ROWS)
+    found = {name: (old_config[name], new) for name, new in new_config.items() if name not in free}
+    settings = [f"{flags([name])}: {old!r} → {new!r}" for name, (old, new) in found.items() if old != new]
+    objective = before.get("objective", {}), now.get("objective", {})
+    settings += [
+        f"objective, {name}: {old!r} → {new!r}"
+        for name in ({} if settings else {**objective[0], **objective[1]})  # the same options, another default
+        if (old := objective[0].get(name)) != (new := objective[1].get(name))
+    ]
+    processes = before.get("processes", now["processes"]), now["processes"]
+    if processes[0] != processes[1]:
+        settings.append(f"processes: {processes[0]} → {processes[1]}")
+    if rows or settings:
+        differences = "\n".join(f"  {line}" for line in [*rows, *settings])
+        raise ConfigError(
+            f"--resume: the run in {options.out} was begun with other settings or rows (before → now):\n{differences}\n"
+            "Its checkpoints belong to those. Use the old ones, or start a new run with another --out or --overwrite."
+        )
+
+
+def _with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a run that an earlier version may have begun; what it did not have is at its default."""
+    return {item.name: item.default for item in fields(TrainConfig)} | dict(config)

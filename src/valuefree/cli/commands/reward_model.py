@@ -1,0 +1,62 @@
+"""``valuefree train --objective reward-model``."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from valuefree.cli.commands.objects import lora
+from valuefree.cli.commands.runs import Run, shared_arguments
+from valuefree.cli.options import REWARD_MODEL, TrainConfig
+from valuefree.models.reward_model import load_reward_model
+from valuefree.report import read_report, write_report
+from valuefree.runs.manifest import write_json
+from valuefree.training.reward_model_trainer import RewardModelArguments, RewardModelTrainer, RewardPairs
+
+
+@dataclass(frozen=True)
+class RewardModelResult:
+    """Loss, accuracy and margin on held-out pairs, if there are any; where the run lies; the signal that stopped it."""
+
+    held_out: dict[str, float] | None
+    folder: Path
+    stopped: str | None
+
+
+def train_reward_model(options: TrainConfig) -> RewardModelResult:
+    """Train on pairs; writes its numbers, report and the model into its folder."""
+    knobs: dict[str, Any] = options.knobs()
+    run = Run.start(options, {"name": REWARD_MODEL, **knobs})
+    torch.manual_seed(options.seed)  # of the new head and the adapter; a command owns its process
+    settings = {"dtype": options.dtype, "attn_implementation": options.attn_implementation}
+    model, tokenizer = load_reward_model(
+        options.model, new_head=True, trust_remote_code=options.trust_remote_code, **settings
+    )
+    trainer = RewardModelTrainer(
+        model,
+        RewardModelArguments(**shared_arguments(options), max_length=options.max_length),
+        run.rows,
+        eval_dataset=run.evaluated,
+        processing_class=tokenizer,
+        peft_config=lora(options.lora_rank) if options.lora_rank else None,
+        callbacks=run.callbacks(),
+        **knobs,
+    )
+    stopped = run.train(trainer)
+    if stopped is not None:
+        return RewardModelResult(None, run.folder, stopped)
+    held_out = None
+    if run.held_out is not None:
+        pairs = RewardPairs.of(run.held_out, knobs.get("pairs", "best_worst"))
+        # A name of its own in the log: `eval_` is the curve on validation pairs.
+        found = trainer.evaluate(pairs, metric_key_prefix="held_out")  # type: ignore[arg-type]
+        held_out = {name: found[f"held_out_{name}"] for name in ("loss", "accuracy", "margin")}
+        held_out["pairs"] = len(pairs)
+    if trainer.is_world_process_zero():
+        history = trainer.state.log_history
+        metrics = {"held_out": held_out, "training": history[-1] if history else None, "notes": [str(run.summary)]}
+        write_json(run.folder / "metrics.json", metrics)
+        write_report(read_report([run.folder]), run.folder)
+        run.output.close()
+    return RewardModelResult(held_out, run.folder, None)

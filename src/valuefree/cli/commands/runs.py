@@ -1,0 +1,195 @@
+"""What every training run does, whatever is trained: rows, manifest, callbacks, resuming, saving."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import datasets
+import torch
+from transformers import EarlyStoppingCallback, Trainer
+
+from valuefree.cli.commands.objects import read, reference_samples_of
+from valuefree.cli.commands.resuming import check_same_run, checkpoints_in, earlier_record, last_checkpoint, step_of
+from valuefree.cli.options import TrainConfig
+from valuefree.data import DataSummary, split_by_prompt
+from valuefree.evaluation.rewards import load_reward
+from valuefree.evaluation.validation import selection
+from valuefree.runs.manifest import HELD_OUT, fingerprint, launched, manifest, write_json, write_jsonl
+from valuefree.runs.run_folder import MANIFEST, RunFolder
+from valuefree.runs.seen_prompts import PROMPTS, SeenPrompts
+from valuefree.training.callbacks import MetricsFile, StopOnSignal
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Run:
+    """The rows of a run, split; its folder; what its manifest says; the checkpoint that it goes on from, if any."""
+
+    options: TrainConfig
+    rows: datasets.Dataset
+    validation: datasets.Dataset | None
+    held_out: datasets.Dataset | None
+    reference_samples: datasets.Dataset | None
+    summary: DataSummary
+    output: RunFolder
+    record: dict[str, Any]
+    seen: SeenPrompts
+    checkpoint: Path | None
+    signals: StopOnSignal
+
+    @classmethod
+    def start(cls, options: TrainConfig, objective: dict[str, Any]) -> "Run":
+        """Read and split; writes nothing. `objective`: name and knobs.
+
+        Raises:
+            ConfigError: the folder holds a run; or, with `resume`, no checkpoint, or one of other settings or rows.
+        """
+        output = RunFolder(
+            options.out,
+            overwrite=options.overwrite,
+            resume=options.resume,
+            hint="go on with that run by --resume, " if checkpoints_in(Path(options.out)) else "",
+        )
+        output.check_inputs([options.data, options.model, options.reference_samples])
+        checkpoint = last_checkpoint(output.path) if options.resume else None
+        samples = reference_samples_of(options)
+        rows, summary = read(options)
+        rows, validation, held_out = _split(options, rows)
+        parts = {"train": rows, "validation": validation, "held_out": held_out, "reference_samples": samples}
+        record = manifest(
+            "train",
+            options.to_dict(),
+            objective=objective,
+            processes=launched()[1],
+            data=summary.to_dict(),
+            fingerprint={name: _fingerprint(part) if part is not None else None for name, part in parts.items()},
+        )
+        if checkpoint is not None:
+            record = _continued(options, output.path, record, step_of(checkpoint))
+        seen = SeenPrompts.of(
+            rows["prompt"],
+            validation["prompt"] if validation is not None else (),
+            earlier=SeenPrompts.of_model(options.model),
+        )
+        signals = StopOnSignal()
+        return cls(options, rows, validation, held_out, samples, summary, output, record, seen, checkpoint, signals)
+
+    @property
+    def folder(self) -> Path:
+        """Where the run writes."""
+        return self.output.path
+
+    @property
+    def evaluated(self) -> datasets.Dataset | None:
+        """Rows to evaluate on while training: of the validation prompts, or without these of the held-out ones."""
+        return self.held_out if self.validation is None else self.validation
+
+    def callbacks(self, *measuring: Any) -> list[Any]:
+        """For the trainer: metrics.jsonl, the signal handler, validation metrics, then early stopping."""
+        found: list[Any] = [MetricsFile(self.folder), self.signals, *measuring]
+        if self.options.patience:
+            found.append(EarlyStoppingCallback(early_stopping_patience=self.options.patience))
+        return found
+
+    def train(self, trainer: Trainer) -> str | None:
+        """Train, from the last checkpoint if asked to, and save the model; the name of a signal that stopped it."""
+        if trainer.is_world_process_zero():
+            self._open()
+        checkpoint = self.checkpoint
+        if checkpoint is not None:
+            logger.info("resumed from step %d (%s)", step_of(checkpoint), checkpoint)
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
+        if self.signals.received is not None:
+            return self.signals.received.name
+        trainer.save_model(str(self.folder / "model"))
+        if trainer.is_world_process_zero():
+            self.output.close()  # once more when the report is written, which may fail
+        return None
+
+    def _open(self) -> None:
+        """What is known before training: the manifest, the rows held out, and hashes of the prompts trained on."""
+        self.output.open()
+        write_json(self.folder / MANIFEST, self.record)
+        self.seen.save(self.folder / PROMPTS)
+        if self.held_out is not None:
+            write_jsonl(self.folder / HELD_OUT, _rows(self.held_out))
+
+
+def check(options: TrainConfig) -> str:
+    """What a run would read, in words, after the same reading and splitting.
+
+    Raises:
+        DataError, ConfigError: as the run itself would, of data, splits and the reward function.
+    """
+    rows, summary = read(options)
+    train, validation, held_out = _split(options, rows)
+    sizes = {"to train on": train, "to validate on": validation, "held out": held_out}
+    said = [f"{len(part.unique('prompt_id'))} {use}" for use, part in sizes.items() if part is not None]
+    lines = [str(summary), f"prompts: {', '.join(said)}"]
+    samples = reference_samples_of(options)
+    if samples is not None:
+        lines.append(f"{len(samples)} reference samples of {len(samples.unique('prompt_id'))} prompts")
+    if options.reward_function:
+        load_reward(options.reward_function)
+    return "\n".join(lines)
+
+
+def _split(
+    options: TrainConfig, rows: datasets.Dataset
+) -> tuple[datasets.Dataset, datasets.Dataset | None, datasets.Dataset | None]:
+    """Rows to train on, to validate on, and held out."""
+    held_out = validation = None
+    if options.test_prompts:
+        rows, held_out = split_by_prompt(rows, test_prompts=options.test_prompts, seed=options.seed)
+    if options.validation_prompts:
+        rows, validation = split_by_prompt(rows, test_prompts=options.validation_prompts, seed=options.seed)
+    return rows, validation, held_out
+
+
+def _rows(dataset: datasets.Dataset) -> Iterator[dict[str, Any]]:
+    yield from dataset.remove_columns("prompt_id")  # type: ignore[misc]  # rows are mappings
+
+
+def _continued(options: TrainConfig, folder: Path, record: dict[str, Any], step: int) -> dict[str, Any]:
+    """The manifest of a run that goes on: as it was begun, with a line for each time it was resumed."""
+    earlier = earlier_record(folder)
+    check_same_run(options, earlier, record)
+    now = {"step": step, **{name: record[name] for name in ("started", "commit", "versions", "machine")}}
+    return earlier | {"resumed": [*earlier.get("resumed", []), now]}
+
+
+def _fingerprint(rows: datasets.Dataset) -> str:
+    extra = [name for name in ("pair_id", "desirable") if name in rows.column_names]
+    return fingerprint({name: rows[name] for name in ("prompt", "response", "reward", *extra)})
+
+
+def shared_arguments(options: TrainConfig) -> dict[str, Any]:
+    """Fields of transformers' TrainingArguments from the options."""
+    return {
+        "output_dir": str(Path(options.out) / "checkpoints"),
+        "num_train_epochs": options.epochs,
+        "max_steps": options.max_steps,
+        "learning_rate": options.lr,
+        "warmup_steps": options.warmup_steps,
+        "lr_scheduler_type": "linear",
+        "weight_decay": 0.0,
+        "per_device_train_batch_size": options.batch_size,
+        "per_device_eval_batch_size": options.batch_size,
+        "gradient_accumulation_steps": options.accumulation,
+        "gradient_checkpointing": options.gradient_checkpointing,
+        "bf16": options.bf16,
+        "use_cpu": not torch.accelerator.is_available(),  # several processes would not find each other otherwise
+        "seed": options.seed,
+        "eval_strategy": "steps" if options.eval_steps else "no",
+        "eval_steps": options.eval_steps or None,
+        "save_strategy": "steps" if options.save_steps or options.selects() else "no",
+        "save_steps": options.save_steps or options.eval_steps or 500,
+        "save_total_limit": 2,
+        **selection(options.selects()),
+        "logging_steps": options.logging_steps,
+        "logging_first_step": True,
+        "report_to": [] if options.report_to == "none" else [options.report_to],
+    }

@@ -1,0 +1,67 @@
+"""``valuefree inspect`` and ``valuefree score``: reference scores, and what follows from them."""
+
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from valuefree.batches.rendering import tokenize
+from valuefree.cli.commands.objects import limits_of, load_there, objective_of, read, reference_samples_of
+from valuefree.cli.options import InspectConfig, ScoreConfig
+from valuefree.data import DataSummary, RewardScaler
+from valuefree.data.columns import array_of
+from valuefree.errors import ConfigError
+from valuefree.models.load import is_encoder_decoder
+from valuefree.models.prompt_features import prompt_features
+from valuefree.partition import PartitionReport, partition_report
+from valuefree.training.distributed import rank_and_size
+from valuefree.training.preparation import first_prompts, partition_inputs, partition_settings, training_rows
+from valuefree.training.reference_scores import ReferenceScores, default_cache_dir, score_reference
+from valuefree.training.scored_dataset import collator_for
+
+
+def _scored(
+    rows: datasets.Dataset, options: Any, *, features: bool = False
+) -> tuple[datasets.Dataset, ReferenceScores, np.ndarray | None]:
+    """Tokenised rows, their reference scores and, where asked for, features of their prompts."""
+    model, tokenizer = load_there(options)
+    encoder_decoder = is_encoder_decoder(model)
+    table, _ = tokenize(rows, tokenizer, limits=limits_of(options), encoder_decoder=encoder_decoder)
+    collator = collator_for(model, tokenizer)
+    limits: dict[str, Any] = {"autocast": torch.bfloat16 if options.bf16 else None}
+    limits |= {"batch_tokens": options.score_batch_tokens}
+    cache_dir = options.cache_dir or default_cache_dir()
+    scores = score_reference(model, table, collator, cache_dir=cache_dir, progress=True, **limits)
+    if not features:
+        return table, scores, None
+    prompts = first_prompts(table, array_of(table["prompt_id"], np.int64))
+    return table, scores, prompt_features(model, prompts, pad_token_id=collator.pad_token_id, **limits)
+
+
+def inspect(options: InspectConfig) -> tuple[DataSummary, PartitionReport]:
+    """Read, score and report; trains nothing."""
+    rows, summary = read(options)
+    objective = objective_of(options)
+    found = training_rows(rows, objective, RewardScaler.fit(rows["reward"]), reference_samples_of(options))
+    settings = partition_settings(objective.resolved(found), found)
+    if settings is None:
+        raise ConfigError(f"objective {options.objective} has no partition to inspect.")
+    table, scores, features = _scored(rows, options, features=settings.needs_features)
+    given = partition_inputs(table, found, scores, settings)
+    return summary, partition_report(**given, features=features, **settings.knobs())
+
+
+def score(options: ScoreConfig) -> tuple[Path, ReferenceScores]:
+    """Score every row; write prompt_id, logp and tokens in the order of the rows kept."""
+    rows, _ = read(options)
+    table, scores, _ = _scored(rows, options)
+    file = Path(options.out)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    columns = {"prompt_id": array_of(table["prompt_id"], np.int64), "logp": scores.logps, "tokens": scores.tokens}
+    if rank_and_size()[0] == 0:
+        pq.write_table(pa.table(columns), file)
+    return file, scores

@@ -1,0 +1,158 @@
+"""``valuefree train``, of a policy."""
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import datasets
+import torch
+
+from valuefree.cli.commands.measure import text_metrics_of
+from valuefree.cli.commands.objects import decoding_of, load, lora, objective_of
+from valuefree.cli.commands.runs import Run, shared_arguments
+from valuefree.cli.options import TrainConfig
+from valuefree.data.triplets import prompts_of
+from valuefree.errors import ConfigError, number_of
+from valuefree.evaluation.generation import Decoding
+from valuefree.evaluation.metrics.measure import TextMetrics
+from valuefree.evaluation.rewards import Evaluation, check_reward, evaluate, load_reward
+from valuefree.evaluation.validation import ValidationMetrics, best_responses
+from valuefree.models.logprobs import prepare
+from valuefree.report import read_report, write_report
+from valuefree.runs.manifest import COMPLETIONS, launched, write_json, write_jsonl
+from valuefree.training.trainer import PolicyTrainer, PolicyTrainingArguments
+
+logger = logging.getLogger(__name__)
+
+EXAMPLES = 2  # rows on which a reward function is tried before training
+
+
+def training_arguments(options: TrainConfig) -> PolicyTrainingArguments:
+    """The trainer's arguments from the options."""
+    return PolicyTrainingArguments(
+        **shared_arguments(options),
+        batch_tokens=options.batch_tokens,
+        max_length=options.max_length,
+        max_prompt_length=options.max_prompt_length,
+        max_response_length=options.max_response_length,
+        score_batch_tokens=options.score_batch_tokens,
+        score_cache_dir=options.cache_dir,
+    )
+
+
+class TrainResult:
+    """What `train` leaves in memory: the trainer, the evaluation if a reward function was given, where the run lies."""
+
+    def __init__(self, trainer: PolicyTrainer, evaluation: Evaluation | None, folder: Path, stopped: str | None):
+        self.trainer, self.evaluation, self.folder, self.stopped = trainer, evaluation, folder, stopped
+
+
+def train(options: TrainConfig) -> TrainResult:
+    """The main job on the user's rows; writes its numbers, completions, report and the model into its folder."""
+    if options.reward_function and launched()[1] > 1:
+        raise ConfigError(
+            "reward_function compares policies in one process, and this run has several: leave it out, and run "
+            "`valuefree evaluate` on the trained model."
+        )
+    if options.measured() and launched()[1] > 1:
+        raise ConfigError(
+            "metrics samples responses in one process, and this run has several: leave it out (the loss on validation "
+            "prompts remains), and run `valuefree evaluate --metrics` on the trained model."
+        )
+    reward_function = load_reward(options.reward_function) if options.reward_function else None
+    texts = text_metrics_of(options, options.measured())
+    objective = objective_of(options)
+    run = Run.start(options, objective.to_dict())
+    if reward_function is not None:
+        first = run.rows[:EXAMPLES]
+        check_reward(reward_function, first["prompt"], first["response"], name=str(options.reward_function))
+    model, tokenizer = load(options)
+    measuring = _measuring(options, run.validation, texts, tokenizer)
+    torch.manual_seed(options.seed)  # of the adapter, whatever loading drew; a command owns its process
+    trainer = PolicyTrainer(
+        model,
+        objective,
+        training_arguments(options),
+        run.rows,
+        eval_dataset=run.evaluated if options.eval_steps else None,
+        processing_class=tokenizer,
+        peft_config=lora(options.lora_rank) if options.lora_rank else None,
+        reference_samples=run.reference_samples,
+        callbacks=run.callbacks(*measuring),
+    )
+    for callback in measuring:
+        callback.trainer = trainer
+    if trainer.report is not None:
+        logger.info("%s", trainer.report)
+    stopped = run.train(trainer)
+    if stopped is not None:
+        return TrainResult(trainer, None, run.folder, stopped)
+    evaluation = None
+    if reward_function is not None and run.held_out is not None:
+        evaluation = _compare(trainer, run, run.held_out, reward_function)
+    if trainer.is_world_process_zero():
+        _finish(run, trainer, evaluation)
+    return TrainResult(trainer, evaluation, run.folder, None)
+
+
+def _decoding(options: TrainConfig) -> Decoding:
+    return replace(
+        decoding_of(options, options.seed), max_prompt_length=options.max_prompt_length or options.max_length
+    )
+
+
+def _measuring(
+    options: TrainConfig, validation: datasets.Dataset | None, texts: TextMetrics | None, tokenizer: Any
+) -> list[ValidationMetrics]:
+    """The callback that measures, if metrics are asked for."""
+    if not options.measured() or validation is None:
+        return []
+    if texts is not None and options.tokenizer is None:
+        texts.count_tokens_of(tokenizer)
+    kl = "kl" in options.measured()
+    return [ValidationMetrics(texts, *best_responses(validation), _decoding(options), kl=kl)]
+
+
+def _compare(trainer: PolicyTrainer, run: Run, held_out: datasets.Dataset, reward_function: Any) -> Evaluation:
+    options = run.options
+    prompts = prompts_of(held_out)
+    reference = None
+    if not options.lora_rank:
+        reference = load(options)[0]
+        prepare(reference)
+        reference = trainer.accelerator.prepare_model(reference, evaluation_mode=True)  # under the policy's autocast
+    return evaluate(
+        trainer.model,  # type: ignore[arg-type]
+        trainer.processing_class,  # type: ignore[arg-type]
+        prompts,
+        reward_function,
+        reference=reference,
+        decoding=_decoding(options),
+        samples_per_prompt=options.samples_per_prompt,
+        kl_prompts=options.kl_prompts,
+        seen=run.seen.among(prompts),
+        progress=True,
+    )
+
+
+def _finish(run: Run, trainer: PolicyTrainer, evaluation: Evaluation | None) -> None:
+    history = trainer.state.log_history
+    warnings = [trainer.short_run.warning, trainer.rising_loss.warning]
+    pairs = trainer.train_dataset.columns.get("pairs")
+    metrics = {
+        "notes": [
+            str(run.summary),
+            str(trainer.train_dataset.truncation),
+            *([f"Trained on {number_of(int(pairs.sum()), 'pair')}."] if pairs is not None else []),
+            *(f"Warning: {warning}" for warning in warnings if warning),
+        ],
+        "evaluation": evaluation.to_dict() if evaluation else None,
+        "partition": trainer.report.to_dict() if trainer.report else None,
+        "training": history[-1] if history else None,
+    }
+    write_json(run.folder / "metrics.json", metrics)
+    if evaluation is not None:
+        write_jsonl(run.folder / COMPLETIONS, evaluation.completions)
+    write_report(read_report([run.folder]), run.folder)
+    run.output.close()

@@ -1,0 +1,116 @@
+"""Options of ``valuefree evaluate``; no torch."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from valuefree.cli.options.groups import (
+    DecodingOptions,
+    ModelOptions,
+    RewardOptions,
+    option,
+    positional,
+)
+from valuefree.cli.options.metrics import MetricOptions
+from valuefree.errors import ConfigError
+from valuefree.evaluation.metrics.registry import DEFAULT, OWNED, kind_of
+
+OF_BEST = ("response", "reward", "thumbs", "on_bad")  # options of evaluate that --references best reads
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig(ModelOptions, DecodingOptions, RewardOptions, MetricOptions):
+    """Of ``valuefree evaluate``."""
+
+    about: ClassVar[str] = "Measure responses of a file or of a model; or reward a policy against its reference."
+    prompts: str | None = positional(
+        "JSONL, CSV or Parquet file of prompts (with --metrics also of references), or text file with one prompt a line"
+    )
+    prompt: str = option("prompt", "column of the prompt")
+    predictions: str | None = option(None, "file of responses to measure, in place of sampling; default: none")
+    prediction: str = option("prediction", "column of the response in the file of --predictions")
+    reference_column: str = option("reference", "column of the reference text, for --metrics")
+    references: Literal["column", "best"] = option(
+        "column", "reference of a prompt: that column, or the response with the highest reward in rows of feedback"
+    )
+    response: str = option("response", "column of the response, for references best")
+    reward: str = option("reward", "column of the reward, for references best")
+    thumbs: bool = option(False, "references best: take true/false and up/down as rewards +1/-1")
+    on_bad: Literal["raise", "drop"] = option(
+        "raise", "references best: bad rows raise an error that lists them, or are dropped and counted"
+    )
+    reference: str | None = option(None, "model to compare with; default: the adapter's base model")
+    kl_prompts: int = option(64, "prompts that estimate the KL to the reference; 0 for none")
+    out: str = option("outputs/evaluate", "folder for metrics.json and the rest")
+    overwrite: bool = option(False, "replace the run in the folder out: remove what it wrote, and nothing else")
+    seed: int = option(0, "of sampling")
+    dry_run: bool = option(False, "count the prompts or rows, print the settings, and stop")
+
+    def __post_init__(self) -> None:
+        if (self.prompts is None) == (self.predictions is None):
+            raise ConfigError("give one of the two: prompts, to sample responses to, or --predictions FILE to measure.")
+        if self.predictions is not None:
+            self._check_file()
+        elif self.metrics is not None:
+            self._check_generated()
+        else:
+            self._check_comparison()
+
+    def measured(self) -> tuple[str, ...]:
+        """Metrics of the responses; a reward function brings the reward."""
+        asked = self.metric_list() or (DEFAULT if self.predictions is not None else ())
+        return (*asked, "reward") if asked and self.reward_function and "reward" not in asked else asked
+
+    def needs_references(self) -> bool:
+        """Whether one of the metrics compares with reference texts."""
+        return any(kind_of(name).needs == "reference" for name in self.measured())
+
+    def _check_file(self) -> None:
+        read = (
+            "predictions",
+            "prediction",
+            "prompt",
+            "reference_column",
+            "reward_function",
+            "metrics",
+            "out",
+            "overwrite",
+        )
+        idle = [name for name in self.changed() if name not in (*read, *OWNED, "dry_run")]
+        if idle:
+            raise ConfigError(
+                f"with --predictions nothing is sampled, so nothing reads {', '.join(idle)}; leave it out."
+            )
+        if "kl" in self.measured():
+            raise ConfigError("metric kl is of a model; give prompts and --model in place of --predictions.")
+        self._check_measured()
+
+    def _check_generated(self) -> None:
+        unread = ["prediction"]
+        unread += ["reference_column"] if self.references == "best" else list(OF_BEST)
+        unread += [] if "kl" in self.measured() else ["reference", "kl_prompts"]
+        unread += [] if self.needs_references() else ["references", "reference_column"]
+        idle = [name for name in self.changed() if name in unread]
+        if idle:
+            raise ConfigError(
+                f"nothing reads {', '.join(idle)} here: prediction goes with --predictions; reference and kl_prompts "
+                f"with metric kl; {', '.join(OF_BEST)} with --references best, reference_column with column."
+            )
+        if "kl" in self.measured() and self.kl_prompts < 1:
+            raise ConfigError(f"kl_prompts is {self.kl_prompts}; metric kl needs at least 1.")
+        self._check_measured()
+
+    def _check_measured(self) -> None:
+        if "reward" in self.measured() and self.reward_function is None:
+            raise ConfigError("metric reward needs --reward-function: module:function, or a reward model's name.")
+        self.check_metrics(self.measured())
+
+    def _check_comparison(self) -> None:
+        columns = ("prediction", "reference_column", "references", *OF_BEST)
+        idle = [name for name in self.changed() if name in (*columns, *OWNED)]
+        if idle:
+            raise ConfigError(f"nothing reads {', '.join(idle)} without --metrics or --predictions.")
+        if self.reward_function is None:
+            raise ConfigError(
+                "evaluate needs --reward-function (module:function, or a reward model's name) to compare with the "
+                "reference model, or --metrics to measure against reference texts."
+            )

@@ -1,0 +1,114 @@
+"""Groups of options that verbs of the command line share, as frozen dataclasses; no torch.
+
+A field's metadata says what it means and in which unit; the same text is its ``--help``. Values come from the
+defaults, then a YAML recipe, then flags (`valuefree.cli.parse`).
+"""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, ClassVar, Literal
+
+
+def option(default: Any, text: str) -> Any:
+    """A field with a default and its help text."""
+    return field(default=default, metadata={"help": text})
+
+
+def flags(names: Iterable[str]) -> str:
+    """Options as they are written on the command line, for messages."""
+    return ", ".join(f"--{name.replace('_', '-')}" for name in names)
+
+
+def required(text: str) -> Any:
+    """A field that must be given; the first one is positional on the command line."""
+    return field(metadata={"help": text})
+
+
+def positional(text: str) -> Any:
+    """An option that may be left out, and is given without a flag."""
+    return field(default=None, metadata={"help": text, "positional": True})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Root of all option sets."""
+
+    about: ClassVar[str] = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """All values, for the manifest."""
+        return asdict(self)
+
+    def changed(self) -> list[str]:
+        """Options that differ from their defaults."""
+        return [item.name for item in fields(self) if getattr(self, item.name) != item.default]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions(Options):
+    """Where the rows are."""
+
+    data: str = required("JSONL, CSV or Parquet file, folder, or hub name with prompt, response and reward")
+    prompt: str = option("prompt", "column of the prompt: text, or a list of messages")
+    response: str = option("response", "column of the response")
+    reward: str = option("reward", "column of the reward")
+    split: str | None = option(None, "split of a hub data set")
+    on_bad: Literal["raise", "drop"] = option("raise", "bad rows: raise an error that lists them, or drop and count")
+    thumbs: bool = option(False, "take true/false and up/down as rewards +1/-1")
+    ignore_case: bool = option(False, "take prompts that differ in upper and lower case alone for the same")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions(Options):
+    """Which model."""
+
+    model: str = option("google/flan-t5-small", "hub name, folder (also of an adapter), or .gguf file")
+    dtype: Literal["float32", "bfloat16", "float16"] = option("float32", "type of the weights")
+    attn_implementation: str | None = option(None, "eager, sdpa or flash_attention_2; default: transformers' choice")
+    trust_remote_code: bool = option(False, "run model code from the hub")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LengthOptions(Options):
+    """How long sequences may be."""
+
+    max_length: int = option(1024, "tokens of prompt and response together (encoder-decoder: of each)")
+    max_prompt_length: int | None = option(None, "tokens of the prompt; default: no limit of its own")
+    max_response_length: int | None = option(None, "tokens of the response; default: no limit of its own")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreOptions(Options):
+    """How the reference is scored."""
+
+    cache_dir: str | None = option(None, "folder of reference scores; default: valuefree/scores in the user cache")
+    score_batch_tokens: int = option(8192, "padded tokens per batch of scoring")
+    bf16: bool = option(False, "compute under bfloat16 autocast, in scoring and training alike")
+
+
+TOP_K = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodingOptions(Options):
+    """How responses are sampled."""
+
+    max_new_tokens: int = option(256, "tokens per response, at most")
+    temperature: float = option(0.7, "of sampling; 0 is greedy")
+    top_k: int = option(TOP_K, "most likely tokens to sample from; 0 for all")
+    top_p: float = option(0.95, "probability mass to sample from; 1 for all")
+    generation_batch_size: int = option(32, "responses sampled at a time")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardOptions(Options):
+    """How responses are rewarded."""
+
+    reward_function: str | None = option(None, "module:function of prompts and responses, or a reward model's name")
+    samples_per_prompt: int = option(1, "responses per prompt and model")
+
+
+REFERENCE_SAMPLES = (
+    "rpo: file of samples of the model itself for V(x), as `valuefree sample --score` writes, rewarded by the same "
+    "function as the rows; default: none"
+)

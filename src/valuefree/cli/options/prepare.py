@@ -1,0 +1,47 @@
+"""The options of ``valuefree prepare``; no torch."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from valuefree.cli.options.groups import Options, option, required
+from valuefree.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareConfig(Options):
+    """Of ``valuefree prepare``."""
+
+    about: ClassVar[str] = "A public feedback set (UltraFeedback, HelpSteer) as rows to train on and to validate on."
+    source: str = required("hub name, such as openbmb/UltraFeedback, or a file or folder in the same layout")
+    schema: Literal[
+        "auto", "ultrafeedback", "ultrafeedback-binarized", "argilla-binarized", "rpo-split", "helpsteer2", "helpsteer3"
+    ] = option("auto", "layout of the rows; auto tells by the columns")
+    split: str | None = option(None, "split of a hub data set; default: train, or train_prefs of the H4 set")
+    reward_field: Literal["overall", "fine_grained", "preference"] = option(
+        "overall", "overall score, mean of the fine-grained ratings, or half a preference with either sign (HelpSteer3)"
+    )
+    score10: Literal["keep", "drop", "fix"] = option(
+        "drop",
+        "overall scores of 10 whose ratings say otherwise: keep (as published), drop, or fix the certain ones to 1 and "
+        "drop the doubtful",
+    )
+    system_prompt: Literal["leave", "front"] = option(
+        "leave", "UltraFeedback's own system prompt of each response: leave it out, or put it in front of the prompt"
+    )
+    on_bad: Literal["raise", "drop"] = option("raise", "rows of an unexpected form: raise an error, or drop and count")
+    validation_prompts: int = option(
+        1000, "prompts held out, of those whose best response has the top score; 0 for none"
+    )
+    top_score: float | None = option(None, "least reward of that best response; default: the highest of the scale")
+    seed: int = option(0, "of the draw of validation prompts")
+    out: str = option("outputs/prepare", "folder for train, validation, report.json and manifest.json")
+    overwrite: bool = option(False, "replace what prepare wrote into the folder out before")
+    format: Literal["jsonl", "parquet"] = option("jsonl", "of the rows: prompt, response, reward")
+    dry_run: bool = option(False, "read the data, print the settings and the counts, and write nothing")
+
+    def __post_init__(self) -> None:
+        if self.validation_prompts < 0:
+            raise ConfigError(f"validation_prompts is {self.validation_prompts}; expected at least 0.")
+        idle = [name for name in ("top_score", "seed") if name in self.changed()]
+        if not self.validation_prompts and idle:
+            raise ConfigError(f"without validation_prompts nothing reads {', '.join(idle)}; leave it out.")

@@ -1,0 +1,24 @@
+"""The options of ``valuefree report``; no torch."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from valuefree.cli.options.groups import Options, option, required
+from valuefree.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportConfig(Options):
+    """Of ``valuefree report``."""
+
+    about: ClassVar[str] = "One HTML file, Markdown and figures of a run; or of several, compared."
+    runs: tuple[str, ...] = required(
+        "folders of train, demo, evaluate or judge, or of one study; several are compared, their answers side by side"
+    )
+    out: str | None = option(None, "folder for report.html, report.md and figures; default: that of the one run")
+
+    def __post_init__(self) -> None:
+        if not self.runs:
+            raise ConfigError("no run; give at least one folder: valuefree report RUN…")
+        if len(self.runs) > 1 and self.out is None:
+            raise ConfigError(f"{len(self.runs)} runs and no --out; name the folder for the report that compares them.")
