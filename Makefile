@@ -6,21 +6,24 @@ INSTALLED := $(VENV)/.installed
 METEOR_DATA := $(VENV)/nltk_data/.made
 DEMO_FLAGS ?=
 
-.PHONY: demo frontier study-exact study-small bench nltk-data test test-slow lint format clean
+.PHONY: demo frontier study-exact study-small study-paper bench nltk-data test test-slow lint format clean
 
 demo: $(INSTALLED)
 	$(BIN)/valuefree demo $(DEMO_FLAGS)
 
 # RPO, KTO and DPO on the demo's task, three seeds each: about 106 minutes of one core. README's first figure.
 frontier: $(INSTALLED)
-	$(BIN)/python -m valuefree.study.frontier --page docs/results/frontier.md --readme README.md
+	$(BIN)/python -m studies frontier --page docs/results/frontier.md --readme README.md
 
 # Every objective under one protocol; about half an hour each on two idle cores.
 study-exact: $(INSTALLED)
-	$(BIN)/valuefree study exact --page docs/results/exact.md
+	$(BIN)/python -m studies exact --page docs/results/exact.md
 
 study-small: $(INSTALLED)
-	$(BIN)/valuefree study small --page docs/results/small.md
+	$(BIN)/python -m studies small --page docs/results/small.md
+
+study-paper: $(INSTALLED) $(METEOR_DATA)
+	$(BIN)/python -m studies paper --seeds 5 --page docs/results/paper-tiny.md
 
 BENCH_FLAGS ?=
 
@@ -35,7 +38,7 @@ bench: $(INSTALLED) $(METEOR_DATA)
 # How often each 95 % interval of the statistics holds the truth; about a quarter of an hour.
 .PHONY: coverage
 coverage: $(INSTALLED)
-	$(BIN)/python -m benchmarks.coverage --page docs/results/coverage.md
+	$(BIN)/python -m calibration.coverage --page docs/results/coverage.md
 
 test: $(INSTALLED) $(METEOR_DATA)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -q -n auto --maxprocesses 4 --dist loadfile

@@ -12,7 +12,7 @@ import pytest
 from valuefree.cli import main as cli
 from valuefree.cli.commands.objects import OBJECTIVES, decoding_of, objective_of
 from valuefree.cli.options import KNOBS, PARTITIONED, PRESETS, REWARD_MODEL, VERBS, DemoConfig, TrainConfig
-from valuefree.cli.parse import from_mapping, parse, parser_of
+from valuefree.cli.parse import from_mapping, make_parser, parse
 from valuefree.errors import ConfigError
 from valuefree.objectives import KTO, Objective
 
@@ -150,8 +150,8 @@ def test_a_knob_reaches_its_objective():
 
 def test_every_option_of_every_verb_has_a_help_text_and_its_default():
     for verb in VERBS:
-        text = parser_of(verb).format_help()
-        for action in parser_of(verb)._actions:
+        text = make_parser("", VERBS[verb]).format_help()
+        for action in make_parser("", VERBS[verb])._actions:
             assert action.help, f"{verb} {action.dest}"
         assert "default" in text
 
@@ -164,20 +164,6 @@ def test_from_mapping_keeps_what_to_dict_gives():
 def test_unknown_verb_names_the_nearest():
     with pytest.raises(ConfigError, match="did you mean 'train'"):
         cli.run(["trian"])
-
-
-def test_a_study_is_a_verb_of_two_words(capsys):
-    for arguments in (["study"], ["study", "--help"]):
-        cli.run(arguments)
-        out = capsys.readouterr().out
-        assert all(verb in out for verb in VERBS if verb.startswith("study "))
-    with pytest.raises(ConfigError, match="unknown study 'smal'; did you mean 'small'"):
-        cli.run(["study", "smal"])
-    with pytest.raises(ConfigError, match="unknown verb 'stduy'; did you mean 'study'"):
-        cli.run(["stduy", "small"])
-    with pytest.raises(ConfigError, match=r"invalid int value: 'x' \(valuefree study small --help\)"):
-        parse("study small", ["--seeds", "x"])
-    assert parse("study small", ["--seeds", "7", "--no-quick"]).seeds == 7
 
 
 def test_usage_and_version(capsys):

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks.comparisons import COMPARISONS
+from studies.__main__ import STUDIES
 from valuefree.cli.commands.objects import objective_of
-from valuefree.cli.options import REWARD_MODEL, VERBS
-from valuefree.cli.parse import parse
+from valuefree.cli.options import REWARD_MODEL
+from valuefree.cli.parse import parse, parse_options
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "paper_index.md"
@@ -86,12 +87,13 @@ def test_every_command_parses(command, monkeypatch):
         module, *names = words[1:]
         if module == "pytest":
             return
+        if module == "studies":
+            parse_options(command, STUDIES[names[0]][0], names[1:])
+            return
         assert module == "benchmarks.run"
         assert names[0] in COMPARISONS
         return
-    verb = " ".join(words[:2]) if words[0] == "study" else words[0]
-    if verb == "study paper" and verb not in VERBS:
-        pytest.skip("`valuefree study paper` is not there yet")
-    options = parse(verb, words[len(verb.split()) :])
+    verb = words[0]
+    options = parse(verb, words[1:])
     if verb == "train" and options.objective != REWARD_MODEL:
         assert objective_of(options)

@@ -3,12 +3,14 @@
 import json
 import re
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 
+from studies.paper.page import report_of
 from valuefree.cli import main as cli
-from valuefree.cli.commands.report import write
+from valuefree.cli.commands.report import READERS, write
 from valuefree.cli.options import ReportConfig
 from valuefree.errors import ConfigError, DataError, JudgeError
 from valuefree.report import Report, read_report
@@ -135,7 +137,29 @@ def test_training_and_judging_make_one_report(here, trained):
     assert len(report.completions) == 2
 
 
-def test_a_study_is_read_by_what_the_command_line_hands_in(here):
+def registered(monkeypatch, **readers):
+    """Make `readers` the only registered readers of studies."""
+
+    class Entry:
+        def __init__(self, name, reader):
+            self.name, self.reader = name, reader
+
+        def load(self):
+            if isinstance(self.reader, Exception):
+                raise self.reader
+            return self.reader
+
+    entries = [Entry(name, reader) for name, reader in readers.items()]
+    monkeypatch.setattr("valuefree.cli.commands.report.entry_points", lambda group: entries)
+
+
+def test_the_reader_of_papers_study_is_registered():
+    (entry,) = entry_points(group=READERS, name="paper")
+    assert entry.value == "studies.paper.page:report_of"
+    assert entry.load() is report_of
+
+
+def test_a_study_is_read_by_the_reader_registered_for_its_kind(here, monkeypatch):
     folder = here / "study"
     folder.mkdir()
     (folder / "study.json").write_text('{"kind": "paper"}')
@@ -145,16 +169,21 @@ def test_a_study_is_read_by_what_the_command_line_hands_in(here):
         asked.append(path)
         return Report("The study", [], [], [], {})
 
-    file = write(ReportConfig(runs=("study",)), {"paper": reader})
+    registered(monkeypatch, paper=reader)
+    file = write(ReportConfig(runs=("study",)))
     assert file.read_text().count("<h1>The study</h1>") == 1
     assert [str(path) for path in asked] == ["study"]
+    registered(monkeypatch, exact=reader)
     with pytest.raises(DataError, match=r"study\.json is of kind 'paper'; kinds with a report: exact"):
-        write(ReportConfig(runs=("study",)), {"exact": reader})
+        write(ReportConfig(runs=("study",)))
+    registered(monkeypatch, paper=ModuleNotFoundError("No module named 'studies'", name="studies"))
+    with pytest.raises(DataError, match="studies cannot be imported: studies are not part of the installed package"):
+        write(ReportConfig(runs=("study",)))
     with pytest.raises(ConfigError, match="study is a study, which has a report of its own; name it alone"):
-        write(ReportConfig(runs=("study", "run"), out="x"), {"paper": reader})
+        write(ReportConfig(runs=("study", "run"), out="x"))
     (folder / "study.json").write_text("[]")
     with pytest.raises(DataError, match="expected an object with the kind of the study"):
-        write(ReportConfig(runs=("study",)), {"paper": reader})
+        write(ReportConfig(runs=("study",)))
 
 
 def test_the_example_of_the_documentation_runs(here, capsys):

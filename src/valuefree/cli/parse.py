@@ -103,10 +103,9 @@ def _add(parser: argparse.ArgumentParser, item: Field, annotation: Any, position
     )
 
 
-def parser_of(verb: str) -> argparse.ArgumentParser:
-    """The argument parser of a verb."""
-    config = VERBS[verb]
-    parser = _Parser(prog=f"valuefree {verb}", description=config.about, allow_abbrev=False)
+def make_parser(program: str, config: type[Options]) -> argparse.ArgumentParser:
+    """The argument parser of a set of options; `program` stands in its help and messages."""
+    parser = _Parser(prog=program, description=config.about, allow_abbrev=False)
     parser.add_argument("--config", metavar="FILE", help="YAML recipe with these options as keys; flags override it")
     hints = get_type_hints(config)
     unflagged = [item for item in fields(config) if item.default is MISSING or "positional" in item.metadata]
@@ -130,16 +129,21 @@ def read_recipe(file: str) -> dict[str, Any]:
 
 
 def parse(verb: str, arguments: Sequence[str]) -> Options:
-    """The options of `verb` from its arguments and, with ``--config``, a recipe.
+    """The options of a verb of ``valuefree``; see `parse_options`."""
+    return parse_options(f"valuefree {verb}", VERBS[verb], arguments)
+
+
+def parse_options(program: str, config: type[T], arguments: Sequence[str]) -> T:
+    """The options from arguments and, with ``--config``, a recipe.
 
     Raises:
         ConfigError: unknown flags or keys (with the nearest known one), wrong types, contradictions.
     """
-    parser = parser_of(verb)
+    parser = make_parser(program, config)
     given, rest = parser.parse_known_args(list(arguments))
     if rest:
         flags = [flag for action in parser._actions for flag in action.option_strings]
         raise unknown("argument", rest[0].split("=")[0], flags)
     values = vars(given)
     recipe = values.pop("config", None)
-    return from_mapping(VERBS[verb], (read_recipe(recipe) if recipe else {}) | values)
+    return from_mapping(config, (read_recipe(recipe) if recipe else {}) | values)

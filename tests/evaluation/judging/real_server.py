@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from studies.paper.served import serving
 from valuefree.demo.smollm2 import smollm2_file
 from valuefree.models.load import load_model
-from valuefree.study.paper.served import serving
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.judges import CONSTANT, attack, best_answers, lines_of, pandalm_agreement, real_judges
+from calibration.judges import CONSTANT, attack, best_answers, lines_of, pandalm_agreement, real_judges
 from valuefree.evaluation import FunctionJudge
 from valuefree.evaluation.judging.prompts import PROMPTS, ask_about
 from valuefree.evaluation.judging.text_verdicts import read_text

@@ -11,6 +11,7 @@ from typing import Any
 import datasets
 import torch
 
+from valuefree.cli import show
 from valuefree.cli.commands.objects import lora
 from valuefree.cli.options import DemoConfig
 from valuefree.data import split_by_prompt, summarize
@@ -196,3 +197,13 @@ def _write(
     write_json(folder / "metrics.json", metrics)
     write_jsonl(folder / COMPLETIONS, evaluation.completions)
     write_report(read_report([folder]), folder)
+
+
+def command(options: DemoConfig) -> None:
+    """Run the embedded default and print its table."""
+    if options.dry_run:
+        show.settings(options)
+        return
+    result = run(options, say=lambda text: print(text, flush=True))
+    show.evaluation(result.evaluation)
+    print(f"\n{result.seconds:.0f} s, {result.peak_memory_gb:.1f} GB at most\nreport: {result.folder / 'report.html'}")

@@ -1,45 +1,46 @@
-"""``valuefree evaluate``."""
+"""``valuefree evaluate``: measure responses, or compare a policy with its reference; torch only where a model runs."""
 
-from dataclasses import replace
-from pathlib import Path
-
-from valuefree.cli.commands.measure import output_of
-from valuefree.cli.commands.objects import decoding_of, load, load_there, read_prompts
+from valuefree.cli import show
+from valuefree.cli.commands.measure import measure_file, read_predictions
 from valuefree.cli.options import EvaluateConfig
-from valuefree.evaluation.rewards import Evaluation, check_reward, evaluate, load_reward
-from valuefree.report import read_report, write_report
-from valuefree.runs.manifest import COMPLETIONS, fingerprint, manifest, write_json, write_jsonl
-from valuefree.runs.run_folder import MANIFEST
-from valuefree.runs.seen_prompts import SeenPrompts
+from valuefree.evaluation.metrics.table import HEADER, notes_of, table_rows
 
 
-def evaluate_policy(options: EvaluateConfig) -> tuple[Evaluation, Path]:
-    """Rewards of a policy against its reference; writes manifest.json, metrics.json, completions.jsonl, the report."""
-    output = output_of(options)
-    prompts = read_prompts(str(options.prompts), options.prompt)
-    reward_function = load_reward(str(options.reward_function))
-    check_reward(reward_function, prompts[:2], ["Yes.", "No."][: len(prompts)], name=str(options.reward_function))
-    known = SeenPrompts.of_model(options.model)
-    record = manifest("evaluate", options.to_dict(), fingerprint=fingerprint({"prompt": prompts}))
-    policy, tokenizer = load_there(options)
-    reference = load(replace(options, model=options.reference))[0] if options.reference else None
-    evaluation = evaluate(
-        policy,
-        tokenizer,
-        prompts,
-        reward_function,
-        reference=reference,
-        decoding=decoding_of(options, options.seed),
-        samples_per_prompt=options.samples_per_prompt,
-        kl_prompts=options.kl_prompts,
-        seen=known.among(prompts) if known is not None else None,
-        progress=True,
-    )
-    folder = output.path
-    output.open()
-    write_json(folder / MANIFEST, record)
-    write_json(folder / "metrics.json", evaluation.to_dict())
-    write_jsonl(folder / COMPLETIONS, evaluation.completions)
-    write_report(read_report([folder]), folder)
-    output.close()
-    return evaluation, folder
+def command(options: EvaluateConfig) -> None:
+    """Run ``valuefree evaluate`` and print its table."""
+    if options.dry_run:
+        show.settings(options)
+        print(_what_is_read(options))
+    elif options.measured():
+        _measure(options)
+    else:
+        from valuefree.cli.commands.evaluate_policy import evaluate_policy
+
+        evaluation, folder = evaluate_policy(options)
+        show.evaluation(evaluation)
+        print(f"report: {folder / 'report.html'}")
+
+
+def _measure(options: EvaluateConfig) -> None:
+    if options.predictions is not None:
+        metrics, folder = measure_file(options)
+    else:
+        from valuefree.cli.commands.measure_model import measure_model
+
+        metrics, folder = measure_model(options)
+    show.table("Metrics (95 % intervals over prompts)", table_rows(metrics), HEADER)
+    print("\n".join(notes_of(metrics)))
+    print(f"written: {folder / 'metrics.json'}, metrics.csv, metrics.md")
+
+
+def _what_is_read(options: EvaluateConfig) -> str:
+    if options.predictions is not None:
+        found = f"{len(read_predictions(options).predictions)} predictions"
+    else:
+        from valuefree.cli.commands.measure_model import read_references
+
+        prompts, references = read_references(options)
+        found = f"{len(prompts)} prompts"
+        if options.measured():
+            found += f", {len(references or ())} references"
+    return f"{found}\nmetrics: {', '.join(options.measured())}" if options.measured() else found

@@ -7,6 +7,7 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from valuefree.batches.rendering import Prompt
+from valuefree.cli import show
 from valuefree.cli.commands.objects import decoding_of, load_there, read_prompts
 from valuefree.cli.options import GenerateConfig
 from valuefree.cli.options.groups import TOP_K
@@ -77,3 +78,12 @@ def _answered(file: Path) -> set[str]:
         return {prompt_key(row["prompt"]) for row in rows}
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{file} is not a file of answers ({error!r}), so --resume cannot add to it.") from error
+
+
+def command(options: GenerateConfig) -> None:
+    """Sample responses and say where they are."""
+    if options.dry_run:
+        show.settings(options)
+        print(f"{len(read_prompts(options.prompts, options.prompt))} prompts")
+        return
+    print(f"written: {generate(options)}")

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from valuefree.cli import show
 from valuefree.cli.commands.agreement import agreement_with, read_verdicts
 from valuefree.cli.commands.systems import Measured, measure_systems, metrics_of, metrics_table, read_runs
 from valuefree.cli.options import JudgeConfig
-from valuefree.errors import ConfigError
+from valuefree.errors import ConfigError, JudgeError, number_of
 from valuefree.evaluation.judging.arena import ArenaResult, arena
 from valuefree.evaluation.judging.asking import Estimate, Prices, estimate
 from valuefree.evaluation.judging.backends import Backend, FunctionJudge
@@ -286,3 +287,34 @@ def _markdown(found: Judging) -> str:
             parts.append(f"## {RANKING}\n\n| system | strength |\n|---|---|\n{ranked}")
     parts += [f"Agreement with {source}: {agreement}" for source, agreement in found.agreement.items()]
     return "\n\n".join(parts) + "\n"
+
+
+def command(options: JudgeConfig) -> None:
+    """Judge and print the table; an error at the end if calls are missing."""
+    if options.dry_run:
+        show.settings(options)
+        print(estimate_run(options) or "a reward function: nothing to ask")
+        return
+    found = judge_outputs(options)
+    said = "nothing was judged" if found.nothing_judged else "their pairs are unjudged above"
+    error = JudgeError(
+        f"{number_of(found.missing, 'call')} without an answer ({found.why_missing}); {said}. The answers that came "
+        "are kept: once the cause is gone, the same command asks for the missing ones alone."
+    )
+    if found.missing and found.nothing_judged:
+        raise error
+    print("\n".join([found.table, *found.notes]))
+    if found.measured:
+        print(f"\n{metrics_table(found.measured)}")
+    for number, run in enumerate(found.runs):
+        for names, result in run.pairs.items():
+            heading = f"{' against '.join(names)}" + (f", run {number}" if len(found.runs) > 1 else "")
+            show.table(f"\n{heading} (95 % intervals over prompts)", pair_rows(result))
+            print(result.report())
+        if run.ranking is not None:
+            show.table(f"\n{RANKING} (95 % intervals, bootstrap over prompts)", ranking_rows(run))
+    for source, agreement in found.agreement.items():
+        print(f"agreement with {source}: {agreement}")
+    print(f"written: {found.folder}\nreport: {found.folder / 'report.html'}")
+    if found.missing:
+        raise error

@@ -8,6 +8,7 @@ from typing import Any
 
 import datasets
 
+from valuefree.cli import show
 from valuefree.cli.options import PrepareConfig
 from valuefree.data import DataSummary, FeedbackReport, read_ultrafeedback, split_top_score, summarize
 from valuefree.data.columns import batches
@@ -94,3 +95,16 @@ def _lines(rows: datasets.Dataset) -> Iterator[str]:
     for table in batches(rows, SCHEMA.names):
         for values in table.to_pylist():
             yield json.dumps(values, ensure_ascii=False) + "\n"
+
+
+def command(options: PrepareConfig) -> None:
+    """Read a public feedback set, say what was found in it, and where its rows are."""
+    if options.dry_run:
+        show.settings(options)
+    output = None if options.dry_run else output_of(options)
+    rows, report = read(options)
+    print(report)
+    parts = split(options, rows, report)
+    print(parts)
+    if output is not None:
+        print("\n".join(f"written: {file}" for file in write(output, options, parts, report)))

@@ -1,7 +1,7 @@
 """``valuefree report``: folders of runs → HTML, Markdown and figures."""
 
 import json
-from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
 from pathlib import Path
 
 from valuefree.cli.options import ReportConfig
@@ -9,15 +9,17 @@ from valuefree.errors import ConfigError, DataError
 from valuefree.report import Report, read_report, write_report
 
 STUDY = "study.json"
-StudyReaders = Mapping[str, Callable[[Path], Report]]
+READERS = "valuefree.study_reports"  # group of entry points: a kind of study → a function from its folder to a `Report`
 
 
-def write(options: ReportConfig, studies: StudyReaders) -> Path:
+def command(options: ReportConfig) -> None:
+    """Write the report of runs and say where it is."""
+    file = write(options)
+    print(f"report: {file}\nfor a repository: {file.with_suffix('.md')}")
+
+
+def write(options: ReportConfig) -> Path:
     """Write the report of the runs, or of one study; the HTML file.
-
-    Args:
-        studies: what reads the folder of a study, by the kind that its study.json names. The command line hands them
-            in, which alone may import the studies.
 
     Raises:
         ConfigError: a study beside other runs. DataError: a folder that no run made, or whose files are broken.
@@ -26,17 +28,26 @@ def write(options: ReportConfig, studies: StudyReaders) -> Path:
     found = [folder for folder in folders if (folder / STUDY).exists()]
     if found and len(folders) > 1:
         raise ConfigError(f"{found[0]} is a study, which has a report of its own; name it alone.")
-    report = _study(found[0], studies) if found else read_report(folders)
+    report = _study(found[0]) if found else read_report(folders)
     return write_report(report, Path(options.out) if options.out is not None else folders[0])
 
 
-def _study(folder: Path, studies: StudyReaders) -> Report:
+def _study(folder: Path) -> Report:
+    """The report of a study, by the reader that its package has registered for its kind."""
     file = folder / STUDY
     try:
         kind = json.loads(file.read_text(encoding="utf-8"))["kind"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{file}: {error!r}; expected an object with the kind of the study. Run it again.") from error
-    if kind not in studies:
-        known = ", ".join(studies) or "none"
+    readers = {entry.name: entry for entry in entry_points(group=READERS)}
+    if kind not in readers:
+        known = ", ".join(readers) or "none"
         raise DataError(f"{file} is of kind {kind!r}; kinds with a report: {known}.")
-    return studies[kind](folder)
+    try:
+        read = readers[kind].load()
+    except ModuleNotFoundError as error:
+        raise DataError(
+            f"{file} is of kind {kind!r}, and {error.name} cannot be imported: studies are not part of the installed "
+            "package. Run the command in a clone of the repository."
+        ) from error
+    return read(folder)

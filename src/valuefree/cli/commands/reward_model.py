@@ -6,11 +6,13 @@ from typing import Any
 
 import torch
 
+from valuefree.cli import show
 from valuefree.cli.commands.objects import lora
 from valuefree.cli.commands.runs import Run, shared_arguments
 from valuefree.cli.options import REWARD_MODEL, TrainConfig
 from valuefree.models.reward_model import load_reward_model
 from valuefree.report import read_report, write_report
+from valuefree.report.gains import pairs_verdict
 from valuefree.runs.manifest import write_json
 from valuefree.training.reward_model_trainer import RewardModelArguments, RewardModelTrainer, RewardPairs
 
@@ -60,3 +62,16 @@ def train_reward_model(options: TrainConfig) -> RewardModelResult:
         write_report(read_report([run.folder]), run.folder)
         run.output.close()
     return RewardModelResult(held_out, run.folder, None)
+
+
+def command(options: TrainConfig) -> None:
+    """Train a reward model and print its accuracy on held-out pairs."""
+    result = train_reward_model(options)
+    if result.stopped:
+        print(f"stopped by {result.stopped}; go on with --resume")
+        return
+    if result.held_out is not None:
+        names = {"pairs": "pairs", "accuracy": "share ordered rightly", "margin": "margin, nats", "loss": "loss, nats"}
+        show.table("On held-out pairs", [(text, f"{result.held_out[name]:.4g}") for name, text in names.items()])
+        print(pairs_verdict(result.held_out))
+    print(f"reward model: {result.folder / 'model'}\nreport: {result.folder / 'report.html'}")

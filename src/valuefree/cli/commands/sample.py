@@ -9,6 +9,7 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from valuefree.batches.rendering import Prompt
+from valuefree.cli import show
 from valuefree.cli.commands.objects import decoding_of, load_there, read_prompts
 from valuefree.cli.options import SampleConfig
 from valuefree.data.sources import rows_of
@@ -108,3 +109,16 @@ def read_responses(source: str, prompt: str, response: str) -> tuple[list[Prompt
     if not texts:
         raise DataError(f"{source} holds no rows to score.")
     return prompts, texts
+
+
+def command(options: SampleConfig) -> None:
+    """Sample or score responses and say where they are."""
+    if options.dry_run:
+        show.settings(options)
+        if options.responses is not None:
+            print(f"{len(read_responses(options.responses, options.prompt, options.response)[0])} responses")
+        else:
+            prompts = len(read_prompts(str(options.prompts), options.prompt))
+            print(f"{prompts} prompts, {options.samples} responses each: {prompts * options.samples}")
+        return
+    print(sample(options))

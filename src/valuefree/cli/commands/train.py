@@ -8,10 +8,12 @@ from typing import Any
 import datasets
 import torch
 
+from valuefree.cli import show
+from valuefree.cli.commands import reward_model as reward_models
 from valuefree.cli.commands.measure import text_metrics_of
 from valuefree.cli.commands.objects import decoding_of, load, lora, objective_of
-from valuefree.cli.commands.runs import Run, shared_arguments
-from valuefree.cli.options import TrainConfig
+from valuefree.cli.commands.runs import Run, check, shared_arguments
+from valuefree.cli.options import REWARD_MODEL, TrainConfig
 from valuefree.data.triplets import prompts_of
 from valuefree.errors import ConfigError, number_of
 from valuefree.evaluation.generation import Decoding
@@ -156,3 +158,26 @@ def _finish(run: Run, trainer: PolicyTrainer, evaluation: Evaluation | None) -> 
         write_jsonl(run.folder / COMPLETIONS, evaluation.completions)
     write_report(read_report([run.folder]), run.folder)
     run.output.close()
+
+
+def command(options: TrainConfig) -> None:
+    """Train and print what was gained."""
+    reward_model = options.objective == REWARD_MODEL
+    if options.dry_run:
+        show.settings(options)
+        print(f"objective: {options.objective if reward_model else objective_of(options)}")
+        print(check(options))
+        return
+    if reward_model:
+        reward_models.command(options)
+        return
+    result = train(options)
+    if result.stopped:
+        print(f"stopped by {result.stopped}; go on with --resume")
+        return
+    if result.evaluation is not None:
+        show.evaluation(result.evaluation)
+    policy = result.folder / "model"
+    print(f"policy: {policy}\nreport: {result.folder / 'report.html'}")
+    print(f"load it: from valuefree import load_model; model, tokenizer = load_model({str(policy)!r})")
+    print(f"sample from it: valuefree generate prompts.txt --model {policy}")

@@ -20,7 +20,6 @@ from valuefree.cli.options.prepare import PrepareConfig
 from valuefree.cli.options.report import ReportConfig
 from valuefree.cli.options.sample import SampleConfig
 from valuefree.cli.options.score import ScoreConfig
-from valuefree.cli.options.studies import StudyExactConfig, StudyPaperConfig, StudySmallConfig
 from valuefree.cli.options.train import TrainConfig
 from valuefree.evaluation.metrics.registry import METRICS, kind_of, metric_names
 
@@ -35,9 +34,6 @@ VERBS: dict[str, type[Options]] = {
     "judge": JudgeConfig,
     "report": ReportConfig,
     "demo": DemoConfig,
-    "study exact": StudyExactConfig,
-    "study small": StudySmallConfig,
-    "study paper": StudyPaperConfig,
 }
 
 __all__ = [
@@ -66,9 +62,6 @@ __all__ = [
     "SampleConfig",
     "ScoreConfig",
     "ScoreOptions",
-    "StudyExactConfig",
-    "StudyPaperConfig",
-    "StudySmallConfig",
     "TrainConfig",
     "kind_of",
     "metric_names",

@@ -1,0 +1,45 @@
+"""``valuefree evaluate`` with a reward function: a policy against its reference."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from valuefree.cli.commands.measure import output_of
+from valuefree.cli.commands.objects import decoding_of, load, load_there, read_prompts
+from valuefree.cli.options import EvaluateConfig
+from valuefree.evaluation.rewards import Evaluation, check_reward, evaluate, load_reward
+from valuefree.report import read_report, write_report
+from valuefree.runs.manifest import COMPLETIONS, fingerprint, manifest, write_json, write_jsonl
+from valuefree.runs.run_folder import MANIFEST
+from valuefree.runs.seen_prompts import SeenPrompts
+
+
+def evaluate_policy(options: EvaluateConfig) -> tuple[Evaluation, Path]:
+    """Rewards of a policy against its reference; writes manifest.json, metrics.json, completions.jsonl, the report."""
+    output = output_of(options)
+    prompts = read_prompts(str(options.prompts), options.prompt)
+    reward_function = load_reward(str(options.reward_function))
+    check_reward(reward_function, prompts[:2], ["Yes.", "No."][: len(prompts)], name=str(options.reward_function))
+    known = SeenPrompts.of_model(options.model)
+    record = manifest("evaluate", options.to_dict(), fingerprint=fingerprint({"prompt": prompts}))
+    policy, tokenizer = load_there(options)
+    reference = load(replace(options, model=options.reference))[0] if options.reference else None
+    evaluation = evaluate(
+        policy,
+        tokenizer,
+        prompts,
+        reward_function,
+        reference=reference,
+        decoding=decoding_of(options, options.seed),
+        samples_per_prompt=options.samples_per_prompt,
+        kl_prompts=options.kl_prompts,
+        seen=known.among(prompts) if known is not None else None,
+        progress=True,
+    )
+    folder = output.path
+    output.open()
+    write_json(folder / MANIFEST, record)
+    write_json(folder / "metrics.json", evaluation.to_dict())
+    write_jsonl(folder / COMPLETIONS, evaluation.completions)
+    write_report(read_report([folder]), folder)
+    output.close()
+    return evaluation, folder

@@ -1,0 +1,180 @@
+"""One run on the demo's task: train by one objective, and measure the policy mid-run and at the end."""
+
+import ast
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+from transformers import PreTrainedTokenizerBase
+
+from studies.small.training import MeasureAt
+from valuefree.cli.commands.demo import NEW_TOKENS, load_policy, split_feedback, training_arguments
+from valuefree.cli.commands.objects import OBJECTIVES
+from valuefree.cli.options import DemoConfig
+from valuefree.demo.data import reward, shuffle_rewards
+from valuefree.errors import ConfigError
+from valuefree.evaluation.generation import Decoding, generate_ids
+from valuefree.evaluation.rewards import kl_to_reference, rewards_of
+from valuefree.models.load import evaluating
+from valuefree.models.logprobs import response_logps
+from valuefree.objectives import Objective
+from valuefree.runs.manifest import git_commit, write_json
+from valuefree.training.scored_dataset import Prepared, collator_for
+from valuefree.training.trainer import PolicyTrainer
+
+Point = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run. label: the objective as it is written in Python, such as ``RPO()`` or ``KTO(beta=0.3)``."""
+
+    label: str
+    seed: int
+    shuffled: bool = False
+
+    @property
+    def name(self) -> str:
+        """What tables and figures call it."""
+        return f"{self.label}, rewards shuffled" if self.shuffled else self.label
+
+    def file(self, folder: Path) -> Path:
+        """Where its row is kept."""
+        return folder / "cells" / f"{self.label}{'-shuffled' if self.shuffled else ''}-seed{self.seed}.json"
+
+
+def objective_of(label: str) -> Objective:
+    """The objective that a label writes: the name of a class and keyword arguments with literal values.
+
+    Raises:
+        ConfigError: another expression, an unknown class or argument.
+    """
+    classes = {kind.__name__: kind for kind in OBJECTIVES.values()}
+    try:
+        call = ast.parse(label, mode="eval").body
+    except SyntaxError:
+        call = None
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
+        raise ConfigError(f"{label!r} is not an objective; expected a form such as 'KTO(beta=0.3)'.")
+    if call.func.id not in classes:
+        raise ConfigError(f"unknown objective {call.func.id!r}; choose from {', '.join(classes)}.")
+    try:
+        return classes[call.func.id](**{str(word.arg): ast.literal_eval(word.value) for word in call.keywords})
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{label!r}: {error}.") from error
+
+
+def options_of(seed: int) -> DemoConfig:
+    """The demo's settings with 160 training and 80 held-out prompts."""
+    return DemoConfig(seed=seed, train_prompts=160, test_prompts=80, samples_per_prompt=2)
+
+
+def reference_file(folder: Path, seed: int) -> Path:
+    """Where the rewards of the reference's samples for a seed's held-out prompts are kept."""
+    return folder / "cells" / f"reference-seed{seed}.json"
+
+
+def run_reference(seed: int, folder: Path) -> None:
+    """Sample the reference once for all runs of a seed, and keep the rewards."""
+    options = options_of(seed)
+    train, _, prompts = split_feedback(options)
+    model, tokenizer, _ = load_policy(options, train, folder)
+    write_json(reference_file(folder, seed), {"prompts": prompts} | _sampled(model, tokenizer, prompts, options))
+
+
+def run_cell(cell: Cell, folder: Path) -> None:
+    """Train, measure after half of the steps and at the end, and keep the row."""
+    start = time.perf_counter()
+    options = options_of(cell.seed)
+    train, held_out, prompts = split_feedback(options)
+    if cell.shuffled:
+        train = shuffle_rewards(train, seed=cell.seed)
+    model, tokenizer, adapter = load_policy(options, train, folder)
+    trainer = PolicyTrainer(
+        model,
+        objective_of(cell.label),
+        training_arguments(options, folder / "work" / cell.file(folder).stem),
+        train,
+        held_out,
+        processing_class=tokenizer,
+        peft_config=adapter,
+    )
+    prepared: Prepared = trainer.eval_dataset  # type: ignore[assignment]
+    points: list[Point] = []
+
+    def measure(step: int) -> None:
+        policy: Any = trainer.model
+        decoding = Decoding(max_new_tokens=NEW_TOKENS, batch_size=96, seed=cell.seed)
+        kl = kl_to_reference(policy, tokenizer, prompts[: options.test_prompts // 2], None, decoding)
+        ranked = ranking_accuracy(
+            log_ratios(policy, tokenizer, prepared), np.asarray(held_out["reward"]), prepared.prompt_of
+        )
+        found = _sampled(policy, tokenizer, prompts, options)
+        points.append({"step": step, "kl": kl.value, "ranking_accuracy": ranked, **found})
+
+    steps = int(trainer.set_initial_training_values(trainer.args, trainer.get_train_dataloader())[-1])
+    trainer.add_callback(MeasureAt((steps // 2, steps), measure))
+    trainer.train()
+    row = {
+        **asdict(cell),
+        "objective": trainer.objective.to_dict(),
+        "points": points,
+        "rising_loss": trainer.rising_loss.warning,
+        "losses": [line["loss"] for line in trainer.state.log_history if "loss" in line],
+        "seconds": time.perf_counter() - start,
+        "commit": git_commit(),
+    }
+    write_json(cell.file(folder), row)
+
+
+def _sampled(
+    model: nn.Module, tokenizer: PreTrainedTokenizerBase, prompts: list[str], options: DemoConfig
+) -> dict[str, Any]:
+    """Mean reward of each prompt's samples, and tokens per response, under the demo's decoding."""
+    decoding = Decoding(max_new_tokens=NEW_TOKENS, top_p=1.0, batch_size=96, seed=options.seed)
+    samples = options.samples_per_prompt
+    _, ids = generate_ids(model, tokenizer, prompts, decoding, samples=samples)
+    texts = [text.strip() for text in tokenizer.batch_decode(ids, skip_special_tokens=True)]
+    rewards = rewards_of(reward, [prompt for prompt in prompts for _ in range(samples)], texts)
+    return {
+        "rewards": rewards.reshape(len(prompts), samples).mean(axis=1).tolist(),
+        "length": float(np.mean([len(answer) for answer in ids])),
+    }
+
+
+def log_ratios(policy: nn.Module, tokenizer: PreTrainedTokenizerBase, prepared: Prepared, size: int = 16) -> np.ndarray:
+    """Log π_θ − log π_ref of prepared rows, in nats, shape (R,)."""
+    if prepared.reference is None:
+        raise ConfigError("these rows were not scored under the reference; use an objective that reads its scores.")
+    collator, found = collator_for(policy, tokenizer), []
+    with evaluating(policy):
+        for start in range(0, len(prepared), size):
+            rows = list(range(start, min(start + size, len(prepared))))
+            logps = response_logps(policy, collator.batch(prepared.table, rows)).total
+            found.append(logps.double().numpy() - prepared.reference.logps[rows])
+    return np.concatenate(found)
+
+
+def ranking_accuracy(ratios_R: np.ndarray, rewards_R: np.ndarray, prompt_of_R: np.ndarray) -> float:
+    """Of the pairs of a prompt's responses with unlike rewards, the share whose log-ratios are in the same order.
+
+    A tie of the log-ratios counts ½, so that the reference itself has ½. NaN without such a pair.
+    """
+    right, pairs = 0.0, 0
+    for prompt in np.unique(prompt_of_R):
+        at = np.flatnonzero(prompt_of_R == prompt)
+        better = rewards_R[at][:, None] > rewards_R[at][None, :]
+        order = np.sign(ratios_R[at][:, None] - ratios_R[at][None, :])
+        right += float(((order[better] + 1) / 2).sum())
+        pairs += int(better.sum())
+    return right / pairs if pairs else float("nan")
+
+
+def read_rows(folder: Path) -> list[dict[str, Any]]:
+    """The rows of all cells in a folder."""
+    files = sorted((folder / "cells").glob("*seed*.json"))
+    return [json.loads(file.read_text(encoding="utf-8")) for file in files if not file.name.startswith("reference")]

@@ -1,0 +1,169 @@
+"""The options of ``python -m studies``, one class per study; no torch."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from valuefree.cli.options.groups import Options, option
+from valuefree.cli.options.metrics import MetricOptions
+from valuefree.errors import ConfigError
+from valuefree.evaluation.metrics.registry import DEFAULT, METRICS
+
+TEXTS = ("reference", None)  # needs of the metrics that texts are enough for
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyExactConfig(Options):
+    """Of ``python -m studies exact``."""
+
+    about: ClassVar[str] = "Every objective in worlds whose optimum is known exactly: J* - J, without sampling error."
+    methods: str = option("all", "names of the methods table, by semicolon; an unknown name lists the nearest")
+    responses: str | None = option(None, "responses per prompt, by comma; default: the regimes of n = 4 and of n = 1")
+    noise: str | None = option(None, "standard deviation of the noise on rewards, by comma; default: of the regimes")
+    tilt: str | None = option(None, "tilt of the policy that wrote the responses, by comma; 0 is the reference itself")
+    prompts: int = option(256, "training prompts")
+    tau: float = option(1.0, "temperature of J = E r - tau KL, in reward units (1 is the spread within a prompt)")
+    structure: Literal["factorised", "markov"] = option("factorised", "tokens independent, or first-order Markov")
+    reward: Literal["additive", "saturating"] = option("additive", "additive, or 2 tanh(sum / 2), whose J is sampled")
+    length: int = option(20, "tokens of a response")
+    alphabet: int = option(6, "different tokens")
+    features: int = option(4, "numbers that describe a prompt, a constant among them")
+    seeds: int | None = option(None, "reported worlds; default: 5, with quick 2")
+    first_seed: int = option(0, "number of the first world")
+    control: Literal["shuffle", "none"] = option("shuffle", "run every method on permuted rewards too, or not")
+    sweeps: bool = option(True, "also lines of some methods over n, noise, tilt and tau (default grid only)")
+    workers: int | None = option(None, "processes, of one thread each; default: one a core")
+    out: str = option("outputs/study-exact", "folder of rows and figures")
+    page: str | None = option(None, "file of the page; default: exact.md in the folder out")
+    quick: bool = option(False, "fewer seeds, prompts, settings and steps, all methods")
+    dry_run: bool = option(False, "count the runs and stop")
+
+    def __post_init__(self) -> None:
+        for name in ("seeds", "workers", "prompts"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} is {value}; expected at least 1.")
+        if self.tau <= 0:
+            raise ConfigError(f"tau is {self.tau}; expected a positive number, in reward units.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudySmallConfig(Options):
+    """Of ``python -m studies small``."""
+
+    about: ClassVar[str] = "Every objective on tiny language models whose reward is a program: reward at equal KL."
+    models: str = option("t5,decoder", "kinds of model, by comma")
+    regimes: str = option("on,off", "where the training responses come from: the reference (on) or others (off)")
+    methods: str = option("all", "names of the methods table, by comma; an unknown name lists the nearest")
+    seeds: int | None = option(None, "reported seeds; default: 5, with quick 2")
+    tuning_seeds: int | None = option(None, "seeds that settings are chosen on, not reported; default: 1")
+    control: Literal["shuffle", "none"] = option("shuffle", "run every method on permuted rewards too, or not")
+    control_seeds: int | None = option(None, "seeds of each control; default: 3, with quick 2")
+    workers: int | None = option(None, "processes, of one thread each; default: one a core")
+    out: str = option("outputs/study-small", "folder of cells, rows, tables, figures; run again to go on")
+    page: str | None = option(None, "file of the page; default: small.md in the folder out")
+    quick: bool = option(False, "fewer seeds, settings and steps, all methods")
+    dry_run: bool = option(False, "count the cells, estimate the time, and stop")
+
+    def __post_init__(self) -> None:
+        for name in ("seeds", "tuning_seeds", "control_seeds", "workers"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} is {value}; expected at least 1.")
+        if self.control == "none" and self.control_seeds is not None:
+            raise ConfigError("control none does not read control_seeds; leave it out, or pass control shuffle.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyPaperConfig(MetricOptions):
+    """Of ``python -m studies paper``."""
+
+    about: ClassVar[str] = "The paper's experiments at a scale you can afford, each number beside the published one."
+    metrics: str | None = option(
+        None,
+        f"of the answers, by comma: {', '.join(name for name, kind in METRICS.items() if kind.needs in TEXTS)}; or the "
+        f"sets paper (the six) and lexical. Default: {', '.join(DEFAULT)}; reward and KL are measured anyway",
+    )
+    scale: str = option(
+        "tiny", "by comma: tiny (2 cores, minutes), smol (SmolLM2, hours), small, large, xl (Flan-T5, GPU)"
+    )
+    methods: str = option(
+        "all",
+        "by semicolon: KTO, DRO, RPO, RPO-noNorm (as published), RPO(), RPO() auto (this package's default), RPO sums, "
+        "DRO-V, SFT-all, SFT-best; the untouched reference, SFT, is always among them",
+    )
+    taus: str = option("0.1,1,5", "temperatures of the grid, by comma; the tables but the ablations are at 1")
+    seeds: int = option(3, "runs of each: order of the rows, weights of value networks, sampling")
+    control: Literal["shuffle", "none"] = option("shuffle", "also train on rewards permuted within prompts")
+    decoding: Literal["same", "authors"] = option(
+        "same", "of the answers: the same for all methods, or as the published scripts have it (KTO greedy)"
+    )
+    data: str | None = option(
+        None, "feedback of small, large and xl: hub name or files; default: openbmb/UltraFeedback"
+    )
+    score10: Literal["keep", "drop", "fix"] = option(
+        "drop", "its overall scores of 10 whose ratings say otherwise: keep (as the paper), drop, or fix"
+    )
+    reward_field: Literal["overall", "fine_grained"] = option("overall", "its reward")
+    reward_function: str | None = option(
+        None, "module:function or reward model that judges all answers; default: of tiny and smol the demo's"
+    )
+    judge: tuple[str, ...] = option(
+        ("smollm2@serve",),
+        "judges of answers: MODEL@http://host/v1, MODEL@serve (a server started here), MODEL (loaded here); none for "
+        "the reward function alone, which judges in any case. mistral-7b-instruct-v0.3 and llama-3-8b-instruct are the "
+        "paper's",
+    )
+    judge_prompts: int = option(50, "held-out prompts that these judges see, from the first; 0 for all")
+    judge_seeds: int = option(1, "seeds whose answers they see, from the first")
+    claims: bool = option(True, "also the runs behind Table I and section VI, where the optimum is known")
+    timing: bool = option(True, "also Figure 1's timings on one process alone (scale tiny)")
+    workers: int | None = option(None, "processes; default: one a core without GPU, else one")
+    out: str = option("outputs/study-paper", "folder of cells, answers, verdicts, report; run again to go on")
+    page: str | None = option(None, "also write the page as this Markdown file, with report.html beside its figures")
+    dry_run: bool = option(False, "count runs and calls, estimate the hours, and stop")
+
+    def __post_init__(self) -> None:
+        for name in ("seeds", "judge_seeds", "workers"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} is {value}; expected at least 1.")
+        if self.judge_prompts < 0:
+            raise ConfigError(f"judge_prompts is {self.judge_prompts}; expected at least 0.")
+        if {"reward", "kl"} & set(self.metric_list()):
+            raise ConfigError("metrics: reward and kl are measured anyway; leave them out.")
+        self.check_metrics(self.metric_list())
+
+    def tau_list(self) -> list[float]:
+        """The temperatures, each once.
+
+        Raises:
+            ConfigError: text that is no positive numbers, or the main temperature, 1, not among them.
+        """
+        try:
+            found = list(dict.fromkeys(float(part) for part in self.taus.split(",")))
+        except ValueError as error:
+            raise ConfigError(f"taus is {self.taus!r}; expected numbers by comma.") from error
+        if 1.0 not in found or not all(0 < tau < math.inf for tau in found):
+            raise ConfigError(f"taus is {self.taus!r}; expected positive numbers, 1 among them, where the tables are.")
+        return sorted(found)
+
+    def judges(self) -> list[str]:
+        """The judges beside the reward function."""
+        return [name for name in self.judge if name != "none"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyFrontierConfig(Options):
+    """Of ``python -m studies frontier``."""
+
+    about: ClassVar[str] = "Objectives as shipped on the demo's task: reward against KL while training."
+    objectives: tuple[str, ...] = option(
+        ("RPO()", "RPO(target_std=24)", "KTO()", "KTO(beta=0.3)", "DPO()", "DPO(beta=0.3)"), "as written in Python"
+    )
+    seeds: int = option(3, "runs of each objective, with seeds 0, 1, …")
+    shuffled: tuple[str, ...] = option(("RPO()",), "objectives also trained on shuffled rewards")
+    out: str = option("outputs/study-frontier", "folder of the rows; run again to go on")
+    page: str | None = option(None, "file of the page; default: frontier.md in the folder out")
+    readme: str | None = option(None, "file with markers to write the table of final rewards between; default: none")
+    workers: int | None = option(None, "processes, of one thread each; default: one a core")

@@ -1,0 +1,153 @@
+"""What is trained on what, as tasks for worker processes. No torch until one of them runs."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+Row = dict[str, Any]
+
+EQ_19, DEFAULT, ORACLE, DRO_V = "RPO eq. 19", "RPO default", "RPO, V*", "DRO-V"
+DRO_ORACLE = "DRO, V = V*"
+STABILITY = (EQ_19, DEFAULT, ORACLE, DRO_V, DRO_ORACLE)
+COVERAGE = (EQ_19, DEFAULT, ORACLE, DRO_V)
+
+RPO_GIVEN, RPO_LEVEL_1 = "RPO, V given", "RPO κ = 1, V given"
+DRO_FROZEN, DRO_LEARNS = "DRO, V given and frozen", "DRO, V starts there and learns"
+SENSITIVITY = (RPO_GIVEN, RPO_LEVEL_1, DRO_FROZEN, DRO_LEARNS)
+
+VALUE_RATES = (0.001, 0.01, 0.1, 1.0)
+ESTIMATORS = ("reference", "monte_carlo", "mean", "informed")
+TUNING = tuple(f"DRO-V, V's lr {rate:g}" for rate in VALUE_RATES) + tuple(f"RPO, V̂ {name}" for name in ESTIMATORS)
+
+WORLDS = {"long": (12, 6), "short": (3, 4)}  # tokens, alphabet: 2·10⁹ and 64 responses
+DRAWN, NOISY, MISSING, ALIKE = "as drawn", "noise 1", "top quarter missing", "little variety"
+CONDITIONS: dict[str, dict[str, float]] = {
+    DRAWN: {},
+    NOISY: {"noise": 1.0},
+    MISSING: {"missing": 0.25},
+    ALIKE: {"sharpness": 3.0},
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How one problem comes about, at τ = 1.
+
+    world: a name of `WORLDS`. responses, prompts: n and how many. noise: standard deviation on the rewards. missing:
+    share of the responses with the highest rewards that the data lack. sharpness: responses are drawn from the
+    reference with its logits times this. reference: the reference is tilted by exp(this · reward); below zero is worse.
+    """
+
+    world: str = "long"
+    responses: int = 4
+    prompts: int = 128
+    held_out: int = 128
+    noise: float = 0.0
+    missing: float = 0.0
+    sharpness: float = 1.0
+    reference: float = 0.0
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much is spent, the same for every method.
+
+    counts: responses per prompt of the coverage runs. offsets, spreads: δ of the sensitivity runs, constant and
+    random. tilts: of the reference. conditions, stability: names of `CONDITIONS` for the coverage and the stability
+    runs. steps, batch, orders, every: of the stability runs, with `batch` prompts per step, as many batch orders, and
+    J measured every so many steps.
+    """
+
+    seeds: int = 5
+    prompts: int = 128
+    held_out: int = 128
+    learning_rates: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1)
+    checkpoints: tuple[int, ...] = (10, 20, 40, 80, 160)
+    counts: tuple[int, ...] = (1, 2, 4, 8, 16)
+    offsets: tuple[float, ...] = (-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0)
+    spreads: tuple[float, ...] = (0.5, 1.0, 2.0)
+    tilts: tuple[float, ...] = (-1.0, -0.5, 0.0, 0.5, 1.0)
+    conditions: tuple[str, ...] = tuple(CONDITIONS)
+    stability: tuple[str, ...] = (NOISY, DRAWN)
+    steps: int = 240
+    batch: int = 16
+    orders: int = 4
+    every: int = 5
+
+
+QUICK = Scale(
+    seeds=2,
+    prompts=48,
+    held_out=48,
+    learning_rates=(0.03, 0.1),
+    checkpoints=(20, 60),
+    counts=(1, 4, 16),
+    offsets=(-1.0, 0.0, 1.0),
+    spreads=(1.0,),
+    tilts=(-1.0, 0.0, 1.0),
+    conditions=(DRAWN, NOISY, MISSING),
+    stability=(NOISY,),
+    steps=60,
+    batch=12,
+    orders=2,
+)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One task: an experiment with one method, in the settings that it goes through."""
+
+    experiment: str
+    method: str
+    scale: Scale
+    setting: Setting = field(default_factory=Setting)
+    condition: str = ""
+
+    def at(self, **changes: Any) -> "Trial":
+        """The same with another setting."""
+        return replace(self, setting=replace(self.setting, **changes))
+
+    def row(self, seed: int, **values: Any) -> Row:
+        """What names a row, and its values."""
+        named = {"experiment": self.experiment, "method": self.method, "condition": self.condition, "seed": seed}
+        setting = {name: getattr(self.setting, name) for name in ("world", "responses", "noise", "reference")}
+        return named | setting | values
+
+
+def carry_out(trial: Trial) -> list[Row]:
+    """Rows of one task, on one thread of torch."""
+    import torch  # noqa: PLC0415  in the worker alone
+
+    from studies.paper.claims import experiments  # noqa: PLC0415
+
+    torch.set_num_threads(1)
+    start = time.perf_counter()
+    rows = experiments.BY_NAME[trial.experiment](trial)
+    seconds = time.perf_counter() - start
+    return [row | {"task_seconds": seconds} for row in rows]
+
+
+def claim_tasks(*, quick: bool, seeds: int) -> list[tuple[str, Callable[[Trial], list[Row]], tuple[Trial]]]:
+    """(name, function, arguments) of every task, for `studies.harness.pool.Workers`; `seeds` worlds each."""
+    scale = replace(QUICK if quick else Scale(), seeds=seeds)
+    base = Setting(prompts=scale.prompts, held_out=scale.held_out)
+    trials = [
+        Trial("stability", method, scale, replace(base, **CONDITIONS[name]), name)
+        for name in scale.stability
+        for method in STABILITY
+    ]
+    trials += [Trial("sensitivity", method, scale, base) for method in SENSITIVITY]
+    trials += [Trial("tuning", method, scale, base) for method in TUNING]
+    for world in WORLDS:
+        here = replace(base, world=world)
+        for name in scale.conditions:
+            setting = replace(here, **CONDITIONS[name])
+            trials += [Trial("coverage", method, scale, setting, name) for method in COVERAGE]
+        trials += [Trial("reference", method, scale, here) for method in COVERAGE]
+    return [(_name(trial), carry_out, (trial,)) for trial in trials]
+
+
+def _name(trial: Trial) -> str:
+    parts = ["claims", trial.experiment, trial.setting.world, trial.condition, trial.method]
+    return ", ".join(part for part in parts if part)

@@ -1,0 +1,52 @@
+"""What a study will cost, before anything starts: an estimate with its assumptions spelt out. No torch."""
+
+from collections.abc import Sequence
+
+from studies.paper.cells import Cell
+from studies.paper.scales import Scale
+
+ROWS, PROMPT_TOKENS, RESPONSE_TOKENS, PER_PROMPT = 255_864, 160, 220, 4  # UltraFeedback: 63,966 prompts, four answers
+ENCODER_SHARE = 0.42  # of T5's parameters
+FLOPS = 0.35 * 156e12  # an A100 at TF32, of its peak
+TOKEN_SECONDS = 0.03  # per step of generation, bound by the launch of kernels
+CPU_SECONDS = {"tiny": 6.0, "smol": 420.0}  # of a cell, measured on two cores
+VALUE_FORWARDS = 3  # of a second network on the prompts, backward pass included: DRO-V
+
+
+def cell_hours(cell: Cell, scale: Scale) -> float:
+    """Hours of one run on one device: scoring the reference once, training, answering the held-out prompts."""
+    if scale.name in CPU_SECONDS:
+        return CPU_SECONDS[scale.name] / 3600
+    generation = scale.test_prompts / scale.generation_batch * scale.max_new_tokens * TOKEN_SECONDS
+    if cell.method == "SFT":
+        return generation / 3600
+    encoder = ENCODER_SHARE * scale.parameters * ROWS / PER_PROMPT * min(PROMPT_TOKENS, scale.prompt_limit)
+    decoder = (1 - ENCODER_SHARE) * scale.parameters * ROWS * min(RESPONSE_TOKENS, scale.response_limit)
+    rows = 1 / PER_PROMPT if cell.method == "SFT-best" else 1.0
+    forwards = 3 + (0 if cell.method.startswith("SFT") else 1)
+    value = VALUE_FORWARDS * encoder if cell.method == "DRO-V" else 0.0
+    flops = 2 * rows * scale.epochs * (forwards * (encoder + decoder) + value)
+    return (flops / FLOPS + 2 * generation) / 3600  # and once more for the KL
+
+
+def estimate(cells: Sequence[Cell], scales: Sequence[Scale], calls: int, workers: int) -> list[str]:
+    """Sentences about what is still to do."""
+    said = []
+    for scale in scales:
+        own = [cell for cell in cells if cell.scale == scale.name]
+        hours = sum(cell_hours(cell, scale) for cell in own)
+        if scale.published:
+            said.append(
+                f"{scale.title}: {len(own)} runs, about {hours:,.0f} GPU hours on A100s of 80 GB, one each. Assumed: "
+                f"{ROWS:,} rows of {PROMPT_TOKENS} + {RESPONSE_TOKENS} tokens, float32 with TF32 at {FLOPS / 1e12:.0f} "
+                "TFLOP/s, prompts encoded once for their responses. Padded to the limit and scored anew at every "
+                "step, as the published scripts do, it is several times that."
+            )
+        else:
+            minutes = hours * 60 / workers
+            named = f"{minutes:.0f} min" if minutes >= 2 else f"{60 * minutes:.0f} s"
+            many = "worker" if workers == 1 else "workers"
+            said.append(f"{scale.title}: {len(own)} runs, about {named} with {workers} {many}, its reference aside.")
+    if calls:
+        said.append(f"Judges: at most {calls:,} calls; a small model on a CPU answers one in about 2 s.")
+    return said

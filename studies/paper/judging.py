@@ -1,0 +1,201 @@
+"""Judges on pairs of cells: the reward function, models behind servers, models here. Kept per judge and pair."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from studies.paper.cells import Cell, responses_of
+from studies.paper.methods import METHODS, REFERENCE
+from studies.paper.scales import MAIN_TAU
+from studies.paper.served import serving
+from studies.small.files import write_text
+from valuefree.demo.smollm2 import smollm2_folder
+from valuefree.errors import ConfigError
+from valuefree.evaluation.judging.backends import Backend
+from valuefree.evaluation.judging.cache import JudgementCache
+from valuefree.evaluation.judging.judge import Protocol, judge, judge_by_reward
+from valuefree.evaluation.judging.local_judge import LocalJudge
+from valuefree.evaluation.judging.presets import JUDGES
+from valuefree.evaluation.judging.prompts import PROMPTS
+from valuefree.evaluation.judging.result import JudgeResult
+from valuefree.evaluation.judging.server_judge import ServerJudge
+from valuefree.models.load import accelerator_device, load_model
+
+REWARD = "reward"
+SMOLLM2 = "smollm2"
+ANSWER_TOKENS = 12  # a label, and the words that small models put around it
+OURS = "RPO() auto"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two methods at their temperatures; whose win rate, over whom."""
+
+    first: str
+    first_tau: float | None
+    second: str
+    second_tau: float | None
+
+    def cells(self, scale: str, seed: int) -> tuple[Cell, Cell]:
+        """The runs compared."""
+        return Cell(scale, self.first, self.first_tau, seed), Cell(scale, self.second, self.second_tau, seed)
+
+
+def _tau_of(method: str, tau: float) -> float | None:
+    return tau if METHODS[method].taus else None
+
+
+def pair(first: str, second: str, tau: float = MAIN_TAU) -> Pair:
+    """Both at `tau`, where they have one; the reference and such have none."""
+    return Pair(first, _tau_of(first, tau), second, _tau_of(second, tau))
+
+
+def paper_pairs(taus: Sequence[float]) -> list[Pair]:
+    """Of Tables III, IV and VI."""
+    found = [pair("RPO", other) for other in (REFERENCE, "KTO", "DRO")]
+    found += [pair("RPO", REFERENCE, tau) for tau in taus]
+    found += [pair("RPO", "RPO-noNorm", tau) for tau in taus]
+    return list(dict.fromkeys(found))
+
+
+def our_pairs() -> list[Pair]:
+    """Beyond the paper: against supervised fine-tuning on everything, and the default against all."""
+    found = [pair("RPO", other) for other in ("SFT-all", "SFT-best", "DRO-V")]
+    return found + [pair(OURS, other) for other in (REFERENCE, "KTO", "DRO", "RPO", "DRO-V", "SFT-all", "SFT-best")]
+
+
+def pairs_of(methods: Sequence[str], taus: Sequence[float], *, ours: bool) -> list[Pair]:
+    """Those whose methods were run."""
+    found = paper_pairs(taus) + (our_pairs() if ours else [])
+    return [one for one in found if one.first in methods and one.second in methods]
+
+
+# ----------------------------------------------------------------------------------------------------------- judges
+
+
+@dataclass(frozen=True)
+class JudgeSpec:
+    """One judge. name: of a model, or ``reward``. address: of a server, ``serve`` starts one here, None loads it."""
+
+    name: str
+    address: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "JudgeSpec":
+        """From ``reward``, ``MODEL``, ``MODEL@ADDRESS`` or ``MODEL@serve``."""
+        name, separator, address = text.partition("@")
+        known = address == "serve" or address.startswith(("http://", "https://"))
+        if not name or (separator and (not known or name == REWARD)):
+            raise ConfigError(
+                f"judge {text!r}: expected reward, MODEL (loaded here), MODEL@http://…/v1, or MODEL@serve, which "
+                "starts a server here."
+            )
+        return cls(name, address or None)
+
+    @property
+    def title(self) -> str:
+        """For tables."""
+        if self.name == REWARD:
+            return "reward function"
+        how = {None: "loaded here", "serve": "served"}.get(self.address, "server")
+        return f"{Path(self.name).name} ({how})"
+
+    @property
+    def key(self) -> str:
+        """For files."""
+        return hashlib.blake2b(f"{self.name}|{self.address is None}".encode(), digest_size=4).hexdigest()
+
+    @property
+    def model(self) -> str:
+        """Hub name or folder."""
+        if self.name == SMOLLM2:
+            return str(smollm2_folder())
+        return JUDGES[self.name].model if self.name in JUDGES else self.name
+
+    @contextmanager
+    def backend(self, folder: Path) -> Iterator[Backend]:
+        """Ready to be asked."""
+        with ExitStack() as stack:
+            address, shown = self.address, "SmolLM2-135M-Instruct" if self.name == SMOLLM2 else self.model
+            if address is None:
+                model, tokenizer = load_model(self.model)
+                there: Any = model.to(accelerator_device())  # type: ignore[arg-type]
+                yield LocalJudge(there, tokenizer, name=shown)
+                return
+            here = address == "serve"
+            if here:
+                address = stack.enter_context(serving(self.model, folder / f"serve-{self.key}.log"))
+            yield ServerJudge(self.model, server=address, name=shown, concurrency=2 if here else 16)
+
+
+# ---------------------------------------------------------------------------------------------------------- judging
+
+
+def judged_file(spec: JudgeSpec, one: Pair, scale: str, seed: int, folder: Path) -> Path:
+    """Where the result of a judge on a pair is kept."""
+    first, second = one.cells(scale, seed)
+    return folder / "judged" / f"{REWARD if spec.name == REWARD else spec.key}-{first.name}--{second.name}.json"
+
+
+def judge_pairs(
+    spec: JudgeSpec,
+    todo: Sequence[tuple[Pair, str, int]],
+    folder: Path,
+    *,
+    prompts: int | None,
+    say: Callable[[str], None],
+) -> None:
+    """Judge the pairs (with scale and seed) that have no result, and keep each as it comes.
+
+    Args:
+        prompts: how many of the held-out ones, from the first; None for all.
+    """
+    lacking = [entry for entry in todo if not _done(judged_file(spec, *entry, folder), prompts)]
+    if not lacking:
+        return
+    with ExitStack() as stack:
+        backend = None if spec.name == REWARD else stack.enter_context(spec.backend(folder))
+        cache = stack.enter_context(JudgementCache(folder / f"judgements-{spec.key}.jsonl")) if backend else None
+        for number, (one, scale, seed) in enumerate(lacking, start=1):
+            cells = one.cells(scale, seed)
+            rows = [responses_of(cell, folder)[:prompts] for cell in cells]
+            names = (cells[0].name, cells[1].name)
+            result = _judged(rows, names, backend, cache)
+            content = {
+                "judge": spec.title,
+                "pair": [one.first, one.first_tau, one.second, one.second_tau],
+                "scale": scale,
+                "seed": seed,
+                "prompts": prompts,
+                "result": result.to_dict(),
+                "verdicts": [pair.to_dict() for pair in result.comparisons],
+            }
+            write_text(judged_file(spec, one, scale, seed, folder), json.dumps(content, ensure_ascii=False))
+            if backend is not None:
+                say(f"{spec.title}: {number} of {len(lacking)} pairs, coverage {result.coverage:.0%}")
+
+
+def _done(file: Path, prompts: int | None) -> bool:
+    """Whether it is there, about as many prompts, with no call missing."""
+    if not file.exists():
+        return False
+    content = json.loads(file.read_text(encoding="utf-8"))
+    asked = content["result"]["asked"]
+    return content["prompts"] == prompts and not asked["failed"] and not asked["not_asked"]
+
+
+def _judged(
+    rows: Sequence[Sequence[dict[str, Any]]], names: tuple[str, str], backend: Backend | None, cache: Any
+) -> JudgeResult:
+    prompts = [row["prompt"] for row in rows[0]]
+    ours, theirs = ([row["response"] for row in part] for part in rows)
+    if backend is not None:
+        protocol = Protocol(prompt=PROMPTS["paper"], max_new_tokens=ANSWER_TOKENS)
+        return judge(prompts, ours, theirs, backend=backend, protocol=protocol, cache=cache, names=names)
+    # The rewards are known: the function would give them again.
+    known = iter([[row["reward"] for row in part] for part in rows])
+    return judge_by_reward(prompts, ours, theirs, lambda *_: next(known), names=names)

@@ -1,0 +1,140 @@
+"""One cell: train by the method, answer the held-out prompts, keep the row and the responses."""
+
+import json
+import time
+import traceback
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import PrinterCallback
+
+from studies.paper.cells import Cell, Row
+from studies.paper.methods import METHODS
+from studies.paper.scales import MAIN_TAU, Scale
+from studies.paper.world import Setup, decoding_of, held_out_of, load_reference, train_rows
+from studies.small.files import write_text
+from valuefree.cli.commands.objects import lora
+from valuefree.evaluation.generation import generate_ids, response_texts
+from valuefree.evaluation.rewards import kl_to_reference, load_reward, rewards_of
+from valuefree.evaluation.stats import bootstrap_mean
+from valuefree.models.load import accelerator_device
+from valuefree.training.trainer import PolicyTrainer, PolicyTrainingArguments
+
+LOGGED = 20  # points of a training curve
+SAMPLING_SEED = 10_000  # apart from the seeds of the data order
+
+
+def training_arguments(setup: Setup, scale: Scale, *, seed: int, rows: int, max_steps: int = -1):
+    """The same for every method."""
+    steps = max(1, round(rows * scale.epochs / (scale.batch * scale.accumulation)))
+    return PolicyTrainingArguments(
+        output_dir=str(setup.folder / "checkpoints"),
+        num_train_epochs=scale.epochs,
+        max_steps=max_steps,
+        learning_rate=scale.lr,
+        lr_scheduler_type="linear",
+        warmup_steps=scale.warmup_steps,
+        weight_decay=0.01 if scale.published else 0.0,  # AdamW's own default, which the published scripts leave alone
+        max_grad_norm=scale.max_grad_norm,
+        per_device_train_batch_size=scale.batch,
+        gradient_accumulation_steps=scale.accumulation,
+        max_length=scale.prompt_limit + (scale.response_limit if scale.kind == "decoder" else 0),
+        max_prompt_length=scale.prompt_limit,
+        max_response_length=scale.response_limit,
+        bf16=scale.bf16,
+        use_cpu=not torch.accelerator.is_available(),
+        seed=seed,
+        save_strategy="no",
+        logging_steps=max(1, steps // LOGGED),
+        logging_first_step=True,
+        report_to=[],
+        disable_tqdm=True,
+        score_cache_dir=str(setup.folder / "scores"),
+    )
+
+
+def make_trainer(setup: Setup, scale: Scale, cell: Cell, *, max_steps: int = -1) -> PolicyTrainer:
+    """The trainer of a cell, its rows prepared."""
+    model, tokenizer = load_reference(setup, scale)
+    rows = train_rows(setup, scale, cell.seed, shuffled=cell.shuffled)
+    make = METHODS[cell.method].make
+    if make is None:
+        raise ValueError(f"{cell.method} is not trained")
+    torch.manual_seed(cell.seed)  # of an adapter's and a value network's weights
+    trainer = PolicyTrainer(
+        model,
+        make(MAIN_TAU if cell.tau is None else cell.tau),
+        training_arguments(setup, scale, seed=cell.seed, rows=len(rows), max_steps=max_steps),
+        rows,
+        processing_class=tokenizer,
+        peft_config=lora(scale.lora_rank) if scale.lora_rank else None,
+    )
+    trainer.remove_callback(PrinterCallback)  # the log goes into the row
+    return trainer
+
+
+def run_cell(cell: Cell, setup: Setup, scale: Scale, commit: str | None) -> Row:
+    """Run a cell and write its row; a cell that raises is a row with its error."""
+    start = time.perf_counter()
+    row = Row(cell, commit=commit)
+    try:
+        row = _answered(*_trained(row, setup, scale), setup, scale)
+    except Exception as fault:  # it is kept, counted and listed
+        row = replace(row, error="".join(traceback.format_exception_only(fault)).strip())
+    row = replace(row, seconds=time.perf_counter() - start)
+    row.write(setup.folder)
+    return row
+
+
+def _trained(row: Row, setup: Setup, scale: Scale) -> tuple[Row, Any, Any]:
+    """(row, policy, tokenizer); the reference itself where the method does not train."""
+    cell = row.cell
+    if METHODS[cell.method].make is None:
+        model, tokenizer = load_reference(setup, scale)
+        return row, model.to(accelerator_device()), tokenizer
+    start = time.perf_counter()
+    trainer = make_trainer(setup, scale, cell)
+    prepared, cpu = time.perf_counter(), time.process_time()
+    trainer.train()
+    found = replace(
+        row,
+        steps=trainer.state.global_step,
+        prepare_seconds=prepared - start,
+        train_seconds=time.perf_counter() - prepared,
+        cpu_seconds=time.process_time() - cpu,
+        partition=trainer.report.to_dict() if trainer.report else None,
+        objective=trainer.objective.to_dict(),
+        history=trainer.state.log_history,
+    )
+    return found, trainer.model, trainer.processing_class
+
+
+def _answered(row: Row, policy: Any, tokenizer: Any, setup: Setup, scale: Scale) -> Row:
+    """The row with what the held-out answers say, which are written beside it."""
+    cell = row.cell
+    held_out = held_out_of(setup, scale)
+    decoding = decoding_of(setup, scale, cell.method, SAMPLING_SEED + cell.seed)
+    _, ids = generate_ids(policy, tokenizer, held_out.prompts, decoding)
+    texts = [text.strip() for text in response_texts(policy, tokenizer, ids)]
+    rewards: list[float | None] = [None] * len(texts)
+    spec = setup.reward_of(scale)
+    if spec is not None:
+        rewards = rewards_of(load_reward(spec), held_out.prompts, texts).tolist()
+    kl = None
+    if METHODS[cell.method].make is not None:
+        reference = None if scale.lora_rank else load_reference(setup, scale)[0].to(accelerator_device())
+        kl = kl_to_reference(policy, tokenizer, held_out.prompts[: scale.kl_prompts], reference, decoding)
+    columns = zip(held_out.prompts, texts, rewards, ids, strict=True)
+    lines = [{"prompt": p, "response": text, "reward": r, "tokens": len(t)} for p, text, r, t in columns]
+    write_text(
+        cell.file(setup.folder, "responses", "jsonl"),
+        "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines),
+    )
+    return replace(
+        row,
+        reward=None if spec is None else bootstrap_mean([r for r in rewards if r is not None]).to_dict(),
+        kl=None if kl is None else kl.to_dict(),
+        length=float(np.mean([len(t) for t in ids])),
+    )

@@ -1,0 +1,145 @@
+"""What all cells of a scale share: training rows, held-out prompts with the best known answers, the reference."""
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import datasets
+
+from studies.paper.scales import Scale
+from studies.small.files import write_text
+from valuefree.data import split_by_prompt, summarize
+from valuefree.data.feedback_sets.ultrafeedback import read_ultrafeedback, split_top_score
+from valuefree.demo.data import feedback, first_prompts, shuffle_rewards
+from valuefree.demo.smollm2 import smollm2_folder
+from valuefree.demo.tiny import make_tiny_t5
+from valuefree.evaluation.generation import Decoding
+from valuefree.evaluation.validation import best_responses
+from valuefree.models.load import load_model
+
+SPLIT_SEED = 0  # the same rows and held-out prompts for every seed, as in the paper
+GREEDY = {"temperature": 0.0, "repetition_penalty": 1.0, "no_repeat_ngram_size": 0}
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Where a study lies and what its cells share beside the scale; it goes to the worker processes.
+
+    data, score10, reward_field: of UltraFeedback, for the scales that read it. reward_function: as of
+    `valuefree.evaluation.rewards.load_reward`, or None. decoding: ``same`` for all methods, or ``authors``: as the
+    published scripts have it.
+    """
+
+    folder: Path
+    data: str
+    score10: Literal["keep", "drop", "fix"] = "drop"
+    reward_field: Literal["overall", "fine_grained"] = "overall"
+    reward_function: str | None = None
+    decoding: Literal["same", "authors"] = "same"
+
+    def reward_of(self, scale: Scale) -> str | None:
+        """The reward function of a scale; that of the demo where none is given for its prompts."""
+        if self.reward_function is None and scale.feedback == "demo":
+            return "valuefree.demo.data:reward"
+        return self.reward_function
+
+    def place(self, scale: Scale) -> Path:
+        """Folder of a scale's shared files."""
+        return self.folder / "world" / scale.name
+
+
+def decoding_of(setup: Setup, scale: Scale, method: str, seed: int) -> Decoding:
+    """How responses are drawn: as the paper's scripts sample, for every method alike.
+
+    With ``authors`` KTO is decoded greedily and without penalties, as its script does; the scripts of RPO and DRO
+    sample with them.
+    """
+    shared: dict[str, Any] = {
+        "max_new_tokens": scale.max_new_tokens,
+        "max_prompt_length": scale.prompt_limit,
+        "batch_size": scale.generation_batch,
+        "seed": seed,
+    }
+    settings = {"temperature": 0.7, "top_k": 50, "top_p": 0.95, "repetition_penalty": 1.2, "no_repeat_ngram_size": 3}
+    if setup.decoding == "authors" and method == "KTO":
+        settings |= GREEDY
+    return Decoding(**shared, **settings)
+
+
+def made(setup: Setup, scale: Scale) -> bool:
+    """Whether `make_world` has been here; the held-out prompts are what it writes last."""
+    return (setup.place(scale) / "held_out.json").exists()
+
+
+def make_world(setup: Setup, scale: Scale) -> None:
+    """Write training rows and held-out prompts of a scale, and make the reference where it has to be made."""
+    place = setup.place(scale)
+    place.mkdir(parents=True, exist_ok=True)
+    train, held_out, said = _rows(setup, scale)
+    train.to_parquet(str(place / "train.parquet"))
+    if scale.model is None and scale.kind == "encoder-decoder":
+        reference = place / "reference"
+        amount = {"epochs": scale.reference_epochs, "width": scale.width}
+        make_tiny_t5(reference, train, seed=SPLIT_SEED, score_cache_dir=_cache(setup), **amount)
+    elif scale.model is None:
+        smollm2_folder()
+    prompts, answers = best_responses(held_out)
+    world = {"prompts": prompts, "references": answers, "data": said, "train_rows": len(train)}
+    write_text(place / "held_out.json", json.dumps(world, ensure_ascii=False))
+
+
+def _rows(setup: Setup, scale: Scale) -> tuple[datasets.Dataset, datasets.Dataset, list[str]]:
+    """(train, held out, sentences about the data)."""
+    if scale.feedback == "demo":
+        rows = feedback()
+        train, held_out = split_by_prompt(rows, test_prompts=scale.test_prompts, seed=SPLIT_SEED)
+        if scale.train_prompts is not None:
+            train = first_prompts(train, scale.train_prompts)
+        return train, held_out, [f"The feedback rows of the package: {summarize(rows)}"]
+    rows, report = read_ultrafeedback(setup.data, score10=setup.score10, reward_field=setup.reward_field)
+    train, held_out = split_top_score(
+        rows, validation_prompts=scale.test_prompts, seed=SPLIT_SEED, top_score=report.top
+    )
+    return train, held_out, str(report).splitlines()
+
+
+def _cache(setup: Setup) -> str:
+    return str(setup.folder / "scores")
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Prompts that no cell trains on, and the best known answer to each; sentences about the data."""
+
+    prompts: list[Any]
+    references: list[str]
+    data: list[str]
+    train_rows: int
+
+
+def held_out_of(setup: Setup, scale: Scale) -> HeldOut:
+    """Of a scale whose world is made."""
+    content = json.loads((setup.place(scale) / "held_out.json").read_text(encoding="utf-8"))
+    return HeldOut(**content)
+
+
+def train_rows(setup: Setup, scale: Scale, seed: int, *, shuffled: bool) -> datasets.Dataset:
+    """The training rows; shuffled, with the rewards permuted within each prompt."""
+    rows = _train_rows(str(setup.place(scale) / "train.parquet"))
+    return shuffle_rewards(rows, seed=seed) if shuffled else rows
+
+
+@lru_cache(maxsize=2)
+def _train_rows(file: str) -> datasets.Dataset:
+    return datasets.Dataset.from_parquet(file)  # type: ignore[return-value]
+
+
+def load_reference(setup: Setup, scale: Scale) -> tuple[Any, Any]:
+    """Model and tokenizer, fresh."""
+    if scale.model is not None:
+        return load_model(scale.model)
+    if scale.kind == "encoder-decoder":
+        return load_model(str(setup.place(scale) / "reference"))
+    return load_model(str(smollm2_folder()))

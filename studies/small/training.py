@@ -1,0 +1,109 @@
+"""One cell: train by the method, measure at the checkpoints, keep the row."""
+
+import copy
+import time
+import traceback
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import datasets
+import torch
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
+from studies.harness.controls import permuted
+from studies.small.cells import Cell, Row
+from studies.small.measure import measure
+from studies.small.methods import METHODS
+from studies.small.scale import Scale
+from studies.small.world import held_out_prompts, prompts_of, reference, rows_of, trainer_of
+
+SAMPLING_SEED = 10_000  # apart from the seeds that rows are drawn with
+
+
+class MeasureAt(TrainerCallback):
+    """Calls `take` after the steps of `steps`."""
+
+    def __init__(self, steps: tuple[int, ...], take: Any):
+        self.steps, self.take = steps, take
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Measure, if it is time."""
+        if state.global_step in self.steps:
+            self.take(state.global_step)
+
+
+def _measured(
+    policy: PreTrainedModel,
+    base: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    seed: int,
+    scale: Scale,
+    *,
+    tuning: bool,
+) -> dict[str, Any]:
+    prompts = prompts_of(scale)["validation"] if tuning else held_out_prompts(scale, seed)
+    samples = scale.validation_samples if tuning else scale.samples
+    return measure(policy, base, tokenizer, prompts, samples=samples, seed=SAMPLING_SEED + seed).to_dict()
+
+
+@lru_cache(maxsize=64)
+def _start(folder: Path, kind: str, seed: int, scale: Scale, *, tuning: bool) -> dict[str, Any]:
+    """The first point of every curve of a seed: the reference itself."""
+    base, tokenizer = reference(folder, kind)
+    return {"step": 0, **_measured(base, base, tokenizer, seed, scale, tuning=tuning)}
+
+
+def train_and_measure(cell: Cell, folder: Path, scale: Scale) -> list[dict[str, Any]]:
+    """The curve of a cell; the same cell gives the same numbers. A control is measured at its end alone."""
+    base, tokenizer = reference(folder, cell.kind)
+    rows = rows_of(folder, cell.kind, cell.regime, cell.seed, scale)
+    steps = scale.checkpoints
+    if cell.control is not None:
+        rewards = permuted(list(rows["reward"]), list(rows["prompt_id"]), cell.control, seed=cell.seed)
+        rows = datasets.Dataset.from_dict({name: rows[name] for name in rows.column_names} | {"reward": rewards})
+        steps = steps[-1:]
+    tuning = cell.stage == "tune"
+    policy = copy.deepcopy(base)
+    curve = [_start(folder, cell.kind, cell.seed, scale, tuning=tuning)]
+
+    def take(step: int) -> None:
+        curve.append({"step": step, **_measured(policy, base, tokenizer, cell.seed, scale, tuning=tuning)})
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(cell.seed)  # of a value network's weights
+        trainer = trainer_of(
+            policy,
+            tokenizer,
+            METHODS[cell.method].objective(cell.strength),
+            rows,
+            str(folder),
+            max_steps=scale.checkpoints[-1],
+            learning_rate=cell.lr,
+            warmup_steps=scale.warmup_steps,
+            per_device_train_batch_size=scale.batch,
+            seed=cell.seed,
+        )
+        trainer.add_callback(MeasureAt(steps, take))
+        trainer.train()
+    return curve
+
+
+def run_cell(cell: Cell, folder: Path, scale: Scale, commit: str | None) -> Row:
+    """Run a cell and write its row; a cell that raises is a row with its error."""
+    start, cpu_start = time.perf_counter(), time.process_time()
+    curve, error = None, None
+    try:
+        curve = train_and_measure(cell, folder, scale)
+    except Exception as fault:  # it is kept, counted and listed
+        error = "".join(traceback.format_exception_only(fault)).strip()
+    row = Row(cell, curve, error, time.perf_counter() - start, time.process_time() - cpu_start, commit)
+    row.write(folder)
+    return row

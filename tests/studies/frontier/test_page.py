@@ -1,0 +1,71 @@
+"""What the page computes: gains at a KL by hand, pairing by seed and prompt, words that follow the interval."""
+
+import numpy as np
+import pytest
+
+from studies.frontier.page import Runs, verdict, write_between
+from valuefree.errors import DataError
+
+PROMPTS = [f"p{number}" for number in range(12)]
+
+
+def row(label, seed, points, *, shuffled=False):
+    return {
+        "label": label,
+        "seed": seed,
+        "shuffled": shuffled,
+        "points": [{"kl": kl, "rewards": rewards, "length": 9.0, "ranking_accuracy": 0.6} for kl, rewards in points],
+    }
+
+
+def level(value, spread=0.01):
+    """Rewards that differ a little between prompts, with this mean."""
+    return (value + spread * np.linspace(-1, 1, len(PROMPTS))).tolist()
+
+
+@pytest.fixture
+def runs():
+    rows = [
+        row("RPO()", 0, [(1.0, level(0.7)), (4.0, level(0.9))]),
+        row("RPO()", 1, [(0.5, level(0.6)), (0.8, level(0.6))]),
+        row("KTO()", 0, [(2.0, level(0.6, 0.02)), (4.0, level(1.0, 0.02))]),
+        row("KTO()", 1, [(2.0, level(0.6, 0.02)), (4.0, level(1.0, 0.02))]),
+    ]
+    references = {seed: {"prompts": PROMPTS, "rewards": [0.5] * len(PROMPTS), "length": 9.0} for seed in (0, 1)}
+    return Runs(rows, references)
+
+
+def test_gain_at_a_kl_is_linear_in_its_root_between_measurements(runs):
+    """Seed 0 of RPO(): .2 at 1 nat, .4 at 4: .3 at 1.5² = 2.25, and .1 at ¼, between the reference and the first."""
+    assert runs.gains_at("RPO()", 0, 2.25).mean() == pytest.approx(0.3)
+    assert runs.gains_at("RPO()", 0, 0.25).mean() == pytest.approx(0.1)
+    assert runs.gains_at("RPO()", 1, 1.0) is None
+
+
+def test_only_seeds_that_reach_the_kl_count(runs):
+    estimate, reached = runs.gain_at("RPO()", 2.25)
+    assert (reached, estimate.value) == (1, pytest.approx(0.3))
+    assert runs.gain_at("RPO()", 5.0) == (None, 0)
+
+
+def test_differences_are_paired_by_seed_and_prompt(runs):
+    """At 4 nats seed 0 alone has both: .4 − .5. At the end: (.4 + .1)/2 − .5."""
+    difference, seeds = runs.difference_at("RPO()", "KTO()", 4.0)
+    assert (seeds, difference.value) == (1, pytest.approx(-0.1))
+    assert runs.difference_at("RPO()", "KTO()", None)[0].value == pytest.approx(-0.25)
+
+
+def test_the_sentence_follows_the_interval(runs):
+    (sentence,) = verdict(runs, "RPO()")
+    assert "at the end behind (-0.250, 2 seeds)" in sentence
+    assert "at 2 nats ahead (+0.183, 1 seeds)" in sentence
+
+
+def test_the_table_of_the_readme_stands_between_its_markers(tmp_path):
+    file = tmp_path / "README.md"
+    file.write_text("top\n<!-- frontier:begin -->\nold\n<!-- frontier:end -->\nend\n")
+    write_between(file, "new")
+    assert file.read_text() == "top\n<!-- frontier:begin -->\nnew\n<!-- frontier:end -->\nend\n"
+    file.write_text("no markers")
+    with pytest.raises(DataError, match="lacks the markers"):
+        write_between(file, "new")
