@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from valuefree.data import RewardScaler, read_with_summary
-from valuefree.data.columns import array_of
+from valuefree.data.columns import to_numpy
 from valuefree.partition import PartitionSettings, partition_report, partition_targets
 from valuefree.runs.manifest import git_commit, machine
 from valuefree.training.scored_dataset import response_numbers
@@ -111,7 +111,7 @@ def measure(file: Path) -> dict:
     response_of = response_numbers(rows["response"])
     clock = stage("number the responses", clock)
     rewards = RewardScaler.fit(rows["reward"]).transform(rows["reward"])
-    prompt_of = array_of(rows["prompt_id"], np.int64)
+    prompt_of = to_numpy(rows["prompt_id"], np.int64)
     clock = stage("standardise rewards", clock)
     logps = np.random.default_rng(SEED).normal(-60, 15, len(rows))
     clock = stage("make reference scores", clock)

@@ -52,11 +52,11 @@ class Problem:
     rewards: Tensor  # (P, n), as observed
     sampled: Tensor  # (P, m), rewards of reference samples, as observed
     response_of: Tensor | None = None  # (P, n), equal numbers are one response; None: every row is distinct
-    yardsticks: dict[str, "Yardstick"] = field(default_factory=dict)
+    yardsticks: dict[str, "Optimum"] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Yardstick:
+class Optimum:
     """Prompts, and the optimum there: log π* (of the additive reward), and V* with its standard error."""
 
     prompts: Prompts
@@ -65,7 +65,7 @@ class Yardstick:
     error: float = 0.0
 
     @classmethod
-    def at(cls, world: World, prompts: Prompts, tau: float) -> "Yardstick":
+    def at(cls, world: World, prompts: Prompts, tau: float) -> "Optimum":
         """At the evaluation's temperature: exact for an additive reward, else from samples of the reference."""
         best, values = optimum(prompts.reference, prompts.reward, tau)
         if world.settings.reward == "additive":
@@ -116,5 +116,5 @@ def draw_problem(
     problem = Problem(seed, world, regime, prompts, tokens, rewards, drawn)
     for part in ("validation", "test"):
         held = make_prompts(world, held_out, seed=seed, part=part)
-        problem.yardsticks[part] = Yardstick.at(world, held, regime.tau)
+        problem.yardsticks[part] = Optimum.at(world, held, regime.tau)
     return problem

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from studies.exact.methods import Method
 from studies.exact.policies import DTYPE, Batch, Outcome
-from studies.exact.problems import Problem, Yardstick
+from studies.exact.problems import Optimum, Problem
 from valuefree.errors import ConfigError
 from valuefree.objectives import Objective, ObjectiveInputs, TrainingRows
 from valuefree.partition import PartitionSettings, partition_targets
@@ -74,12 +74,12 @@ def _set_up(
     knob = strength / unit if method.knob == "tau" and strength is not None else strength
     objective = method.objective(knob, on_policy=regime.on_policy)
     everything = TrainingRows(standard, raw, prompt_of, {}, **samples)
-    objective = objective.resolved(everything)
+    objective = objective.resolve(everything)
     chosen = objective.select(everything)
     kept = torch.arange(len(raw)) if chosen is None else chosen.nonzero().flatten()
     renumbered = torch.unique(prompt_of[kept], return_inverse=True)[1]
     rows = TrainingRows(standard[kept], raw[kept], renumbered, {}, **samples)
-    columns = objective.row_values(rows)
+    columns = objective.precompute(rows)
     rewards, values = rows.rewards, None
     asked = objective.partition()
     if asked is not None:
@@ -93,7 +93,7 @@ def _set_up(
         )
         values = values_P[renumbered]
     if method.oracle and strength is not None:
-        given = Yardstick.at(problem.world, problem.train, strength).values
+        given = Optimum.at(problem.world, problem.train, strength).values
     if given is not None:
         values = ((given - mean) / unit)[prompt_of[kept]]
     return _Rows(

@@ -23,7 +23,7 @@ from valuefree.models.load import evaluating
 from valuefree.models.logprobs import response_logps
 from valuefree.objectives import Objective
 from valuefree.runs.manifest import git_commit, write_json
-from valuefree.training.scored_dataset import Prepared, collator_for
+from valuefree.training.scored_dataset import ScoredDataset, collator_for
 from valuefree.training.trainer import PolicyTrainer
 
 Point = dict[str, Any]
@@ -103,7 +103,7 @@ def run_cell(cell: Cell, folder: Path) -> None:
         processing_class=tokenizer,
         peft_config=adapter,
     )
-    prepared: Prepared = trainer.eval_dataset  # type: ignore[assignment]
+    prepared: ScoredDataset = trainer.eval_dataset  # type: ignore[assignment]
     points: list[Point] = []
 
     def measure(step: int) -> None:
@@ -146,7 +146,9 @@ def _sampled(
     }
 
 
-def log_ratios(policy: nn.Module, tokenizer: PreTrainedTokenizerBase, prepared: Prepared, size: int = 16) -> np.ndarray:
+def log_ratios(
+    policy: nn.Module, tokenizer: PreTrainedTokenizerBase, prepared: ScoredDataset, size: int = 16
+) -> np.ndarray:
     """Log π_θ − log π_ref of prepared rows, in nats, shape (R,)."""
     if prepared.reference is None:
         raise ConfigError("these rows were not scored under the reference; use an objective that reads its scores.")

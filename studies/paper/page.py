@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
-from studies.paper import figures, tables, tables_beyond
+from studies.paper import extra_tables, figures, tables
 from studies.paper.browsing import completions
 from studies.paper.claims import claim_figures, claim_findings, claim_tables
 from studies.paper.findings import Found, findings
@@ -211,7 +211,7 @@ def _plots(*plots: Plot | None) -> list[Plot]:
 
 def _paper_tables(results: Results, scale: Scale, key: str, suffix: str) -> Section:
     numbered = (tables.table_2, tables.table_3, tables.table_4, tables.table_5, tables.table_6)
-    made = (*numbered, tables_beyond.judges_table)
+    made = (*numbered, extra_tables.judges_table)
     found = [make(results, scale) for make in made]
     return Section(
         f"tables{key}",
@@ -228,7 +228,7 @@ def _beyond(results: Results, scale: Scale, key: str, suffix: str) -> Section:
         _distances(results, scale),
         tables=[
             table
-            for make in (tables_beyond.rewards_table, tables_beyond.beyond_table, tables_beyond.distance_table)
+            for make in (extra_tables.rewards_table, extra_tables.beyond_table, extra_tables.distance_table)
             if (table := make(results, scale)).rows
         ],
         plots=_plots(figures.gains(results, scale), figures.frontier(results, scale), figures.curves(results, scale)),

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from studies.small.grammar import reward
 from studies.small.world import sample
 from valuefree.batches.collate import IGNORED, collate
-from valuefree.batches.rendering import padding_of
+from valuefree.batches.rendering import pad_id
 from valuefree.errors import DataError
 from valuefree.models.load import evaluating, is_encoder_decoder
 
@@ -101,7 +101,7 @@ def measure(
         DataError: reward or KL that is not finite: the policy has diverged.
     """
     asked, answers, texts = sample(policy, tokenizer, prompts, samples, seed)
-    batch = collate(asked, answers, pad_token_id=padding_of(tokenizer), encoder_decoder=is_encoder_decoder(policy))
+    batch = collate(asked, answers, pad_token_id=pad_id(tokenizer), encoder_decoder=is_encoder_decoder(policy))
     kls, ratios = (values.numpy() for values in sample_kls(policy, reference, batch))
     rewards = reward([prompt for prompt in prompts for _ in range(samples)], texts)
     if not (np.isfinite(kls).all() and np.isfinite(ratios).all() and np.isfinite(rewards).all()):

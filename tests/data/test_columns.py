@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from valuefree.data import columns
-from valuefree.data.columns import array_of, column_hashes, numbered, within
+from valuefree.data.columns import column_hashes, combine_hashes, factorize, to_numpy
 from valuefree.data.validation import SOMETHING
 
 TEXTS = st.lists(st.sampled_from(["", "a", "b", "ab", "é", "\x00", "long text " * 30]), max_size=40)
@@ -25,26 +25,26 @@ def by_first_appearance(items) -> list[int]:
 def test_rows_are_numbered_by_first_appearance(rows):
     """Also where rows agree in the first column alone, as they would if half a hash collided."""
     keys = [np.array([row[place] for row in rows], dtype=np.uint64) for place in range(3)]
-    assert numbered(*keys).tolist() == by_first_appearance(rows)
+    assert factorize(*keys).tolist() == by_first_appearance(rows)
 
 
 @given(TEXTS)
 def test_texts_are_equal_where_their_hashes_are(texts):
-    assert numbered(*column_hashes(texts)).tolist() == by_first_appearance(texts)
+    assert factorize(*column_hashes(texts)).tolist() == by_first_appearance(texts)
     if texts:
         column = datasets.Dataset.from_dict({"text": texts})["text"]
-        assert numbered(*column_hashes(column)).tolist() == by_first_appearance(texts)
+        assert factorize(*column_hashes(column)).tolist() == by_first_appearance(texts)
 
 
 def test_half_a_surrogate_pair_in_a_list_is_a_text_like_any_other():
-    assert numbered(*column_hashes(["\ud83d", "a", "\ud83d"])).tolist() == [0, 1, 0]
+    assert factorize(*column_hashes(["\ud83d", "a", "\ud83d"])).tolist() == [0, 1, 0]
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from("abc")), min_size=1))
 def test_the_same_text_of_another_owner_is_another_row(rows):
     owners, texts = zip(*rows, strict=True)
-    pairs = within(np.array(owners), column_hashes(list(texts)))
-    assert numbered(*pairs).tolist() == by_first_appearance(rows)
+    pairs = combine_hashes(np.array(owners), column_hashes(list(texts)))
+    assert factorize(*pairs).tolist() == by_first_appearance(rows)
 
 
 def test_the_two_halves_of_a_hash_are_independent():
@@ -65,15 +65,15 @@ def test_batches_and_blocks_change_nothing(monkeypatch):
     monkeypatch.setattr(columns, "BLOCK_ROWS", 10)
     assert [half.tolist() for half in column_hashes(dataset["text"])] == expected
     assert [half.tolist() for half in column_hashes(dataset["text"][:])] == expected
-    assert array_of(dataset["number"], np.float64).tolist() == dataset["number"][:]
+    assert to_numpy(dataset["number"], np.float64).tolist() == dataset["number"][:]
 
 
 @pytest.mark.parametrize("kind", [None, "numpy", "torch"])
 def test_arrays_of_columns_rows_chosen_in_any_order(kind):
     dataset = datasets.Dataset.from_dict({"number": [1.5, 2.5, 1 / 3]}).select([2, 0]).with_format(kind)
-    assert array_of(dataset["number"], np.float64).tolist() == pytest.approx([1 / 3, 1.5])
-    assert array_of([1, 2], np.int64).dtype == np.int64
-    assert array_of(datasets.Dataset.from_dict({"n": []})["n"], np.float64).shape == (0,)
+    assert to_numpy(dataset["number"], np.float64).tolist() == pytest.approx([1 / 3, 1.5])
+    assert to_numpy([1, 2], np.int64).dtype == np.int64
+    assert to_numpy(datasets.Dataset.from_dict({"n": []})["n"], np.float64).shape == (0,)
 
 
 def test_blank_is_what_python_strips():

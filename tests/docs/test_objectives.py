@@ -53,7 +53,7 @@ def logged(objective) -> set[str]:
     """Names of the metrics of one batch: two prompts of two responses."""
     values = torch.tensor([1.0, -1.0, 0.5, -0.5], dtype=torch.float64)
     rows = TrainingRows(values, values, torch.tensor([0, 0, 1, 1]))
-    objective = objective.resolved(rows)
+    objective = objective.resolve(rows)
     inputs = ObjectiveInputs(
         policy_logps=-values.abs(),
         tokens=torch.full((ROWS,), 3),
@@ -64,7 +64,7 @@ def logged(objective) -> set[str]:
         values=values,
         learned=values,
         baseline=torch.tensor(0.1),
-        columns=objective.row_values(rows),
+        columns=objective.precompute(rows),
     )
     return set(objective(inputs).metrics)
 

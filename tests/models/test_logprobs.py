@@ -14,7 +14,7 @@ from valuefree.batches.collate import IGNORED, Collator, collate
 from valuefree.batches.rendering import Limits, tokenize
 from valuefree.errors import ConfigError
 from valuefree.models.load import disable_dropout, is_encoder_decoder
-from valuefree.models.logprobs import POSITION_RESTARTS, packs, prepare, response_logps
+from valuefree.models.logprobs import POSITION_RESTARTS, patch_forward, response_logps, supports_packing
 from valuefree.models.packed_attention import attention_name
 
 PROMPTS = [[5, 6, 7, 8], [9, 10], [11, 12, 13, 14, 15, 16]]
@@ -121,7 +121,7 @@ def test_every_form_of_a_batch_gives_the_same_scores_and_gradients(kind, form, a
     In float64, where what is left is the float32 of the models' own norms; in float32 see the next test.
     """
     model = MAKERS[kind](tokenizer).double()
-    assert packs(model)
+    assert supports_packing(model)
     model = with_adapter(model) if adapter else model
     if checkpointing:
         model.train()
@@ -192,7 +192,7 @@ def test_another_attention_is_neither_packed_nor_changed(tokenizer):
     for kind in MAKERS:
         model = MAKERS[kind](tokenizer)
         model.set_attn_implementation("eager")
-        assert not packs(model)
+        assert not supports_packing(model)
         with torch.no_grad():
             response_logps(model, batch_of(model))
         assert model.config._attn_implementation == "eager"
@@ -245,7 +245,7 @@ def test_which_way_the_head_went_is_logged_once(tokenizer, caplog):
 def test_autocast_around_the_whole_model_takes_part(tokenizer):
     """What accelerate does for bf16: a forward under autocast."""
     model = make_llama(tokenizer)
-    prepare(model)
+    patch_forward(model)
     seen = []
     model.model.layers[0].mlp.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
     AcceleratorState._reset_state(reset_partial_state=True)  # of tests before this one
@@ -288,7 +288,7 @@ def test_each_family_that_is_packed_scores_as_padded(family):
     if getattr(config, "sliding_window", None) is not None:
         config.sliding_window = None  # with a window it is not shared, which another test shows
     model = AutoModelForCausalLM.from_config(config).eval()
-    assert packs(model)
+    assert supports_packing(model)
     columns = rows_of(SHARED_PROMPTS, SHARED_RESPONSES)
     with torch.no_grad():
         shared = response_logps(model, Collator(0, False).tensors(columns))
@@ -299,7 +299,7 @@ def test_each_family_that_is_packed_scores_as_padded(family):
 def test_a_model_with_a_sliding_window_is_not_packed(tokenizer):
     model = make_llama(tokenizer)
     model.config.sliding_window = 4
-    assert not packs(model)
+    assert not supports_packing(model)
 
 
 def test_labels_on_the_first_token_are_an_error(tokenizer):

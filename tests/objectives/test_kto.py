@@ -43,31 +43,31 @@ def rows(rewards: list[float], **columns) -> TrainingRows:
 
 
 def test_desirable_is_above_the_mean_of_the_training_rows_for_other_rows_too():
-    objective = KTO().resolved(rows([0.0, 1.0, 2.0]))
+    objective = KTO().resolve(rows([0.0, 1.0, 2.0]))
     assert objective.threshold == 1.0
-    assert objective.row_values(rows([1.0, 1.5, 7.0]))["desirable"].tolist() == [False, True, True]
-    assert KTO(threshold=1.5).resolved(rows([0.0, 1.0, 2.0])).threshold == 1.5
+    assert objective.precompute(rows([1.0, 1.5, 7.0]))["desirable"].tolist() == [False, True, True]
+    assert KTO(threshold=1.5).resolve(rows([0.0, 1.0, 2.0])).threshold == 1.5
 
 
 def test_a_column_of_the_data_comes_before_the_rewards():
     marked = rows([0.0, 1.0, 2.0], desirable=torch.tensor([1, 0, 1]))
-    assert KTO().resolved(marked).row_values(marked)["desirable"].tolist() == [True, False, True]
+    assert KTO().resolve(marked).precompute(marked)["desirable"].tolist() == [True, False, True]
 
 
 @pytest.mark.parametrize(("rewards", "kind"), [([1.0, 1.0], "no"), ([3.0, 4.0], "all")])
 def test_rows_of_one_kind_are_an_error_in_training_alone(rewards, kind):
     objective = KTO(threshold=2.0)
     with pytest.raises(ConfigError, match=f"threshold 2 makes {kind} rows desirable"):
-        objective.resolved(rows(rewards))
-    assert len(objective.row_values(rows(rewards))["desirable"]) == 2
+        objective.resolve(rows(rewards))
+    assert len(objective.precompute(rows(rewards))["desirable"]) == 2
 
 
 @pytest.mark.parametrize(("marks", "kind"), [([True, True], "all"), ([False, False], "no")])
 def test_a_column_of_one_kind_is_an_error_in_training_alone(marks, kind):
     marked = rows([0.0, 1.0], desirable=torch.tensor(marks))
     with pytest.raises(ConfigError, match=f"column 'desirable' marks {kind} rows desirable"):
-        KTO().resolved(marked)
-    assert KTO().row_values(marked)["desirable"].tolist() == marks
+        KTO().resolve(marked)
+    assert KTO().precompute(marked)["desirable"].tolist() == marks
 
 
 def test_preset_of_the_papers_code():
@@ -83,7 +83,7 @@ def test_preset_of_the_papers_code():
     negative = objective(given(double(-4, 0), columns={"desirable": LIKED}))
     assert negative.metrics["baseline"].tolist() == [-1.0, -1.0]  # not clamped
     data = rows([0.0, 1.0, 2.0])
-    assert objective.resolved(data).row_values(data)["desirable"].tolist() == [False, True, True]
+    assert objective.resolve(data).precompute(data)["desirable"].tolist() == [False, True, True]
     assert (KTO().beta, KTO().baseline, KTO().length_normalize) == (0.1, "mismatched", False)
     with pytest.raises(ConfigError, match="goes with baseline='matched'"):
         KTO(length_normalize=True)

@@ -55,7 +55,7 @@ def rows(rewards=REWARDS, prompts=PROMPTS, **columns) -> TrainingRows:
 def test_rows_without_a_pair_are_left_out_and_rows_sum_to_pairs():
     objective = DPO(pairs="all")
     assert objective.select(rows()).tolist() == [True, True, False, True, False, False]
-    assert objective.row_values(rows())["pairs"].tolist() == [1.0, 1.0, 0.0, 1.0, 0.0, 0.0]
+    assert objective.precompute(rows())["pairs"].tolist() == [1.0, 1.0, 0.0, 1.0, 0.0, 0.0]
     with pytest.raises(ConfigError, match="DPO finds no pair in 2 rows"):
         objective.select(rows(double(1, 2), torch.tensor([0, 1])))
 
@@ -76,7 +76,7 @@ def test_pairs_of_one_text_twice_are_left_out_and_counted(caplog):
     assert objective.select(rows(rewards, prompts, response=texts)).tolist() == [False, False, True, True]
     assert "1 pair left out: both responses are the same text" in caplog.text
     assert "trains on 1 pair: too few" in caplog.text
-    assert objective.row_values(rows(rewards, prompts, response=texts))["pairs"].tolist() == [0, 0, 0.5, 0.5]
+    assert objective.precompute(rows(rewards, prompts, response=texts))["pairs"].tolist() == [0, 0, 0.5, 0.5]
     with pytest.raises(ConfigError, match="no prompt has two different responses"):
         objective.select(rows(double(2, 1), prompts[:2], response=texts[:2]))
 
@@ -109,7 +109,7 @@ def given(
 def test_a_prompt_cut_over_two_micro_batches_has_the_gradient_of_the_whole(objective, rewards):
     """Each half sees all four rows, its own with gradient and first; rows stand in another order in each."""
     prompts = torch.zeros(4, dtype=torch.int64)
-    values = objective.row_values(rows(rewards, prompts))
+    values = objective.precompute(rows(rewards, prompts))
     start = double(0.3, -0.2, 0.5, 0.1)
     whole = start.clone().requires_grad_()
     losses = objective(given(whole, [0, 1, 2, 3], values, rewards)).losses

@@ -224,7 +224,7 @@ def test_presets():
 def decided(**knobs) -> RPO:
     """As the trainer decides it on nine rows."""
     _, _, rewards, _, prompt_of = random_problem()
-    return RPO(**knobs).resolved(TrainingRows(rewards, rewards, prompt_of))
+    return RPO(**knobs).resolve(TrainingRows(rewards, rewards, prompt_of))
 
 
 def test_every_partition_setting_of_rpo_is_one_that_the_partition_knows():
@@ -242,22 +242,22 @@ def test_temperature_gives_the_targets_their_standard_deviation():
     """Rewards (1, 3 | 10, 10, 16): squares within 2 and 24 over 5 − 2 free ones: σ² = 26/3, τ = σ/target_std."""
     rewards, prompt_of = double(1, 3, 10, 10, 16), torch.tensor([0, 0, 1, 1, 1])
     rows = TrainingRows(rewards, rewards, prompt_of)
-    assert RPO(target_std=3.0).resolved(rows).tau == pytest.approx(math.sqrt(26 / 3) / 3)
-    assert RPO().resolved(rows) == RPO(target_std=TARGET_STD).resolved(rows)
-    assert RPO().resolved(rows).resolved(rows) == RPO().resolved(rows)
+    assert RPO(target_std=3.0).resolve(rows).tau == pytest.approx(math.sqrt(26 / 3) / 3)
+    assert RPO().resolve(rows) == RPO(target_std=TARGET_STD).resolve(rows)
+    assert RPO().resolve(rows).resolve(rows) == RPO().resolve(rows)
 
 
 def test_temperature_of_singletons_comes_from_the_spread_of_all_rewards():
     rewards, objective = double(-1, 1, 1, -1), RPO(target_std=2.0)
-    assert objective.resolved(TrainingRows(rewards, rewards, torch.arange(4))).tau == pytest.approx(0.5)
-    assert objective.resolved(TrainingRows(rewards * 0, rewards, torch.arange(4))).tau == pytest.approx(0.5)
+    assert objective.resolve(TrainingRows(rewards, rewards, torch.arange(4))).tau == pytest.approx(0.5)
+    assert objective.resolve(TrainingRows(rewards * 0, rewards, torch.arange(4))).tau == pytest.approx(0.5)
 
 
 def test_temperature_of_quantiles_does_not_depend_on_the_unit_of_the_rewards():
     """Ranks of n = 40 responses are uniform: their standard deviation over τ is target_std, whatever the rewards."""
     rewards, prompt_of = torch.randn(80, generator=torch.Generator().manual_seed(0)).double(), torch.arange(80) // 40
     knobs = {"estimator": "quantile", "target_std": 3.0}
-    small, large = (RPO(**knobs).resolved(TrainingRows(r, r, prompt_of)) for r in (rewards, 1e6 * rewards))
+    small, large = (RPO(**knobs).resolve(TrainingRows(r, r, prompt_of)) for r in (rewards, 1e6 * rewards))
     assert small.tau == large.tau
     targets = rank_rewards(rewards, prompt_of) / small.tau
     assert float(targets[:40].std()) == pytest.approx(3.0, rel=0.02)

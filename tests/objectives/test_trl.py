@@ -14,8 +14,8 @@ from conftest import make_llama
 from valuefree.batches.collate import Collator
 from valuefree.models.logprobs import response_logps
 from valuefree.objectives import DPO, IPO, KTO, Objective, ObjectiveInputs, SLiC
-from valuefree.training.mismatched_pairs import Mismatched
-from valuefree.training.scored_dataset import Prepared, RowCollator, mean_logratio
+from valuefree.training.mismatched_pairs import MismatchedPairs
+from valuefree.training.scored_dataset import RowCollator, ScoredDataset, mean_logratio
 
 trl = pytest.importorskip("trl")
 
@@ -132,9 +132,9 @@ def test_kto_and_its_gradient_are_those_of_trl(tmp_path, models, own_tokenizer, 
     collator = Collator(0, encoder_decoder=False)
     with torch.no_grad():
         scores = response_logps(reference, collator.tensors(pairs)).total.double().numpy()
-    drawn = Mismatched(None, [partners], [scores])
+    drawn = MismatchedPairs(None, [partners], [scores])
     table = datasets.Dataset.from_dict(columns)
-    prepared = Prepared(table, None, *3 * [torch.tensor(columns["prompt_id"]).numpy()], mismatched=drawn)
+    prepared = ScoredDataset(table, None, *3 * [torch.tensor(columns["prompt_id"]).numpy()], mismatched=drawn)
 
     def logps(batch):
         with torch.no_grad():

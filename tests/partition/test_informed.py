@@ -107,7 +107,7 @@ def test_default_asks_to_lower_a_thumbs_down_and_eq_19_does_not():
     rewards = double(1, -1, 1, -1, 1, 1, -1, 1, -1, 1)
     prompt_of = torch.arange(10)
     features = torch.randn(10, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    rpo = RPO().resolved(TrainingRows(rewards, rewards, prompt_of))
+    rpo = RPO().resolve(TrainingRows(rewards, rewards, prompt_of))
     targets = (rewards - values(rewards, prompt_of, features, tau=rpo.tau)) / rpo.tau
     assert torch.equal(targets.sign(), rewards.sign())
     paper = partition_values(rewards, [-30.0] * 10, prompt_of, tau=1.0, estimator="reference")

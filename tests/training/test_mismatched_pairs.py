@@ -1,4 +1,4 @@
-"""Mismatched pairs: never of one prompt, drawn anew in every epoch, uniform over the rest."""
+"""MismatchedPairs pairs: never of one prompt, drawn anew in every epoch, uniform over the rest."""
 
 import datasets
 import numpy as np

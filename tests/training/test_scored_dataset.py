@@ -5,7 +5,7 @@ import numpy as np
 
 from valuefree.batches.collate import Collator
 from valuefree.batches.rendering import Truncation
-from valuefree.training.scored_dataset import Prepared, RowCollator, response_numbers
+from valuefree.training.scored_dataset import RowCollator, ScoredDataset, response_numbers
 
 
 def test_responses_are_numbered_by_first_appearance_in_a_list_and_in_a_column():
@@ -24,7 +24,7 @@ def test_the_value_network_reads_each_rows_own_prompt_and_batches_count_its_toke
         {"prompt_ids": [[4, 5], [4, 6, 5], [4, 5]], "response_ids": [[7], [8, 9], [7]], "prompt_id": [0, 0, 0]}
     )
     same = np.zeros(3, dtype=np.int64)
-    prepared = Prepared(table, Truncation(0, 0, 3), same, np.full(3, 3), np.zeros(3))
+    prepared = ScoredDataset(table, Truncation(0, 0, 3), same, np.full(3, 3), np.zeros(3))
     collator = RowCollator(prepared, Collator(0, encoder_decoder=False), prompts=True)
     given = collator([0, 1, 2])
     assert given["prompt_row"].tolist() == [0, 1, 0]

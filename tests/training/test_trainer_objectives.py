@@ -18,7 +18,7 @@ from valuefree.models.logprobs import response_logps
 from valuefree.models.prompt_features import prompt_features
 from valuefree.models.value_network import network_of, prompt_means
 from valuefree.objectives import DPO, DRO, IPO, KTO, NCA, RPO, SFT, SLiC
-from valuefree.training.mismatched_pairs import Mismatched
+from valuefree.training.mismatched_pairs import MismatchedPairs
 from valuefree.training.preparation import training_rows
 from valuefree.training.trainer import PolicyTrainer
 
@@ -139,8 +139,8 @@ def test_the_baseline_is_the_mean_over_the_rows_of_a_step_by_hand(tmp_path, rows
 def test_kto_sees_the_pairs_of_its_epoch_whatever_the_order(tmp_path, rows, tokenizer, strategy, monkeypatch):
     """Two steps an epoch, five steps: epochs 0, 0, 1, 1, 2, each with the partners drawn for it."""
     seen = []
-    own = Mismatched.of_epoch
-    monkeypatch.setattr(Mismatched, "of_epoch", lambda self, epoch: seen.append(epoch) or own(self, epoch))
+    own = MismatchedPairs.of_epoch
+    monkeypatch.setattr(MismatchedPairs, "of_epoch", lambda self, epoch: seen.append(epoch) or own(self, epoch))
     settings = {"max_steps": 5, "train_sampling_strategy": strategy}
     run = trainer(tmp_path, make_llama(tokenizer), biased_rows(rows), tokenizer, KTO(beta=1.0), **settings)
     run.train()

@@ -18,7 +18,7 @@ from conftest import MAKERS
 from valuefree.batches.rendering import Limits, tokenize
 from valuefree.data import read_triplets
 from valuefree.models.load import is_encoder_decoder
-from valuefree.models.logprobs import prepare, response_logps
+from valuefree.models.logprobs import patch_forward, response_logps
 from valuefree.objectives import rpo_loss
 from valuefree.training.scored_dataset import collator_for
 
@@ -44,7 +44,7 @@ def main(folder: Path, kind: str) -> None:
         dist.init_process_group("gloo")
     tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
     model = MAKERS[kind](tokenizer)
-    prepare(model)
+    patch_forward(model)
     if world > 1:
         model = sharded(model)
     table, _ = tokenize(

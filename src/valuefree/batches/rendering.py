@@ -67,7 +67,7 @@ def as_text(prompt: Prompt) -> str:
     return "\n".join(f"{message['role']}: {message['content']}" for message in messages)
 
 
-def padding_of(tokenizer: PreTrainedTokenizerBase) -> int:
+def pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
     """Token id that fills a batch; its content is never read."""
     return int(tokenizer.pad_token_id)  # type: ignore[arg-type]
 

@@ -31,7 +31,7 @@ def batches(
             release_pages(view)
 
 
-def array_of(values: Sequence[float] | Sequence[int] | Column, dtype: type) -> np.ndarray:
+def to_numpy(values: Sequence[float] | Sequence[int] | Column, dtype: type) -> np.ndarray:
     """Numbers as an array, shape (R,); a column of a data set is not turned into Python numbers on the way."""
     if not _is_stored(values):
         return np.asarray(values, dtype=dtype)
@@ -101,8 +101,8 @@ class PromptHashes:
 
     def take(self) -> tuple[np.ndarray, int]:
         """Number of each row's prompt, 0 … P−1 by first appearance, int64 (R,); distinct exact prompts beyond P."""
-        ids_R = numbered(*self._keys.take())
-        others = numbered(*self._others.take())
+        ids_R = factorize(*self._keys.take())
+        others = factorize(*self._others.take())
         prompts = int(ids_R.max(initial=-1)) + 1
         has_key_P = np.zeros(prompts, dtype=bool)  # whether a row's prompt is the key itself
         has_key_P[ids_R[~np.concatenate(self._differs or [np.empty(0, dtype=bool)])]] = True
@@ -116,7 +116,7 @@ def list_numbers(dataset: datasets.Dataset, name: str) -> np.ndarray:
     for table in batches(dataset, [name]):
         for part in table.column(0).chunks:
             hashes.add(pl.Series(_list_bytes(part)))
-    return numbered(*hashes.take())
+    return factorize(*hashes.take())
 
 
 def _list_bytes(lists: pa.ListArray) -> pa.LargeBinaryArray:
@@ -147,13 +147,13 @@ def _text_batches(texts: Sequence[str] | Column) -> Iterator[pl.Series]:
         yield pl.Series([text.encode("utf-8", "surrogatepass") for text in part], dtype=pl.Binary)
 
 
-def within(owners_R: np.ndarray, hashes: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def combine_hashes(owners_R: np.ndarray, hashes: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Hashes that are equal where both the owner (an integer) and the hash are."""
     owners = owners_R.astype(np.uint64)
     return hashes[0] + owners * np.uint64(SPREAD[0]), hashes[1] + owners * np.uint64(SPREAD[1])
 
 
-def numbered(keys_R: np.ndarray, *more_R: np.ndarray) -> np.ndarray:
+def factorize(keys_R: np.ndarray, *more_R: np.ndarray) -> np.ndarray:
     """A number for each distinct row of the columns, 0, 1, … by first appearance; int64, shape (R,).
 
     One fast sort by `keys_R` puts equal rows side by side unless `more_R` differ under one key: then all are sorted by.

@@ -10,7 +10,7 @@ import pyarrow as pa
 from valuefree.data.reading import read_judged
 from valuefree.data.sources import Row
 from valuefree.data.summary import DataSummary
-from valuefree.data.validation import Bad, check_there, prompt_of, prompt_text, text_of, unreadable
+from valuefree.data.validation import RowError, check_there, prompt_of, prompt_text, text_of, unreadable
 from valuefree.errors import ConfigError
 
 
@@ -59,9 +59,9 @@ def read_pairs_with_summary(
         raise ConfigError(f"prompt, chosen and rejected need three columns; got {prompt!r}, {chosen!r}, {rejected!r}.")
     numbers = itertools.count()
 
-    def judge(row: Row) -> Iterator[tuple[str, tuple[Any, ...] | Bad]]:
+    def judge(row: Row) -> Iterator[tuple[str, tuple[Any, ...] | RowError]]:
         pair = _pair(row, prompt, chosen, rejected)
-        if isinstance(pair, Bad):
+        if isinstance(pair, RowError):
             yield row.where, pair
             return
         number = next(numbers)
@@ -72,7 +72,7 @@ def read_pairs_with_summary(
     return read_judged(source, split, judge, on_bad=on_bad, extra=extra, ignore_case=ignore_case)
 
 
-def _pair(row: Row, prompt: str, chosen: str, rejected: str) -> tuple[Any, str, str] | Bad:
+def _pair(row: Row, prompt: str, chosen: str, rejected: str) -> tuple[Any, str, str] | RowError:
     """Prompt, chosen and rejected text of a row, or what is wrong with it."""
     if row.fault:
         return unreadable(row.fault)
@@ -82,9 +82,9 @@ def _pair(row: Row, prompt: str, chosen: str, rejected: str) -> tuple[Any, str, 
             check_there(values, name)
         better, worse = text_of(values, chosen), text_of(values, rejected)
         if better == worse:
-            raise Bad(f"{chosen} and {rejected} are the same text")
+            raise RowError(f"{chosen} and {rejected} are the same text")
         return prompt_of(values, prompt), better, worse
-    except Bad as fault:
+    except RowError as fault:
         return fault
 
 
@@ -94,10 +94,10 @@ def _without_the_shared_turns(values: Mapping[str, Any], prompt: str, chosen: st
     if not isinstance(better, list) or not isinstance(worse, list) or max(len(better), len(worse)) < 2:
         return values
     if better[:-1] != worse[:-1]:
-        raise Bad(f"{chosen} and {rejected} differ before their last message")
+        raise RowError(f"{chosen} and {rejected} differ before their last message")
     turns = prompt_of({chosen: better[:-1]}, chosen)
     if values.get(prompt) is not None:
         given = prompt_text(prompt_of(values, prompt))
         if given not in (prompt_text(turns), turns[-1]["content"]):
-            raise Bad(f"{prompt} is not what {chosen} and {rejected} begin with")
+            raise RowError(f"{prompt} is not what {chosen} and {rejected} begin with")
     return {**values, prompt: turns, chosen: better[-1:], rejected: worse[-1:]}

@@ -10,11 +10,11 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from valuefree.data.columns import PromptHashes, TextHashes, array_of
+from valuefree.data.columns import PromptHashes, TextHashes, to_numpy
 from valuefree.data.sources import SCHEMA, Columns, Row, chunks_of
 from valuefree.data.storage import RowStore
 from valuefree.data.summary import DataSummary, summary_of
-from valuefree.data.validation import NOT_A_NUMBER, Bad, normalize_column, prompt_key, prompt_text, usable
+from valuefree.data.validation import NOT_A_NUMBER, RowError, normalize_column, prompt_key, prompt_text, usable
 from valuefree.errors import ConfigError, DataError
 
 logger = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ COLUMNS = (
     "Name the column by --prompt, --response or --reward (of pairs by --chosen or --rejected), in Python without --."
 )
 MESSAGES = pa.list_(pa.struct({"role": pa.string(), "content": pa.string()}))
-Judge = Callable[[Row], Iterator[tuple[str, tuple[Any, ...] | Bad]]]
+Judge = Callable[[Row], Iterator[tuple[str, tuple[Any, ...] | RowError]]]
 
 
 def read_judged(
@@ -105,7 +105,7 @@ class _Reading:
         bad = np.flatnonzero(~good)
         for index in bad.tolist():
             for where, item in self.judge(chunk.row(index)):
-                if not isinstance(item, Bad):
+                if not isinstance(item, RowError):
                     raise AssertionError(f"{where}: {item} is judged unlike by columns and by row")
                 self._refuse(where, item)
         self.total += len(batch)
@@ -121,7 +121,7 @@ class _Reading:
         for row in rows:
             for where, item in self.judge(row):
                 self.total += 1
-                if isinstance(item, Bad):
+                if isinstance(item, RowError):
                     self._refuse(where, item)
                 else:
                     good.append(item)
@@ -140,7 +140,7 @@ class _Reading:
             self._keep(batch, texts.slice(start, len(batch)), keys.slice(start, len(batch)))
             start += len(batch)
 
-    def _refuse(self, where: str, fault: Bad) -> None:
+    def _refuse(self, where: str, fault: RowError) -> None:
         self._dropped[fault.reason] += 1
         if self.strict or not self.store.rows:  # otherwise nobody asks for them
             self.faults.append(f"{where}: {fault}")
@@ -166,7 +166,7 @@ class _Reading:
         pa.default_memory_pool().release_unused()  # the batches are gone; their memory would stay with Arrow
         ids_R, merged = self._prompts.take()
         dataset = self.store.dataset().add_column("prompt_id", ids_R)  # type: ignore[call-arg]
-        rewards_R = array_of(dataset["reward"], np.float64)
+        rewards_R = to_numpy(dataset["reward"], np.float64)
         return dataset, summary_of(ids_R, self._responses.take(), rewards_R, self._dropped, merged)
 
 

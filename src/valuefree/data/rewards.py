@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from valuefree.data.columns import array_of
+from valuefree.data.columns import to_numpy
 from valuefree.errors import ConfigError, DataError
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class RewardScaler:
         Raises:
             DataError: no rewards, or some that are not finite.
         """
-        values = array_of(rewards, np.float64)
+        values = to_numpy(rewards, np.float64)
         if values.size == 0 or not np.isfinite(values).all():
             raise DataError(f"cannot fit a reward scaler on {values.size} rewards, of which some are not finite.")
         scale = float(values.std())
@@ -46,7 +46,7 @@ class RewardScaler:
 
     def transform(self, rewards: Sequence[float]) -> np.ndarray:
         """Standardised rewards, float64 of the same shape."""
-        return (array_of(rewards, np.float64) - self.mean) / self.scale
+        return (to_numpy(rewards, np.float64) - self.mean) / self.scale
 
     def to_dict(self) -> dict[str, float]:
         """Mean and scale."""

@@ -8,7 +8,7 @@ import datasets
 import numpy as np
 import polars as pl
 
-from valuefree.data.columns import TextHashes, array_of, batches, column_hashes, numbered, within
+from valuefree.data.columns import TextHashes, batches, column_hashes, combine_hashes, factorize, to_numpy
 from valuefree.data.validation import prompt_text
 
 
@@ -48,9 +48,9 @@ class DataSummary:
 
 def summarize(dataset: datasets.Dataset, dropped: Mapping[str, int] | None = None) -> DataSummary:
     """Counts over a data set that `read_triplets` made; responses are equal where 128 bits of hash are."""
-    ids_R, rewards_R = array_of(dataset["prompt_id"], np.int64), array_of(dataset["reward"], np.float64)
-    exact_R = numbered(*within(ids_R, _prompt_hashes(dataset)))
-    merged = int(exact_R.max(initial=-1) - numbered(ids_R).max(initial=-1))
+    ids_R, rewards_R = to_numpy(dataset["prompt_id"], np.int64), to_numpy(dataset["reward"], np.float64)
+    exact_R = factorize(*combine_hashes(ids_R, _prompt_hashes(dataset)))
+    merged = int(exact_R.max(initial=-1) - factorize(ids_R).max(initial=-1))
     return summary_of(ids_R, column_hashes(dataset["response"]), rewards_R, dropped or {}, merged)
 
 
@@ -73,8 +73,8 @@ def summary_of(
 ) -> DataSummary:
     """Counts from prompt numbers, hashes of the responses and rewards, one of each per row (R,)."""
     rows = len(ids_R)
-    pairs_R = numbered(*within(ids_R, responses))
-    prompt_of_R = numbered(ids_R)
+    pairs_R = factorize(*combine_hashes(ids_R, responses))
+    prompt_of_R = factorize(ids_R)
     prompts = int(prompt_of_R.max(initial=-1)) + 1
     sizes_P = np.bincount(prompt_of_R, minlength=prompts)
     lowest_P, highest_P = np.full(prompts, np.inf), np.full(prompts, -np.inf)

@@ -8,7 +8,7 @@ import datasets
 import numpy as np
 import pyarrow as pa
 
-from valuefree.data.columns import array_of, batches, numbered
+from valuefree.data.columns import batches, factorize, to_numpy
 from valuefree.data.reading import read_judged
 from valuefree.data.sources import rows_of
 from valuefree.data.storage import RowStore
@@ -97,14 +97,14 @@ def _first_lacks(source: Any, split: str | None, name: str) -> bool:
 def split_by_prompt(
     dataset: datasets.Dataset, *, test_prompts: int, seed: int
 ) -> tuple[datasets.Dataset, datasets.Dataset]:
-    """(train, test) with `test_prompts` prompts in test, and no prompt on both sides; prompt_id numbered anew in each.
+    """(train, test) with `test_prompts` prompts in test, and no prompt on both sides; prompt_id factorize anew in each.
 
     Prompts that `read_triplets` takes for the same, as they differ in white space alone, land on the same side.
 
     Raises:
         ConfigError: fewer than one prompt would be left on either side.
     """
-    ids_R = array_of(dataset["prompt_id"], np.int64)
+    ids_R = to_numpy(dataset["prompt_id"], np.int64)
     prompts = np.unique(ids_R)
     if not 0 < test_prompts < len(prompts):
         raise ConfigError(
@@ -118,13 +118,13 @@ def split_by_prompt(
 
 def prompts_of(dataset: datasets.Dataset) -> list[Any]:
     """Each prompt once, by first appearance; of prompts with one prompt_id the first."""
-    first = np.unique(array_of(dataset["prompt_id"], np.int64), return_index=True)[1]
+    first = np.unique(to_numpy(dataset["prompt_id"], np.int64), return_index=True)[1]
     return dataset.select(np.sort(first))["prompt"][:]
 
 
 def renumbered(dataset: datasets.Dataset) -> datasets.Dataset:
     """The same rows with prompt_id from 0 to P − 1 by first appearance."""
-    ids_R = array_of(dataset["prompt_id"], np.int64)
+    ids_R = to_numpy(dataset["prompt_id"], np.int64)
     return selected(dataset, ids_R, np.ones(len(ids_R), dtype=bool))
 
 
@@ -137,4 +137,4 @@ def selected(dataset: datasets.Dataset, ids_R: np.ndarray, chosen_R: np.ndarray)
         for batch in kept.to_batches():
             store.write(batch)
         start += len(table)
-    return store.dataset().add_column("prompt_id", numbered(ids_R[chosen_R]))  # type: ignore[call-arg]
+    return store.dataset().add_column("prompt_id", factorize(ids_R[chosen_R]))  # type: ignore[call-arg]

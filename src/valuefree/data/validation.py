@@ -45,7 +45,7 @@ class Names:
     desirable: str | None = None
 
 
-class Bad(Exception):
+class RowError(Exception):
     """A fault of one row: `reason` is short and the same for like faults, `detail` says what was there."""
 
     def __init__(self, reason: str, detail: str = ""):
@@ -62,7 +62,7 @@ def usable(batch: pa.RecordBatch) -> np.ndarray:
     return frame.select(good).to_series().to_numpy()
 
 
-def triplets(row: Row, columns: Names) -> Iterator[tuple[str, "tuple[Any, ...] | Bad"]]:
+def triplets(row: Row, columns: Names) -> Iterator[tuple[str, "tuple[Any, ...] | RowError"]]:
     """Place and content (prompt, response, reward, and desirable if it is read) of each response of a row.
 
     Or what is wrong with it.
@@ -77,12 +77,12 @@ def triplets(row: Row, columns: Names) -> Iterator[tuple[str, "tuple[Any, ...] |
         return
     nested = row.values[name]
     if not isinstance(nested, list) or not nested:
-        yield row.where, Bad(f"{name!r} is not a list of responses", f": {_shown(nested)}")
+        yield row.where, RowError(f"{name!r} is not a list of responses", f": {_shown(nested)}")
         return
     for number, item in enumerate(nested, start=1):
         where = f"{row.where}, response {number}"
         if not isinstance(item, Mapping):
-            yield where, Bad("response is not an object with text and reward", f": {_shown(item)}")
+            yield where, RowError("response is not an object with text and reward", f": {_shown(item)}")
             continue
         text = next((name for name in (columns.response, *TEXT_NAMES) if name in item), TEXT_NAMES[0])
         values = {columns.prompt: row.values.get(columns.prompt)} | dict(item)
@@ -90,13 +90,13 @@ def triplets(row: Row, columns: Names) -> Iterator[tuple[str, "tuple[Any, ...] |
         yield where, _checked(values, inner, row.typed)
 
 
-def _checked(values: Mapping[str, Any], columns: Names, typed: bool) -> "tuple[Any, ...] | Bad":
+def _checked(values: Mapping[str, Any], columns: Names, typed: bool) -> "tuple[Any, ...] | RowError":
     names = (columns.prompt, columns.response, columns.reward, columns.desirable)
     try:
         for name in filter(None, names):
             check_there(values, name)
             if not typed and name == columns.reward and values[name] == "":
-                raise Bad(f"{name} is null")
+                raise RowError(f"{name} is null")
         prompt = prompt_of(values, columns.prompt)
         response = text_of(values, columns.response)
         desirable = None if columns.desirable is None else _truth(values[columns.desirable], columns.desirable)
@@ -104,60 +104,60 @@ def _checked(values: Mapping[str, Any], columns: Names, typed: bool) -> "tuple[A
             return prompt, response, 1.0 if desirable else -1.0, desirable
         reward = _reward(values[columns.reward], columns, typed)
         return (prompt, response, reward) if desirable is None else (prompt, response, reward, desirable)
-    except Bad as fault:
+    except RowError as fault:
         return fault
 
 
-def unreadable(fault: str) -> Bad:
+def unreadable(fault: str) -> RowError:
     """The fault of a row that could not be read."""
     reason = fault.split(":")[0]
-    return Bad(reason, fault[len(reason) :])
+    return RowError(reason, fault[len(reason) :])
 
 
 def check_there(values: Mapping[str, Any], name: str) -> None:
-    """Raise `Bad` unless the row has a value in column `name`."""
+    """Raise `RowError` unless the row has a value in column `name`."""
     if name not in values:
-        raise Bad(f"no column {name!r}", f" (there are: {', '.join(values)}{_nearest(name, values)})")
+        raise RowError(f"no column {name!r}", f" (there are: {', '.join(values)}{_nearest(name, values)})")
     if values[name] is None:
-        raise Bad(f"{name} is null")
+        raise RowError(f"{name} is null")
 
 
 def prompt_of(values: Mapping[str, Any], name: str) -> Any:
-    """The prompt in column `name`, as text or messages; raises `Bad`."""
+    """The prompt in column `name`, as text or messages; raises `RowError`."""
     prompt = _prompt(values[name], name)
     _check_characters(prompt_text(prompt), name)
     return prompt
 
 
 def text_of(values: Mapping[str, Any], name: str) -> str:
-    """The text in column `name`, or in the one message of the assistant there, which says something; raises `Bad`."""
+    """The text in column `name`, or in its one assistant message; raises `RowError` if it is empty or no text."""
     text = values[name]
     if isinstance(text, list):
         text = answer_in(text, name)
     if not isinstance(text, str):
-        raise Bad(f"{name} is not text", f": {_shown(text)}")
+        raise RowError(f"{name} is not text", f": {_shown(text)}")
     if not text.strip():
-        raise Bad(f"{name} is empty")
+        raise RowError(f"{name} is empty")
     _check_characters(text, name)
     return text
 
 
 def answer_in(messages: list[Any], name: str) -> Any:
-    """Content of the only message, one of the assistant; raises `Bad`."""
+    """Content of the only message, one of the assistant; raises `RowError`."""
     if len(messages) == 1 and isinstance(messages[0], Mapping) and messages[0].get("role") == "assistant":
         return messages[0].get("content")
-    raise Bad(f"{name} is a list, but not of one message of the assistant", f": {_shown(messages)}")
+    raise RowError(f"{name} is a list, but not of one message of the assistant", f": {_shown(messages)}")
 
 
 def _check_characters(text: str, name: str) -> None:
     if not_unicode(text):
-        raise Bad(f"{name} holds half a surrogate pair, which is no character")
+        raise RowError(f"{name} holds half a surrogate pair, which is no character")
 
 
 def _truth(value: Any, name: str) -> bool:
     if isinstance(value, (bool, str)) and str(value).strip().lower() in THUMBS:
         return THUMBS[str(value).strip().lower()] > 0
-    raise Bad(f"{name} is not true or false", f": {_shown(value)}")
+    raise RowError(f"{name} is not true or false", f": {_shown(value)}")
 
 
 def _nearest(name: str, values: Mapping[str, Any]) -> str:
@@ -173,19 +173,19 @@ def _shown(value: Any) -> str:
 def _prompt(value: Any, name: str) -> Any:
     if isinstance(value, str):
         if not value.strip():
-            raise Bad(f"{name} is empty")
+            raise RowError(f"{name} is empty")
         return value
     if not isinstance(value, list):
-        raise Bad(f"{name} is neither text nor a list of messages", f": {_shown(value)}")
+        raise RowError(f"{name} is neither text nor a list of messages", f": {_shown(value)}")
     if not value:
-        raise Bad(f"{name} is empty")
+        raise RowError(f"{name} is empty")
     messages = []
     for message in value:
         if not isinstance(message, Mapping) or not all(isinstance(message.get(k), str) for k in ("role", "content")):
-            raise Bad(f"{name} has a message without text role and content", f": {_shown(message)}")
+            raise RowError(f"{name} has a message without text role and content", f": {_shown(message)}")
         messages.append({"role": message["role"], "content": message["content"]})
     if not any(message["content"].strip() for message in messages):
-        raise Bad(f"{name} is empty")
+        raise RowError(f"{name} is empty")
     return messages
 
 
@@ -194,20 +194,20 @@ def _reward(value: Any, columns: Names, typed: bool) -> float:
         return THUMBS[str(value).strip().lower()]
     hint = "" if columns.thumbs else " (thumbs=True, --thumbs, takes true/false and up/down)"
     if isinstance(value, bool):
-        raise Bad(f"{columns.reward} {NOT_A_NUMBER}", f": {value}{hint}")
+        raise RowError(f"{columns.reward} {NOT_A_NUMBER}", f": {value}{hint}")
     if not typed:
         try:
             value = float(value)
         except ValueError:
-            raise Bad(f"{columns.reward} {NOT_A_NUMBER}", f": {_shown(value)}{hint}") from None
+            raise RowError(f"{columns.reward} {NOT_A_NUMBER}", f": {_shown(value)}{hint}") from None
     if not isinstance(value, (int, float)):
-        raise Bad(f"{columns.reward} {NOT_A_NUMBER}", f": {_shown(value)}{hint if isinstance(value, str) else ''}")
+        raise RowError(f"{columns.reward} {NOT_A_NUMBER}", f": {_shown(value)}{hint if isinstance(value, str) else ''}")
     try:
         number = float(value)
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):
-        raise Bad(f"{columns.reward} is not finite", f": {number}")
+        raise RowError(f"{columns.reward} is not finite", f": {number}")
     return number
 
 

@@ -11,10 +11,10 @@ from tqdm.auto import tqdm
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from valuefree.batches.collate import collate
-from valuefree.batches.rendering import Prompt, cut_prompt, padding_of, prompt_ids
+from valuefree.batches.rendering import Prompt, cut_prompt, pad_id, prompt_ids
 from valuefree.batches.turns import stop_ids
 from valuefree.errors import ConfigError
-from valuefree.models.load import core_of, evaluating, is_encoder_decoder
+from valuefree.models.load import evaluating, is_encoder_decoder, unwrap_model
 
 
 @dataclass(frozen=True)
@@ -113,9 +113,7 @@ def generate_ids(
 def _prompt_batch(rows: list[list[int]], tokenizer: PreTrainedTokenizerBase, encoder_decoder: bool):
     side = "right" if encoder_decoder else "left"
     nothing: list[list[int]] = [[] for _ in rows]
-    batch = collate(
-        rows, nothing, pad_token_id=padding_of(tokenizer), encoder_decoder=encoder_decoder, padding_side=side
-    )
+    batch = collate(rows, nothing, pad_token_id=pad_id(tokenizer), encoder_decoder=encoder_decoder, padding_side=side)
     return {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
 
 
@@ -127,7 +125,7 @@ def until_end(ids: list[int], stops: list[int]) -> list[int]:
 
 def stops_of(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Token ids at which responses of `model` end."""
-    return stop_ids(tokenizer, core_of(model).generation_config)  # type: ignore[arg-type]
+    return stop_ids(tokenizer, unwrap_model(model).generation_config)  # type: ignore[arg-type]
 
 
 @contextmanager
@@ -141,7 +139,7 @@ def own_generation_config(
     starts from the token that `response_logps` starts from. Within the context the model's generation_config is the
     yielded one, because `generate` fills unset fields of the configuration that it is given from the model's.
     """
-    core = core_of(model)
+    core = unwrap_model(model)
     start = getattr(core.config, "decoder_start_token_id", None)
     config = GenerationConfig(
         **settings,

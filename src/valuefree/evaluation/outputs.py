@@ -9,7 +9,7 @@ from typing import Any
 
 from valuefree.batches.rendering import Prompt, as_text
 from valuefree.data.sources import Row, rows_of
-from valuefree.data.validation import Bad, check_there, prompt_of, prompt_text, unreadable
+from valuefree.data.validation import RowError, check_there, prompt_of, prompt_text, unreadable
 from valuefree.errors import DataError, number_of
 
 ALPACA = ("instruction", "output", "generator")
@@ -45,7 +45,7 @@ def read_outputs(file: str, *, name: str | None = None, prompt: str = "prompt", 
         columns = ALPACA[:2] if alpaca else (prompt, response)
         try:
             asked, answer = answered(row, *columns)
-        except Bad as fault:
+        except RowError as fault:
             faults.append(f"{row.where}: {fault}")
             continue
         prompts.append(asked)
@@ -80,15 +80,17 @@ def _check_columns(file: str, rows: Sequence[Row], prompt: str, response: str) -
 
 
 def answered(row: Row, prompt: str, response: str) -> tuple[Prompt, str]:
-    """Prompt and response in these columns of a row; an empty response is one. Raises `Bad`."""
+    """Prompt and response in these columns of a row; an empty response is one. Raises `RowError`."""
     if row.fault:
         raise unreadable(row.fault)
     check_there(row.values, prompt)
     if response in row.values and row.values[response] is None:
-        raise Bad(f"{response} is null", ": remove the row if there is no answer, or write an empty text if it is one")
+        raise RowError(
+            f"{response} is null", ": remove the row if there is no answer, or write an empty text if it is one"
+        )
     check_there(row.values, response)
     if not isinstance(row.values[response], str):
-        raise Bad(f"{response} is not text")
+        raise RowError(f"{response} is not text")
     return prompt_of(row.values, prompt), row.values[response]
 
 

@@ -19,7 +19,7 @@ from valuefree.errors import ConfigError, DataError
 from valuefree.evaluation.generation import Decoding, generate_ids, response_texts
 from valuefree.evaluation.stats import Estimate, WinTieLoss, bootstrap_mean, win_tie_loss
 from valuefree.models.load import accelerator_device, check_reference, evaluating, reference_context
-from valuefree.models.logprobs import packs, response_logps
+from valuefree.models.logprobs import response_logps, supports_packing
 from valuefree.models.reward_model import MAX_LENGTH, load_reward_model, reward_inputs, scores_of
 from valuefree.training.scored_dataset import collator_for
 
@@ -244,7 +244,7 @@ def kl_to_reference(
     """
     check_reference(policy, reference)
     asked, answers = generate_ids(policy, tokenizer, prompts, decoding.exact(seed=decoding.seed + 1))
-    collator = collator_for(policy, tokenizer, padding_free=reference is None or packs(reference))
+    collator = collator_for(policy, tokenizer, padding_free=reference is None or supports_packing(reference))
     rows = {"prompt_ids": asked, "response_ids": answers}
     ratios = []
     for start in range(0, len(asked), decoding.batch_size):

@@ -10,7 +10,7 @@ from torch import nn
 from transformers import GenerationConfig
 
 from valuefree.errors import ConfigError
-from valuefree.models.load import core_of, has_adapter
+from valuefree.models.load import has_adapter, unwrap_model
 from valuefree.models.value_network import NAME
 
 # Names, versions, training and outputs. The dtype is hashed with the weights; attention kernels differ by rounding.
@@ -44,7 +44,7 @@ def model_fingerprint(model: nn.Module, *, adapter: bool) -> str:
     Raises:
         ConfigError: `adapter` is false, and the adapter is merged into the weights.
     """
-    core = core_of(model)
+    core = unwrap_model(model)
     adapters: Mapping[str, Any] = getattr(model, "peft_config", {}) if has_adapter(model) else {}
     parts: dict[str, Any] = {"class": type(core).__qualname__, "config": _acting(core.config.to_dict())}  # type: ignore
     if adapter and adapters:

@@ -39,7 +39,7 @@ def is_encoder_decoder(model: nn.Module) -> bool:
     return bool(model.config.is_encoder_decoder)  # type: ignore[union-attr]
 
 
-def core_of(model: nn.Module) -> nn.Module:
+def unwrap_model(model: nn.Module) -> nn.Module:
     """The transformers model within wrappers; an adapter stays in force, as its layers sit inside."""
     while isinstance(getattr(model, "module", None), nn.Module):
         model = model.module  # type: ignore[assignment]
@@ -189,7 +189,7 @@ def add_adapter(model: PreTrainedModel, peft_config: Any, *, as_reference: bool 
 @torch.no_grad()
 def _probe(model: nn.Module) -> torch.Tensor:
     """Logits of a few tokens, on the CPU in float32."""
-    table = core_of(model).get_input_embeddings()  # type: ignore[operator]
+    table = unwrap_model(model).get_input_embeddings()  # type: ignore[operator]
     ids = torch.arange(PROBE_TOKENS, device=table.weight.device)[None] % table.num_embeddings
     decoder = {"decoder_input_ids": ids} if is_encoder_decoder(model) else {}
     with evaluating(model):
@@ -230,7 +230,7 @@ def check_reference(policy: nn.Module, reference: nn.Module | None) -> None:
         if not has_adapter(policy):
             raise ConfigError("the policy has no adapter to switch off; pass reference=, the model it started from.")
         return
-    own, other = core_of(policy).dtype, core_of(reference).dtype
+    own, other = unwrap_model(policy).dtype, unwrap_model(reference).dtype
     if own != other:
         raise ConfigError(
             f"the policy has weights of {own} and the reference of {other}, so their log-ratio would not be 0 where "

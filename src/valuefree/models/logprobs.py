@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from valuefree.batches.collate import IGNORED, pad_right
 from valuefree.errors import ConfigError
 from valuefree.models.fused_logprobs import HeadPath, HeadSettings, linear_logps
-from valuefree.models.load import core_of, evaluating, is_encoder_decoder
+from valuefree.models.load import evaluating, is_encoder_decoder, unwrap_model
 from valuefree.models.packed_attention import PackedRows, attention_name, no_mask, use_packed_attention
 
 logger = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ def response_logps(
     Raises:
         ConfigError: an architecture whose logits are not its head applied to its last hidden state.
     """
-    prepare(model)
+    patch_forward(model)
     limits = {"chunk_tokens": chunk_tokens, "max_logit_bytes": max_logit_bytes}
     return model(**{BATCH: batch, VALUES: value_batch}, **limits)
 
@@ -86,7 +86,7 @@ BATCH = "response_batch"  # keyword by which a prepared model's forward is asked
 VALUES = "value_batch"  # and for values of prompts
 
 
-def prepare(model: nn.Module) -> None:
+def patch_forward(model: nn.Module) -> None:
     """Teach a model's forward to answer `response_logps`, once, before it is sharded or wrapped; also on first use.
 
     Only a call of the outermost module runs the hooks of DDP, FSDP and DeepSpeed and accelerate's autocast, so the
@@ -96,7 +96,7 @@ def prepare(model: nn.Module) -> None:
         ConfigError: an architecture whose logits are not its head applied to its last hidden state; an adapter that
             adds tokens (prompt tuning); weights that DeepSpeed has already taken apart.
     """
-    core = core_of(model)
+    core = unwrap_model(model)
     if core in _READY:
         return
     if any(hasattr(weight, "ds_id") for weight in core.parameters()):
@@ -311,12 +311,12 @@ def _probe(core: nn.Module) -> None:
         )
 
 
-def packs(model: nn.Module) -> bool:
+def supports_packing(model: nn.Module) -> bool:
     """Whether the padding-free form of a batch is exact for `model`: a known family, with `sdpa` in full everywhere.
 
     A T5 whose layers are sharded by FSDP is not packed: its relative positions are weights of one layer that all use.
     """
-    core = core_of(model)
+    core = unwrap_model(model)
     config = core.config.get_text_config()  # type: ignore[union-attr, operator]
     if attention_name(core) != "sdpa":
         return False

@@ -11,7 +11,7 @@ from torch import nn
 from valuefree.batches.collate import prompt_batch
 from valuefree.data.storage import SPILL_BYTES, temporary_folder
 from valuefree.errors import ConfigError
-from valuefree.models.load import backbone_of, core_of, evaluating, reference_context
+from valuefree.models.load import backbone_of, evaluating, reference_context, unwrap_model
 from valuefree.models.value_network import prompt_means
 
 
@@ -47,7 +47,7 @@ def prompt_features(
             chosen = order[start : start + max(batch_tokens // int(lengths[order[start]]), 1)]
             batch = prompt_batch([prompts[prompt] for prompt in chosen.tolist()], pad_token_id)
             batch = {name: tensor.to(device) for name, tensor in batch.items()}
-            states = prompt_means(backbone_of(core_of(reference)), batch).float().cpu().numpy()
+            states = prompt_means(backbone_of(unwrap_model(reference)), batch).float().cpu().numpy()
             if start == 0:
                 features = _room(len(order), states.shape[1])
             features[chosen] = states

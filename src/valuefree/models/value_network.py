@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from valuefree.errors import ConfigError
-from valuefree.models.load import backbone_of, core_of, has_adapter
+from valuefree.models.load import backbone_of, has_adapter, unwrap_model
 
 NAME = "value_network"  # of the submodule of the policy, which `valuefree.models.logprobs` calls
 FILE_NAME = "value_network.safetensors"
@@ -49,7 +49,7 @@ class ValueNetwork(nn.Module):
         if has_adapter(model):
             peft_config = peft_config or model.active_peft_config
             model = model if shared_encoder else copy.deepcopy(model).unload()  # type: ignore[operator]
-        core = core_of(model)
+        core = unwrap_model(model)
         weight = next(core.parameters())
         width = int(core.config.get_text_config().hidden_size)  # type: ignore[union-attr, operator]
         place: dict[str, Any] = {"dtype": weight.dtype, "device": weight.device}
@@ -113,7 +113,7 @@ def save(weights: Mapping[str, Tensor], folder: str | Path) -> None:
 
 def attach(policy: nn.Module, network: ValueNetwork | None) -> None:
     """Make `network` a part of the policy; None takes away what an earlier run left."""
-    core = core_of(policy)
+    core = unwrap_model(policy)
     if hasattr(core, NAME):
         delattr(core, NAME)
     if network is None:
@@ -142,7 +142,7 @@ def check_sharding(state: Any) -> None:
 
 def network_of(policy: nn.Module) -> ValueNetwork | None:
     """The value network of a policy, if it has one."""
-    return getattr(core_of(policy), NAME, None)
+    return getattr(unwrap_model(policy), NAME, None)
 
 
 def _copied(core: nn.Module, peft_config: Any) -> nn.Module:

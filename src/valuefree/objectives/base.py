@@ -51,7 +51,7 @@ class ObjectiveInputs:
     enter the target. values: V̂, already taken per response. learned: output of the value network for each row's prompt,
     with gradient. baseline: mean log-ratio, in nats, of the policy on mismatched pairs of the whole step, shape ().
     prompt_of: which rows share a prompt. group_size: rows of that prompt in the whole training set. columns: what
-    `Objective.row_values` gave for these rows.
+    `Objective.precompute` gave for these rows.
     """
 
     policy_logps: Tensor
@@ -65,7 +65,7 @@ class ObjectiveInputs:
     baseline: Tensor | None = None
     columns: Mapping[str, Tensor] = field(default_factory=dict)
 
-    def needed(self, name: str) -> Tensor:
+    def require(self, name: str) -> Tensor:
         """The field `name`, which the objective requires.
 
         Raises:
@@ -78,7 +78,7 @@ class ObjectiveInputs:
 
     def logratios(self, *, per_token: bool = False) -> Tensor:
         """ρ = log π_θ − log π_ref, in nats, shape (R,); divided by the response tokens if `per_token`."""
-        rho = self.policy_logps - self.needed("reference_logps")
+        rho = self.policy_logps - self.require("reference_logps")
         return rho / self.tokens if per_token else rho
 
 
@@ -96,7 +96,7 @@ class Objective(ABC):
     requires: of ``reference_logps`` (log π_ref of every row), ``values`` (V̂ from the partition that `partition`
     describes), ``learned`` (a value network's output), ``baseline`` (log-ratio on mismatched pairs) and ``groups`` (a
     prompt's rows together). counts: what the sum of the losses is divided by over the global batch: ``responses``,
-    response ``tokens``, or the sum of one of the columns of `row_values`. columns: of the data, read when there.
+    response ``tokens``, or the sum of one of the columns of `precompute`. columns: of the data, read when there.
     """
 
     counts: ClassVar[str] = "responses"
@@ -123,7 +123,7 @@ class Objective(ABC):
         """Learning rates of ``policy`` and ``value`` parameters, given that of the training arguments."""
         return {"policy": lr, "value": lr}
 
-    def resolved(self, rows: TrainingRows) -> "Objective":
+    def resolve(self, rows: TrainingRows) -> "Objective":
         """The objective with what it leaves to the data decided; by default itself."""
         return self
 
@@ -131,7 +131,7 @@ class Objective(ABC):
         """Which rows to train on, bool of shape (R,); None for all."""
         return None
 
-    def row_values(self, rows: TrainingRows) -> dict[str, Tensor]:
+    def precompute(self, rows: TrainingRows) -> dict[str, Tensor]:
         """Further values per row (R,), computed once over the selected rows; they come back as `inputs.columns`."""
         return {}
 

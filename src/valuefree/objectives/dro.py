@@ -85,7 +85,7 @@ class DRO(Objective):
     def __call__(self, inputs: ObjectiveInputs) -> ObjectiveOutput:
         """Losses per response, with log-ratio, value and the value's error as metrics."""
         rho = inputs.logratios(per_token=self.length_normalize)
-        learned = inputs.needed("learned").to(rho)
+        learned = inputs.require("learned").to(rho)
         losses = dro_loss(rho, rho.new_zeros(len(rho)), inputs.rewards, learned, tau=self.tau)
         residual = (inputs.rewards - learned - self.tau * rho).detach()
         return ObjectiveOutput(

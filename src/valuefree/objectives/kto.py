@@ -107,7 +107,7 @@ class KTO(Objective):
         """Reference scores, and log-ratios on mismatched pairs unless the baseline is matched."""
         return frozenset({"reference_logps"} | ({"baseline"} if self.baseline == "mismatched" else set()))
 
-    def resolved(self, rows: TrainingRows) -> "KTO":
+    def resolve(self, rows: TrainingRows) -> "KTO":
         """With the threshold taken from the training rows, so that it holds for others too.
 
         Raises:
@@ -117,7 +117,7 @@ class KTO(Objective):
         decided = self
         if given is None and self.threshold is None:
             decided = replace(self, threshold=float(rows.raw_rewards.mean()))
-        desirable = decided.row_values(rows)["desirable"]
+        desirable = decided.precompute(rows)["desirable"]
         if desirable.all() or not desirable.any():
             kinds = "all" if desirable.all() else "no"
             if given is None:
@@ -134,7 +134,7 @@ class KTO(Objective):
         # The paper's code counts a reward at the mean as desirable; its authors ask for more than the mean.
         return rows.raw_rewards >= threshold if self.baseline == "matched" else rows.raw_rewards > threshold
 
-    def row_values(self, rows: TrainingRows) -> dict[str, Tensor]:
+    def precompute(self, rows: TrainingRows) -> dict[str, Tensor]:
         """Which rows are desirable."""
         given = rows.columns.get("desirable")
         return {"desirable": self._reached(rows) if given is None else given.bool()}
@@ -143,7 +143,7 @@ class KTO(Objective):
         """Losses per response, with log-ratio and z₀ as metrics."""
         rho = inputs.logratios(per_token=self.length_normalize)
         held = rho.detach()
-        baseline = held.mean() if self.baseline == "matched" else inputs.needed("baseline").detach().clamp(min=0)
+        baseline = held.mean() if self.baseline == "matched" else inputs.require("baseline").detach().clamp(min=0)
         desirable = inputs.columns["desirable"].bool()
         losses = kto_loss(
             rho,

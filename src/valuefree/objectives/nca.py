@@ -62,6 +62,6 @@ class NCA(Objective):
 
     def __call__(self, inputs: ObjectiveInputs) -> ObjectiveOutput:
         """Losses per response."""
-        reference = inputs.needed("reference_logps")
+        reference = inputs.require("reference_logps")
         losses = nca_loss(inputs.policy_logps, reference, inputs.rewards, inputs.prompt_of, tau=self.tau)
         return ObjectiveOutput(losses, {"logratio": inputs.logratios().detach()})

@@ -184,7 +184,7 @@ class _Pairwise(Objective):
             logger.warning("trains on %s: too few to say what it learns", number_of(len(chosen), "pair"))
         return kept
 
-    def row_values(self, rows: TrainingRows) -> dict[str, Tensor]:
+    def precompute(self, rows: TrainingRows) -> dict[str, Tensor]:
         """``pairs``: half the pairs that a row stands in, so that rows sum to pairs; the place in the data."""
         place = torch.arange(len(rows.rewards))
         return {"pairs": self._memberships(rows).double() / 2, "place": place, **rows.columns}

@@ -120,7 +120,7 @@ def spread(rewards: Tensor, prompt_of: Tensor) -> float:
 class RPO(Objective):
     """Reward Partitioning Optimization: regress the log-ratio on (r − V̂(x))/τ.
 
-    What is left at its default is decided by `resolved` from the training rows; docs/lab_notes.md says what that choice
+    What is left at its default is decided by `resolve` from the training rows; docs/lab_notes.md says what that choice
     rests on.
 
     Args:
@@ -130,7 +130,7 @@ class RPO(Objective):
             `length_normalize`), instead of `tau`: τ = σ_within / target_std. Larger moves further from the reference.
             Default: 12.
         estimator: of V̂, a name of `valuefree.partition.ESTIMATORS`; ``learned``, which is ``mean`` plus the output of
-            a value network that learns by the loss of DRO; or ``auto``, see `resolved`.
+            a value network that learns by the loss of DRO; or ``auto``, see `resolve`.
         level: κ ≥ 0, how firmly V̂ is believed: 0 only compares a prompt's responses, inf is eq. 21. Default: 1.
         length_normalize: token means instead of sums, in policy, reference and partition alike.
         on_policy: whether the responses were drawn from the reference; read by ``coverage`` and ``regressed``.
@@ -189,7 +189,7 @@ class RPO(Objective):
             raise ConfigError(f"unknown preset {name!r}; choose from {', '.join(presets)}.")
         return cls(tau=tau, **presets[name])
 
-    def resolved(self, rows: TrainingRows) -> "RPO":
+    def resolve(self, rows: TrainingRows) -> "RPO":
         """With estimator, level and τ decided where they are left open.
 
         V̂: ``informed``, which takes reference samples where there are some; ``mean`` with token means, which have no
@@ -214,7 +214,7 @@ class RPO(Objective):
         return frozenset(needed if self.level is not None and math.isinf(self.level) else needed | {"groups"})
 
     def partition(self) -> dict[str, Any]:
-        """Settings of V̂, once `resolved`."""
+        """Settings of V̂, once `resolve`."""
         return {
             "tau": self._decided("tau"),
             "estimator": "mean" if self.estimator == "learned" else self.estimator,
@@ -227,7 +227,7 @@ class RPO(Objective):
     def _decided(self, name: str) -> float:
         value = getattr(self, name)
         if value is None or self.estimator == "auto":
-            raise ConfigError(f"{name} is left to the data: call resolved(rows) first, as the trainer does.")
+            raise ConfigError(f"{name} is left to the data: call resolve(rows) first, as the trainer does.")
         return value
 
     def value_network(self) -> dict[str, Any] | None:
@@ -242,11 +242,11 @@ class RPO(Objective):
         """Losses per response, with the log-ratio and the two parts of the loss as metrics."""
         tau, level = self._decided("tau"), self._decided("level")
         rho = inputs.logratios(per_token=self.length_normalize)
-        held, values = rho.detach(), inputs.needed("values")
+        held, values = rho.detach(), inputs.require("values")
         metrics = {"logratio": held}
         value_losses: Tensor | None = None
         if self.estimator == "learned":
-            values = values + inputs.needed("learned").to(values)
+            values = values + inputs.require("learned").to(values)
             value_losses = dro_loss(held, torch.zeros_like(held), inputs.rewards, values, tau=tau)
             values = values.detach()
             metrics |= {"value": values, "loss_value": value_losses.detach()}

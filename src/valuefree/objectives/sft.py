@@ -70,7 +70,7 @@ class SFT(Objective):
         kept[order[first]] = True
         return kept
 
-    def row_values(self, rows: TrainingRows) -> dict[str, Tensor]:
+    def precompute(self, rows: TrainingRows) -> dict[str, Tensor]:
         """For ``weighted``, the weights."""
         if self.on != "weighted":
             return {}

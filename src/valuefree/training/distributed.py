@@ -26,7 +26,7 @@ def all_gather(value: Value) -> list[Value]:
     return gathered
 
 
-def from_first(value: Value) -> Value:
+def broadcast(value: Value) -> Value:
     """The value that the first process has."""
     _, size = rank_and_size()
     if size == 1:
@@ -36,7 +36,7 @@ def from_first(value: Value) -> Value:
     return shared[0]
 
 
-def reduce(values: list[float], device: torch.device, *, how: str = "sum") -> list[float]:
+def all_reduce(values: list[float], device: torch.device, *, how: str = "sum") -> list[float]:
     """Sum (or ``max``) over processes of each number, in float64 where the device has it."""
     _, size = rank_and_size()
     if size == 1:

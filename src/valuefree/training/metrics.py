@@ -9,16 +9,16 @@ import torch
 
 from valuefree.objectives.base import ObjectiveInputs, ObjectiveOutput
 from valuefree.partition import PartitionReport
-from valuefree.training.distributed import reduce
+from valuefree.training.distributed import all_reduce
 
 
 def reduced(sums: Mapping[str, float], device: torch.device) -> dict[str, float]:
     """Sums over all processes; each has the same names."""
     names = sorted(sums)
-    return dict(zip(names, reduce([sums[name] for name in names], device), strict=True))
+    return dict(zip(names, all_reduce([sums[name] for name in names], device), strict=True))
 
 
-class Meter:
+class TrainingMetrics:
     """Sums over micro-batches since the last summary."""
 
     def __init__(self, device: torch.device):

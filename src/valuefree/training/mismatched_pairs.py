@@ -1,4 +1,4 @@
-"""Mismatched pairs: a row's prompt with the response to another prompt, drawn anew in every epoch."""
+"""MismatchedPairs pairs: a row's prompt with the response to another prompt, drawn anew in every epoch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Any
 import datasets
 import numpy as np
 
-from valuefree.data.columns import numbered
+from valuefree.data.columns import factorize
 from valuefree.errors import ConfigError
 
 
@@ -27,7 +27,7 @@ def draw_partners(class_of: np.ndarray, *, seed: int, epoch: int) -> np.ndarray:
     Raises:
         ConfigError: all rows are of one class.
     """
-    class_of = numbered(class_of)
+    class_of = factorize(class_of)
     sizes = np.bincount(class_of)
     if len(sizes) < 2:
         raise ConfigError(
@@ -58,7 +58,7 @@ def paired(
 
 
 @dataclass
-class Mismatched:
+class MismatchedPairs:
     """Partners (R,) and reference scores (R,) of the mismatched pairs, of each epoch; `limit` as in `paired`."""
 
     limit: int | None

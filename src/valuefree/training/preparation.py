@@ -14,18 +14,18 @@ from transformers import PreTrainedTokenizerBase
 from valuefree.batches.collate import Collator
 from valuefree.batches.rendering import tokenize
 from valuefree.batches.turns import stop_ids
-from valuefree.data.columns import array_of, batches, column_hashes, numbered
+from valuefree.data.columns import batches, column_hashes, factorize, to_numpy
 from valuefree.data.rewards import RewardScaler
 from valuefree.data.validation import prompt_key
 from valuefree.errors import ConfigError, DataError
-from valuefree.models.load import core_of, on_device
+from valuefree.models.load import on_device, unwrap_model
 from valuefree.models.prompt_features import prompt_features
 from valuefree.objectives.base import Objective, TrainingRows
 from valuefree.partition import USES_REFERENCE_SAMPLES, PartitionSettings, partition_report, partition_targets
 from valuefree.training.arguments import PolicyTrainingArguments
-from valuefree.training.mismatched_pairs import Mismatched, draw_partners, paired, prompt_classes
+from valuefree.training.mismatched_pairs import MismatchedPairs, draw_partners, paired, prompt_classes
 from valuefree.training.reference_scores import ReferenceScores, default_cache_dir, score_reference
-from valuefree.training.scored_dataset import Prepared, response_numbers
+from valuefree.training.scored_dataset import ScoredDataset, response_numbers
 
 logger = logging.getLogger(__name__)
 
@@ -59,10 +59,10 @@ def training_rows(
         DataError: columns missing, or values missing in one of the objective's own.
     """
     check_columns(dataset)
-    prompt_of = array_of(dataset["prompt_id"], np.int64)
+    prompt_of = to_numpy(dataset["prompt_id"], np.int64)
     rows = TrainingRows(
         rewards=torch.from_numpy(scaler.transform(dataset["reward"])),
-        raw_rewards=torch.from_numpy(array_of(dataset["reward"], np.float64).copy()),
+        raw_rewards=torch.from_numpy(to_numpy(dataset["reward"], np.float64).copy()),
         prompt_of=torch.from_numpy(prompt_of.copy()),
         columns={name: _own_column(dataset, name) for name in objective.columns if name in dataset.column_names},
     )
@@ -92,7 +92,7 @@ def _own_column(dataset: datasets.Dataset, name: str) -> Tensor:
             "reads it where it is there: fill it, drop these rows, or remove the column."
         )
     if values and isinstance(values[0], str):
-        return torch.from_numpy(numbered(*column_hashes(values)))
+        return torch.from_numpy(factorize(*column_hashes(values)))
     return torch.tensor(values)
 
 
@@ -117,7 +117,7 @@ def _matched(
 
 
 def rows_at(rows: TrainingRows, kept: Tensor) -> TrainingRows:
-    """The rows where `kept`, bool (R,), is true, prompts numbered 0 … P−1 again; samples of the others are left out."""
+    """The rows where `kept`, bool (R,), is true, prompts numbered 0 … P−1 again, without samples of other prompts."""
     numbers, prompt_of = torch.unique(rows.prompt_of[kept], return_inverse=True)
     again = torch.full((int(rows.prompt_of.max()) + 1,), -1, dtype=torch.int64)
     again[numbers] = torch.arange(len(numbers))
@@ -174,7 +174,7 @@ class Preparation:
     scorer: nn.Module
     autocast: torch.dtype | None
 
-    def __call__(self, dataset: datasets.Dataset, rows: TrainingRows) -> Prepared:
+    def __call__(self, dataset: datasets.Dataset, rows: TrainingRows) -> ScoredDataset:
         """Select, tokenise, score, estimate; `rows` are those of the data set."""
         kept = self.objective.select(rows)
         if kept is not None:
@@ -188,7 +188,9 @@ class Preparation:
         if kept is not None:
             table = table.remove_columns("prompt_id").add_column("prompt_id", prompt_of)  # type: ignore[call-arg, arg-type]
         group_size = np.bincount(prompt_of)[prompt_of]
-        prepared = Prepared(table, cut, prompt_of, group_size, rows.rewards.numpy(), self.objective.row_values(rows))
+        prepared = ScoredDataset(
+            table, cut, prompt_of, group_size, rows.rewards.numpy(), self.objective.precompute(rows)
+        )
         if "reference_logps" in self.objective.requires:
             with on_device(self.scorer, self.args.device):
                 prepared.reference = self.score(table)
@@ -208,9 +210,9 @@ class Preparation:
             progress=not self.args.disable_tqdm,
         )
 
-    def mismatch(self, prepared: Prepared, *, epochs: int, seed: int) -> None:
+    def mismatch(self, prepared: ScoredDataset, *, epochs: int, seed: int) -> None:
         """Draw and score mismatched pairs for each epoch; now, as the reference may be the policy itself."""
-        drawn = Mismatched(None if self.collator.encoder_decoder else self.args.max_length)
+        drawn = MismatchedPairs(None if self.collator.encoder_decoder else self.args.max_length)
         class_of = prompt_classes(prepared.prompt_of, first_prompts(prepared.table, prepared.prompt_of))
         every = np.arange(len(prepared))
         with on_device(self.scorer, self.args.device):
@@ -221,7 +223,7 @@ class Preparation:
                 drawn.reference_logps.append(self.score(pairs).logps)
         prepared.mismatched = drawn
 
-    def _partition(self, prepared: Prepared, rows: TrainingRows, settings: PartitionSettings) -> None:
+    def _partition(self, prepared: ScoredDataset, rows: TrainingRows, settings: PartitionSettings) -> None:
         """V̂ for every row, and the report."""
         scores = prepared.reference
         if scores is None:
@@ -243,7 +245,7 @@ class Preparation:
 
 def align_stop_ids(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> None:
     """Put the tokens with which training ends responses into the model's generation_config, which is saved with it."""
-    config: Any = core_of(model).generation_config
+    config: Any = unwrap_model(model).generation_config
     config.eos_token_id = stop_ids(tokenizer, config)
 
 

@@ -27,7 +27,7 @@ from valuefree.models.fingerprints import model_fingerprint
 from valuefree.models.load import evaluating, reference_context
 from valuefree.models.logprobs import response_logps
 from valuefree.models.packed_attention import attention_name
-from valuefree.training.distributed import all_gather, from_first, rank_and_size
+from valuefree.training.distributed import all_gather, broadcast, rank_and_size
 
 logger = logging.getLogger(__name__)
 
@@ -157,7 +157,7 @@ def score_reference(
     cache = ScoreCache(cache_dir, _agreed_context(model, autocast)) if cache_dir is not None else None
     rank, size = rank_and_size()
     known = cache.read() if cache and rank == 0 else {}
-    missing = from_first(list({key: row for row, key in enumerate(keys) if key not in known}.values()))
+    missing = broadcast(list({key: row for row, key in enumerate(keys) if key not in known}.values()))
     keep = cache.write if cache else _forget
     fresh = _score(model, table, missing, keys, collator, autocast, batch_tokens, keep, progress)
     for part in all_gather(fresh) if size > 1 else [fresh]:
@@ -165,7 +165,7 @@ def score_reference(
     if cache and rank == 0 and size > 1:
         there = cache.read()
         cache.write({key: score for key, score in known.items() if key not in there})
-    result = ReferenceScores(*from_first(_columns(keys, known)), len(missing))
+    result = ReferenceScores(*broadcast(_columns(keys, known)), len(missing))
     _prove_coverage(result)
     logger.info("%s", result)
     return result

@@ -23,13 +23,13 @@ from transformers import (
 
 from valuefree.batches.rendering import Prompt
 from valuefree.batches.reward_inputs import RewardInputs
-from valuefree.data.columns import array_of, column_hashes
+from valuefree.data.columns import column_hashes, to_numpy
 from valuefree.errors import ConfigError, DataError, number_of
 from valuefree.models.load import add_adapter, disable_dropout, has_adapter
 from valuefree.models.reward_model import MAX_LENGTH, reward_inputs, scores_of
 from valuefree.objectives.base import check_same_shape
 from valuefree.objectives.pairwise import Pairing, pairs_within
-from valuefree.training.distributed import reduce
+from valuefree.training.distributed import all_reduce
 
 logger = logging.getLogger(__name__)
 
@@ -86,8 +86,8 @@ class RewardPairs(Dataset):
         if missing:
             raise DataError(f"the data set lacks {sorted(missing)}; make it with read_triplets or read_pairs.")
         own = "pair_id" in rows.column_names
-        groups = torch.from_numpy(array_of(rows["pair_id" if own else "prompt_id"], np.int64))
-        rewards = torch.from_numpy(array_of(rows["reward"], np.float64))
+        groups = torch.from_numpy(to_numpy(rows["pair_id" if own else "prompt_id"], np.int64))
+        rewards = torch.from_numpy(to_numpy(rows["reward"], np.float64))
         chosen, rejected = pairs_within(rewards, groups, "best_worst" if own else pairs)
         chosen, rejected = chosen.numpy(), rejected.numpy()
         same = np.logical_and(*(half[chosen] == half[rejected] for half in column_hashes(rows["response"])))
@@ -189,7 +189,7 @@ class RewardModelTrainer(Trainer):
         if not batch_samples:
             return None
         pairs = float(sum(len(sample["labels"]) for sample in batch_samples))
-        return torch.tensor(reduce([pairs], device)[0], device=device)
+        return torch.tensor(all_reduce([pairs], device)[0], device=device)
 
     def compute_loss(
         self,
@@ -226,7 +226,7 @@ class RewardModelTrainer(Trainer):
         """Training logs with accuracy, margin and the share of rows cut since the last ones."""
         if "loss" in logs and self._sums:
             names = sorted(self._sums)
-            totals = reduce([self._sums[name] for name in names], self.args.device)
+            totals = all_reduce([self._sums[name] for name in names], self.args.device)
             total = dict(zip(names, totals, strict=True))
             means = {name: total[name] / total["pairs"] for name in ("accuracy", "margin")}
             logs = {**logs, **means, "cut_share": total["cut"] / (2 * total["pairs"])}

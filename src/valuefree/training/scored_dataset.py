@@ -13,15 +13,15 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from valuefree.batches.collate import Collator, prompt_batch
-from valuefree.batches.rendering import Truncation, padding_of
+from valuefree.batches.rendering import Truncation, pad_id
 from valuefree.batches.sampling import GroupBatches, Lengths
-from valuefree.data.columns import column_hashes, lengths_of, list_numbers, numbered
+from valuefree.data.columns import column_hashes, factorize, lengths_of, list_numbers
 from valuefree.errors import ConfigError
 from valuefree.models.load import is_encoder_decoder
-from valuefree.models.logprobs import packs
+from valuefree.models.logprobs import supports_packing
 from valuefree.partition import PartitionReport
-from valuefree.training.distributed import reduce
-from valuefree.training.mismatched_pairs import Mismatched, paired
+from valuefree.training.distributed import all_reduce
+from valuefree.training.mismatched_pairs import MismatchedPairs, paired
 from valuefree.training.reference_scores import ReferenceScores
 
 
@@ -31,7 +31,7 @@ def response_numbers(responses: Sequence[str] | Column) -> np.ndarray:
     `responses`: texts, or the column of a data set, which is read batch by batch. Texts are equal where 128 bits of
     hash are; see `valuefree.data.read_triplets`.
     """
-    return numbered(*column_hashes(responses))
+    return factorize(*column_hashes(responses))
 
 
 def collator_for(
@@ -39,12 +39,12 @@ def collator_for(
 ) -> Collator:
     """The collator for a model, with prompts shared and padding left out where that is exact."""
     encoder_decoder = is_encoder_decoder(model)
-    packed = padding_free and packs(model)
-    return Collator(padding_of(tokenizer), encoder_decoder, share_prompts and (encoder_decoder or packed), packed)
+    packed = padding_free and supports_packing(model)
+    return Collator(pad_id(tokenizer), encoder_decoder, share_prompts and (encoder_decoder or packed), packed)
 
 
 @dataclass
-class Prepared:
+class ScoredDataset:
     """One data set made ready: tokens, and one value per row for the objective; a `Dataset` of row numbers.
 
     columns: what the objective made of its rows, (R,) each. mismatched: pairs for a baseline, if it asks for one.
@@ -57,7 +57,7 @@ class Prepared:
     rewards: np.ndarray
     columns: dict[str, Tensor] = field(default_factory=dict)
     reference: ReferenceScores | None = None
-    mismatched: Mismatched | None = None
+    mismatched: MismatchedPairs | None = None
     values: np.ndarray | None = None
     report: PartitionReport | None = None
 
@@ -93,7 +93,7 @@ class RowCollator:
     counts: as of `valuefree.objectives.Objective`.
     """
 
-    prepared: Prepared
+    prepared: ScoredDataset
     collator: Collator
     counts: str = "responses"
     whole_groups: bool = False
@@ -196,5 +196,5 @@ def mean_logratio(
         batch, scores = collator.mismatched(sample["numbers"], epoch)
         total += float((logps(batch).double().cpu() - scores)[: sample["responses"]].sum())
         count += sample["responses"]
-    total, count = reduce([total, count], device)
+    total, count = all_reduce([total, count], device)
     return torch.tensor(total / count, dtype=torch.float64)

@@ -15,15 +15,15 @@ from transformers.trainer_utils import EvalLoopOutput
 from valuefree.data.rewards import RewardScaler
 from valuefree.errors import ConfigError
 from valuefree.models.load import disable_dropout, evaluating, is_encoder_decoder, policy_of
-from valuefree.models.logprobs import ResponseLogps, packs, prepare, response_logps
+from valuefree.models.logprobs import ResponseLogps, patch_forward, response_logps, supports_packing
 from valuefree.models.value_network import ValueNetwork, attach, check_sharding, network_of, save, split_groups
 from valuefree.objectives.base import Objective, ObjectiveInputs, ObjectiveOutput
 from valuefree.training.arguments import PolicyTrainingArguments
 from valuefree.training.callbacks import RisingLoss, ShortRun
-from valuefree.training.distributed import reduce
-from valuefree.training.metrics import Meter
+from valuefree.training.distributed import all_reduce
+from valuefree.training.metrics import TrainingMetrics
 from valuefree.training.preparation import Preparation, align_stop_ids, check_columns, partition_settings, training_rows
-from valuefree.training.scored_dataset import Prepared, RowCollator, collator_for, mean_logratio
+from valuefree.training.scored_dataset import RowCollator, ScoredDataset, collator_for, mean_logratio
 
 __all__ = ["PolicyTrainer", "PolicyTrainingArguments"]
 
@@ -86,7 +86,7 @@ class PolicyTrainer(Trainer):
         rewards = train_dataset["reward"]
         self.reward_scaler = RewardScaler.fit(rewards) if args.standardize_rewards else RewardScaler(0, 1)
         rows = training_rows(train_dataset, objective, self.reward_scaler, reference_samples)
-        self.objective = objective = objective.resolved(rows)
+        self.objective = objective = objective.resolve(rows)
         settings = partition_settings(objective, rows)
         learned = objective.value_network() if "learned" in objective.requires else None
         network = ValueNetwork(model, peft_config=peft_config, **learned) if learned is not None else None
@@ -98,10 +98,10 @@ class PolicyTrainer(Trainer):
         super().__init__(model=policy, args=args, processing_class=processing_class, **data, **kwargs)
         if network is not None:
             check_sharding(self.accelerator.state)
-        prepare(policy)  # before anything wraps or shards it
+        patch_forward(policy)  # before anything wraps or shards it
         # T5's relative positions are weights of one layer that all layers use, which FSDP shards apart.
         packed = args.padding_free and not (is_encoder_decoder(model) and self.is_fsdp_enabled)
-        packed = packed and (reference_model is None or packs(reference_model))
+        packed = packed and (reference_model is None or supports_packing(reference_model))
         self._collator = collator_for(policy, processing_class, share_prompts=args.share_prompts, padding_free=packed)
         preparation = Preparation(
             objective,
@@ -126,7 +126,7 @@ class PolicyTrainer(Trainer):
         self.rising_loss, self.short_run = RisingLoss(), ShortRun()
         self.add_callback(self.rising_loss)
         self.add_callback(self.short_run)
-        self._meter = Meter(args.device)
+        self._meter = TrainingMetrics(args.device)
 
     @property
     def _data_seed(self) -> int:
@@ -145,12 +145,12 @@ class PolicyTrainer(Trainer):
 
     # ------------------------------------------------------------------------------------------------------ batches
 
-    def _row_collator(self, prepared: Prepared) -> RowCollator:
+    def _row_collator(self, prepared: ScoredDataset) -> RowCollator:
         needed = self.objective.requires
         asked = {"whole_groups": "groups" in needed, "prompts": "learned" in needed}
         return RowCollator(prepared, self._collator, self.objective.counts, **asked)
 
-    def _loader(self, prepared: Prepared, batch_size: int, steps: int, **order: Any) -> DataLoader:
+    def _loader(self, prepared: ScoredDataset, batch_size: int, steps: int, **order: Any) -> DataLoader:
         """Micro-batches of this rank; `steps` of them make an optimiser step."""
         collator = self._row_collator(prepared)
         sampler = collator.sampler(
@@ -200,7 +200,7 @@ class PolicyTrainer(Trainer):
         if not batch_samples:
             return None
         counts = [float(sum(sample["count"] for sample in batch_samples))]
-        return torch.tensor(reduce(counts, device)[0], device=device)
+        return torch.tensor(all_reduce(counts, device)[0], device=device)
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list, Any]:
         """The micro-batches of a step, with the step's baseline where the objective requires one, and its count."""
@@ -258,7 +258,7 @@ class PolicyTrainer(Trainer):
         """How many more forwards another rank makes: each of them is a collective call, in which all must join."""
         if self.args.world_size == 1 or "groups" not in self.objective.requires:
             return 0
-        return int(reduce([float(done)], self.args.device, how="max")[0]) - done
+        return int(all_reduce([float(done)], self.args.device, how="max")[0]) - done
 
     def compute_loss(
         self,
@@ -319,7 +319,7 @@ class PolicyTrainer(Trainer):
         """Mean loss of the evaluation rows, and the objective's metrics."""
         model = self._wrap_model(self.model, training=False)  # type: ignore[arg-type]
         model.eval()
-        meter = Meter(self.args.device)
+        meter = TrainingMetrics(self.args.device)
         shared: dict[str, Any] = {}
         if "baseline" in self.objective.requires:
             samples = [{name: inputs[name] for name in ("numbers", "responses")} for inputs in dataloader]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from studies.exact.policies import Batch, reference_points
-from studies.exact.problems import Yardstick
+from studies.exact.problems import Optimum
 from studies.exact.training import Runs, Trained, finite_or_worst, train
 from studies.paper.claims.methods import BY_NAME as METHODS
 from studies.paper.claims.methods import TAU
@@ -24,7 +24,7 @@ def _batch(trial: Trial) -> Batch:
 
 def _true_values(batch: Batch) -> list[Tensor]:
     """V* of the training prompts, (P,) per seed."""
-    return [Yardstick.at(problem.world, problem.train, TAU).values for problem in batch.problems]
+    return [Optimum.at(problem.world, problem.train, TAU).values for problem in batch.problems]
 
 
 def _train(trial: Trial, batch: Batch, given: Sequence[Tensor] | None = None) -> Trained:

@@ -60,7 +60,7 @@ def test_every_method_has_equally_many_points():
 
 @pytest.mark.parametrize(("name", "kind"), [("RPO", RPO), ("KTO", KTO), ("DPO", DPO)])
 def test_an_untouched_row_is_the_literal_default(name, kind, monkeypatch):
-    """Whatever `resolved` decides is what trains: the study has no rule of its own."""
+    """Whatever `resolve` decides is what trains: the study has no rule of its own."""
     method = BY_NAME[f"{name}(), untouched"]
     assert method.strengths == (None,)
     assert method.objective(None, on_policy=True) == kind()

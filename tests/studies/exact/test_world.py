@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from studies.exact.problems import Yardstick
+from studies.exact.problems import Optimum
 from studies.exact.world import (
     WorldSettings,
     expectation,
@@ -95,7 +95,7 @@ def test_sampled_partition_of_a_saturating_reward_agrees_with_enumeration():
     exact = TAU * torch.logsumexp(
         score(prompts.reference, responses) + rewards_of(world, prompts, responses) / TAU, dim=1
     )
-    yardstick = Yardstick.at(world, prompts, TAU)
+    yardstick = Optimum.at(world, prompts, TAU)
     assert yardstick.error > 0
     assert (yardstick.values - exact).abs().mean().item() < 5 * yardstick.error * 5**0.5
 

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from study.paper.made import STRONG, TINY, WEAK
 
-from studies.paper import tables, tables_beyond
+from studies.paper import extra_tables, tables
 from studies.paper.published import published
 from studies.paper.results import REWARD_JUDGE, Results, spread
 from valuefree.errors import DataError
@@ -162,8 +162,8 @@ def test_judges_stand_apart_and_the_reward_function_first(make):
     assert made.results.judges == [REWARD_JUDGE, "weak (loaded here)", "strong (server)"]
     assert [line[2].split()[0] for line in tables.table_3(made.results, TINY).rows[::3]] == ["75.0", "56.2", "100.0"]
     # of the weak judge's 7 decided pairs: 0, 1, 5 agree, 3 and 4 do not, 6 agrees, 7 does not
-    assert tables_beyond.agreement_with_reward(made.results, TINY, WEAK.title) == "4 of 7"
-    judges = tables_beyond.judges_table(made.results, TINY)
+    assert extra_tables.agreement_with_reward(made.results, TINY, WEAK.title) == "4 of 7"
+    judges = extra_tables.judges_table(made.results, TINY)
     assert [line[0] for line in judges.rows] == [WEAK.title, STRONG.title]
     assert judges.rows[0][1:3] == ["8", "100%"]
     assert judges.rows[1][5] == "6 of 8"
@@ -192,9 +192,9 @@ def test_gains_are_paired_on_prompt_and_seed(make):
     gain = made.results.gain("tiny", "RPO")
     assert (gain.value, gain.interval, gain.n) == (1.5, None, 8)  # no two prompts differ
     assert made.results.reward("tiny", "RPO").mean == 5.0
-    table = tables_beyond.rewards_table(made.results, TINY)
+    table = extra_tables.rewards_table(made.results, TINY)
     assert cell_of(table, ["RPO"], "gain over the reference") == "+1.500"
-    assert cell_of(tables_beyond.distance_table(made.results, TINY), ["RPO"], "KL").startswith("1.00 ± 0.71 [")
+    assert cell_of(extra_tables.distance_table(made.results, TINY), ["RPO"], "KL").startswith("1.00 ± 0.71 [")
     assert cell_of(table, ["SFT"], "gain over the reference") == "–"
     assert cell_of(table, ["RPO"], "used the rewards") == "–"  # no control was run
 
@@ -225,7 +225,7 @@ def test_rewards_were_used_if_the_gain_exceeds_that_on_shuffled_ones(make, shuff
     made.cell("RPO", 0, rewards=[1.0] * 8)
     around = [shuffled + 0.05 * (-1) ** number for number in range(8)]
     made.cell("RPO", 0, rewards=around, shuffled=True)
-    table = tables_beyond.rewards_table(made.results, TINY)
+    table = extra_tables.rewards_table(made.results, TINY)
     assert cell_of(table, ["RPO"], "used the rewards").startswith(used)
     assert cell_of(table, ["RPO"], "gain, rewards shuffled").startswith(f"{shuffled:+.3f} [")
 
@@ -281,6 +281,6 @@ def test_an_empty_study_has_tables_of_dashes(make):
     assert results.judges == [WEAK.title]
     for table in (tables.table_3(results, TINY), tables.table_4(results, TINY)):
         assert {line[2] for line in table.rows} == {"–"}
-    assert tables_beyond.rewards_table(results, TINY).rows == []
-    assert tables_beyond.beyond_table(results, TINY).rows == []
-    assert tables_beyond.judges_table(results, TINY).rows == []
+    assert extra_tables.rewards_table(results, TINY).rows == []
+    assert extra_tables.beyond_table(results, TINY).rows == []
+    assert extra_tables.judges_table(results, TINY).rows == []

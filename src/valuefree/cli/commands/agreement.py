@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from valuefree.data.validation import Bad, check_there, prompt_of, prompt_text
+from valuefree.data.validation import RowError, check_there, prompt_of, prompt_text
 from valuefree.errors import DataError
 from valuefree.evaluation.judging.result import overall
 from valuefree.evaluation.stats import Agreement, cohen_kappa
@@ -46,7 +46,7 @@ def read_verdicts(source: str) -> Verdicts:
             continue
         try:
             rows.append(_checked(line))
-        except Bad as fault:
+        except RowError as fault:
             faults.append(f"{file}:{number}: {fault}")
     named = {"systems" in row for row in rows}
     if len(named) > 1:
@@ -62,16 +62,16 @@ def _checked(line: str) -> Mapping[str, Any]:
     try:
         row = json.loads(line)
     except ValueError as error:
-        raise Bad("not JSON", f": {error}") from error
+        raise RowError("not JSON", f": {error}") from error
     if not isinstance(row, dict):
-        raise Bad("not an object with prompt and score")
+        raise RowError("not an object with prompt and score")
     check_there(row, "prompt")
     prompt_of(row, "prompt")
     if "score" not in row:
         check_there(row, "score")
     score = row["score"]
     if score is not None and (not isinstance(score, (int, float)) or not 0 <= score <= 1):
-        raise Bad(f"score is {score!r}, expected a number from 0 to 1, or null")
+        raise RowError(f"score is {score!r}, expected a number from 0 to 1, or null")
     return row
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from valuefree.cli.commands.measure import output_of
-from valuefree.cli.commands.objects import decoding_of, load, load_there, read_prompts
+from valuefree.cli.commands.objects import decoding_of, load, load_on_device, read_prompts
 from valuefree.cli.options import EvaluateConfig
 from valuefree.evaluation.rewards import Evaluation, check_reward, evaluate, load_reward
 from valuefree.report import read_report, write_report
@@ -21,7 +21,7 @@ def evaluate_policy(options: EvaluateConfig) -> tuple[Evaluation, Path]:
     check_reward(reward_function, prompts[:2], ["Yes.", "No."][: len(prompts)], name=str(options.reward_function))
     known = SeenPrompts.of_model(options.model)
     record = manifest("evaluate", options.to_dict(), fingerprint=fingerprint({"prompt": prompts}))
-    policy, tokenizer = load_there(options)
+    policy, tokenizer = load_on_device(options)
     reference = load(replace(options, model=options.reference))[0] if options.reference else None
     evaluation = evaluate(
         policy,

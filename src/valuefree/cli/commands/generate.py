@@ -8,7 +8,7 @@ from tqdm.auto import tqdm
 
 from valuefree.batches.rendering import Prompt
 from valuefree.cli import show
-from valuefree.cli.commands.objects import decoding_of, load_there, read_prompts
+from valuefree.cli.commands.objects import decoding_of, load_on_device, read_prompts
 from valuefree.cli.options import GenerateConfig
 from valuefree.cli.options.groups import TOP_K
 from valuefree.data.validation import prompt_key
@@ -30,7 +30,7 @@ def generate(options: GenerateConfig) -> Path:
         return _generate_remote(prompts, file, options, options.server)
     if options.top_k is None:
         options = replace(options, top_k=TOP_K)
-    model, tokenizer = load_there(options)
+    model, tokenizer = load_on_device(options)
     _, ids = generate_ids(model, tokenizer, prompts, decoding_of(options, options.seed), progress=True)
     texts = response_texts(model, tokenizer, ids)
     write_outputs(file, prompts, texts, name=options.model)

@@ -15,7 +15,7 @@ def inspect(options: InspectConfig) -> tuple[DataSummary, PartitionReport]:
     rows, summary = read(options)
     objective = objective_of(options)
     found = training_rows(rows, objective, RewardScaler.fit(rows["reward"]), reference_samples_of(options))
-    settings = partition_settings(objective.resolved(found), found)
+    settings = partition_settings(objective.resolve(found), found)
     if settings is None:
         raise ConfigError(f"objective {options.objective} has no partition to inspect.")
     table, scores, features = score_rows(rows, options, features=settings.needs_features)

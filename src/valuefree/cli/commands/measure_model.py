@@ -6,7 +6,7 @@ from typing import Any
 
 from valuefree.batches.rendering import Prompt
 from valuefree.cli.commands.measure import output_of, text_metrics_of, write_measured
-from valuefree.cli.commands.objects import decoding_of, load_there, read_prompts
+from valuefree.cli.commands.objects import decoding_of, load_on_device, read_prompts
 from valuefree.cli.options import EvaluateConfig
 from valuefree.data import read_triplets
 from valuefree.data.sources import rows_of
@@ -67,7 +67,7 @@ def measure_model(options: EvaluateConfig) -> tuple[dict[str, Metric], Path]:
     output = output_of(options)
     texts = text_metrics_of(options, options.measured())
     prompts, references = read_references(options)
-    policy, tokenizer = load_there(options)
+    policy, tokenizer = load_on_device(options)
     if "kl" in options.measured() and options.reference is None and not has_adapter(policy):
         raise ConfigError("metric kl needs --reference, the model to compare with: this model has no adapter.")
     decoding = decoding_of(options, options.seed)
@@ -80,7 +80,7 @@ def measure_model(options: EvaluateConfig) -> tuple[dict[str, Metric], Path]:
         asked = (policy, tokenizer, prompts, references, decoding, texts)
         metrics, rows = measure_policy(*asked, samples=samples, progress=True)
     if "kl" in options.measured():
-        reference = load_there(replace(options, model=options.reference))[0] if options.reference else None
+        reference = load_on_device(replace(options, model=options.reference))[0] if options.reference else None
         found = kl_to_reference(policy, tokenizer, prompts[: options.kl_prompts], reference, decoding)
         metrics["kl"] = Metric("kl", found.value, found.interval, found.n, 0, found.n)
     columns = {"prompt": prompts, "reference": references or []}

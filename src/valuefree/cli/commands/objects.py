@@ -73,7 +73,7 @@ def load(options: ModelOptions) -> tuple[Any, Any]:
     )
 
 
-def load_there(options: ModelOptions) -> tuple[Any, Any]:
+def load_on_device(options: ModelOptions) -> tuple[Any, Any]:
     """As `load`, on the GPU if there is one."""
     model, tokenizer = load(options)
     return model.to(accelerator_device()), tokenizer

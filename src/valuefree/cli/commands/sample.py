@@ -10,10 +10,10 @@ from tqdm.auto import tqdm
 
 from valuefree.batches.rendering import Prompt
 from valuefree.cli import show
-from valuefree.cli.commands.objects import decoding_of, load_there, read_prompts
+from valuefree.cli.commands.objects import decoding_of, load_on_device, read_prompts
 from valuefree.cli.options import SampleConfig
 from valuefree.data.sources import rows_of
-from valuefree.data.validation import Bad
+from valuefree.data.validation import RowError
 from valuefree.errors import DataError, number_of
 from valuefree.evaluation.generation import generate_ids, response_texts, stops_of
 from valuefree.evaluation.outputs import answered
@@ -55,7 +55,7 @@ def sample(options: SampleConfig) -> Samples:
         prompts, texts = read_responses(options.responses, options.prompt, options.response)
     else:
         asked = read_prompts(str(options.prompts), options.prompt)
-        model, tokenizer = load_there(options)
+        model, tokenizer = load_on_device(options)
         decoding = decoding_of(options, options.seed)
         _, ids = generate_ids(model, tokenizer, asked, decoding, samples=options.samples, progress=True)
         texts = response_texts(model, tokenizer, ids)
@@ -97,7 +97,7 @@ def read_responses(source: str, prompt: str, response: str) -> tuple[list[Prompt
     for row in rows_of(source, None):
         try:
             asked, text = answered(row, prompt, response)
-        except Bad as fault:
+        except RowError as fault:
             faults.append(f"{row.where}: {fault}")
             continue
         prompts.append(asked)

@@ -11,9 +11,9 @@ import torch
 
 from valuefree.batches.rendering import tokenize
 from valuefree.cli import show
-from valuefree.cli.commands.objects import limits_of, load_there, read
+from valuefree.cli.commands.objects import limits_of, load_on_device, read
 from valuefree.cli.options import ScoreConfig
-from valuefree.data.columns import array_of
+from valuefree.data.columns import to_numpy
 from valuefree.models.load import is_encoder_decoder
 from valuefree.models.prompt_features import prompt_features
 from valuefree.training.distributed import rank_and_size
@@ -26,7 +26,7 @@ def score_rows(
     rows: datasets.Dataset, options: Any, *, features: bool = False
 ) -> tuple[datasets.Dataset, ReferenceScores, np.ndarray | None]:
     """Tokenised rows, their reference scores and, where asked for, features of their prompts."""
-    model, tokenizer = load_there(options)
+    model, tokenizer = load_on_device(options)
     encoder_decoder = is_encoder_decoder(model)
     table, _ = tokenize(rows, tokenizer, limits=limits_of(options), encoder_decoder=encoder_decoder)
     collator = collator_for(model, tokenizer)
@@ -36,7 +36,7 @@ def score_rows(
     scores = score_reference(model, table, collator, cache_dir=cache_dir, progress=True, **limits)
     if not features:
         return table, scores, None
-    prompts = first_prompts(table, array_of(table["prompt_id"], np.int64))
+    prompts = first_prompts(table, to_numpy(table["prompt_id"], np.int64))
     return table, scores, prompt_features(model, prompts, pad_token_id=collator.pad_token_id, **limits)
 
 
@@ -46,7 +46,7 @@ def score(options: ScoreConfig) -> tuple[Path, ReferenceScores]:
     table, scores, _ = score_rows(rows, options)
     file = Path(options.out)
     file.parent.mkdir(parents=True, exist_ok=True)
-    columns = {"prompt_id": array_of(table["prompt_id"], np.int64), "logp": scores.logps, "tokens": scores.tokens}
+    columns = {"prompt_id": to_numpy(table["prompt_id"], np.int64), "logp": scores.logps, "tokens": scores.tokens}
     if rank_and_size()[0] == 0:
         pq.write_table(pa.table(columns), file)
     return file, scores

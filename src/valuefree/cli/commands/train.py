@@ -20,7 +20,7 @@ from valuefree.evaluation.generation import Decoding
 from valuefree.evaluation.metrics.measure import TextMetrics
 from valuefree.evaluation.rewards import Evaluation, check_reward, evaluate, load_reward
 from valuefree.evaluation.validation import ValidationMetrics, best_responses
-from valuefree.models.logprobs import prepare
+from valuefree.models.logprobs import patch_forward
 from valuefree.report import read_report, write_report
 from valuefree.runs.manifest import COMPLETIONS, launched, write_json, write_jsonl
 from valuefree.training.trainer import PolicyTrainer, PolicyTrainingArguments
@@ -122,7 +122,7 @@ def _compare(trainer: PolicyTrainer, run: Run, held_out: datasets.Dataset, rewar
     reference = None
     if not options.lora_rank:
         reference = load(options)[0]
-        prepare(reference)
+        patch_forward(reference)
         reference = trainer.accelerator.prepare_model(reference, evaluation_mode=True)  # under the policy's autocast
     return evaluate(
         trainer.model,  # type: ignore[arg-type]

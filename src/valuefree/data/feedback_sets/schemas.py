@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from valuefree.data.feedback_sets.scores import Ratings, number, ratings
-from valuefree.data.validation import Bad, prompt_of, text_of
+from valuefree.data.validation import RowError, prompt_of, text_of
 from valuefree.errors import ConfigError, DataError
 
 Values = Mapping[str, Any]
@@ -34,7 +34,7 @@ class Schema:
     """A layout of rows.
 
     needs: columns. tops: highest value of each reward that it offers. prompt: the prompt of a row, None if it says
-    nothing. items: the responses of a row; raises `Bad`. tens: whether a score of 10 may be the known fault of
+    nothing. items: the responses of a row; raises `RowError`. tens: whether a score of 10 may be the known fault of
     UltraFeedback, and whether there are ratings to check it by. alone: whether an instruction should stand in one row.
     """
 
@@ -62,7 +62,7 @@ class Schema:
 
 
 def _said(values: Values, name: str) -> str | None:
-    """Text of a column; None where it is null, blank or not there; raises `Bad` for what is no text."""
+    """Text of a column; None where it is null, blank or not there; raises `RowError` for what is no text."""
     value = values.get(name)
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
@@ -94,7 +94,7 @@ def _context(values: Values) -> Any:
 def _completions(values: Values) -> Iterator[Item]:
     found = values["completions"]
     if not isinstance(found, list) or not all(isinstance(item, Mapping) for item in found):
-        raise Bad("completions is not a list of objects", f": {found!r:.60}")
+        raise RowError("completions is not a list of objects", f": {found!r:.60}")
     for item in found:
         rated = _annotations(item.get("annotations"))
         fine = rated.mean() if rated is not None else number(item.get("fine-grained_score"), "fine-grained_score")
@@ -107,7 +107,7 @@ def _annotations(found: Any) -> Ratings | None:
     if not found:
         return None
     if not isinstance(found, Mapping) or not all(isinstance(item, Mapping) for item in found.values() if item):
-        raise Bad("annotations is not an object of objects", f": {found!r:.60}")
+        raise RowError("annotations is not an object of objects", f": {found!r:.60}")
     return ratings({name: item["Rating"] for name, item in found.items() if item and "Rating" in item}, 1, 5)
 
 
@@ -124,9 +124,9 @@ def _last_message(messages: Any, name: str) -> str | None:
     if not messages:
         return None
     if not isinstance(messages, list) or not isinstance(messages[-1], Mapping):
-        raise Bad(f"{name} is not a list of messages", f": {messages!r:.60}")
+        raise RowError(f"{name} is not a list of messages", f": {messages!r:.60}")
     if messages[-1].get("role") != "assistant":
-        raise Bad(f"{name} does not end with the assistant", f": {messages[-1]!r:.60}")
+        raise RowError(f"{name} does not end with the assistant", f": {messages[-1]!r:.60}")
     return _said(messages[-1], "content")
 
 

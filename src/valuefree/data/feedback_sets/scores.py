@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from valuefree.data.validation import Bad
+from valuefree.data.validation import RowError
 
 MISSING = ("", "n/a", "na", "none", "null")
 
@@ -27,23 +27,23 @@ def number(value: Any, name: str) -> float | None:
     """A number, also written as text; None for null, N/A and NaN.
 
     Raises:
-        Bad: anything else.
+        RowError: anything else.
     """
     if value is None or (isinstance(value, str) and value.strip().lower() in MISSING):
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise Bad(f"{name} is not a number", f": {value!r:.60}")
+        raise RowError(f"{name} is not a number", f": {value!r:.60}")
     try:
         found = float(value)
     except ValueError:
-        raise Bad(f"{name} is not a number", f": {value!r:.60}") from None
+        raise RowError(f"{name} is not a number", f": {value!r:.60}") from None
     if math.isinf(found):
-        raise Bad(f"{name} is not finite", f": {found}")
+        raise RowError(f"{name} is not finite", f": {found}")
     return None if math.isnan(found) else found
 
 
 def ratings(values: Mapping[str, Any], low: float, high: float) -> Ratings:
-    """Named ratings on a scale from `low` to `high`; raises `Bad` for what is no number."""
+    """Named ratings on a scale from `low` to `high`; raises `RowError` for what is no number."""
     found = [number(value, f"rating {name}") for name, value in values.items()]
     return Ratings(
         usable=tuple(value for value in found if value is not None and low <= value <= high),

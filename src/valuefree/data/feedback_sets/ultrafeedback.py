@@ -10,7 +10,7 @@ import datasets
 import numpy as np
 import polars as pl
 
-from valuefree.data.columns import TextHashes, array_of, batches, numbered
+from valuefree.data.columns import TextHashes, batches, factorize, to_numpy
 from valuefree.data.feedback_sets.releases import HUB_SPLITS, recognise
 from valuefree.data.feedback_sets.report import FeedbackReport, Tens
 from valuefree.data.feedback_sets.schemas import SCHEMAS, Item, Schema, schema_of
@@ -18,7 +18,7 @@ from valuefree.data.reading import read_judged
 from valuefree.data.sources import Row
 from valuefree.data.summary import DataSummary, summarize
 from valuefree.data.triplets import selected
-from valuefree.data.validation import Bad, check_there, prompt_key, unreadable
+from valuefree.data.validation import RowError, check_there, prompt_key, unreadable
 from valuefree.errors import ConfigError, DataError
 
 logger = logging.getLogger(__name__)
@@ -122,7 +122,7 @@ class _Judge:
         self.tens = self.certain = self.doubtful = self.dropped = self.fixed = 0
         self.instructions: set[bytes] = set()
 
-    def __call__(self, row: Row) -> Iterator[tuple[str, tuple[Any, ...] | Bad]]:
+    def __call__(self, row: Row) -> Iterator[tuple[str, tuple[Any, ...] | RowError]]:
         """Place and (prompt, response, reward) of each usable response of a row, or what is wrong with it."""
         if row.fault:
             yield row.where, unreadable(row.fault)
@@ -135,7 +135,7 @@ class _Judge:
                     check_there(row.values, name)
             prompt = schema.prompt(row.values)
             items = list(schema.items(row.values))
-        except Bad as fault:
+        except RowError as fault:
             yield row.where, fault
             return
         if prompt is not None:
@@ -220,11 +220,11 @@ class _Judge:
         release = recognise(schema.name, self.rows, self.tens, self.certain)
         unchecked = self.tens if schema.tens == "unchecked" else 0
         if unchecked and release.fixed is False and self.score10 == "drop":
-            keep_R = array_of(dataset["reward"], np.float64) != TEN
+            keep_R = to_numpy(dataset["reward"], np.float64) != TEN
             if not keep_R.any():
                 raise DataError(f"{source}: every usable score is a 10 of {release.name}; score10='keep' keeps them.")
             self.dropped = int((~keep_R).sum())
-            dataset = selected(dataset, array_of(dataset["prompt_id"], np.int64), keep_R)
+            dataset = selected(dataset, to_numpy(dataset["prompt_id"], np.int64), keep_R)
             data = summarize(dataset, data.dropped)
         tens = Tens(self.tens, self.certain, self.doubtful, unchecked, self.dropped, self.fixed)
         report = FeedbackReport(
@@ -269,7 +269,7 @@ def split_top_score(
     """
     keys_R = _instruction_ids(dataset)
     best_P = np.full(int(keys_R.max(initial=-1)) + 1, -np.inf)
-    np.maximum.at(best_P, keys_R, array_of(dataset["reward"], np.float64))
+    np.maximum.at(best_P, keys_R, to_numpy(dataset["reward"], np.float64))
     candidates = np.flatnonzero(best_P >= top_score)
     if not 0 < validation_prompts <= len(candidates):
         raise ConfigError(
@@ -280,17 +280,17 @@ def split_top_score(
         raise ConfigError(f"validation_prompts is {validation_prompts} of {len(best_P)} prompts: none to train on.")
     drawn = np.random.default_rng(seed).choice(candidates, size=validation_prompts, replace=False)
     in_validation_R = np.isin(keys_R, drawn)
-    ids_R = array_of(dataset["prompt_id"], np.int64)
+    ids_R = to_numpy(dataset["prompt_id"], np.int64)
     return selected(dataset, ids_R, ~in_validation_R), selected(dataset, ids_R, in_validation_R)
 
 
 def _instruction_ids(dataset: datasets.Dataset) -> np.ndarray:
     """A number for each instruction, its system message left out; (R,)."""
     if isinstance(dataset.features["prompt"], datasets.Value):
-        return numbered(array_of(dataset["prompt_id"], np.int64))
+        return factorize(to_numpy(dataset["prompt_id"], np.int64))
     hashes = TextHashes()
     for table in batches(dataset, ["prompt"]):
         prompts = table.column("prompt").to_pylist()
         said = [[message for message in prompt if message["role"] != "system"] for prompt in prompts]
         hashes.add(pl.Series([prompt_key(prompt) for prompt in said], dtype=pl.String))
-    return numbered(*hashes.take())
+    return factorize(*hashes.take())

@@ -7,7 +7,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from valuefree.batches.collate import collate
-from valuefree.batches.rendering import padding_of, prompt_ids
+from valuefree.batches.rendering import pad_id, prompt_ids
 from valuefree.errors import ConfigError
 from valuefree.evaluation.generation import own_generation_config, response_texts, until_end
 from valuefree.evaluation.judging.backends import Reply, Settings
@@ -63,7 +63,7 @@ class LocalJudge:
         batch = collate(
             rows,
             nothing,
-            pad_token_id=padding_of(self.tokenizer),
+            pad_token_id=pad_id(self.tokenizer),
             encoder_decoder=encoder_decoder,
             padding_side="right" if encoder_decoder else "left",
         )
@@ -94,9 +94,9 @@ class LocalJudge:
         """The likeliest first tokens of each row, in words; tokens with the same text are added up."""
         values, ids = torch.log_softmax(logits.float(), dim=-1).topk(min(TOP_TOKENS, logits.shape[-1]), dim=-1)
         found = []
-        for row_values, row_ids in zip(values.tolist(), ids.tolist(), strict=True):
+        for precompute, row_ids in zip(values.tolist(), ids.tolist(), strict=True):
             merged: dict[str, float] = {}
-            for logprob, token in zip(row_values, row_ids, strict=True):
+            for logprob, token in zip(precompute, row_ids, strict=True):
                 text = str(self.tokenizer.decode([token]))
                 before = merged.get(text)
                 merged[text] = logprob if before is None else float(torch.logaddexp(*torch.tensor([before, logprob])))

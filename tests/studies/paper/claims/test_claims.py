@@ -9,7 +9,7 @@ import torch
 
 from studies.exact.methods import Method
 from studies.exact.policies import Batch
-from studies.exact.problems import Problem, Regime, Yardstick
+from studies.exact.problems import Optimum, Problem, Regime
 from studies.exact.training import Runs, train
 from studies.exact.world import (
     Prompts,
@@ -70,7 +70,7 @@ def one_response() -> Batch:
     prompts = Prompts(torch.tensor([[1.0, 0.0]]).double(), table, flat, flat, torch.zeros(1).double())
     tokens, rewards = torch.zeros(1, 1, 2, dtype=torch.int64), torch.zeros(1, 1).double()
     problem = Problem(0, world, Regime("one", responses=1, prompts=1), prompts, tokens, rewards, rewards)
-    problem.yardsticks = {part: Yardstick.at(world, prompts, 1.0) for part in ("validation", "test")}
+    problem.yardsticks = {part: Optimum.at(world, prompts, 1.0) for part in ("validation", "test")}
     return Batch([problem])
 
 
@@ -93,7 +93,7 @@ def test_a_shift_of_the_value_costs_what_it_does_by_hand(method):
 def test_with_the_same_value_the_gradients_are_proportional():
     """RPO : DRO : DRO rescaled = 1 : τ² : τ, and one direction, with τ in the unit that the objective sees."""
     batch = batch_of()
-    given = [Yardstick.at(p.world, p.train, 1.0).values + 0.7 for p in batch.problems]
+    given = [Optimum.at(p.world, p.train, 1.0).values + 0.7 for p in batch.problems]
     rpo, dro = (Runs(batch, BY_NAME[name], 1.0, [0.01], given=given) for name in (RPO_GIVEN, DRO_FROZEN))
     for runs in (rpo, dro):
         runs.step()
@@ -108,7 +108,7 @@ def test_with_the_same_value_the_gradients_are_proportional():
 
 def test_with_the_same_value_rpo_and_dro_end_alike():
     batch = batch_of()
-    given = [Yardstick.at(p.world, p.train, 1.0).values + 0.7 for p in batch.problems]
+    given = [Optimum.at(p.world, p.train, 1.0).values + 0.7 for p in batch.problems]
     rpo, dro = (
         train(batch, BY_NAME[name], 1.0, [0.03], [100], given=given).outcomes["test"][0].gap
         for name in (RPO_GIVEN, DRO_FROZEN)
@@ -119,7 +119,7 @@ def test_with_the_same_value_rpo_and_dro_end_alike():
 
 def test_a_value_that_learns_forgets_a_constant_error_and_a_frozen_one_does_not():
     batch = batch_of()
-    true = [Yardstick.at(p.world, p.train, 1.0).values for p in batch.problems]
+    true = [Optimum.at(p.world, p.train, 1.0).values for p in batch.problems]
     given = [value - 1.0 for value in true]
     frozen, learns = (train(batch, BY_NAME[m], 1.0, [0.03], [300], given=given) for m in (DRO_FROZEN, DRO_LEARNS))
     torch.testing.assert_close(frozen.values[0, 0], given[0])
