@@ -157,7 +157,7 @@ class Runs:
         runs, features = self._policy_rate.shape, batch.features.shape[-1]
         self._free = torch.zeros(*runs, features, *batch.reference.shape[-3:], dtype=DTYPE, requires_grad=True)
         self._value_free = torch.zeros(*runs, features, dtype=DTYPE, requires_grad=True)
-        learns = "learned" in self._requires and not method.frozen
+        learns = "value_outputs" in self._requires and not method.frozen
         self._optimiser = torch.optim.Adam([self._free, self._value_free] if learns else [self._free], lr=1.0)
         self.value_parameters = features if learns else 0  # of one run's value network
         self._generator = torch.Generator().manual_seed(5)
@@ -179,8 +179,8 @@ class Runs:
             rows = [r.of(p, batch.cells.shape[-1]) for r, p in zip(rows, prompts, strict=True)]
         tables = batch.tables(self.weights, batch.features, batch.reference)
         logps = batch.logps(tables, batch.cells).flatten(2)  # (S, L, P·n)
-        learned = self._learned(batch) if "learned" in self._requires else None
-        baseline = _mismatched(batch, tables, self._generator) if "baseline" in self._requires else None
+        learned = self._learned(batch) if "value_outputs" in self._requires else None
+        baseline = _mismatched(batch, tables, self._generator) if "kl_estimate" in self._requires else None
         losses = torch.stack(
             [
                 _losses(
@@ -211,7 +211,7 @@ class Runs:
             value = torch.zeros(self._policy_rate.shape[1], self.batch.features.shape[1], dtype=torch.float64)
             if rows.values is not None:
                 value = value + rows.values[:: self.batch.cells.shape[-1]]
-            if "learned" in self._requires:
+            if "value_outputs" in self._requires:
                 value = value + self._learned(self.batch)[s].detach()
             found.append(value * rows.unit + rows.mean)
         return torch.stack(found)
@@ -283,12 +283,12 @@ def _losses(rows: _Rows, logps: Tensor, learned: Tensor | None, baseline: Tensor
         group_size=every(rows.group_size),
         reference_logps=every(rows.reference),
         values=None if values is None else every(values),
-        learned=per_prompt,
-        baseline=None if baseline is None else baseline.repeat_interleave(count),
+        value_outputs=per_prompt,
+        step_inputs={} if baseline is None else {"kl_estimate": baseline.repeat_interleave(count)},
         columns={name: every(column) for name, column in rows.columns.items()},
     )
     losses = rows.objective(inputs).losses
-    counts = rows.objective.counts
+    counts = rows.objective.loss_denominator
     if counts == "responses":
         divisor = float(count)
     elif counts == "tokens":

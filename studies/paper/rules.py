@@ -316,7 +316,7 @@ def _answers(results: Results, scale: Scale) -> tuple[Outcome, str]:
 def _no_value_model(results: Results, scale: Scale) -> tuple[Outcome, str]:
     make = METHODS["RPO"].make
     needs = make(MAIN_TAU).requires if make else frozenset()
-    trained = "learned" in needs
+    trained = "value_outputs" in needs
     return (
         "contradicted" if trained else "supported"
     ), f"its objective takes {', '.join(sorted(needs))} and no learned value."

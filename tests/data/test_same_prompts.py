@@ -19,7 +19,7 @@ from valuefree.models.load import is_encoder_decoder
 from valuefree.models.logprobs import response_logps
 from valuefree.objectives import RPO
 from valuefree.training.mismatched_pairs import draw_partners, prompt_classes
-from valuefree.training.preparation import training_rows
+from valuefree.training.training_rows import training_rows
 
 SAME = ["What is 2 + 2?", "What is 2 + 2? ", "What is 2 + 2?\n", " What is\t2 +  2?", "What is\u00a02 + 2?\r\n"]
 

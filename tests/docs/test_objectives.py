@@ -62,8 +62,8 @@ def logged(objective) -> set[str]:
         group_size=torch.full((ROWS,), 2),
         reference_logps=values - 2,
         values=values,
-        learned=values,
-        baseline=torch.tensor(0.1),
+        value_outputs=values,
+        step_inputs={"kl_estimate": torch.tensor(0.1)},
         columns=objective.precompute(rows),
     )
     return set(objective(inputs).metrics)

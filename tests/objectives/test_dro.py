@@ -46,7 +46,7 @@ def test_preset_of_the_papers_code_shares_the_encoder_and_takes_token_means():
     assert objective.value_network() == {"shared_encoder": True}
     zero = double(0.0)
     index = torch.tensor([0])
-    given = ObjectiveInputs(double(3.0), torch.tensor([2]), double(1.0), index, index + 1, zero, learned=zero)
+    given = ObjectiveInputs(double(3.0), torch.tensor([2]), double(1.0), index, index + 1, zero, value_outputs=zero)
     assert objective(given).losses.item() == pytest.approx(0.125)
     assert DRO() == DRO(shared_encoder=False, length_normalize=False, rescale=True)
 

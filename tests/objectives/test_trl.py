@@ -15,7 +15,7 @@ from valuefree.batches.collate import Collator
 from valuefree.models.logprobs import response_logps
 from valuefree.objectives import DPO, IPO, KTO, Objective, ObjectiveInputs, SLiC
 from valuefree.training.mismatched_pairs import MismatchedPairs
-from valuefree.training.scored_dataset import RowCollator, ScoredDataset, mean_logratio
+from valuefree.training.scored_dataset import RowCollator, ScoredDataset
 
 trl = pytest.importorskip("trl")
 
@@ -52,14 +52,15 @@ def trl_gradients(trainer, model) -> tuple[float, dict[str, torch.Tensor], list[
     return loss.item(), {name: weight.grad.clone() for name, weight in model.named_parameters()}, examples
 
 
-def our_inputs(policy, reference, columns: dict[str, list], rewards: list[float], *, baseline=None, made=None):
+def our_inputs(policy, reference, columns: dict[str, list], rewards: list[float], *, kl_estimate=None, made=None):
     batch = Collator(0, encoder_decoder=False).tensors(columns)
     found = response_logps(policy, batch)
     with torch.no_grad():
         scores = response_logps(reference, batch).total.double()
     prompt_of = torch.tensor(columns["prompt_id"])
     data = (found.total.double(), found.tokens, torch.tensor(rewards, dtype=torch.float64), prompt_of)
-    return ObjectiveInputs(*data, torch.bincount(prompt_of)[prompt_of], scores, baseline=baseline, columns=made or {})
+    step = {} if kl_estimate is None else {"kl_estimate": kl_estimate}
+    return ObjectiveInputs(*data, torch.bincount(prompt_of)[prompt_of], scores, step_inputs=step, columns=made or {})
 
 
 def assert_same(objective: Objective, given: ObjectiveInputs, policy, count: float, theirs) -> None:
@@ -132,20 +133,21 @@ def test_kto_and_its_gradient_are_those_of_trl(tmp_path, models, own_tokenizer, 
     collator = Collator(0, encoder_decoder=False)
     with torch.no_grad():
         scores = response_logps(reference, collator.tensors(pairs)).total.double().numpy()
-    drawn = MismatchedPairs(None, [partners], [scores])
+    collator = Collator(0, encoder_decoder=False)
+    drawn = MismatchedPairs(collator, None, [partners], [scores])
     table = datasets.Dataset.from_dict(columns)
-    prepared = ScoredDataset(table, None, *3 * [torch.tensor(columns["prompt_id"]).numpy()], mismatched=drawn)
+    prepared = ScoredDataset(table, None, *3 * [torch.tensor(columns["prompt_id"]).numpy()])
 
     def logps(batch):
         with torch.no_grad():
             return response_logps(ours, batch).total
 
-    samples = [{"numbers": rows, "responses": len(rows)} for rows in ([0, 1, 2, 3], [4, 5])]
-    baseline = mean_logratio(logps, RowCollator(prepared, collator), samples, 0, torch.device("cpu"))
-    assert max(float(baseline), 0.0) == pytest.approx(
+    batches = [RowCollator(prepared, collator)(rows) for rows in ([0, 1, 2, 3], [4, 5])]
+    kl_estimate = drawn.compute(prepared, batches, logps, 0, torch.device("cpu"))
+    assert max(float(kl_estimate), 0.0) == pytest.approx(
         trainer._metrics["eval"]["kl"][0], abs=1e-5
     )  # sums of −60 nats in float32
-    assert (float(baseline) > 0) == swapped
+    assert (float(kl_estimate) > 0) == swapped
     desirable = torch.tensor([example["label"] for example in examples])
-    given = our_inputs(ours, reference, columns, [0.0] * 6, baseline=baseline, made={"desirable": desirable})
+    given = our_inputs(ours, reference, columns, [0.0] * 6, kl_estimate=kl_estimate, made={"desirable": desirable})
     assert_same(KTO(beta=BETA, **weights), given, ours, len(examples), theirs)

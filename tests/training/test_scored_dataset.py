@@ -27,8 +27,8 @@ def test_the_value_network_reads_each_rows_own_prompt_and_batches_count_its_toke
     prepared = ScoredDataset(table, Truncation(0, 0, 3), same, np.full(3, 3), np.zeros(3))
     collator = RowCollator(prepared, Collator(0, encoder_decoder=False), prompts=True)
     given = collator([0, 1, 2])
-    assert given["prompt_row"].tolist() == [0, 1, 0]
-    assert given["prompts"]["input_ids"].tolist() == [[4, 5, 0], [4, 6, 5]]
-    assert given["positions"] == given["batch"]["input_ids"].numel() == 2 + 3 + 4
+    assert given.prompt_row.tolist() == [0, 1, 0]
+    assert given.prompts["input_ids"].tolist() == [[4, 5, 0], [4, 6, 5]]
+    assert given.positions == given.batch["input_ids"].numel() == 2 + 3 + 4
     whole = collator.sampler(batch_size=8, micro_batches=1, seed=0, strategy="random", batch_tokens=100)
     assert whole.size([0, 1, 2]) == 2 + 3 + 4

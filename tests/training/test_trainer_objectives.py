@@ -1,6 +1,7 @@
 """Every objective in the trainer: it trains, and what it asks for is what it gets."""
 
 import math
+from dataclasses import dataclass
 
 import datasets
 import numpy as np
@@ -18,9 +19,12 @@ from valuefree.models.logprobs import response_logps
 from valuefree.models.prompt_features import prompt_features
 from valuefree.models.value_network import network_of, prompt_means
 from valuefree.objectives import DPO, DRO, IPO, KTO, NCA, RPO, SFT, SLiC
+from valuefree.objectives.base import Objective, ObjectiveOutput
 from valuefree.training.mismatched_pairs import MismatchedPairs
-from valuefree.training.preparation import training_rows
+from valuefree.training.preparation import STEP_INPUTS
+from valuefree.training.step_inputs import StepInput
 from valuefree.training.trainer import PolicyTrainer
+from valuefree.training.training_rows import training_rows
 
 OBJECTIVES = {
     "rpo": RPO(),
@@ -66,7 +70,7 @@ def test_two_steps_change_what_is_to_be_trained(tmp_path, rows, tokenizer, name,
     changed = {name for name, weight in run.model.named_parameters() if not torch.equal(weight, before[name])}
     assert any("value_network" not in name for name in changed)
     network = network_of(run.model)
-    assert (network is not None) == ("learned" in OBJECTIVES[name].requires)
+    assert (network is not None) == ("value_outputs" in OBJECTIVES[name].requires)
     if network is not None:
         assert any("value_network.head" in name for name in changed)
         assert any("value_network.backbone" in name for name in changed) == (network.backbone is not None)
@@ -106,8 +110,8 @@ def test_the_baseline_of_a_step_does_not_depend_on_how_it_is_cut(tmp_path, rows,
         moved(run)
         found[batch, accumulation] = []
         for step in steps_of(run):
-            run._add_baseline(run.model, step, run.train_dataset, 2)
-            found[batch, accumulation].append({float(sample["baseline"]) for sample in step})
+            step = run._with_step_inputs(run.model, step, run.train_dataset, 2)
+            found[batch, accumulation].append({float(part.step_inputs["kl_estimate"]) for part in step})
     for values in found.values():
         assert all(len(same) == 1 for same in values)
     first, second = ([same.pop() for same in found[cut]] for cut in ((8, 1), (1, 8)))
@@ -117,35 +121,40 @@ def test_the_baseline_of_a_step_does_not_depend_on_how_it_is_cut(tmp_path, rows,
 
 def test_the_baseline_is_the_mean_over_the_rows_of_a_step_by_hand(tmp_path, rows, tokenizer):
     run = trainer(tmp_path, make_llama(tokenizer), rows, tokenizer, KTO(), num_train_epochs=2, max_steps=-1)
-    drawn = run.train_dataset.mismatched
+    drawn = run.train_dataset.step_inputs["kl_estimate"]
     assert len(drawn.partners) == 2
     assert (drawn.partners[0] != drawn.partners[1]).any()
     reference = make_llama(tokenizer)
     moved(run)
     (step, _) = steps_of(run)
-    run._add_baseline(run.model, step, run.train_dataset, 1)
+    step = run._with_step_inputs(run.model, step, run.train_dataset, 1)
     table, ratios = run.train_dataset.table, []
-    for row in step[0]["numbers"]:
+    for row in step[0].row_numbers:
         other = int(drawn.partners[1][row])
         assert rows[other]["prompt"] != rows[row]["prompt"]
         pair = {"prompt_ids": [table[row]["prompt_ids"]], "response_ids": [table[other]["response_ids"]]}
         batch = run._collator.tensors(pair | {"prompt_id": [0]})
         with torch.no_grad():
             ratios.append(float(response_logps(run.model, batch).total - response_logps(reference, batch).total))
-    assert float(step[0]["baseline"]) == pytest.approx(sum(ratios) / len(ratios), rel=1e-4)
+    assert float(step[0].step_inputs["kl_estimate"]) == pytest.approx(sum(ratios) / len(ratios), rel=1e-4)
 
 
 @pytest.mark.parametrize("strategy", ["random", "group_by_length", "sequential"])
 def test_kto_sees_the_pairs_of_its_epoch_whatever_the_order(tmp_path, rows, tokenizer, strategy, monkeypatch):
     """Two steps an epoch, five steps: epochs 0, 0, 1, 1, 2, each with the partners drawn for it."""
     seen = []
-    own = MismatchedPairs.of_epoch
-    monkeypatch.setattr(MismatchedPairs, "of_epoch", lambda self, epoch: seen.append(epoch) or own(self, epoch))
+    own = MismatchedPairs.compute
+
+    def compute(self, dataset, batches, logps, epoch, device):
+        seen.append(epoch)
+        return own(self, dataset, batches, logps, epoch, device)
+
+    monkeypatch.setattr(MismatchedPairs, "compute", compute)
     settings = {"max_steps": 5, "train_sampling_strategy": strategy}
     run = trainer(tmp_path, make_llama(tokenizer), biased_rows(rows), tokenizer, KTO(beta=1.0), **settings)
     run.train()
     assert seen == [0, 0, 1, 1, 2]
-    assert len(run.train_dataset.mismatched.partners) == 3
+    assert len(run.train_dataset.step_inputs["kl_estimate"].partners) == 3
 
 
 def test_an_epoch_that_was_not_scored_is_an_error(tmp_path, rows, tokenizer):
@@ -153,6 +162,48 @@ def test_an_epoch_that_was_not_scored_is_an_error(tmp_path, rows, tokenizer):
     run.args.max_steps = 3
     with pytest.raises(ConfigError, match="mismatched pairs of 1 epochs were scored"):
         run.train()
+
+
+class BestLogps(StepInput):
+    """log π of the best-rewarded response of the data set, under the policy of the step, shape ()."""
+
+    def __init__(self, row, collator):
+        self.row, self.collator = row, collator
+
+    @classmethod
+    def prepare(cls, dataset, scorer, *, epochs, seed):
+        return cls(int(dataset.rewards.argmax()), scorer.collator)
+
+    def compute(self, dataset, batches, logps, epoch, device):
+        return logps(self.collator.batch(dataset.table, [self.row]))[0]
+
+
+@dataclass(frozen=True)
+class BehindTheBest(Objective):
+    """A toy: it reads a log-probability that takes a forward pass of its own."""
+
+    @property
+    def requires(self):
+        return frozenset({"reference_logps", "best_logps"})
+
+    def __call__(self, inputs):
+        behind = inputs.require("best_logps") - inputs.policy_logps
+        return ObjectiveOutput(behind.square(), {"behind": behind.detach()})
+
+
+def test_an_objective_brings_a_forward_pass_of_its_own_by_one_entry(tmp_path, rows, tokenizer, monkeypatch):
+    """No line of the trainer knows it; the value of a step is that of the policy before the step."""
+    monkeypatch.setitem(STEP_INPUTS, "best_logps", BestLogps)
+    run = trainer(tmp_path, make_llama(tokenizer), rows, tokenizer, BehindTheBest(), eval_dataset=rows, max_steps=2)
+    best = int(np.argmax(rows["reward"]))
+    batch = run._collator.batch(run.train_dataset.table, [best])
+    with torch.no_grad():
+        expected = float(response_logps(run.model, batch).total)
+    step = run._with_step_inputs(run.model, steps_of(run)[0], run.train_dataset, 0)
+    assert [float(part.step_inputs["best_logps"]) for part in step] == [pytest.approx(expected, rel=1e-6)]
+    run.train()
+    assert "behind" in run.state.log_history[0]
+    assert math.isfinite(run.evaluate()["eval_behind"])
 
 
 def test_one_prompt_has_no_mismatched_pairs(tmp_path, rows, tokenizer):
@@ -233,7 +284,7 @@ def test_a_column_with_a_hole_is_an_error(tmp_path, rows, tokenizer):
 def test_a_step_without_a_pair_has_loss_zero(tmp_path, rows, tokenizer):
     run = trainer(tmp_path, make_llama(tokenizer), rows, tokenizer, DPO(), per_device_train_batch_size=2)
     inputs = next(iter(run.get_train_dataloader()))
-    inputs["rows"]["rewards"].zero_()  # equals give no pair
+    inputs.rewards.zero_()  # equal rewards give no pair
     loss = run.compute_loss(run.model, inputs, num_items_in_batch=torch.tensor(0.0))
     loss.backward()
     assert loss.item() == 0.0

@@ -48,10 +48,11 @@ class ObjectiveInputs:
     """One micro-batch, one value per response (R). What an objective does not require may be None.
 
     policy_logps, reference_logps: sums of token log-probabilities, in nats. tokens: response tokens. rewards: as they
-    enter the target. values: V̂, already taken per response. learned: output of the value network for each row's prompt,
-    with gradient. baseline: mean log-ratio, in nats, of the policy on mismatched pairs of the whole step, shape ().
-    prompt_of: which rows share a prompt. group_size: rows of that prompt in the whole training set. columns: what
-    `Objective.precompute` gave for these rows.
+    enter the target. values: V̂ of each row's prompt. value_outputs: outputs of the value network for each row's prompt,
+    with gradient. prompt_of: which rows share a prompt. group_size: rows of that prompt in the whole training set.
+    columns: what `Objective.precompute` gave for these rows. step_inputs: tensors that are computed once per optimizer
+    step, by their name in `Objective.requires`; ``kl_estimate`` is the mean log-ratio, in nats, of the policy on
+    mismatched pairs of the whole step, shape ().
     """
 
     policy_logps: Tensor
@@ -61,17 +62,17 @@ class ObjectiveInputs:
     group_size: Tensor
     reference_logps: Tensor | None = None
     values: Tensor | None = None
-    learned: Tensor | None = None
-    baseline: Tensor | None = None
+    value_outputs: Tensor | None = None
+    step_inputs: Mapping[str, Tensor] = field(default_factory=dict)
     columns: Mapping[str, Tensor] = field(default_factory=dict)
 
     def require(self, name: str) -> Tensor:
-        """The field `name`, which the objective requires.
+        """The field or step input `name`, which the objective requires.
 
         Raises:
-            ConfigError: it is None.
+            ConfigError: it is not there.
         """
-        value = getattr(self, name)
+        value = getattr(self, name, None) if name not in self.step_inputs else self.step_inputs[name]
         if value is None:
             raise ConfigError(f"this objective needs {name}; the trainer provides it to those that require it.")
         return value
@@ -93,13 +94,16 @@ class ObjectiveOutput:
 class Objective(ABC):
     """An objective; subclasses are frozen dataclasses.
 
-    requires: of ``reference_logps`` (log π_ref of every row), ``values`` (V̂ from the partition that `partition`
-    describes), ``learned`` (a value network's output), ``baseline`` (log-ratio on mismatched pairs) and ``groups`` (a
-    prompt's rows together). counts: what the sum of the losses is divided by over the global batch: ``responses``,
-    response ``tokens``, or the sum of one of the columns of `precompute`. columns: of the data, read when there.
+    Attributes:
+        requires: names of what the trainer must provide: ``reference_logps`` (log π_ref of every row), ``values`` (V̂ of
+            the partition that `partition` describes), ``value_outputs`` (of a value network), ``groups`` (a prompt's
+            rows together), or a step input such as ``kl_estimate`` (see `valuefree.training.step_inputs`).
+        loss_denominator: what divides the sum of the losses of the global batch: ``responses``, response ``tokens``, or
+            the sum of one of the columns of `precompute`.
+        columns: columns of the data that the objective reads where they exist.
     """
 
-    counts: ClassVar[str] = "responses"
+    loss_denominator: ClassVar[str] = "responses"
     columns: ClassVar[tuple[str, ...]] = ()
 
     @property

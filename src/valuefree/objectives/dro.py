@@ -71,7 +71,7 @@ class DRO(Objective):
     @property
     def requires(self) -> frozenset[str]:
         """Reference scores and the value network's output."""
-        return frozenset({"reference_logps", "learned"})
+        return frozenset({"reference_logps", "value_outputs"})
 
     def value_network(self) -> dict[str, Any]:
         """Separate by default."""
@@ -85,9 +85,9 @@ class DRO(Objective):
     def __call__(self, inputs: ObjectiveInputs) -> ObjectiveOutput:
         """Losses per response, with log-ratio, value and the value's error as metrics."""
         rho = inputs.logratios(per_token=self.length_normalize)
-        learned = inputs.require("learned").to(rho)
-        losses = dro_loss(rho, rho.new_zeros(len(rho)), inputs.rewards, learned, tau=self.tau)
-        residual = (inputs.rewards - learned - self.tau * rho).detach()
+        outputs = inputs.require("value_outputs").to(rho)
+        losses = dro_loss(rho, rho.new_zeros(len(rho)), inputs.rewards, outputs, tau=self.tau)
+        residual = (inputs.rewards - outputs - self.tau * rho).detach()
         return ObjectiveOutput(
-            losses, {"logratio": rho.detach(), "value": learned.detach(), "value_residual": residual}
+            losses, {"logratio": rho.detach(), "value": outputs.detach(), "value_residual": residual}
         )

@@ -105,7 +105,7 @@ class KTO(Objective):
     @property
     def requires(self) -> frozenset[str]:
         """Reference scores, and log-ratios on mismatched pairs unless the baseline is matched."""
-        return frozenset({"reference_logps"} | ({"baseline"} if self.baseline == "mismatched" else set()))
+        return frozenset({"reference_logps"} | ({"kl_estimate"} if self.baseline == "mismatched" else set()))
 
     def resolve(self, rows: TrainingRows) -> "KTO":
         """With the threshold taken from the training rows, so that it holds for others too.
@@ -143,7 +143,7 @@ class KTO(Objective):
         """Losses per response, with log-ratio and z₀ as metrics."""
         rho = inputs.logratios(per_token=self.length_normalize)
         held = rho.detach()
-        baseline = held.mean() if self.baseline == "matched" else inputs.require("baseline").detach().clamp(min=0)
+        baseline = held.mean() if self.baseline == "matched" else inputs.require("kl_estimate").detach().clamp(min=0)
         desirable = inputs.columns["desirable"].bool()
         losses = kto_loss(
             rho,

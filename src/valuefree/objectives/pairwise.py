@@ -116,7 +116,7 @@ class _Pairwise(Objective):
     respect to its own log-ratio, so that a pair may be cut over two micro-batches that each see both.
     """
 
-    counts: ClassVar[str] = "pairs"
+    loss_denominator: ClassVar[str] = "pairs"
     columns: ClassVar[tuple[str, ...]] = ("pair_id", "response")
 
     beta: float = 0.1

@@ -210,7 +210,7 @@ class RPO(Objective):
     def requires(self) -> frozenset[str]:
         """Reference scores and V̂; with a finite level also a prompt's rows together; with ``learned`` a network."""
         needed = {"reference_logps", "values"}
-        needed |= {"learned"} if self.estimator == "learned" else set()
+        needed |= {"value_outputs"} if self.estimator == "learned" else set()
         return frozenset(needed if self.level is not None and math.isinf(self.level) else needed | {"groups"})
 
     def partition(self) -> dict[str, Any]:
@@ -246,7 +246,7 @@ class RPO(Objective):
         metrics = {"logratio": held}
         value_losses: Tensor | None = None
         if self.estimator == "learned":
-            values = values + inputs.require("learned").to(values)
+            values = values + inputs.require("value_outputs").to(values)
             value_losses = dro_loss(held, torch.zeros_like(held), inputs.rewards, values, tau=tau)
             values = values.detach()
             metrics |= {"value": values, "loss_value": value_losses.detach()}

@@ -40,7 +40,7 @@ class SFT(Objective):
         ConfigError: unknown `on`; τ ≤ 0, or τ changed where it is not read.
     """
 
-    counts: ClassVar[str] = "tokens"
+    loss_denominator: ClassVar[str] = "tokens"
 
     on: Literal["all", "best", "weighted"] = "all"
     tau: float | None = None

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from valuefree.batches.micro_batch import MicroBatch
 from valuefree.objectives.base import ObjectiveInputs, ObjectiveOutput
 from valuefree.partition import PartitionReport
 from valuefree.training.distributed import all_reduce
@@ -30,13 +31,14 @@ class TrainingMetrics:
         self.sums: dict[str, float] = {}
         self._since = time.perf_counter()
 
-    def add(self, output: ObjectiveOutput, inputs: Mapping[str, Any], given: ObjectiveInputs | None = None) -> None:
-        """The rows of a micro-batch that count; with `given`, also for the correlation of log-ratio and reward."""
-        counted = inputs["responses"]
+    def add(self, output: ObjectiveOutput, batch: MicroBatch, given: ObjectiveInputs | None = None) -> None:
+        """Add the counted rows of a micro-batch; `given` adds to the correlation of log-ratio and reward."""
+        counted = batch.counted
         values = {"loss": output.losses, **output.metrics}
         sums: dict[str, Any] = {f"mean/{name}": value[:counted].detach().sum() for name, value in values.items()}
         sums["squared_loss"] = output.losses[:counted].detach().square().sum()
-        sums |= {name: inputs[name] for name in ("responses", "tokens", "count", "padding", "positions")}
+        sums |= {"responses": counted, "tokens": batch.response_tokens, "denominator": batch.loss_denominator}
+        sums |= {"padding": batch.padding, "positions": batch.positions}
         if given is not None and given.reference_logps is not None:
             x = given.logratios()[:counted].detach()
             y = given.rewards[:counted]
@@ -48,7 +50,7 @@ class TrainingMetrics:
         """Metrics over all processes, the loss divided as in training; and the sums that they come from."""
         total = reduced(self.sums, self.device)
         means = {name.removeprefix("mean/"): total[name] / total["responses"] for name in total if "mean/" in name}
-        return means | {"loss": total["mean/loss"] / (total["count"] or 1.0)}, total
+        return means | {"loss": total["mean/loss"] / (total["denominator"] or 1.0)}, total
 
     def summary(self, report: PartitionReport | None) -> dict[str, float]:
         """What a log line says beside the loss; the sums begin anew."""
@@ -57,7 +59,7 @@ class TrainingMetrics:
         seconds, n = time.perf_counter() - self._since, total["responses"]
         self.restart()
         spread = max(total["squared_loss"] - total["mean/loss"] ** 2 / n, 0.0)
-        means["loss_standard_error"] = (spread * n / max(n - 1, 1)) ** 0.5 / (total["count"] or 1.0)
+        means["loss_standard_error"] = (spread * n / max(n - 1, 1)) ** 0.5 / (total["denominator"] or 1.0)
         if "xy" in total:
             spread = (total["xx"] - total["x"] ** 2 / n) * (total["yy"] - total["y"] ** 2 / n)
             together = total["xy"] - total["x"] * total["y"] / n

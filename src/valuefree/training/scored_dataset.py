@@ -1,6 +1,6 @@
-"""A data set made ready for training: tokens, and one value per row for the objective."""
+"""A data set ready for training: tokens, and one value per row for the objective."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -10,19 +10,19 @@ import numpy as np
 import torch
 from datasets.arrow_dataset import Column
 from torch import Tensor, nn
+from torch.utils.data import Dataset as TorchDataset
 from transformers import PreTrainedTokenizerBase
 
 from valuefree.batches.collate import Collator, prompt_batch
+from valuefree.batches.micro_batch import MicroBatch, TokenBatch
 from valuefree.batches.rendering import Truncation, pad_id
 from valuefree.batches.sampling import GroupBatches, Lengths
 from valuefree.data.columns import column_hashes, factorize, lengths_of, list_numbers
-from valuefree.errors import ConfigError
 from valuefree.models.load import is_encoder_decoder
 from valuefree.models.logprobs import supports_packing
 from valuefree.partition import PartitionReport
-from valuefree.training.distributed import all_reduce
-from valuefree.training.mismatched_pairs import MismatchedPairs, paired
 from valuefree.training.reference_scores import ReferenceScores
+from valuefree.training.step_inputs import StepInput
 
 
 def response_numbers(responses: Sequence[str] | Column) -> np.ndarray:
@@ -44,10 +44,18 @@ def collator_for(
 
 
 @dataclass
-class ScoredDataset:
-    """One data set made ready: tokens, and one value per row for the objective; a `Dataset` of row numbers.
+class ScoredDataset(TorchDataset[int]):
+    """One data set ready for training, R rows of P prompts. As a torch data set its items are row numbers.
 
-    columns: what the objective made of its rows, (R,) each. mismatched: pairs for a baseline, if it asks for one.
+    Attributes:
+        table: columns of the data, and ``prompt_ids`` and ``response_ids``.
+        truncation: what tokenising cut.
+        prompt_of, group_size: prompt of each row, 0 … P−1, and how many rows that prompt has, int64, (R,).
+        rewards: as they enter the target, float64, (R,).
+        columns: what `Objective.precompute` made, (R,) each.
+        reference: scores of the reference, where the objective requires them.
+        values: V̂ of each row's prompt, float64, (R,), and `report`, what the partition found; where required.
+        step_inputs: by their name in `Objective.requires`.
     """
 
     table: datasets.Dataset
@@ -57,15 +65,15 @@ class ScoredDataset:
     rewards: np.ndarray
     columns: dict[str, Tensor] = field(default_factory=dict)
     reference: ReferenceScores | None = None
-    mismatched: MismatchedPairs | None = None
     values: np.ndarray | None = None
     report: PartitionReport | None = None
+    step_inputs: dict[str, StepInput] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.table)
 
-    def __getitem__(self, row: int) -> int:
-        return row  # the collator looks the row up: it needs its group as well
+    def __getitem__(self, index: int) -> int:
+        return index  # the collator looks the row up, as it needs the other rows of its prompt, too
 
     @cached_property
     def lengths(self) -> Lengths:
@@ -77,124 +85,101 @@ class ScoredDataset:
         """Number of each row's prompt, equal where all tokens are, (R,); `prompt_of` is equal for other white space."""
         return list_numbers(self.table, "prompt_ids")
 
-    def groups(self) -> dict[int, list[int]]:
-        """Rows of each prompt."""
-        rows: dict[int, list[int]] = {}
-        for row, prompt in enumerate(self.prompt_of.tolist()):
-            rows.setdefault(prompt, []).append(row)
-        return rows
+    def prompt_tokens(self) -> Sequence[list[int]]:
+        """Tokens of prompt 0 … P−1."""
+        return self.table.select(np.unique(self.prompt_of, return_index=True)[1])["prompt_ids"]
+
+    def rows_of_prompts(self) -> list[list[int]]:
+        """Row numbers of prompt 0 … P−1."""
+        order = np.argsort(self.prompt_of, kind="stable")
+        return [rows.tolist() for rows in np.split(order, np.cumsum(np.bincount(self.prompt_of))[:-1])]
 
 
 @dataclass
 class RowCollator:
     """From row numbers to a micro-batch.
 
-    whole_groups: also the rows of its prompts that are not in it. prompts: also its distinct prompts by themselves.
-    counts: as of `valuefree.objectives.Objective`.
+    loss_denominator: as of `valuefree.objectives.Objective`.
+    whole_groups: add the rows of the same prompts that are not in the micro-batch, as its context.
+    prompts: add the distinct prompts by themselves, for a value network.
     """
 
-    prepared: ScoredDataset
+    dataset: ScoredDataset
     collator: Collator
-    counts: str = "responses"
+    loss_denominator: str = "responses"
     whole_groups: bool = False
     prompts: bool = False
 
     def __post_init__(self) -> None:
-        self._groups = self.prepared.groups() if self.whole_groups else {}
+        self._rows_of = self.dataset.rows_of_prompts() if self.whole_groups else None
 
-    def __call__(self, numbers: list[int]) -> dict[str, Any]:
-        """What a step needs of these row numbers; one of ~row < 0 is run and does not count.
-
-        Returns:
-            ``batch`` of the rows; ``context``, batches of the rest of their groups; ``rows`` and ``columns``, values of
-            both; ``prompts`` and ``prompt_row``, the distinct prompts (or None) and which of them each row has;
-            ``numbers`` of the rows; ``responses`` and ``tokens``, how many of the former count, and ``count``, their
-            part of what the loss is divided by; ``padding`` and ``positions`` of the batch.
-        """
+    def __call__(self, numbers: list[int]) -> MicroBatch:
+        """The micro-batch of these row numbers; a negative number ~i runs row i with weight zero."""
         rows = [number if number >= 0 else ~number for number in numbers]
         counted = sum(number >= 0 for number in numbers)
-        inside = set(rows)
-        distinct = dict.fromkeys(self.prepared.prompt_of[rows].tolist())
-        beside = [row for prompt in distinct for row in self._groups.get(prompt, ()) if row not in inside]
-        chunks = [beside[start : start + len(rows)] for start in range(0, len(beside), len(rows))]
-        batch = self.collator.batch(self.prepared.table, rows)
+        context = self._context(rows)
+        every_row = rows + context
+        batch = self.collator.batch(self.dataset.table, rows)
         padding, positions = self.collator.padding(batch)
-        sums = {"responses": counted, "tokens": int(self.prepared.lengths.response[rows[:counted]].sum())}
-        prompts, prompt_row = self._prompts(rows + beside) if self.prompts else (None, None)
-        return {
-            "batch": batch,
-            "context": [self.collator.batch(self.prepared.table, chunk) for chunk in chunks],
-            "rows": {name: torch.from_numpy(column[rows + beside]) for name, column in self._columns().items()},
-            "columns": {name: column[rows + beside] for name, column in self.prepared.columns.items()},
-            "prompts": prompts,
-            "prompt_row": prompt_row,
-            "numbers": rows,
-            **sums,
-            "count": sums[self.counts] if self.counts in sums else self._sum(rows[:counted]),
-            "padding": padding,
-            "positions": positions,
-        }
+        response_tokens = int(self.dataset.lengths.response[rows[:counted]].sum())
+        prompts, prompt_row = self._prompts(every_row) if self.prompts else (None, None)
+        reference = self.dataset.reference
+
+        def taken(values: np.ndarray | None) -> Tensor | None:
+            return None if values is None else torch.from_numpy(values[every_row])
+
+        return MicroBatch(
+            row_numbers=rows,
+            counted=counted,
+            response_tokens=response_tokens,
+            loss_denominator=self._denominator(rows[:counted], response_tokens),
+            batch=batch,
+            context=[
+                self.collator.batch(self.dataset.table, context[start : start + len(rows)])
+                for start in range(0, len(context), len(rows))
+            ],
+            prompt_of=torch.from_numpy(self.dataset.prompt_of[every_row]),
+            group_size=torch.from_numpy(self.dataset.group_size[every_row]),
+            rewards=torch.from_numpy(self.dataset.rewards[every_row]),
+            reference_logps=taken(reference.logps if reference is not None else None),
+            values=taken(self.dataset.values),
+            columns={name: column[every_row] for name, column in self.dataset.columns.items()},
+            prompts=prompts,
+            prompt_row=prompt_row,
+            padding=padding,
+            positions=positions,
+        )
 
     def sampler(self, **settings: Any) -> GroupBatches:
         """Which rows make a micro-batch; `settings` as of `GroupBatches`."""
-        lengths = self.prepared.lengths
+        lengths = self.dataset.lengths
 
         def size(rows: Sequence[int]) -> int:
             at = list(rows)
-            return self.collator.positions(lengths.prompt[at], lengths.response[at], self.prepared.prompt_numbers[at])
+            return self.collator.positions(lengths.prompt[at], lengths.response[at], self.dataset.prompt_numbers[at])
 
-        return GroupBatches(self.prepared.prompt_of, lengths=lengths, size=size, **settings)
+        return GroupBatches(self.dataset.prompt_of, lengths=lengths, size=size, **settings)
 
-    def mismatched(self, rows: list[int], epoch: int) -> tuple[dict[str, Tensor], Tensor]:
-        """The batch of these rows' mismatched pairs, and their reference scores (R,)."""
-        drawn = self.prepared.mismatched
-        if drawn is None:
-            raise ConfigError("no mismatched pairs were drawn for these rows.")
-        partners, scores = drawn.of_epoch(epoch)
-        pairs = paired(self.prepared.table, rows, partners[rows], drawn.limit)
-        return self.collator.tensors(pairs), torch.from_numpy(scores[rows])
+    def _denominator(self, counted: list[int], response_tokens: int) -> float:
+        """What these rows add to the divisor of the loss."""
+        if self.loss_denominator == "responses":
+            return len(counted)
+        if self.loss_denominator == "tokens":
+            return response_tokens
+        return float(self.dataset.columns[self.loss_denominator][counted].sum())
 
-    def _sum(self, rows: list[int]) -> float:
-        return float(self.prepared.columns[self.counts][rows].sum())
+    def _context(self, rows: list[int]) -> list[int]:
+        """The other rows of the same prompts."""
+        if self._rows_of is None:
+            return []
+        inside = set(rows)
+        prompts = dict.fromkeys(self.dataset.prompt_of[rows].tolist())
+        return [row for prompt in prompts for row in self._rows_of[prompt] if row not in inside]
 
-    def _prompts(self, rows: list[int]) -> tuple[dict[str, Tensor], Tensor]:
-        first: dict[int, int] = {}
-        for row in rows:
-            first.setdefault(int(self.prepared.prompt_numbers[row]), row)
-        at = {prompt: index for index, prompt in enumerate(first)}
-        ids = self.prepared.table[list(first.values())]["prompt_ids"]
-        place = torch.tensor([at[int(self.prepared.prompt_numbers[row])] for row in rows])
-        return prompt_batch(ids, self.collator.pad_token_id), place
-
-    def _columns(self) -> dict[str, np.ndarray]:
-        columns = {"prompt_of": self.prepared.prompt_of, "group_size": self.prepared.group_size}
-        columns["rewards"] = self.prepared.rewards
-        if self.prepared.reference is not None:
-            columns["reference_logps"] = self.prepared.reference.logps
-        if self.prepared.values is not None:
-            columns["values"] = self.prepared.values
-        return columns
-
-
-def mean_logratio(
-    logps: Callable[[dict[str, Tensor]], Tensor],
-    collator: RowCollator,
-    samples: Sequence[Mapping[str, Any]],
-    epoch: int,
-    device: torch.device,
-) -> Tensor:
-    """Mean log-ratio, in nats, of the mismatched pairs of all rows of a step that count, over processes too; shape ().
-
-    Each process runs one batch of pairs per micro-batch, of which all have equally many, so that none waits.
-
-    Args:
-        logps: of a batch under the policy, in evaluation mode, without gradient.
-        samples: numbers and responses of this process's micro-batches.
-    """
-    total, count = 0.0, 0.0
-    for sample in samples:
-        batch, scores = collator.mismatched(sample["numbers"], epoch)
-        total += float((logps(batch).double().cpu() - scores)[: sample["responses"]].sum())
-        count += sample["responses"]
-    total, count = all_reduce([total, count], device)
-    return torch.tensor(total / count, dtype=torch.float64)
+    def _prompts(self, rows: list[int]) -> tuple[TokenBatch, Tensor]:
+        """Tokens of the distinct prompts, by first appearance, and which of them each row has."""
+        numbers = self.dataset.prompt_numbers[rows]
+        _, first, place = np.unique(numbers, return_index=True, return_inverse=True)
+        order = np.argsort(first)
+        ids = self.dataset.table[[rows[at] for at in first[order]]]["prompt_ids"]
+        return prompt_batch(ids, self.collator.pad_token_id), torch.from_numpy(np.argsort(order)[place])

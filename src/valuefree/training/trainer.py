@@ -1,6 +1,7 @@
 """⑤ One trainer for every objective: a `transformers.Trainer` that knows none of them by name."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
 from transformers.trainer_utils import EvalLoopOutput
 
+from valuefree.batches.micro_batch import MicroBatch, TokenBatch
 from valuefree.data.rewards import RewardScaler
 from valuefree.errors import ConfigError
 from valuefree.models.load import disable_dropout, evaluating, is_encoder_decoder, policy_of
@@ -22,8 +24,16 @@ from valuefree.training.arguments import PolicyTrainingArguments
 from valuefree.training.callbacks import RisingLoss, ShortRun
 from valuefree.training.distributed import all_reduce
 from valuefree.training.metrics import TrainingMetrics
-from valuefree.training.preparation import Preparation, align_stop_ids, check_columns, partition_settings, training_rows
-from valuefree.training.scored_dataset import RowCollator, ScoredDataset, collator_for, mean_logratio
+from valuefree.training.preparation import (
+    STEP_INPUTS,
+    Scorer,
+    add_step_inputs,
+    align_stop_ids,
+    partition_settings,
+    prepare,
+)
+from valuefree.training.scored_dataset import RowCollator, ScoredDataset, collator_for
+from valuefree.training.training_rows import check_columns, training_rows
 
 __all__ = ["PolicyTrainer", "PolicyTrainingArguments"]
 
@@ -62,7 +72,13 @@ class PolicyTrainer(Trainer):
         rising_loss, short_run: warn when the training loss rises, and when half of the steps are warm-up.
     """
 
-    loss_is_scaled_for_ga = True  # compute_loss divides by the count of the global batch
+    loss_is_scaled_for_ga = True  # compute_loss divides by the denominator of the global batch
+
+    # `Trainer` declares these more widely.
+    args: Any  # PolicyTrainingArguments
+    model: Any  # PreTrainedModel, or a peft model around one
+    train_dataset: Any  # ScoredDataset
+    eval_dataset: Any  # ScoredDataset or None
 
     def __init__(
         self,
@@ -87,11 +103,8 @@ class PolicyTrainer(Trainer):
         self.reward_scaler = RewardScaler.fit(rewards) if args.standardize_rewards else RewardScaler(0, 1)
         rows = training_rows(train_dataset, objective, self.reward_scaler, reference_samples)
         self.objective = objective = objective.resolve(rows)
-        settings = partition_settings(objective, rows)
-        learned = objective.value_network() if "learned" in objective.requires else None
-        network = ValueNetwork(model, peft_config=peft_config, **learned) if learned is not None else None
-        policy = policy_of(model, peft_config, reference_model, compared="reference_logps" in objective.requires)
-        attach(policy, network)
+        partition_settings(objective, rows)  # raises now what is wrong with them
+        policy, network = self._policy_and_network(model, peft_config, reference_model)
         if args.disable_dropout:
             disable_dropout(policy)
         data = {"train_dataset": train_dataset, "eval_dataset": eval_dataset}
@@ -103,30 +116,49 @@ class PolicyTrainer(Trainer):
         packed = args.padding_free and not (is_encoder_decoder(model) and self.is_fsdp_enabled)
         packed = packed and (reference_model is None or supports_packing(reference_model))
         self._collator = collator_for(policy, processing_class, share_prompts=args.share_prompts, padding_free=packed)
-        preparation = Preparation(
-            objective,
-            settings,
-            args,
+        scorer = Scorer(
+            reference_model if reference_model is not None else policy,
             processing_class,
             self._collator,
-            scorer=reference_model if reference_model is not None else policy,
+            device=args.device,
+            limits=args.limits(),
+            cache_dir=args.score_cache_dir,
+            batch_tokens=args.score_batch_tokens,
             autocast=AUTOCAST.get(self.accelerator.mixed_precision),  # the recipe's, or the launcher's
+            progress=not args.disable_tqdm,
         )
-        self.train_dataset = preparation(train_dataset, rows)  # type: ignore[assignment]
+        self.train_dataset = prepare(train_dataset, rows, objective, scorer)
         self.eval_dataset = None
         if eval_dataset is not None:
             eval_rows = training_rows(eval_dataset, objective, self.reward_scaler, reference_samples)
-            self.eval_dataset = preparation(eval_dataset, eval_rows)  # type: ignore[assignment]
-        if "baseline" in objective.requires:
-            epochs, *_ = self.set_initial_training_values(args, self.get_train_dataloader())
-            preparation.mismatch(self.train_dataset, epochs=epochs, seed=self._data_seed)  # type: ignore[arg-type]
-            if self.eval_dataset is not None:
-                preparation.mismatch(self.eval_dataset, epochs=1, seed=self._data_seed)
+            self.eval_dataset = prepare(eval_dataset, eval_rows, objective, scorer)
+        self._add_step_inputs(scorer)
         self.report = self.train_dataset.report
         self.rising_loss, self.short_run = RisingLoss(), ShortRun()
         self.add_callback(self.rising_loss)
         self.add_callback(self.short_run)
-        self._meter = TrainingMetrics(args.device)
+        self._metrics = TrainingMetrics(args.device)
+
+    def _policy_and_network(
+        self, model: PreTrainedModel, peft_config: Any, reference_model: PreTrainedModel | None
+    ) -> tuple[nn.Module, ValueNetwork | None]:
+        """The policy, with its adapter, and the value network that is attached to it, if the objective has one."""
+        requires = self.objective.requires
+        settings = self.objective.value_network() if "value_outputs" in requires else None
+        network = ValueNetwork(model, peft_config=peft_config, **settings) if settings is not None else None
+        policy = policy_of(model, peft_config, reference_model, compared="reference_logps" in requires)
+        attach(policy, network)
+        return policy, network
+
+    def _add_step_inputs(self, scorer: Scorer) -> None:
+        """Now, while the policy still is the reference: what the objective requires once per step."""
+        requires = self.objective.requires
+        if not requires & STEP_INPUTS.keys():
+            return
+        epochs, *_ = self.set_initial_training_values(self.args, self.get_train_dataloader())
+        add_step_inputs(self.train_dataset, requires, scorer, epochs=epochs, seed=self._data_seed)
+        if self.eval_dataset is not None:
+            add_step_inputs(self.eval_dataset, requires, scorer, epochs=1, seed=self._data_seed)
 
     @property
     def _data_seed(self) -> int:
@@ -138,21 +170,26 @@ class PolicyTrainer(Trainer):
         optimizer = super().create_optimizer(model)
         rate = self.args.learning_rate
         rates = self.objective.learning_rates(rate)
-        network = network_of(self.model)  # type: ignore[arg-type]
+        network = network_of(self.model)
         if not given and (network is not None or rates["policy"] != rate):
             split_groups(optimizer, network, rates)
         return optimizer
 
     # ------------------------------------------------------------------------------------------------------ batches
 
-    def _row_collator(self, prepared: ScoredDataset) -> RowCollator:
-        needed = self.objective.requires
-        asked = {"whole_groups": "groups" in needed, "prompts": "learned" in needed}
-        return RowCollator(prepared, self._collator, self.objective.counts, **asked)
+    def _row_collator(self, dataset: ScoredDataset) -> RowCollator:
+        requires = self.objective.requires
+        return RowCollator(
+            dataset,
+            self._collator,
+            self.objective.loss_denominator,
+            whole_groups="groups" in requires,
+            prompts="value_outputs" in requires,
+        )
 
-    def _loader(self, prepared: ScoredDataset, batch_size: int, steps: int, **order: Any) -> DataLoader:
+    def _loader(self, dataset: ScoredDataset, batch_size: int, steps: int, **order: Any) -> DataLoader:
         """Micro-batches of this rank; `steps` of them make an optimiser step."""
-        collator = self._row_collator(prepared)
+        collator = self._row_collator(dataset)
         sampler = collator.sampler(
             batch_size=batch_size,
             micro_batches=steps * self.args.world_size,
@@ -162,8 +199,8 @@ class PolicyTrainer(Trainer):
             **order,
         )
         loader = DataLoader(
-            prepared,  # type: ignore[arg-type]
-            batch_sampler=sampler,  # type: ignore[arg-type]
+            dataset,
+            batch_sampler=sampler,
             collate_fn=collator,
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory and torch.cuda.is_available(),
@@ -173,12 +210,12 @@ class PolicyTrainer(Trainer):
 
     def get_train_dataloader(self) -> DataLoader:
         """Prompt-grouped micro-batches; see `valuefree.batches.sampling.GroupBatches`."""
-        args: PolicyTrainingArguments = self.args  # type: ignore[assignment]
+        args = self.args
         strategy = args.train_sampling_strategy
         if strategy == "auto":
             strategy = "random" if self._collator.padding_free else "group_by_length"
         return self._loader(
-            self.train_dataset,  # type: ignore[arg-type]
+            self.train_dataset,
             args.train_batch_size,
             args.gradient_accumulation_steps,
             seed=self._data_seed,
@@ -188,26 +225,30 @@ class PolicyTrainer(Trainer):
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
         """The evaluation rows, prepared when the trainer was made, in their order."""
-        prepared = eval_dataset if eval_dataset is not None else self.eval_dataset
-        if isinstance(prepared, datasets.Dataset):
+        dataset = eval_dataset if eval_dataset is not None else self.eval_dataset
+        if isinstance(dataset, datasets.Dataset):
             raise ConfigError("pass the evaluation rows as eval_dataset when the trainer is made: it scores them then.")
-        if prepared is None:
+        if dataset is None:
             raise ConfigError("there are no evaluation rows; pass eval_dataset when the trainer is made.")
-        return self._loader(prepared, self.args.eval_batch_size, 1, seed=None)
+        return self._loader(dataset, self.args.eval_batch_size, 1, seed=None)
 
-    def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> Tensor | None:
-        """The count of the global batch: what the sum of its losses is divided by."""
+    def _prepare_inputs(self, inputs: MicroBatch | Any) -> Any:
+        """The micro-batch with its tensors on the device."""
+        return inputs.map_tensors(self._prepare_input)
+
+    def _get_num_items_in_batch(self, batch_samples: list[MicroBatch], device: torch.device) -> Tensor | None:
+        """The divisor of the loss of the global batch."""
         if not batch_samples:
             return None
-        counts = [float(sum(sample["count"] for sample in batch_samples))]
-        return torch.tensor(all_reduce(counts, device)[0], device=device)
+        own = float(sum(batch.loss_denominator for batch in batch_samples))
+        return torch.tensor(all_reduce([own], device)[0], device=device)
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list, Any]:
-        """The micro-batches of a step, with the step's baseline where the objective requires one, and its count."""
+        """The micro-batches of a step, with the inputs that are computed once per step, and its loss divisor."""
         samples, count = super().get_batch_samples(epoch_iterator, num_batches, device)
-        if samples and "baseline" in self.objective.requires:
+        if samples and self.train_dataset.step_inputs:
             epoch = self.state.global_step // self._steps_per_epoch
-            self._add_baseline(self.model_wrapped, samples, self.train_dataset, epoch)  # type: ignore[arg-type]
+            samples = self._with_step_inputs(self.model_wrapped, samples, self.train_dataset, epoch)
         return samples, count
 
     def set_initial_training_values(self, args: Any, dataloader: DataLoader) -> Any:
@@ -216,42 +257,52 @@ class PolicyTrainer(Trainer):
         self._steps_per_epoch = values[1]
         return values
 
-    def _add_baseline(self, model: nn.Module, samples: list, prepared: Any, epoch: int) -> None:
-        """Put the baseline of a whole step into each of its micro-batches."""
+    def _with_step_inputs(
+        self, model: Any, batches: list[MicroBatch], dataset: ScoredDataset, epoch: int
+    ) -> list[MicroBatch]:
+        """The micro-batches of a whole step, with the inputs that are computed over all of them."""
 
-        def logps(batch: dict[str, Tensor]) -> Tensor:
+        def logps(batch: TokenBatch) -> Tensor:
+            batch = {name: self._prepare_input(tensor) for name, tensor in batch.items()}
             with torch.no_grad(), self.compute_loss_context_manager():
-                return self._logps(model, self._prepare_inputs(batch)).total  # type: ignore[arg-type]
+                return self._logps(model, batch).total
 
         with evaluating(model):
-            found = mean_logratio(logps, self._row_collator(prepared), samples, epoch, self.args.device)
-        for sample in samples:
-            sample["baseline"] = found
+            made = {
+                name: step_input.compute(dataset, batches, logps, epoch, self.args.device)
+                for name, step_input in dataset.step_inputs.items()
+            }
+        return [replace(batch, step_inputs=made) for batch in batches]
 
     # --------------------------------------------------------------------------------------------------------- loss
 
-    def _logps(self, model: nn.Module, batch: dict[str, Tensor], prompts: Any = None) -> ResponseLogps:
-        args: PolicyTrainingArguments = self.args  # type: ignore[assignment]
+    def _logps(self, model: nn.Module, batch: TokenBatch, prompts: TokenBatch | None = None) -> ResponseLogps:
+        args = self.args
         limits = {"chunk_tokens": args.chunk_tokens, "max_logit_bytes": args.max_logit_bytes}
         return response_logps(model, batch, value_batch=prompts, **limits)
 
-    def _apply(self, model: nn.Module, inputs: dict[str, Any]) -> tuple[ObjectiveInputs, ObjectiveOutput]:
-        """The objective on the counted rows and, without gradient, on the rest of their groups."""
-        idle = self._idle_forwards(len(inputs["context"]))
-        own = self._logps(model, inputs["batch"], inputs["prompts"])
+    def _apply(self, model: nn.Module, inputs: MicroBatch) -> tuple[ObjectiveInputs, ObjectiveOutput]:
+        """The objective on the micro-batch's rows and, without gradient, on the rest of their prompts' rows."""
+        idle = self._idle_forwards(len(inputs.context))
+        own = self._logps(model, inputs.batch, inputs.prompts)
         with torch.no_grad():
-            rest = [self._logps(model, batch) for batch in inputs["context"]]
+            rest = [self._logps(model, batch) for batch in inputs.context]
             for _ in range(idle):
-                self._logps(model, inputs["batch"])
-        total = torch.cat([own.total, *(part.total for part in rest)])
-        tokens = torch.cat([own.tokens, *(part.tokens for part in rest)])
-        # ρ is formed in float64: at −5000 nats float32 steps are 5e-4 wide.
-        rows = {
-            name: column if column.dtype == torch.int64 else column.double() for name, column in inputs["rows"].items()
-        }
-        learned = own.values[inputs["prompt_row"]].double() if own.values is not None else None
-        made = {"learned": learned, "baseline": inputs.get("baseline"), "columns": inputs["columns"]}
-        given = ObjectiveInputs(policy_logps=total.double(), tokens=tokens, **rows, **made)
+                self._logps(model, inputs.batch)
+        value_outputs = own.values[inputs.prompt_row].double() if own.values is not None else None
+        given = ObjectiveInputs(
+            # float64: at −5000 nats the steps of float32 are 5e-4 wide.
+            policy_logps=torch.cat([own.total, *(part.total for part in rest)]).double(),
+            tokens=torch.cat([own.tokens, *(part.tokens for part in rest)]),
+            rewards=inputs.rewards.double(),
+            prompt_of=inputs.prompt_of,
+            group_size=inputs.group_size,
+            reference_logps=inputs.reference_logps.double() if inputs.reference_logps is not None else None,
+            values=inputs.values.double() if inputs.values is not None else None,
+            value_outputs=value_outputs,
+            step_inputs=inputs.step_inputs,
+            columns=inputs.columns,
+        )
         return given, self.objective(given)
 
     def _idle_forwards(self, done: int) -> int:
@@ -263,7 +314,7 @@ class PolicyTrainer(Trainer):
     def compute_loss(
         self,
         model: nn.Module,
-        inputs: dict[str, Any],
+        inputs: MicroBatch | Any,
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
@@ -272,10 +323,10 @@ class PolicyTrainer(Trainer):
         Times the number of processes, because they average gradients and losses.
         """
         given, output = self._apply(model, inputs)
-        count = float(inputs["count"] if num_items_in_batch is None else num_items_in_batch)
-        loss = (output.losses[: inputs["responses"]].sum() / (count or 1.0)).float()  # nothing counted: a loss of 0
+        count = float(inputs.loss_denominator if num_items_in_batch is None else num_items_in_batch)
+        loss = (output.losses[: inputs.counted].sum() / (count or 1.0)).float()  # nothing counted: a loss of 0
         if model.training:
-            self._meter.add(output, inputs, given)
+            self._metrics.add(output, inputs, given)
             loss = loss * self.args.world_size
         return (loss, {}) if return_outputs else loss
 
@@ -283,8 +334,8 @@ class PolicyTrainer(Trainer):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Training logs with the objective's metrics since the last ones, throughput and peak memory."""
-        if "loss" in logs and self._meter.sums:
-            logs = {**logs, **self._meter.summary(self.report)}
+        if "loss" in logs and self._metrics.sums:
+            logs = {**logs, **self._metrics.summary(self.report)}
         super().log(logs, start_time)
 
     def step_zero_noise(self, batches: int = 2) -> dict[str, float]:
@@ -292,10 +343,10 @@ class PolicyTrainer(Trainer):
         worst, scale = 0.0, 0.0
         loader = self.get_train_dataloader()
         for _, inputs in zip(range(batches), loader, strict=False):
-            if "baseline" in self.objective.requires:
-                self._add_baseline(self.model, [inputs], self.train_dataset, 0)  # type: ignore[arg-type]
+            if self.train_dataset.step_inputs:
+                (inputs,) = self._with_step_inputs(self.model, [inputs], self.train_dataset, 0)
             with torch.no_grad(), self.compute_loss_context_manager():
-                given, _ = self._apply(self.model, self._prepare_inputs(inputs))  # type: ignore[arg-type]
+                given, _ = self._apply(self.model, self._prepare_inputs(inputs))
             if given.reference_logps is None:
                 raise ConfigError(f"{type(self.objective).__name__} has no reference to compare with.")
             worst = max(worst, float((given.policy_logps - given.reference_logps).abs().max()))
@@ -304,8 +355,8 @@ class PolicyTrainer(Trainer):
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """As `transformers.Trainer.train`; the clock of the throughput starts here."""
-        align_stop_ids(self.model, self.processing_class)  # type: ignore[arg-type]
-        self._meter.restart()
+        align_stop_ids(self.model, self.processing_class)
+        self._metrics.restart()
         return super().train(*args, **kwargs)
 
     def evaluation_loop(
@@ -317,32 +368,30 @@ class PolicyTrainer(Trainer):
         metric_key_prefix: str = "eval",
     ) -> EvalLoopOutput:
         """Mean loss of the evaluation rows, and the objective's metrics."""
-        model = self._wrap_model(self.model, training=False)  # type: ignore[arg-type]
+        model = self._wrap_model(self.model, training=False)
         model.eval()
-        meter = TrainingMetrics(self.args.device)
-        shared: dict[str, Any] = {}
-        if "baseline" in self.objective.requires:
-            samples = [{name: inputs[name] for name in ("numbers", "responses")} for inputs in dataloader]
-            self._add_baseline(model, samples, dataloader.dataset, 0)
-            shared = {"baseline": samples[0]["baseline"]}
-        for given in dataloader:
-            inputs = {**given, **shared}
+        sums = TrainingMetrics(self.args.device)
+        batches: Any = dataloader
+        dataset: ScoredDataset = dataloader.dataset
+        if dataset.step_inputs:  # over all rows at once, so that the result does not depend on the batches
+            batches = self._with_step_inputs(model, list(dataloader), dataset, 0)
+        for batch in batches:
             with torch.no_grad(), self.compute_loss_context_manager():
-                _, output = self._apply(model, self._prepare_inputs(inputs))  # type: ignore[arg-type]
-            meter.add(output, inputs)
-        means, total = meter.means()
+                _, output = self._apply(model, self._prepare_inputs(batch))
+            sums.add(output, batch)
+        means, total = sums.means()
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in means.items()}
         rows = int(total["responses"])
-        return EvalLoopOutput(predictions=None, label_ids=None, metrics=metrics, num_samples=rows)  # type: ignore
+        return EvalLoopOutput(predictions=None, label_ids=None, metrics=metrics, num_samples=rows)
 
-    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+    def floating_point_ops(self, inputs: MicroBatch | Any) -> int:
         """6 · parameters · tokens, as is usual (Kaplan et al. 2020, arXiv 2001.08361)."""
-        return 6 * sum(p.numel() for p in self.model.parameters()) * inputs["batch"]["input_ids"].numel()  # type: ignore
+        return 6 * sum(p.numel() for p in self.model.parameters()) * inputs.batch["input_ids"].numel()
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """The policy alone; a checkpoint also has the value network, in a file of its own."""
         super().save_model(output_dir, _internal_call)
-        network = network_of(self.model) if _internal_call else None  # type: ignore[arg-type]
+        network = network_of(self.model) if _internal_call else None
         if network is not None:
             weights = network.whole()
             if self.args.should_save:
@@ -350,7 +399,7 @@ class PolicyTrainer(Trainer):
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)
-        network = network_of(self.model)  # type: ignore[arg-type]
+        network = network_of(self.model)
         if network is not None:
             network.load(resume_from_checkpoint)
 

@@ -2,25 +2,26 @@
 
 from valuefree.cli import show
 from valuefree.cli.commands.objects import objective_of, read, reference_samples_of
-from valuefree.cli.commands.score import score_rows
+from valuefree.cli.commands.score import scorer_of
 from valuefree.cli.options import InspectConfig
 from valuefree.data import DataSummary, RewardScaler
 from valuefree.errors import ConfigError
-from valuefree.partition import PartitionReport, partition_report
-from valuefree.training.preparation import partition_inputs, partition_settings, training_rows
+from valuefree.partition import PartitionReport
+from valuefree.training.preparation import partition_settings, prepare
+from valuefree.training.training_rows import training_rows
 
 
 def inspect(options: InspectConfig) -> tuple[DataSummary, PartitionReport]:
-    """Read, score and report; trains nothing."""
-    rows, summary = read(options)
+    """Read, score and estimate as training does; trains nothing."""
+    dataset, summary = read(options)
     objective = objective_of(options)
-    found = training_rows(rows, objective, RewardScaler.fit(rows["reward"]), reference_samples_of(options))
-    settings = partition_settings(objective.resolve(found), found)
-    if settings is None:
+    rows = training_rows(dataset, objective, RewardScaler.fit(dataset["reward"]), reference_samples_of(options))
+    objective = objective.resolve(rows)
+    partition_settings(objective, rows)  # raises now what is wrong with them
+    report = prepare(dataset, rows, objective, scorer_of(options)).report
+    if report is None:
         raise ConfigError(f"objective {options.objective} has no partition to inspect.")
-    table, scores, features = score_rows(rows, options, features=settings.needs_features)
-    given = partition_inputs(table, found, scores, settings)
-    return summary, partition_report(**given, features=features, **settings.knobs())
+    return summary, report
 
 
 def command(options: InspectConfig) -> None:
