@@ -233,7 +233,7 @@ def test_every_partition_setting_of_rpo_is_one_that_the_partition_knows():
 
 
 def test_what_is_left_to_the_data_cannot_be_asked_for_before_it_is_decided():
-    with pytest.raises(ConfigError, match="call resolved"):
+    with pytest.raises(ConfigError, match=r"call resolve\(rows\)"):
         RPO().partition()
     assert decided(tau=0.5) == RPO(tau=0.5, estimator="informed", level=1.0)
 

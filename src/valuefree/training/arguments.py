@@ -1,4 +1,4 @@
-"""Arguments of the trainer: transformers' own, and what is ours."""
+"""Arguments of the trainer: those of transformers, and further ones."""
 
 import os
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ STRATEGIES = ("auto", "random", "sequential", "group_by_length")
 
 @dataclass
 class PolicyTrainingArguments(TrainingArguments):
-    """transformers' TrainingArguments, and what is ours. `per_device_train_batch_size` counts responses."""
+    """The TrainingArguments of transformers, and further ones. `per_device_train_batch_size` counts responses."""
 
     learning_rate: float = field(default=1e-4, metadata={"help": "peak learning rate; 1e-4 suits LoRA"})
     per_device_train_batch_size: int = field(default=16, metadata={"help": "responses per micro-batch and device"})
@@ -23,7 +23,7 @@ class PolicyTrainingArguments(TrainingArguments):
     max_prompt_length: int | None = field(default=None, metadata={"help": "tokens of the prompt alone"})
     max_response_length: int | None = field(default=None, metadata={"help": "tokens of the response alone"})
     standardize_rewards: bool = field(default=True, metadata={"help": "to mean 0 and variance 1 over the train rows"})
-    disable_dropout: bool = field(default=True, metadata={"help": "in the policy; the reference never has any"})
+    disable_dropout: bool = field(default=True, metadata={"help": "in the policy; the reference is scored without"})
     train_sampling_strategy: str = field(
         default="auto",
         metadata={"help": "random, sequential, group_by_length; auto: by length where batches have padding"},
@@ -40,7 +40,7 @@ class PolicyTrainingArguments(TrainingArguments):
     max_logit_bytes: int = field(default=MAX_LOGIT_BYTES, metadata={"help": "logits kept for backward, in bytes"})
 
     def __post_init__(self) -> None:
-        self.remove_unused_columns = False  # the rows carry more than the model's arguments
+        self.remove_unused_columns = False  # the objective reads columns that are no arguments of the model
         super().__post_init__()
         if self.train_sampling_strategy not in STRATEGIES:
             raise ConfigError(
@@ -54,7 +54,7 @@ class PolicyTrainingArguments(TrainingArguments):
         """Raise ConfigError unless there is one process per GPU, and each sees the others."""
         if self.n_gpu > 1:
             raise ConfigError(
-                f"{self.n_gpu} GPUs in one process, which is torch's DataParallel. Start one process per GPU with "
+                f"one process sees {self.n_gpu} GPUs, which is torch's DataParallel. Start one process per GPU with "
                 f"`accelerate launch` or `torchrun --nproc-per-node {self.n_gpu}`, or set CUDA_VISIBLE_DEVICES=0."
             )
         started = int(os.environ.get("WORLD_SIZE", "1"))

@@ -1,4 +1,4 @@
-"""Trainer callbacks: a file of metrics, warnings of a rising loss and of too few steps, a stop on a signal."""
+"""Trainer callbacks: metrics file, warnings of a rising loss and of a short run, stop on a signal."""
 
 import json
 import logging
@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 class MetricsFile(TrainerCallback):
-    """Append every log to ``metrics.jsonl`` in `folder`, one JSON object a line, by the first process alone."""
+    """Append every log to ``metrics.jsonl`` in `folder`, one JSON object per line. Only the first process writes."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -33,14 +33,13 @@ class MetricsFile(TrainerCallback):
 
 
 class RisingLoss(TrainerCallback):
-    """Warn, once, when the training loss lies above that of the first steps beyond chance and by a tenth.
+    """Warn once when the training loss has risen by a tenth and by three standard errors of the difference.
 
-    Log lines are taken together until they span `WINDOW` steps, because the loss of a single batch may be that of one
-    prompt. Every window is compared with the first. Beyond chance: by more than three standard errors of the
-    difference, from the standard errors that the log lines carry.
+    Log lines are averaged over windows of at least `WINDOW` steps, because a batch may hold one prompt. Every window
+    is compared with the first one. The log lines carry the standard errors.
 
     Attributes:
-        warning: the sentence, once it was given.
+        warning: the warning, or None.
     """
 
     WINDOW = 8
@@ -54,13 +53,13 @@ class RisingLoss(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Compare with the first steps of this run, also where it resumes."""
+        """Start a new comparison; a resumed run compares with its own first steps."""
         self.warning, self._start, self._lines, self._first = None, state.global_step, [], None
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs=None, **kwargs: Any
     ) -> None:
-        """Take one line; compare its window with the first when it is full."""
+        """Add a log line; compare the window with the first one when it is full."""
         if not logs or "loss_standard_error" not in logs or self.warning is not None:
             return
         seen = sum(steps for steps, _, _ in self._lines)
@@ -83,10 +82,10 @@ class RisingLoss(TrainerCallback):
 
 
 class ShortRun(TrainerCallback):
-    """Log the last step, and warn where half of the steps or more are warm-up.
+    """Log the last step, and warn if half of the steps or more are warm-up.
 
     Attributes:
-        warning: the sentence, if it was given.
+        warning: the warning, or None.
     """
 
     def __init__(self) -> None:
@@ -95,12 +94,12 @@ class ShortRun(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Compare warm-up and steps."""
+        """Compare the number of warm-up steps with that of all steps."""
         steps, warmup = state.max_steps, min(args.get_warmup_steps(state.max_steps), state.max_steps)
         self.warning = None
         if warmup and 2 * warmup >= steps:
             self.warning = (
-                f"{warmup} of {number_of(steps, 'step')} are warm-up, in which the learning rate is still rising. "
+                f"{warmup} of {number_of(steps, 'step')} are warm-up steps with a rising learning rate. "
                 "Train for more steps (more rows or epochs, smaller batches), or lower warmup_steps."
             )
             logger.warning("%s", self.warning)
@@ -112,9 +111,9 @@ class ShortRun(TrainerCallback):
 
 
 class StopOnSignal(TrainerCallback):
-    """At SIGTERM or SIGINT finish the step, save a checkpoint and stop; a second signal acts as ever.
+    """On SIGTERM or SIGINT finish the step, save a checkpoint and stop. A second signal goes to the previous handler.
 
-    Handlers are set while training runs and put back after it. Must be made in the main thread.
+    Handlers are set while training runs and restored afterwards. The main thread must make this object.
     """
 
     def __init__(self, signals: tuple[signal.Signals, ...] = (signal.SIGTERM, signal.SIGINT)):
@@ -140,7 +139,7 @@ class StopOnSignal(TrainerCallback):
         self._before = {number: signal.signal(number, self._handle) for number in self.signals}
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Ask for a checkpoint and the end, if a signal came."""
+        """After a signal, request a checkpoint and the end of training."""
         if self.received is not None:
             control.should_save = True
             control.should_training_stop = True
@@ -148,5 +147,5 @@ class StopOnSignal(TrainerCallback):
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Put the former handlers back."""
+        """Restore the previous handlers."""
         self._restore()

@@ -1,4 +1,4 @@
-"""What several processes tell each other; without `torch.distributed` there is one, and it tells itself."""
+"""Collective operations over the processes of a run; no-ops in a single process."""
 
 from typing import Any, TypeVar
 
@@ -10,7 +10,7 @@ Value = TypeVar("Value")
 
 
 def rank_and_size() -> tuple[int, int]:
-    """Number of this process and how many there are."""
+    """Rank of this process, and the number of processes."""
     if dist.is_available() and dist.is_initialized():
         return dist.get_rank(), dist.get_world_size()
     return 0, 1
@@ -27,7 +27,7 @@ def all_gather(value: Value) -> list[Value]:
 
 
 def broadcast(value: Value) -> Value:
-    """The value that the first process has."""
+    """The value of the first process."""
     _, size = rank_and_size()
     if size == 1:
         return value
@@ -37,7 +37,7 @@ def broadcast(value: Value) -> Value:
 
 
 def all_reduce(values: list[float], device: torch.device, *, how: str = "sum") -> list[float]:
-    """Sum (or ``max``) over processes of each number, in float64 where the device has it."""
+    """Sum (or ``max``) of each number over processes, in float64 where the device supports it."""
     _, size = rank_and_size()
     if size == 1:
         return values

@@ -1,4 +1,4 @@
-"""What a run logs: the objective's metrics, how reward and log-ratio go together, speed and memory."""
+"""Metrics that training logs: those of the objective, correlation of reward and log-ratio, speed, memory."""
 
 import resource
 import time
@@ -14,7 +14,7 @@ from valuefree.training.distributed import all_reduce
 
 
 def reduced(sums: Mapping[str, float], device: torch.device) -> dict[str, float]:
-    """Sums over all processes; each has the same names."""
+    """Sum over all processes of each number. Every process passes the same names."""
     names = sorted(sums)
     return dict(zip(names, all_reduce([sums[name] for name in names], device), strict=True))
 
@@ -27,7 +27,7 @@ class TrainingMetrics:
         self.restart()
 
     def restart(self) -> None:
-        """Forget the sums; the clock of the throughput starts here."""
+        """Clear the sums, and measure throughput from now on."""
         self.sums: dict[str, float] = {}
         self._since = time.perf_counter()
 
@@ -47,13 +47,13 @@ class TrainingMetrics:
             self.sums[name] = self.sums.get(name, 0.0) + float(value)
 
     def means(self) -> tuple[dict[str, float], dict[str, float]]:
-        """Metrics over all processes, the loss divided as in training; and the sums that they come from."""
+        """Means over all processes, the loss divided as in training, and the sums behind them."""
         total = reduced(self.sums, self.device)
         means = {name.removeprefix("mean/"): total[name] / total["responses"] for name in total if "mean/" in name}
         return means | {"loss": total["mean/loss"] / (total["denominator"] or 1.0)}, total
 
     def summary(self, report: PartitionReport | None) -> dict[str, float]:
-        """What a log line says beside the loss; the sums begin anew."""
+        """The metrics of a log line, without the loss; clears the sums."""
         means, total = self.means()
         del means["loss"]  # transformers logs it
         seconds, n = time.perf_counter() - self._since, total["responses"]
@@ -73,7 +73,7 @@ class TrainingMetrics:
 
 
 def _peak_memory() -> int:
-    """Bytes: of the GPU, or resident ones of the process."""
+    """Peak memory in bytes: allocated on the GPU, or resident in the process."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

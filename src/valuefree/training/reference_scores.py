@@ -1,4 +1,4 @@
-"""② Reference scores: log π_ref of every response, once, kept in a cache keyed by content."""
+"""Reference scores: log π_ref of every response, computed once and cached by content."""
 
 import hashlib
 import json
@@ -37,7 +37,11 @@ Scores = dict[str, tuple[float, int]]
 
 @dataclass(frozen=True)
 class ReferenceScores:
-    """Per row, in the order of the data: `logps` in nats, float64 (R,); `tokens` (R,). And how many were computed."""
+    """One score per row, in the order of the data.
+
+    logps: log π_ref of the response in nats, float64 (R,). tokens: response tokens, (R,). scored: number of scores that
+    were computed rather than read from the cache.
+    """
 
     logps: np.ndarray
     tokens: np.ndarray
@@ -48,12 +52,12 @@ class ReferenceScores:
 
 
 def default_cache_dir() -> Path:
-    """Where reference scores are kept: ``scores`` in `cache_root`."""
+    """Folder of the reference scores: ``scores`` in `cache_root`."""
     return cache_root() / "scores"
 
 
 def scoring_context(model: nn.Module, autocast: torch.dtype | None) -> str:
-    """What, beside the tokens, the last digits of a score depend on, as one hash."""
+    """Hash of everything but the tokens that the last digits of a score depend on."""
     dtype = next(model.parameters()).dtype
     parts = {
         "model": model_fingerprint(model, adapter=False),
@@ -66,7 +70,7 @@ def scoring_context(model: nn.Module, autocast: torch.dtype | None) -> str:
 
 
 def score_key(prompt_ids: Sequence[int], response_ids: Sequence[int]) -> str:
-    """Key of one row: the tokens that are scored, which is what tokenizer, template, limits and texts amount to."""
+    """Key of one row: a hash of its tokens, which cover text, template, tokenizer and limits."""
     text = f"{','.join(map(str, prompt_ids))}|{','.join(map(str, response_ids))}"
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
@@ -74,8 +78,8 @@ def score_key(prompt_ids: Sequence[int], response_ids: Sequence[int]) -> str:
 class ScoreCache:
     """A folder of immutable files, each named by the hash of its content and written by rename.
 
-    Several processes may share it: none changes a file of another, and the same row scored twice is the same row. A
-    file whose content does not match its name is damaged; it is removed, and its rows are scored again.
+    Several processes may share the folder, because no process changes another's files. A file whose content does not
+    match its name is damaged: it is removed, and its rows are scored again.
     """
 
     def __init__(self, folder: str | os.PathLike, context: str):
@@ -135,22 +139,22 @@ def score_reference(
 ) -> ReferenceScores:
     """Log-probability of every response under the reference, each computed once.
 
-    Under several processes each scores its share of the batches, all of the same weights, and every process returns
-    all scores. What counts as known is the cache of the first process, which ends up holding every score; the others
-    write theirs as well, into the same cache where they see the same folder.
+    Each of several processes scores its share of the batches, and returns all scores. The cache of the first process
+    decides which scores are known, and holds all of them in the end. The other processes write their scores to their
+    own cache folder, which may be the same one.
 
     Args:
         model: the reference, or a peft model, whose adapter is then switched off.
         table: the output of `valuefree.batches.rendering.tokenize`.
-        collator: how rows become a batch; the one that training uses.
-        cache_dir: where scores are kept; None keeps none.
+        collator: makes batches of rows; the same one as in training.
+        cache_dir: folder of the cache; None for no cache.
         autocast: compute type under autocast, as in training.
-        batch_tokens: upper limit of the positions of a batch, padding included.
-        progress: show a bar.
+        batch_tokens: largest number of positions per batch, padding included.
+        progress: show a progress bar.
 
     Raises:
-        ScoringError: rows without a finite score when all is done; names them.
-        ConfigError: a cache folder that cannot be written; processes that hold different weights.
+        ScoringError: some rows have no finite score; the message names them.
+        ConfigError: the cache folder cannot be written, or processes hold different weights.
     """
     prompts, responses = table["prompt_ids"], table["response_ids"]
     keys = [score_key(prompt, response) for prompt, response in zip(prompts, responses, strict=True)]
@@ -175,14 +179,14 @@ def _agreed_context(model: nn.Module, autocast: torch.dtype | None) -> str:
     contexts = all_gather(scoring_context(model, autocast))
     if len(set(contexts)) > 1:
         raise ConfigError(
-            f"{len(contexts)} processes hold {len(set(contexts))} different reference models, whose scores would not "
-            "belong together. With FSDP, set fsdp_cpu_ram_efficient_loading: false, so that all load the weights."
+            f"{len(contexts)} processes hold {len(set(contexts))} different reference models, so their scores "
+            "cannot be combined. With FSDP, set fsdp_cpu_ram_efficient_loading: false, so that all load the weights."
         )
     return contexts[0]
 
 
 def _forget(scores: Scores) -> None:
-    """Where no cache is kept."""
+    """Stand-in for `ScoreCache.write` without a cache."""
 
 
 def _columns(keys: list[str], scores: Scores) -> tuple[np.ndarray, np.ndarray]:

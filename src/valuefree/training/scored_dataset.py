@@ -8,10 +8,12 @@ from typing import Any
 import datasets
 import numpy as np
 import torch
+from accelerate.data_loader import prepare_data_loader
 from datasets.arrow_dataset import Column
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase, TrainingArguments
 
 from valuefree.batches.collate import Collator, prompt_batch
 from valuefree.batches.micro_batch import MicroBatch, TokenBatch
@@ -19,7 +21,8 @@ from valuefree.batches.rendering import Truncation, pad_id
 from valuefree.batches.sampling import GroupBatches, Lengths
 from valuefree.data.columns import column_hashes, factorize, lengths_of, list_numbers
 from valuefree.models.load import is_encoder_decoder
-from valuefree.models.logprobs import supports_packing
+from valuefree.models.logprobs import ResponseLogps, supports_packing
+from valuefree.objectives.base import ObjectiveInputs
 from valuefree.partition import PartitionReport
 from valuefree.training.reference_scores import ReferenceScores
 from valuefree.training.step_inputs import StepInput
@@ -160,6 +163,28 @@ class RowCollator:
 
         return GroupBatches(self.dataset.prompt_of, lengths=lengths, size=size, **settings)
 
+    def loader(
+        self, args: TrainingArguments, *, batch_size: int, accumulation: int, **order: Any
+    ) -> DataLoader[MicroBatch]:
+        """Micro-batches of this rank; `accumulation` of them make an optimizer step. `order` as of `GroupBatches`."""
+        sampler = self.sampler(
+            batch_size=batch_size,
+            micro_batches=accumulation * args.world_size,
+            whole_groups=self.whole_groups and args.world_size > 1,
+            rank=args.process_index,
+            world_size=args.world_size,
+            **order,
+        )
+        loader: Any = DataLoader(
+            self.dataset,
+            batch_sampler=sampler,
+            collate_fn=self,
+            num_workers=args.dataloader_num_workers,
+            pin_memory=args.dataloader_pin_memory and torch.cuda.is_available(),
+        )
+        # The sampler distributes rows over ranks itself; accelerate must not do it again.
+        return prepare_data_loader(loader, num_processes=1, process_index=0, put_on_device=False)
+
     def _denominator(self, counted: list[int], response_tokens: int) -> float:
         """What these rows add to the divisor of the loss."""
         if self.loss_denominator == "responses":
@@ -183,3 +208,24 @@ class RowCollator:
         order = np.argsort(first)
         ids = self.dataset.table[[rows[at] for at in first[order]]]["prompt_ids"]
         return prompt_batch(ids, self.collator.pad_token_id), torch.from_numpy(np.argsort(order)[place])
+
+
+def objective_inputs(batch: MicroBatch, parts: Sequence[ResponseLogps]) -> ObjectiveInputs:
+    """What the objective reads of a micro-batch.
+
+    parts: log-probabilities of the micro-batch's rows, and of each batch of its context.
+    """
+    own = parts[0]
+    return ObjectiveInputs(
+        # float64, because the spacing of float32 at −5000 nats is 5e-4.
+        policy_logps=torch.cat([part.total for part in parts]).double(),
+        tokens=torch.cat([part.tokens for part in parts]),
+        rewards=batch.rewards.double(),
+        prompt_of=batch.prompt_of,
+        group_size=batch.group_size,
+        reference_logps=batch.reference_logps.double() if batch.reference_logps is not None else None,
+        values=batch.values.double() if batch.values is not None else None,
+        value_outputs=own.values[batch.prompt_row].double() if own.values is not None else None,
+        step_inputs=batch.step_inputs,
+        columns=batch.columns,
+    )

@@ -1,13 +1,11 @@
-"""⑤ One trainer for every objective: a `transformers.Trainer` that knows none of them by name."""
+"""One trainer for every objective: a `transformers.Trainer` that knows no objective by name."""
 
-import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import datasets
 import torch
-from accelerate.data_loader import prepare_data_loader
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
@@ -32,12 +30,10 @@ from valuefree.training.preparation import (
     partition_settings,
     prepare,
 )
-from valuefree.training.scored_dataset import RowCollator, ScoredDataset, collator_for
+from valuefree.training.scored_dataset import RowCollator, ScoredDataset, collator_for, objective_inputs
 from valuefree.training.training_rows import check_columns, training_rows
 
 __all__ = ["PolicyTrainer", "PolicyTrainingArguments"]
-
-logger = logging.getLogger(__name__)
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -45,9 +41,9 @@ AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 class PolicyTrainer(Trainer):
     """Fine-tune a policy on (prompt, response, reward) rows by any `Objective`.
 
-    Before training it standardises rewards on the training rows, lets the objective decide what it leaves to the data
-    and choose its rows, tokenises them, scores every response once under the reference, estimates the partition over
-    the whole data set, and draws mismatched pairs for every epoch, as far as the objective requires these.
+    Before training it standardises the rewards, resolves the settings of the objective that depend on the data, selects
+    and tokenises the objective's rows, scores every response once under the reference, estimates the partition over the
+    whole data set, and prepares step inputs, each as far as the objective requires it.
 
     Args:
         model: encoder-decoder or decoder-only policy.
@@ -55,21 +51,22 @@ class PolicyTrainer(Trainer):
         args: training arguments; the batch size counts responses.
         train_dataset, eval_dataset: as `valuefree.data.read_triplets` returns them.
         processing_class: the tokenizer.
-        reference_model: default: the policy as it is given, with the adapter, if any, switched off.
+        reference_model: default: the policy as passed, with its adapter, if any, switched off.
         peft_config: adds a fresh adapter to `model`, and one to the value network if there is one.
-        reference_samples: prompt, response and reward of samples drawn from the reference, which the partition then
-            takes instead of the data; every prompt must have one.
-        kwargs: as of `transformers.Trainer` (callbacks, optimizers, …).
+        reference_samples: prompt, response and reward of samples of the reference. The partition is then estimated from
+            them instead of the training rows. Every prompt must have at least one.
+        kwargs: further arguments of `transformers.Trainer` (callbacks, optimizers, …).
 
     Raises:
-        DataError: columns missing, responses truncated away. ScoringError: rows without a reference score.
-        ConfigError: settings that contradict each other; a policy that does not start at its reference.
+        DataError: a column is missing, or a response is truncated to nothing.
+        ScoringError: a row has no reference score.
+        ConfigError: settings contradict each other, or the policy differs from its reference.
 
     Attributes:
-        objective: with what it leaves to the data decided.
-        reward_scaler: saved with every checkpoint.
+        objective: the resolved objective.
+        reward_scaler: mean and spread of the training rewards; saved with every checkpoint.
         report: the `PartitionReport` of the training rows.
-        rising_loss, short_run: warn when the training loss rises, and when half of the steps are warm-up.
+        rising_loss, short_run: callbacks that warn of a rising loss, and of a run that is half warm-up.
     """
 
     loss_is_scaled_for_ga = True  # compute_loss divides by the denominator of the global batch
@@ -103,8 +100,11 @@ class PolicyTrainer(Trainer):
         self.reward_scaler = RewardScaler.fit(rewards) if args.standardize_rewards else RewardScaler(0, 1)
         rows = training_rows(train_dataset, objective, self.reward_scaler, reference_samples)
         self.objective = objective = objective.resolve(rows)
-        partition_settings(objective, rows)  # raises now what is wrong with them
-        policy, network = self._policy_and_network(model, peft_config, reference_model)
+        partition_settings(objective, rows)  # raises before the costly steps
+        settings = objective.value_network() if "value_outputs" in objective.requires else None
+        network = ValueNetwork(model, peft_config=peft_config, **settings) if settings is not None else None
+        policy = policy_of(model, peft_config, reference_model, compared="reference_logps" in objective.requires)
+        attach(policy, network)
         if args.disable_dropout:
             disable_dropout(policy)
         data = {"train_dataset": train_dataset, "eval_dataset": eval_dataset}
@@ -112,7 +112,7 @@ class PolicyTrainer(Trainer):
         if network is not None:
             check_sharding(self.accelerator.state)
         patch_forward(policy)  # before anything wraps or shards it
-        # T5's relative positions are weights of one layer that all layers use, which FSDP shards apart.
+        # All layers of T5 read the relative positions of its first layer, which FSDP shards separately.
         packed = args.padding_free and not (is_encoder_decoder(model) and self.is_fsdp_enabled)
         packed = packed and (reference_model is None or supports_packing(reference_model))
         self._collator = collator_for(policy, processing_class, share_prompts=args.share_prompts, padding_free=packed)
@@ -124,7 +124,7 @@ class PolicyTrainer(Trainer):
             limits=args.limits(),
             cache_dir=args.score_cache_dir,
             batch_tokens=args.score_batch_tokens,
-            autocast=AUTOCAST.get(self.accelerator.mixed_precision),  # the recipe's, or the launcher's
+            autocast=AUTOCAST.get(self.accelerator.mixed_precision),  # from the arguments or the launcher
             progress=not args.disable_tqdm,
         )
         self.train_dataset = prepare(train_dataset, rows, objective, scorer)
@@ -139,19 +139,8 @@ class PolicyTrainer(Trainer):
         self.add_callback(self.short_run)
         self._metrics = TrainingMetrics(args.device)
 
-    def _policy_and_network(
-        self, model: PreTrainedModel, peft_config: Any, reference_model: PreTrainedModel | None
-    ) -> tuple[nn.Module, ValueNetwork | None]:
-        """The policy, with its adapter, and the value network that is attached to it, if the objective has one."""
-        requires = self.objective.requires
-        settings = self.objective.value_network() if "value_outputs" in requires else None
-        network = ValueNetwork(model, peft_config=peft_config, **settings) if settings is not None else None
-        policy = policy_of(model, peft_config, reference_model, compared="reference_logps" in requires)
-        attach(policy, network)
-        return policy, network
-
     def _add_step_inputs(self, scorer: Scorer) -> None:
-        """Now, while the policy still is the reference: what the objective requires once per step."""
+        """Prepare the required step inputs, while the policy still equals the reference."""
         requires = self.objective.requires
         if not requires & STEP_INPUTS.keys():
             return
@@ -165,7 +154,7 @@ class PolicyTrainer(Trainer):
         return self.args.seed if self.args.data_seed is None else self.args.data_seed
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
-        """As of `transformers.Trainer`, with the objective's learning rates."""
+        """The optimizer of `transformers.Trainer`, with the learning rates of the objective."""
         given = self.optimizer is not None
         optimizer = super().create_optimizer(model)
         rate = self.args.learning_rate
@@ -177,36 +166,12 @@ class PolicyTrainer(Trainer):
 
     # ------------------------------------------------------------------------------------------------------ batches
 
-    def _row_collator(self, dataset: ScoredDataset) -> RowCollator:
+    def _loader(self, dataset: ScoredDataset, batch_size: int, accumulation: int, **order: Any) -> DataLoader:
+        """Micro-batches of this rank; `accumulation` of them make an optimizer step."""
         requires = self.objective.requires
-        return RowCollator(
-            dataset,
-            self._collator,
-            self.objective.loss_denominator,
-            whole_groups="groups" in requires,
-            prompts="value_outputs" in requires,
-        )
-
-    def _loader(self, dataset: ScoredDataset, batch_size: int, steps: int, **order: Any) -> DataLoader:
-        """Micro-batches of this rank; `steps` of them make an optimiser step."""
-        collator = self._row_collator(dataset)
-        sampler = collator.sampler(
-            batch_size=batch_size,
-            micro_batches=steps * self.args.world_size,
-            whole_groups=collator.whole_groups and self.args.world_size > 1,
-            rank=self.args.process_index,
-            world_size=self.args.world_size,
-            **order,
-        )
-        loader = DataLoader(
-            dataset,
-            batch_sampler=sampler,
-            collate_fn=collator,
-            num_workers=self.args.dataloader_num_workers,
-            pin_memory=self.args.dataloader_pin_memory and torch.cuda.is_available(),
-        )
-        # The sampler deals rows out to ranks itself, so accelerate shall not.
-        return prepare_data_loader(loader, num_processes=1, process_index=0, put_on_device=False)
+        parts = {"whole_groups": "groups" in requires, "prompts": "value_outputs" in requires}
+        collator = RowCollator(dataset, self._collator, self.objective.loss_denominator, **parts)
+        return collator.loader(self.args, batch_size=batch_size, accumulation=accumulation, **order)
 
     def get_train_dataloader(self) -> DataLoader:
         """Prompt-grouped micro-batches; see `valuefree.batches.sampling.GroupBatches`."""
@@ -224,10 +189,12 @@ class PolicyTrainer(Trainer):
         )
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
-        """The evaluation rows, prepared when the trainer was made, in their order."""
+        """The evaluation rows in their order; they were prepared when the trainer was made."""
         dataset = eval_dataset if eval_dataset is not None else self.eval_dataset
         if isinstance(dataset, datasets.Dataset):
-            raise ConfigError("pass the evaluation rows as eval_dataset when the trainer is made: it scores them then.")
+            raise ConfigError(
+                "pass the evaluation rows as eval_dataset when the trainer is made; it scores them at that time."
+            )
         if dataset is None:
             raise ConfigError("there are no evaluation rows; pass eval_dataset when the trainer is made.")
         return self._loader(dataset, self.args.eval_batch_size, 1, seed=None)
@@ -252,7 +219,7 @@ class PolicyTrainer(Trainer):
         return samples, count
 
     def set_initial_training_values(self, args: Any, dataloader: DataLoader) -> Any:
-        """As of `transformers.Trainer`; remembers how many steps make an epoch."""
+        """The values of `transformers.Trainer`; stores the number of steps per epoch."""
         values = super().set_initial_training_values(args, dataloader)
         self._steps_per_epoch = values[1]
         return values
@@ -289,24 +256,11 @@ class PolicyTrainer(Trainer):
             rest = [self._logps(model, batch) for batch in inputs.context]
             for _ in range(idle):
                 self._logps(model, inputs.batch)
-        value_outputs = own.values[inputs.prompt_row].double() if own.values is not None else None
-        given = ObjectiveInputs(
-            # float64: at −5000 nats the steps of float32 are 5e-4 wide.
-            policy_logps=torch.cat([own.total, *(part.total for part in rest)]).double(),
-            tokens=torch.cat([own.tokens, *(part.tokens for part in rest)]),
-            rewards=inputs.rewards.double(),
-            prompt_of=inputs.prompt_of,
-            group_size=inputs.group_size,
-            reference_logps=inputs.reference_logps.double() if inputs.reference_logps is not None else None,
-            values=inputs.values.double() if inputs.values is not None else None,
-            value_outputs=value_outputs,
-            step_inputs=inputs.step_inputs,
-            columns=inputs.columns,
-        )
+        given = objective_inputs(inputs, [own, *rest])
         return given, self.objective(given)
 
     def _idle_forwards(self, done: int) -> int:
-        """How many more forwards another rank makes: each of them is a collective call, in which all must join."""
+        """How many more forward passes another rank makes. Each is a collective call, which every rank must join."""
         if self.args.world_size == 1 or "groups" not in self.objective.requires:
             return 0
         return int(all_reduce([float(done)], self.args.device, how="max")[0]) - done
@@ -318,13 +272,13 @@ class PolicyTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
-        """Sum of the losses over the micro-batch, divided by the count of the global batch.
+        """Sum of the losses of the micro-batch, divided by the denominator of the global batch.
 
-        Times the number of processes, because they average gradients and losses.
+        The loss is multiplied by the number of processes, because the processes average their gradients.
         """
         given, output = self._apply(model, inputs)
-        count = float(inputs.loss_denominator if num_items_in_batch is None else num_items_in_batch)
-        loss = (output.losses[: inputs.counted].sum() / (count or 1.0)).float()  # nothing counted: a loss of 0
+        denominator = float(inputs.loss_denominator if num_items_in_batch is None else num_items_in_batch)
+        loss = (output.losses[: inputs.counted].sum() / (denominator or 1.0)).float()  # no counted row: a loss of 0
         if model.training:
             self._metrics.add(output, inputs, given)
             loss = loss * self.args.world_size
@@ -333,13 +287,13 @@ class PolicyTrainer(Trainer):
     # ------------------------------------------------------------------------------------------------------ logging
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Training logs with the objective's metrics since the last ones, throughput and peak memory."""
+        """Add the objective's metrics since the last log line, throughput and peak memory to a training log."""
         if "loss" in logs and self._metrics.sums:
             logs = {**logs, **self._metrics.summary(self.report)}
         super().log(logs, start_time)
 
     def step_zero_noise(self, batches: int = 2) -> dict[str, float]:
-        """|ρ| of the untouched policy on the first micro-batches, in nats, beside Σ|token log-prob|: mere rounding."""
+        """Largest |ρ| before training, in nats, over some micro-batches, and largest |log π|: the rounding error."""
         worst, scale = 0.0, 0.0
         loader = self.get_train_dataloader()
         for _, inputs in zip(range(batches), loader, strict=False):
@@ -354,7 +308,7 @@ class PolicyTrainer(Trainer):
         return {"rho_max": worst, "logp_max": scale}
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
-        """As `transformers.Trainer.train`; the clock of the throughput starts here."""
+        """Train as `transformers.Trainer` does; throughput is measured from here on."""
         align_stop_ids(self.model, self.processing_class)
         self._metrics.restart()
         return super().train(*args, **kwargs)
@@ -367,7 +321,7 @@ class PolicyTrainer(Trainer):
         ignore_keys: list[str] | None = None,
         metric_key_prefix: str = "eval",
     ) -> EvalLoopOutput:
-        """Mean loss of the evaluation rows, and the objective's metrics."""
+        """Mean loss and metrics of the objective over the evaluation rows."""
         model = self._wrap_model(self.model, training=False)
         model.eval()
         sums = TrainingMetrics(self.args.device)
@@ -385,11 +339,11 @@ class PolicyTrainer(Trainer):
         return EvalLoopOutput(predictions=None, label_ids=None, metrics=metrics, num_samples=rows)
 
     def floating_point_ops(self, inputs: MicroBatch | Any) -> int:
-        """6 · parameters · tokens, as is usual (Kaplan et al. 2020, arXiv 2001.08361)."""
+        """6 · parameters · tokens (Kaplan et al. 2020, arXiv 2001.08361)."""
         return 6 * sum(p.numel() for p in self.model.parameters()) * inputs.batch["input_ids"].numel()
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """The policy alone; a checkpoint also has the value network, in a file of its own."""
+        """Save the policy; a checkpoint also holds the value network, in a separate file."""
         super().save_model(output_dir, _internal_call)
         network = network_of(self.model) if _internal_call else None
         if network is not None:
@@ -405,5 +359,5 @@ class PolicyTrainer(Trainer):
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         super()._save(output_dir, state_dict)
-        if self.args.should_save:  # the other processes may come here before the first one has made the folder
+        if self.args.should_save:  # other processes may arrive before the first one has made the folder
             self.reward_scaler.save(Path(output_dir or self.args.output_dir or "."))
