@@ -253,7 +253,7 @@ class RPO(Objective):
         data = (rho, torch.zeros_like(rho), inputs.rewards, values)
         groups = {"prompt_of": inputs.prompt_of, "group_size": inputs.group_size}
         within, between = rpo_parts(*data, tau=tau, level=level, **groups)
-        # Only the sum over a prompt is the loss; its parts per row are what is logged.
-        losses = rpo_loss(*data, tau=tau, level=level, **groups)
+        # The parts of an infinite level add up to the loss over a prompt, but not row by row.
+        losses = rpo_loss(*data, tau=tau) if math.isinf(level) else within + between
         metrics |= {"loss_within": within.detach(), "loss_level": between.detach()}
         return ObjectiveOutput(losses if value_losses is None else losses + value_losses, metrics)
