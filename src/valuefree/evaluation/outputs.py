@@ -1,6 +1,5 @@
 """Systems' outputs on disk: JSON lines of prompt and response, or alpaca_eval's outputs.json."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from valuefree.batches.rendering import Prompt, as_text
 from valuefree.data.sources import Row, rows_of
 from valuefree.data.validation import RowError, check_there, prompt_of, prompt_text, unreadable
 from valuefree.errors import DataError, number_of
+from valuefree.runs.files import write_json, write_jsonl
 
 ALPACA = ("instruction", "output", "generator")
 
@@ -96,15 +96,12 @@ def answered(row: Row, prompt: str, response: str) -> tuple[Prompt, str]:
 
 def write_outputs(file: Path, prompts: Sequence[Prompt], responses: Sequence[str], *, name: str) -> None:
     """Write a system's outputs: as alpaca_eval reads them if the file ends in ``.json``, else JSON lines."""
-    file.parent.mkdir(parents=True, exist_ok=True)
     pairs = list(zip(prompts, responses, strict=True))
     if file.suffix == ".json":
         rows: list[dict[str, Any]] = [dict(zip(ALPACA, (as_text(p), r, name), strict=True)) for p, r in pairs]
-        file.write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        return
-    lines = (json.dumps({"prompt": p, "response": r}, ensure_ascii=False) + "\n" for p, r in pairs)
-    with file.open("w", encoding="utf-8") as stream:
-        stream.writelines(lines)
+        write_json(file, rows)
+    else:
+        write_jsonl(file, ({"prompt": p, "response": r} for p, r in pairs))
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from valuefree.cli import show
 from valuefree.cli.commands.objects import lora
 from valuefree.cli.options import DemoConfig
 from valuefree.data import split_by_prompt, summarize
+from valuefree.data.seen_prompts import SeenPrompts
 from valuefree.data.triplets import prompts_of
 from valuefree.demo.data import feedback, first_prompts, reward, shuffle_rewards
 from valuefree.demo.smollm2 import smollm2_folder
@@ -25,9 +26,9 @@ from valuefree.evaluation.rewards import Evaluation, evaluate
 from valuefree.models.load import load_model
 from valuefree.objectives import RPO
 from valuefree.report import read_report, write_report
-from valuefree.runs.manifest import COMPLETIONS, fingerprint, manifest, write_json, write_jsonl
+from valuefree.runs.files import write_json, write_jsonl
+from valuefree.runs.manifest import COMPLETIONS, fingerprint, manifest
 from valuefree.runs.run_folder import MANIFEST, RunFolder
-from valuefree.runs.seen_prompts import SeenPrompts
 from valuefree.training.callbacks import MetricsFile, StopOnSignal
 from valuefree.training.trainer import PolicyTrainer, PolicyTrainingArguments
 

@@ -13,7 +13,7 @@ from valuefree.cli.options import REWARD_MODEL, TrainConfig
 from valuefree.models.reward_model import load_reward_model
 from valuefree.report import read_report, write_report
 from valuefree.report.gains import pairs_verdict
-from valuefree.runs.manifest import write_json
+from valuefree.runs.files import write_json
 from valuefree.training.reward_model_trainer import RewardModelArguments, RewardModelTrainer, RewardPairs
 
 
