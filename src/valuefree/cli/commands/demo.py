@@ -17,7 +17,7 @@ from valuefree.cli.options import DemoConfig
 from valuefree.data import split_by_prompt, summarize
 from valuefree.data.seen_prompts import SeenPrompts
 from valuefree.data.triplets import prompts_of
-from valuefree.demo.data import feedback, first_prompts, reward, shuffle_rewards
+from valuefree.demo.data import feedback, reward, shuffle_rewards, take_prompts
 from valuefree.demo.smollm2 import smollm2_folder
 from valuefree.demo.tiny import make_tiny_t5
 from valuefree.errors import ConfigError
@@ -122,7 +122,7 @@ def run(options: DemoConfig, *, say: Callable[[str], None]) -> DemoResult:
 def split_feedback(options: DemoConfig) -> tuple[datasets.Dataset, datasets.Dataset, list[str]]:
     """Training rows, rows of the held-out prompts, and these prompts, each once."""
     train, held_out = split_by_prompt(feedback(), test_prompts=options.test_prompts, seed=options.seed)
-    return first_prompts(train, options.train_prompts), held_out, prompts_of(held_out)
+    return take_prompts(train, options.train_prompts), held_out, prompts_of(held_out)
 
 
 def load_policy(options: DemoConfig, train: datasets.Dataset, folder: Path) -> tuple[Any, Any, Any]:
