@@ -19,7 +19,8 @@ from typing import Any
 
 from benchmarks.comparisons import MICRO_BATCH, SCALE_ROWS, SMOKE_ROWS, Comparison, Setting, named
 from benchmarks.summary import details, table_rows
-from valuefree.runs.manifest import git_commit, machine, write_json
+from valuefree.runs.files import write_json
+from valuefree.runs.manifest import git_commit, machine
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"

@@ -22,7 +22,8 @@ from valuefree.evaluation.rewards import kl_to_reference, rewards_of
 from valuefree.models.load import evaluating
 from valuefree.models.logprobs import response_logps
 from valuefree.objectives import Objective
-from valuefree.runs.manifest import git_commit, write_json
+from valuefree.runs.files import write_json
+from valuefree.runs.manifest import git_commit
 from valuefree.training.scored_dataset import ScoredDataset, collator_for
 from valuefree.training.trainer import PolicyTrainer
 

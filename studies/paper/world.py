@@ -12,7 +12,7 @@ from studies.paper.scales import Scale
 from studies.small.files import write_text
 from valuefree.data import split_by_prompt, summarize
 from valuefree.data.feedback_sets.ultrafeedback import read_ultrafeedback, split_top_score
-from valuefree.demo.data import feedback, first_prompts, shuffle_rewards
+from valuefree.demo.data import feedback, shuffle_rewards, take_prompts
 from valuefree.demo.smollm2 import smollm2_folder
 from valuefree.demo.tiny import make_tiny_t5
 from valuefree.evaluation.generation import Decoding
@@ -96,7 +96,7 @@ def _rows(setup: Setup, scale: Scale) -> tuple[datasets.Dataset, datasets.Datase
         rows = feedback()
         train, held_out = split_by_prompt(rows, test_prompts=scale.test_prompts, seed=SPLIT_SEED)
         if scale.train_prompts is not None:
-            train = first_prompts(train, scale.train_prompts)
+            train = take_prompts(train, scale.train_prompts)
         return train, held_out, [f"The feedback rows of the package: {summarize(rows)}"]
     rows, report = read_ultrafeedback(setup.data, score10=setup.score10, reward_field=setup.reward_field)
     train, held_out = split_top_score(

@@ -7,7 +7,7 @@ import pytest
 from benchmarks.comparisons import COMPARISONS
 from benchmarks.results import read, render
 from benchmarks.summary import memory_ratios, table_rows
-from valuefree.runs.manifest import write_json
+from valuefree.runs.files import write_json
 
 
 def measured(speed: float, flops: int, peak: float = 100.0) -> dict:

@@ -56,13 +56,12 @@ def test_the_two_halves_of_a_hash_are_independent():
     assert 100_000 - len(np.unique(both)) <= 1
 
 
-def test_batches_and_blocks_change_nothing(monkeypatch):
+def test_the_size_of_batches_changes_nothing(monkeypatch):
     dataset = datasets.Dataset.from_dict(
         {"text": [f"t{i % 17}" for i in range(100)], "number": [i / 7 for i in range(100)]}
     )
     expected = [half.tolist() for half in column_hashes(dataset["text"])]
     monkeypatch.setattr(columns, "BATCH_ROWS", 7)
-    monkeypatch.setattr(columns, "BLOCK_ROWS", 10)
     assert [half.tolist() for half in column_hashes(dataset["text"])] == expected
     assert [half.tolist() for half in column_hashes(dataset["text"][:])] == expected
     assert to_numpy(dataset["number"], np.float64).tolist() == dataset["number"][:]

@@ -87,7 +87,7 @@ def test_good_columns_become_no_python_rows(tmp_path, monkeypatch, text_type):
     table = table_of(text_type, REWARDS["int64"]).slice(0, 2)
     pq.write_table(table, tmp_path / "rows.parquet")
     monkeypatch.setattr(sources, "_rows", None)
-    monkeypatch.setattr(sources, "Row", None)
+    monkeypatch.setattr(sources, "RawRow", None)
     dataset = datasets.Dataset(InMemoryTable(table))
     dataset.save_to_disk(tmp_path / "saved")
     for source in (tmp_path / "rows.parquet", tmp_path / "saved", dataset, dataset.select([1, 0])):

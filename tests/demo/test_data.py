@@ -5,7 +5,7 @@ from collections import defaultdict
 
 import pytest
 
-from valuefree.demo.data import FEEDBACK, feedback, first_prompts, reward, shuffle_rewards
+from valuefree.demo.data import FEEDBACK, feedback, reward, shuffle_rewards, take_prompts
 from valuefree.demo.tasks import make_tasks
 from valuefree.errors import DataError
 
@@ -34,8 +34,8 @@ def test_shuffling_permutes_within_each_prompt():
     assert before != after
 
 
-def test_first_prompts():
-    assert set(first_prompts(feedback(), 7)["prompt_id"]) == set(range(7))
+def test_take_prompts():
+    assert set(take_prompts(feedback(), 7)["prompt_id"]) == set(range(7))
 
 
 def test_a_strange_prompt_has_no_reward():

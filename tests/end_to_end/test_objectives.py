@@ -6,7 +6,7 @@ import pytest
 
 from conftest import make_llama, make_t5
 from valuefree.cli import main as cli
-from valuefree.demo.data import feedback, first_prompts
+from valuefree.demo.data import feedback, take_prompts
 from valuefree.errors import ConfigError, DataError
 from valuefree.models.load import has_adapter
 
@@ -16,7 +16,7 @@ QUICK += ["--logging-steps", "1", "--batch-size", "8", "--eval-steps", "2"]
 
 @pytest.fixture
 def rows_file(tmp_path):
-    rows = first_prompts(feedback(), 16)
+    rows = take_prompts(feedback(), 16)
     columns = ("prompt", "response", "reward")
     records = [{**{name: row[name] for name in columns}, "liked": row["reward"] > 0.5} for row in rows]
     (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps(record) for record in records))

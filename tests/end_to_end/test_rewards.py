@@ -57,7 +57,7 @@ def test_a_reward_model_is_trained_on_pairs_and_serves_evaluate_and_sample(class
     common = ["--objective", "reward-model", "--model", classifier, "--out", str(run), *QUICK]
     cli.run(["train", file, *common, *columns])
     assert "share ordered rightly" in capsys.readouterr().out
-    held_out = json.loads((run / "metrics.json").read_text())["held_out"]
+    held_out = json.loads((run / "metrics.json").read_text())["held_out_pairs"]
     assert held_out["accuracy"] > 0.9
     assert held_out["pairs"] == 12
     record = json.loads((run / "manifest.json").read_text())
@@ -96,7 +96,7 @@ def test_a_reward_model_learns_from_ratings_with_an_adapter(classifier, tmp_path
     common = ["--objective", "reward-model", "--model", classifier, "--out", str(tmp_path / "rm")]
     more = ["--pairs", "all", "--test-prompts", "4", "--max-steps", "4", "--lora-rank", "4", "--eval-steps", "2"]
     cli.run(["train", file, *common, *more, "--save-steps", "2"])
-    assert json.loads((tmp_path / "rm" / "metrics.json").read_text())["held_out"]["pairs"] == 12
+    assert json.loads((tmp_path / "rm" / "metrics.json").read_text())["held_out_pairs"]["pairs"] == 12
     assert json.loads((tmp_path / "rm" / "manifest.json").read_text())["objective"]["pairs"] == "all"
     shutil.rmtree(tmp_path / "rm" / "checkpoints" / "checkpoint-4")
     shutil.rmtree(tmp_path / "rm" / "model")
@@ -117,7 +117,7 @@ def test_a_reward_model_stops_by_validation_pairs_and_reports_others(classifier,
     split = ["--test-prompts", "12", "--validation-prompts", "5", "--eval-steps", "2", "--patience", "1"]
     common = ["--objective", "reward-model", "--model", classifier, "--out", str(run), *QUICK, "--lr", "0"]
     cli.run(["train", file, *common, *split])
-    held_out = json.loads((run / "metrics.json").read_text())["held_out"]
+    held_out = json.loads((run / "metrics.json").read_text())["held_out_pairs"]
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     losses = [line["eval_loss"] for line in lines if "eval_loss" in line]
     assert held_out["pairs"] == 12

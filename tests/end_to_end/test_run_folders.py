@@ -11,7 +11,7 @@ from conftest import make_llama
 from valuefree.cli import main as cli
 from valuefree.cli.commands.resuming import IF_NOTHING_SELECTS, MAY_DIFFER, ROWS
 from valuefree.cli.options import TrainConfig
-from valuefree.demo.data import feedback, first_prompts
+from valuefree.demo.data import feedback, take_prompts
 from valuefree.errors import ConfigError, DataError
 
 QUICK = [
@@ -31,7 +31,7 @@ REWARD = ["--reward-function", "own_length:count"]
 
 
 def write_rows(file: Path, *, flip: float = 1.0, prompts: int = 12) -> Path:
-    rows = first_prompts(feedback(), prompts)
+    rows = take_prompts(feedback(), prompts)
     lines = [{"prompt": r["prompt"], "response": r["response"], "reward": flip * r["reward"]} for r in rows]
     file.write_text("\n".join(json.dumps(line) for line in lines))
     return file

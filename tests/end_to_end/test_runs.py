@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from conftest import make_llama, make_t5
 from valuefree.cli import main as cli
-from valuefree.demo.data import feedback, first_prompts
+from valuefree.demo.data import feedback, take_prompts
 from valuefree.errors import ConfigError
 from valuefree.training.trainer import PolicyTrainer
 
@@ -30,7 +30,7 @@ def folder(request, tmp_path, tokenizer):
 @pytest.fixture
 def rows_file(tmp_path):
     file = tmp_path / "rows.jsonl"
-    rows = first_prompts(feedback(), 20)
+    rows = take_prompts(feedback(), 20)
     columns = ("prompt", "response", "reward")
     file.write_text("\n".join(json.dumps({name: row[name] for name in columns}) for row in rows))
     return file

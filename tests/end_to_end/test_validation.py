@@ -18,7 +18,7 @@ from valuefree.cli.options import TrainConfig
 from valuefree.cli.parse import parse
 from valuefree.data import read_triplets
 from valuefree.data.validation import prompt_key
-from valuefree.demo.data import feedback, first_prompts
+from valuefree.demo.data import feedback, take_prompts
 from valuefree.errors import ConfigError
 from valuefree.evaluation import TextMetrics, ValidationMetrics
 from valuefree.evaluation.generation import Decoding
@@ -54,7 +54,7 @@ def folder(request, tmp_path, tokenizer, monkeypatch):
 @pytest.fixture
 def rows_file(tmp_path):
     file = tmp_path / "rows.jsonl"
-    rows = first_prompts(feedback(), 20)
+    rows = take_prompts(feedback(), 20)
     columns = ("prompt", "response", "reward")
     file.write_text("\n".join(json.dumps({name: row[name] for name in columns}) for row in rows))
     return file

@@ -14,8 +14,8 @@ SOURCE = Path(valuefree.__file__).parent
 ROOT = SOURCE.parents[1]
 LEVELS = [  # a module imports modules of its own or an earlier part
     "errors",
-    "data",
     "runs",
+    "data",
     "batches",
     "models",
     "partition",

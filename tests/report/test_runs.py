@@ -129,11 +129,11 @@ def test_a_run_without_an_evaluation_says_so(trained):
 def test_a_reward_model_shows_its_held_out_pairs(trained):
     run = trained()
     pairs = {"pairs": 12, "accuracy": 0.75, "margin": 1.5, "loss": 0.6}
-    (run / "metrics.json").write_text(json.dumps({"held_out": pairs}))
+    (run / "metrics.json").write_text(json.dumps({"held_out_pairs": pairs}))
     (run / "completions.jsonl").unlink()
     report = read_report([run])
     assert report.verdict == ["Orders 75.0% of 12 held-out pairs rightly."]
-    (run / "metrics.json").write_text(json.dumps({"held_out": pairs | {"pairs": 4}}))
+    (run / "metrics.json").write_text(json.dumps({"held_out_pairs": pairs | {"pairs": 4}}))
     few = "Orders 75.0% of 4 held-out pairs rightly. With so few pairs this share is uncertain by tens of"
     assert read_report([run]).verdict == [f"{few} percentage points."]
     assert table(report, "overview").rows == [["run", "12", "0.75", "1.5", "0.6"]]

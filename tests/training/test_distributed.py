@@ -144,7 +144,7 @@ def test_two_processes_train_a_reward_model_as_one(tmp_path, tokenizer):
     for mine, other in zip(one, two, strict=True):
         for name in ("loss", "accuracy", "margin"):
             assert other[name] == pytest.approx(mine[name], rel=1e-4, abs=1e-6), name
-    two, one = (json.loads((tmp_path / name / "metrics.json").read_text())["held_out"] for name in ("two", "one"))
+    two, one = (json.loads((tmp_path / name / "metrics.json").read_text())["held_out_pairs"] for name in ("two", "one"))
     assert two == pytest.approx(one, rel=1e-4)
 
 

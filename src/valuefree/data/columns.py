@@ -1,6 +1,7 @@
-"""Columns of a data set as arrays, and equal texts found by hash, so that millions of rows need no Python objects."""
+"""Columns of a data set as arrays. Equal texts are found by hash, so that millions of rows need no Python objects."""
 
-from collections.abc import Iterator, Sequence
+from array import array
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 
 import datasets
 import numpy as np
@@ -11,11 +12,10 @@ from datasets.arrow_dataset import Column
 
 from valuefree.data.storage import release_pages
 
-BATCH_ROWS = 65536  # rows of a batch
-MAPPED_BATCHES = 8  # batches whose pages may stay in memory
-BLOCK_ROWS = 2**20  # hashes that are kept together
-SEEDS = (0x5DEECE66D, 0xB5AD4ECEDA1CE2A9)  # of the two halves of a 128-bit hash
-SPREAD = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F)  # odd, so that multiplying by them loses nothing
+BATCH_ROWS = 65536
+MAPPED_BATCHES = 8  # after so many batches their pages are released
+SEEDS = (0x5DEECE66D, 0xB5AD4ECEDA1CE2A9)  # for the two halves of a 128-bit hash
+SPREAD = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F)  # odd, so that multiplication by them modulo 2⁶⁴ is a bijection
 
 
 def batches(
@@ -32,86 +32,71 @@ def batches(
 
 
 def to_numpy(values: Sequence[float] | Sequence[int] | Column, dtype: type) -> np.ndarray:
-    """Numbers as an array, shape (R,); a column of a data set is not turned into Python numbers on the way."""
+    """Numbers as an array, shape (R,); a column of a data set is read without Python numbers in between."""
     if not _is_stored(values):
         return np.asarray(values, dtype=dtype)
-    parts = [table.column(0).to_numpy() for table in batches(values.source, [values.column_name])]  # type: ignore
+    parts = [table.column(0).to_numpy() for table in batches(values.source, [values.column_name])]  # type: ignore[union-attr]  # a `Column`, as `_is_stored` checked
     return np.concatenate(parts or [[]]).astype(dtype, copy=False)
 
 
 def lengths_of(dataset: datasets.Dataset, name: str) -> np.ndarray:
     """Length of each list of a column, int64 of shape (R,)."""
-    length = pc.list_value_length  # type: ignore[attr-defined]  # made when pyarrow.compute is imported
+    length = pc.list_value_length  # type: ignore[attr-defined]  # defined when pyarrow.compute is imported
     parts = [length(table.column(0)).to_numpy() for table in batches(dataset, [name])]
     return np.concatenate(parts or [[]]).astype(np.int64, copy=False)
 
 
 def _is_stored(values: object) -> bool:
-    """Whether it is a column of a data set that gives its rows as they are stored."""
+    """Whether `values` is a column of a data set without a format that changes the stored values."""
     source = values.source if isinstance(values, Column) else None
     return isinstance(source, datasets.Dataset) and source.format["type"] is None
 
 
 class TextHashes:
-    """128 bits of hash per text, gathered as batches come in."""
+    """128 bits of hash per text, gathered batch by batch in two growing arrays."""
 
     def __init__(self) -> None:
-        self._blocks: list[np.ndarray] = []
-        self._room = 0
+        self._halves = (array("Q"), array("Q"))
 
     def add(self, texts: pl.Series) -> None:
         """Hash more texts (or bytes)."""
-        # Copied into large blocks: millions of small arrays of their own would leave the heap full of holes.
-        halves = [texts.hash(seed).to_numpy() for seed in SEEDS]
-        done = 0
-        while done < len(texts):
-            if not self._room:
-                self._blocks.append(np.empty((2, BLOCK_ROWS), dtype=np.uint64))
-                self._room = BLOCK_ROWS
-            count = min(self._room, len(texts) - done)
-            start = BLOCK_ROWS - self._room
-            for half, hashes in zip(self._blocks[-1], halves, strict=True):
-                half[start : start + count] = hashes[done : done + count]
-            done, self._room = done + count, self._room - count
+        for half, seed in zip(self._halves, SEEDS, strict=True):
+            half.frombytes(texts.hash(seed).to_numpy().tobytes())
 
     def take(self) -> tuple[np.ndarray, np.ndarray]:
-        """Both halves, uint64 of shape (R,); nothing is left here."""
-        rows = len(self._blocks) * BLOCK_ROWS - self._room
-        halves = np.empty((2, rows), dtype=np.uint64)
-        for index, block in enumerate(self._blocks):
-            part = halves[:, index * BLOCK_ROWS : (index + 1) * BLOCK_ROWS]
-            part[:] = block[:, : part.shape[1]]
-        self._blocks, self._room = [], 0
-        return halves[0], halves[1]
+        """Both halves, uint64 of shape (R,); the object is empty afterwards."""
+        first, second = self._halves
+        self._halves = (array("Q"), array("Q"))
+        return np.asarray(first), np.asarray(second)
 
 
 class PromptHashes:
-    """Hashes of the keys by which prompts are the same, and of those prompts that differ from their key."""
+    """Hashes of the keys by which prompts are compared, and of the prompts that differ from their key."""
 
     def __init__(self) -> None:
         self._keys, self._others = TextHashes(), TextHashes()
         self._differs: list[np.ndarray] = []
 
     def add(self, texts: pl.Series, keys: pl.Series) -> None:
-        """More prompts, exactly and by their key."""
+        """Add prompts: their exact texts and their keys."""
         differs = texts != keys
         self._keys.add(keys)
         self._others.add(texts.filter(differs))
         self._differs.append(differs.to_numpy())
 
     def take(self) -> tuple[np.ndarray, int]:
-        """Number of each row's prompt, 0 … P−1 by first appearance, int64 (R,); distinct exact prompts beyond P."""
+        """Number of each row's prompt, 0 … P−1 by first appearance, int64 (R,); and how many exact prompts exceed P."""
         ids_R = factorize(*self._keys.take())
         others = factorize(*self._others.take())
         prompts = int(ids_R.max(initial=-1)) + 1
-        has_key_P = np.zeros(prompts, dtype=bool)  # whether a row's prompt is the key itself
+        has_key_P = np.zeros(prompts, dtype=bool)  # whether some row's exact prompt is the key itself
         has_key_P[ids_R[~np.concatenate(self._differs or [np.empty(0, dtype=bool)])]] = True
         self._differs = []
         return ids_R, int(others.max(initial=-1)) + 1 + int(has_key_P.sum()) - prompts
 
 
 def list_numbers(dataset: datasets.Dataset, name: str) -> np.ndarray:
-    """A number for each distinct list of a column of lists of integers, by first appearance; int64, shape (R,)."""
+    """Number of each row's list of integers, equal where the lists are, by first appearance; int64, shape (R,)."""
     hashes = TextHashes()
     for table in batches(dataset, [name]):
         for part in table.column(0).chunks:
@@ -120,12 +105,12 @@ def list_numbers(dataset: datasets.Dataset, name: str) -> np.ndarray:
 
 
 def _list_bytes(lists: pa.ListArray) -> pa.LargeBinaryArray:
-    """The bytes of each list, without a copy of them."""
+    """The bytes of each list, without copying them."""
     values = lists.values
     width = values.type.bit_width // 8
     offsets = (lists.offsets.to_numpy().astype(np.int64) + values.offset) * width
     buffers = [None, pa.py_buffer(offsets), values.buffers()[1]]
-    return pa.Array.from_buffers(pa.large_binary(), len(lists), buffers)  # type: ignore[return-value]
+    return pa.Array.from_buffers(pa.large_binary(), len(lists), buffers)  # type: ignore[return-value]  # the stubs say Array
 
 
 def column_hashes(texts: Sequence[str] | Column) -> tuple[np.ndarray, np.ndarray]:
@@ -138,17 +123,17 @@ def column_hashes(texts: Sequence[str] | Column) -> tuple[np.ndarray, np.ndarray
 
 def _text_batches(texts: Sequence[str] | Column) -> Iterator[pl.Series]:
     if _is_stored(texts):
-        for table in batches(texts.source, [texts.column_name]):  # type: ignore[union-attr]
+        for table in batches(texts.source, [texts.column_name]):  # type: ignore[union-attr]  # as in `to_numpy`
             yield pl.Series(table.column(0))
         return
     for start in range(0, len(texts), BATCH_ROWS):
-        part = texts[start : start + BATCH_ROWS]  # type: ignore[index]  # a column takes slices as well
-        # Half a surrogate pair has no UTF-8, and yet may stand in a list of texts.
+        part = texts[start : start + BATCH_ROWS]  # type: ignore[index]  # a `Column` takes slices as well
+        # A list of texts may contain half of a surrogate pair, which UTF-8 cannot encode.
         yield pl.Series([text.encode("utf-8", "surrogatepass") for text in part], dtype=pl.Binary)
 
 
 def combine_hashes(owners_R: np.ndarray, hashes: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Hashes that are equal where both the owner (an integer) and the hash are."""
+    """Hashes that are equal where both the owner (an integer) and the hash are equal."""
     owners = owners_R.astype(np.uint64)
     return hashes[0] + owners * np.uint64(SPREAD[0]), hashes[1] + owners * np.uint64(SPREAD[1])
 
@@ -156,7 +141,7 @@ def combine_hashes(owners_R: np.ndarray, hashes: tuple[np.ndarray, np.ndarray]) 
 def factorize(keys_R: np.ndarray, *more_R: np.ndarray) -> np.ndarray:
     """A number for each distinct row of the columns, 0, 1, … by first appearance; int64, shape (R,).
 
-    One fast sort by `keys_R` puts equal rows side by side unless `more_R` differ under one key: then all are sorted by.
+    Rows are sorted by `keys_R` alone, and by all columns only if `more_R` differ between rows of one key.
     """
     if len(keys_R) == 0:
         return np.empty(0, dtype=np.int64)
@@ -179,3 +164,11 @@ def _changes(column_R: np.ndarray, order: np.ndarray) -> np.ndarray:
     """True where a row, in this order, differs from the one before; true for the first."""
     ordered = column_R[order]
     return np.concatenate([[True], ordered[1:] != ordered[:-1]])
+
+
+def rows_by_key(keys: Iterable[Hashable]) -> dict[Hashable, list[int]]:
+    """Row numbers of each key, keys in order of first appearance."""
+    rows: dict[Hashable, list[int]] = {}
+    for row, key in enumerate(keys):
+        rows.setdefault(key, []).append(row)
+    return rows

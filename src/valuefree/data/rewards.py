@@ -1,6 +1,5 @@
 """Standardise rewards: fitted on the training rows, frozen, saved with the run. No torch."""
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,6 +10,7 @@ import numpy as np
 
 from valuefree.data.columns import to_numpy
 from valuefree.errors import ConfigError, DataError
+from valuefree.runs.files import read_json, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -61,9 +61,9 @@ class RewardScaler:
 
     def save(self, folder: str | Path) -> None:
         """Write ``reward_scaler.json`` into `folder`."""
-        (Path(folder) / FILE_NAME).write_text(json.dumps(self.to_dict()) + "\n", encoding="utf-8")
+        write_json(Path(folder) / FILE_NAME, self.to_dict())
 
     @classmethod
     def load(cls, folder: str | Path) -> "RewardScaler":
         """Read what `save` wrote."""
-        return cls.from_dict(json.loads((Path(folder) / FILE_NAME).read_text(encoding="utf-8")))
+        return cls.from_dict(read_json(Path(folder) / FILE_NAME))

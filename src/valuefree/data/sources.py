@@ -1,4 +1,4 @@
-"""Read rows from where people keep them, each with its place; only what cannot be read is judged here."""
+"""Raw rows from files, folders, the hub and `datasets` objects, each with its place, or why it is unreadable."""
 
 import csv
 import itertools
@@ -18,17 +18,20 @@ from valuefree.data.columns import BATCH_ROWS, batches
 from valuefree.errors import ConfigError, DataError
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
-ROWS = 4096  # rows of Python values at a time
-BATCH_BYTES = 16 * 2**20  # of Arrow arrays at a time, about
-READ_BYTES = 2**20  # without a buffer of its own Parquet reads whole columns of a row group at once
+ROWS = 4096  # rows per chunk of Python values
+BATCH_BYTES = 16 * 2**20  # approximate size of a chunk of Arrow arrays
+READ_BYTES = 2**20  # without a buffer size, Parquet reads whole columns of a row group at once
 TEXTS = (pa.string(), pa.large_string(), pa.string_view())
 FLOATS = (pa.float32(), pa.float64())
 SCHEMA = pa.schema({"prompt": pa.string(), "response": pa.string(), "reward": pa.float64()})
 
 
 @dataclass(frozen=True)
-class Row:
-    """One raw row. `where` is ``file:line``; `fault` why it could not be read; `typed` is false where all is text."""
+class RawRow:
+    """One row as it was read.
+
+    where: ``file:line``. fault: why the row is unreadable. typed: false if every value is text, as in CSV.
+    """
 
     where: str
     values: dict[str, Any]
@@ -37,36 +40,39 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Columns:
+class ArrowRows:
     """Rows whose text and number columns are Arrow arrays; row i is at ``where`` + (`first` + i)."""
 
     where: str
     first: int
     batch: pa.RecordBatch
 
-    def __iter__(self) -> Iterator[Row]:
+    def __iter__(self) -> Iterator[RawRow]:
         return iter(_rows(self.batch, self.where, self.first))
 
-    def row(self, index: int) -> Row:
-        """One of them."""
-        return next(iter(Columns(self.where, self.first + index, self.batch.slice(index, 1))))
+    def row(self, index: int) -> RawRow:
+        """Row `index` of the batch."""
+        return next(iter(ArrowRows(self.where, self.first + index, self.batch.slice(index, 1))))
 
     def triplets(self, names: Sequence[str]) -> pa.RecordBatch | None:
-        """Columns prompt, response (string) and reward (float64); None where a text is not UTF-8 or the whole too long.
+        """Columns prompt, response (string) and reward (float64), read from the columns `names`.
 
-        `names`: of the three columns.
+        None where a text is not UTF-8, or where a column of texts is too long for one array.
         """
         arrays = [self.batch.column(name) for name in names]
         try:
             arrays = [pc.cast(array, kind, safe=False) for array, kind in zip(arrays, SCHEMA.types, strict=True)]
             for array in arrays:
-                array.validate(full=True)  # Arrow takes any bytes for text until asked
+                array.validate(full=True)  # until then Arrow accepts any bytes as text
         except pa.ArrowException:
             return None
         return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
 
 
-def rows_of(source: Any, split: str | None) -> Iterator[Row]:
+Chunk = ArrowRows | list[RawRow]
+
+
+def rows_of(source: Any, split: str | None) -> Iterator[RawRow]:
     """Rows of a file, a folder, a hub name or a `datasets` object.
 
     Raises:
@@ -76,8 +82,8 @@ def rows_of(source: Any, split: str | None) -> Iterator[Row]:
         yield from chunk
 
 
-def chunks_of(source: Any, split: str | None, names: Sequence[str] | None) -> Iterator[Columns | list[Row]]:
-    """As `rows_of`, some rows at a time; as `Columns` where the columns `names` are two of text and one of numbers."""
+def chunks_of(source: Any, split: str | None, names: Sequence[str] | None) -> Iterator[Chunk]:
+    """The rows of `rows_of` in chunks: `ArrowRows` if the columns `names` are two of text and one of numbers."""
     if isinstance(source, (datasets.Dataset, datasets.DatasetDict)):
         yield from _of_datasets(source, split, "row", names)
         return
@@ -99,18 +105,18 @@ def chunks_of(source: Any, split: str | None, names: Sequence[str] | None) -> It
         yield from _of_file(file, str(file.relative_to(path)) if path.is_dir() else file.name, names)
 
 
-def _of_file(file: Path, name: str, names: Sequence[str] | None) -> Iterator[Columns | list[Row]]:
+def _of_file(file: Path, name: str, names: Sequence[str] | None) -> Iterator[Chunk]:
     if file.suffix == ".parquet":
         yield from _of_parquet(file, name, names)
     elif file.suffix == ".csv":
-        yield from _gathered(_of_csv(file, name))
+        yield from _chunked(_of_csv(file, name))
     elif file.suffix in (".jsonl", ".json"):
-        yield from _gathered(_of_json(file, name))
+        yield from _chunked(_of_json(file, name))
     else:
         raise DataError(f"{file}: do not know the format {file.suffix!r}; expected one of {', '.join(SUFFIXES)}.")
 
 
-def _gathered(rows: Iterator[Row]) -> Iterator[list[Row]]:
+def _chunked(rows: Iterator[RawRow]) -> Iterator[list[RawRow]]:
     while chunk := list(itertools.islice(rows, ROWS)):
         yield chunk
 
@@ -119,8 +125,8 @@ def _gathered(rows: Iterator[Row]) -> Iterator[list[Row]]:
 
 
 def _are_plain(schema: pa.Schema, names: Sequence[str] | None) -> bool:
-    """Whether the three columns are there once, and hold text, text and numbers of which Python has the like."""
-    # A dot in a name would select the fields of a column before it.
+    """Whether each of the three columns exists once, two with text and one with integers or floats."""
+    # Parquet would take a dot in a name as the path of a nested field.
     if names is None or any(schema.names.count(name) != 1 or "." in name for name in names):
         return False
     prompt, response, reward = (schema.field(name).type for name in names)
@@ -132,22 +138,22 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _batch_rows(size: int, rows: int) -> int:
-    """How many rows at a time, of rows that take `size` bytes together."""
+    """Rows per batch, for `rows` rows of `size` bytes in all."""
     return max(64, min(BATCH_ROWS, BATCH_BYTES * max(rows, 1) // max(size, 1)))
 
 
-def _rows(batch: pa.RecordBatch, where: str, first: int) -> list[Row]:
-    """Python values of each row, or that its bytes are no text."""
+def _rows(batch: pa.RecordBatch, where: str, first: int) -> list[RawRow]:
+    """Python values of each row, or the fault that its bytes are not UTF-8."""
     try:
-        return [Row(f"{where}{first + index}", values) for index, values in enumerate(batch.to_pylist())]
+        return [RawRow(f"{where}{first + index}", values) for index, values in enumerate(batch.to_pylist())]
     except UnicodeDecodeError as error:
         if len(batch) > 1:
             return [row for index in range(len(batch)) for row in _rows(batch.slice(index, 1), where, first + index)]
         text = error.object.decode("utf-8", errors="surrogateescape")
-        return [Row(f"{where}{first}", {}, _bad_bytes(text))]
+        return [RawRow(f"{where}{first}", {}, _bad_bytes(text))]
 
 
-def _of_parquet(file: Path, name: str, names: Sequence[str] | None) -> Iterator[Columns | list[Row]]:
+def _of_parquet(file: Path, name: str, names: Sequence[str] | None) -> Iterator[Chunk]:
     index = 0
     try:
         with pq.ParquetFile(file, buffer_size=READ_BYTES) as parquet:
@@ -155,17 +161,17 @@ def _of_parquet(file: Path, name: str, names: Sequence[str] | None) -> Iterator[
             groups = (parquet.metadata.row_group(number) for number in range(parquet.metadata.num_row_groups))
             size = _batch_rows(sum(group.total_byte_size for group in groups), parquet.metadata.num_rows)
             for batch in parquet.iter_batches(size if plain else ROWS, columns=list(names or ()) if plain else None):
-                yield Columns(f"{name}:row ", index, batch) if plain else _rows(batch, f"{name}:row ", index)
+                yield ArrowRows(f"{name}:row ", index, batch) if plain else _rows(batch, f"{name}:row ", index)
                 index += len(batch)
     except (OSError, pa.ArrowException) as error:
-        yield [Row(name, {}, f"not a readable Parquet file: {error}")]
+        yield [RawRow(name, {}, f"not a readable Parquet file: {error}")]
 
 
-def _of_hub(name: str, split: str | None, names: Sequence[str] | None) -> Iterator[Columns | list[Row]]:
+def _of_hub(name: str, split: str | None, names: Sequence[str] | None) -> Iterator[Chunk]:
     try:
         loaded = datasets.load_dataset(name, split=split)
-    except Exception as error:  # whatever the hub client raises: network, name, builder
-        raise DataError(f"{name!r} is no local file, and could not be loaded as a hub data set: {error}") from error
+    except Exception as error:  # the hub client raises many types: network, name, builder
+        raise DataError(f"{name!r} is not a local file, and could not be loaded as a hub data set: {error}") from error
     chosen = split if isinstance(loaded, datasets.DatasetDict) else None
     yield from _of_datasets(loaded, chosen, name, names, chosen=True)
 
@@ -177,7 +183,7 @@ def _of_datasets(
     names: Sequence[str] | None,
     *,
     chosen: bool = False,
-) -> Iterator[Columns | list[Row]]:
+) -> Iterator[Chunk]:
     if isinstance(source, datasets.DatasetDict):
         wanted = split or ("train" if "train" in source or len(source) != 1 else next(iter(source)))
         if wanted not in source:
@@ -186,17 +192,17 @@ def _of_datasets(
     elif split is not None and not chosen:
         raise ConfigError(f"split={split!r} was given, but the data set is a single one, without splits.")
     if not _gives_columns(source, names):
-        yield from _gathered(Row(f"{name}:{index}", dict(values)) for index, values in enumerate(source))
+        yield from _chunked(RawRow(f"{name}:{index}", dict(values)) for index, values in enumerate(source))
         return
     first = 0
     for table in batches(source, names, _batch_rows(source.data.nbytes, len(source.data))):
         for batch in table.to_batches():
-            yield Columns(f"{name}:", first, batch)
+            yield ArrowRows(f"{name}:", first, batch)
             first += len(batch)
 
 
 def _gives_columns(source: datasets.Dataset, names: Sequence[str] | None) -> bool:
-    """Whether iterating would give the values as they are stored: no format that changes or hides them."""
+    """Whether the values can be read as stored: no format changes or hides them, and the columns are plain."""
     shown = source.format
     return (
         shown["type"] is None
@@ -210,7 +216,7 @@ def _gives_columns(source: datasets.Dataset, names: Sequence[str] | None) -> boo
 
 
 def not_unicode(text: str) -> bool:
-    """Whether it holds half a surrogate pair, which is no character."""
+    """Whether `text` contains half of a surrogate pair, which is not a character."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -219,7 +225,7 @@ def not_unicode(text: str) -> bool:
 
 
 def _bad_bytes(text: str) -> str | None:
-    """What to say of text that was decoded with surrogate escapes, if it holds any."""
+    """The fault of a text that was decoded with surrogate escapes; None if it contains none."""
     wrong = [character for character in text if "\udc80" <= character <= "\udcff"] if not_unicode(text) else []
     if not wrong:
         return None
@@ -227,7 +233,7 @@ def _bad_bytes(text: str) -> str | None:
     return f"not UTF-8: byte 0x{byte:02x} at character {text.index(wrong[0]) + 1} (mixed encodings?)"
 
 
-def _of_json(file: Path, name: str) -> Iterator[Row]:
+def _of_json(file: Path, name: str) -> Iterator[RawRow]:
     with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="\n") as stream:
         if file.suffix == ".json" and stream.read(1) == "[":
             yield from _of_json_array(file, name)
@@ -238,33 +244,33 @@ def _of_json(file: Path, name: str) -> Iterator[Row]:
                 yield _json_row(line, f"{name}:{number}")
 
 
-def _json_row(line: str, where: str) -> Row:
+def _json_row(line: str, where: str) -> RawRow:
     fault = _bad_bytes(line)
     if fault:
-        return Row(where, {}, fault)
+        return RawRow(where, {}, fault)
     try:
         values = json.loads(line)
     except (json.JSONDecodeError, RecursionError) as error:
-        return Row(where, {}, f"broken JSON: {error}")
+        return RawRow(where, {}, f"broken JSON: {error}")
     if not isinstance(values, dict):
-        return Row(where, {}, f"expected a JSON object, got {type(values).__name__}")
-    return Row(where, values)
+        return RawRow(where, {}, f"expected a JSON object, got {type(values).__name__}")
+    return RawRow(where, values)
 
 
-def _of_json_array(file: Path, name: str) -> Iterator[Row]:
+def _of_json_array(file: Path, name: str) -> Iterator[RawRow]:
     text = file.read_text(encoding="utf-8-sig", errors="surrogateescape")
     try:
         items = json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:
-        yield Row(name, {}, f"broken JSON: {error}")
+        yield RawRow(name, {}, f"broken JSON: {error}")
         return
     for index, values in enumerate(items):
         fault = None if isinstance(values, dict) else f"expected a JSON object, got {type(values).__name__}"
         fault = fault or _bad_bytes(json.dumps(values, ensure_ascii=False))
-        yield Row(f"{name}:item {index}", values if fault is None else {}, fault)
+        yield RawRow(f"{name}:item {index}", values if fault is None else {}, fault)
 
 
-def _of_csv(file: Path, name: str) -> Iterator[Row]:
+def _of_csv(file: Path, name: str) -> Iterator[RawRow]:
     limit = csv.field_size_limit(sys.maxsize)
     try:
         with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
@@ -273,10 +279,10 @@ def _of_csv(file: Path, name: str) -> Iterator[Row]:
         csv.field_size_limit(limit)
 
 
-def _csv_rows(reader: Any, name: str) -> Iterator[Row]:
+def _csv_rows(reader: Any, name: str) -> Iterator[RawRow]:
     header = next(reader, None)
     if header is None:
-        yield Row(name, {}, "the file is empty")
+        yield RawRow(name, {}, "the file is empty")
         return
     line = reader.line_num + 1
     try:
@@ -287,6 +293,6 @@ def _csv_rows(reader: Any, name: str) -> Iterator[Row]:
             fault = _bad_bytes("\n".join(cells))
             if len(cells) != len(header):
                 fault = f"{len(cells)} fields where the header has {len(header)}"
-            yield Row(where, dict(zip(header, cells, strict=False)), fault, typed=False)
+            yield RawRow(where, dict(zip(header, cells, strict=False)), fault, typed=False)
     except csv.Error as error:
-        yield Row(f"{name}:{line}", {}, f"broken CSV from here on: {error}")
+        yield RawRow(f"{name}:{line}", {}, f"broken CSV from here on: {error}")

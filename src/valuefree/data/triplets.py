@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow as pa
 
 from valuefree.data.columns import batches, factorize, to_numpy
-from valuefree.data.reading import read_judged
+from valuefree.data.reading import read_validated
 from valuefree.data.sources import rows_of
 from valuefree.data.storage import RowStore
 from valuefree.data.summary import DataSummary
-from valuefree.data.validation import NESTED, Names, triplets
+from valuefree.data.validation import NESTED, ColumnNames, validate_triplets
 from valuefree.errors import ConfigError
 
 
@@ -81,11 +81,12 @@ def read_with_summary(
         asked = ", ".join(repr(name) for name in (*names, desirable) if name is not None)
         raise ConfigError(f"prompt, response, reward and desirable need columns of their own; got {asked}.")
     stands_in = desirable is not None and reward == "reward" and _first_lacks(source, split, reward)
-    judge = partial(triplets, columns=Names(prompt, response, None if stands_in else reward, thumbs, desirable))
+    columns = ColumnNames(prompt, response, None if stands_in else reward, thumbs, desirable)
+    validate_row = partial(validate_triplets, columns=columns)
     common: dict[str, Any] = {"on_bad": on_bad, "ignore_case": ignore_case}
     if desirable is not None:
-        return read_judged(source, split, judge, extra=pa.field("desirable", pa.bool_()), **common)
-    return read_judged(source, split, judge, names=names, **common)
+        return read_validated(source, split, validate_row, extra=pa.field("desirable", pa.bool_()), **common)
+    return read_validated(source, split, validate_row, names=names, **common)
 
 
 def _first_lacks(source: Any, split: str | None, name: str) -> bool:

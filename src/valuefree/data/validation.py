@@ -1,4 +1,4 @@
-"""What makes a row usable: row by row with the precise fault, and by columns for rows that stand in Arrow arrays."""
+"""Validation of rows: one row at a time, with the precise fault, or whole Arrow columns at once."""
 
 import difflib
 import json
@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from valuefree.data.sources import Row, not_unicode
+from valuefree.data.sources import RawRow, not_unicode
 
 THUMBS = {
     "up": 1.0,
@@ -26,16 +26,16 @@ THUMBS = {
 NESTED = ("responses", "answers", "completions")
 TEXT_NAMES = ("text", "response")
 NOT_A_NUMBER = "is not a number"
-SOMETHING = r"[^\s\x1c-\x1f]"  # a character that str.strip() keeps: Rust's \s lacks the four separators
+SOMETHING = r"[^\s\x1c-\x1f]"  # a character that str.strip() keeps; Rust's \s lacks the four separators
 ODD_SPACE = r"^ | $|  |[^\S ]|[\x1c-\x1f]"  # white space other than single spaces between words
 NOT_LOWER = r"[^ -@\[-~]"  # a character that case folding may change
 
 
 @dataclass(frozen=True)
-class Names:
+class ColumnNames:
     """Names of the columns, and whether thumbs are rewards.
 
-    desirable is None where it is not read, reward where desirable stands for it: +1 and −1.
+    desirable: None if no such column is read. reward: None if desirable stands in for it, as +1 and −1.
     """
 
     prompt: str
@@ -46,34 +46,31 @@ class Names:
 
 
 class RowError(Exception):
-    """A fault of one row: `reason` is short and the same for like faults, `detail` says what was there."""
+    """A fault of one row. `reason` is the same for every fault of a kind; `detail` adds the value at fault."""
 
     def __init__(self, reason: str, detail: str = ""):
         super().__init__(f"{reason}{detail}")
         self.reason = reason
 
 
-def usable(batch: pa.RecordBatch) -> np.ndarray:
-    """Which rows of text, text and float64 columns (valid UTF-8) are good triplets, as `triplets` would say; (R,)."""
+def usable_rows(batch: pa.RecordBatch) -> np.ndarray:
+    """Which rows of text, text and float64 columns (valid UTF-8) `validate_triplets` would accept; (R,)."""
     prompt, response, reward = (pl.Series(column) for column in batch.columns)
     frame = pl.DataFrame({"prompt": prompt, "response": response, "reward": reward})
-    said = [pl.col(name).str.contains(SOMETHING) for name in ("prompt", "response")]
-    good = pl.all_horizontal(*said, pl.col("reward").is_finite()).fill_null(False)
-    return frame.select(good).to_series().to_numpy()
+    not_blank = [pl.col(name).str.contains(SOMETHING) for name in ("prompt", "response")]
+    usable = pl.all_horizontal(*not_blank, pl.col("reward").is_finite()).fill_null(False)
+    return frame.select(usable).to_series().to_numpy()
 
 
-def triplets(row: Row, columns: Names) -> Iterator[tuple[str, "tuple[Any, ...] | RowError"]]:
-    """Place and content (prompt, response, reward, and desirable if it is read) of each response of a row.
-
-    Or what is wrong with it.
-    """
+def validate_triplets(row: RawRow, columns: ColumnNames) -> Iterator[tuple[str, "tuple[Any, ...] | RowError"]]:
+    """For each response of a row its place and (prompt, response, reward[, desirable]), or the fault."""
     if row.fault:
         yield row.where, unreadable(row.fault)
         return
     names = () if columns.response in row.values else NESTED
     name = next((name for name in names if row.values.get(name) is not None), None)
     if name is None:
-        yield row.where, _checked(row.values, columns, row.typed)
+        yield row.where, _triplet(row.values, columns, row.typed)
         return
     nested = row.values[name]
     if not isinstance(nested, list) or not nested:
@@ -87,10 +84,10 @@ def triplets(row: Row, columns: Names) -> Iterator[tuple[str, "tuple[Any, ...] |
         text = next((name for name in (columns.response, *TEXT_NAMES) if name in item), TEXT_NAMES[0])
         values = {columns.prompt: row.values.get(columns.prompt)} | dict(item)
         inner = replace(columns, response=text)
-        yield where, _checked(values, inner, row.typed)
+        yield where, _triplet(values, inner, row.typed)
 
 
-def _checked(values: Mapping[str, Any], columns: Names, typed: bool) -> "tuple[Any, ...] | RowError":
+def _triplet(values: Mapping[str, Any], columns: ColumnNames, typed: bool) -> "tuple[Any, ...] | RowError":
     names = (columns.prompt, columns.response, columns.reward, columns.desirable)
     try:
         for name in filter(None, names):
@@ -115,7 +112,7 @@ def unreadable(fault: str) -> RowError:
 
 
 def check_there(values: Mapping[str, Any], name: str) -> None:
-    """Raise `RowError` unless the row has a value in column `name`."""
+    """Raise `RowError` unless column `name` has a value."""
     if name not in values:
         raise RowError(f"no column {name!r}", f" (there are: {', '.join(values)}{_nearest(name, values)})")
     if values[name] is None:
@@ -130,7 +127,7 @@ def prompt_of(values: Mapping[str, Any], name: str) -> Any:
 
 
 def text_of(values: Mapping[str, Any], name: str) -> str:
-    """The text in column `name`, or in its one assistant message; raises `RowError` if it is empty or no text."""
+    """The text in column `name`, or in its one assistant message; raises `RowError` if there is no text."""
     text = values[name]
     if isinstance(text, list):
         text = answer_in(text, name)
@@ -143,7 +140,7 @@ def text_of(values: Mapping[str, Any], name: str) -> str:
 
 
 def answer_in(messages: list[Any], name: str) -> Any:
-    """Content of the only message, one of the assistant; raises `RowError`."""
+    """Content of the only message, which is the assistant's; raises `RowError`."""
     if len(messages) == 1 and isinstance(messages[0], Mapping) and messages[0].get("role") == "assistant":
         return messages[0].get("content")
     raise RowError(f"{name} is a list, but not of one message of the assistant", f": {_shown(messages)}")
@@ -189,7 +186,7 @@ def _prompt(value: Any, name: str) -> Any:
     return messages
 
 
-def _reward(value: Any, columns: Names, typed: bool) -> float:
+def _reward(value: Any, columns: ColumnNames, typed: bool) -> float:
     if columns.thumbs and isinstance(value, (bool, str)) and str(value).strip().lower() in THUMBS:
         return THUMBS[str(value).strip().lower()]
     hint = "" if columns.thumbs else " (thumbs=True, --thumbs, takes true/false and up/down)"
@@ -212,17 +209,17 @@ def _reward(value: Any, columns: Names, typed: bool) -> float:
 
 
 def normalize(text: str, *, ignore_case: bool = False) -> str:
-    """A prompt's text as prompts are compared: stripped, each run of white space one space; with folded case if asked.
+    """A prompt's text for comparison: stripped, each run of white space as one space; optionally with case folded.
 
-    So a text with and without a final newline is one prompt, as are two that differ in line breaks or indentation.
-    Keys alone are normalised: what is trained on and evaluated keeps its own text.
+    Texts that differ only in a final newline, line breaks or indentation are the same prompt. Only the keys are
+    normalised: training and evaluation use the original text.
     """
     text = " ".join(text.split())
     return text.casefold() if ignore_case else text
 
 
 def normalize_column(texts: pl.Series, *, ignore_case: bool = False) -> pl.Series:
-    """`normalize` of every text; one vectorised pass finds the few that it would change."""
+    """`normalize` of every text. A vectorised pass finds the few texts that it would change."""
     odd = texts.str.contains(ODD_SPACE)
     if ignore_case:
         odd |= texts.str.contains(NOT_LOWER)
@@ -234,7 +231,7 @@ def normalize_column(texts: pl.Series, *, ignore_case: bool = False) -> pl.Serie
 
 
 def prompt_text(prompt: Any) -> str:
-    """The prompt as one text, exactly; a string and its single user message are the same."""
+    """The exact prompt as one text; a string and a single user message with that string are the same."""
     if isinstance(prompt, str):
         return prompt
     if len(prompt) == 1 and prompt[0]["role"] == "user":
@@ -243,7 +240,7 @@ def prompt_text(prompt: Any) -> str:
 
 
 def prompt_key(prompt: Any, *, ignore_case: bool = False) -> str:
-    """Text by which two prompts are the same: `prompt_text` after `normalize` of the prompt or of each message."""
+    """Two prompts are the same if their keys are: `prompt_text` after `normalize` of the prompt or of each message."""
     if isinstance(prompt, str):
         return normalize(prompt, ignore_case=ignore_case)
     contents = (normalize(message["content"], ignore_case=ignore_case) for message in prompt)
@@ -252,8 +249,7 @@ def prompt_key(prompt: Any, *, ignore_case: bool = False) -> str:
 
 
 def distinct_prompts(prompts: Iterable[Any]) -> list[Any]:
-    """The first of every set of prompts that are the same by `prompt_key`, in order."""
-    found: dict[str, Any] = {}
-    for prompt in prompts:
-        found.setdefault(prompt_key(prompt), prompt)
-    return list(found.values())
+    """The prompts without those that have the `prompt_key` of an earlier one."""
+    prompts = list(prompts)
+    first = {prompt_key(prompt): prompt for prompt in reversed(prompts)}
+    return list(reversed(first.values()))

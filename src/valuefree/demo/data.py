@@ -38,7 +38,7 @@ def feedback() -> datasets.Dataset:
     return read_triplets(FEEDBACK)
 
 
-def first_prompts(rows: datasets.Dataset, count: int) -> datasets.Dataset:
+def take_prompts(rows: datasets.Dataset, count: int) -> datasets.Dataset:
     """The rows of the first `count` prompts."""
     return rows.select([row for row, prompt in enumerate(rows["prompt_id"]) if prompt < count])
 

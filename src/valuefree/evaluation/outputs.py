@@ -1,6 +1,5 @@
 """Systems' outputs on disk: JSON lines of prompt and response, or alpaca_eval's outputs.json."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from valuefree.batches.rendering import Prompt, as_text
-from valuefree.data.sources import Row, rows_of
+from valuefree.data.sources import RawRow, rows_of
 from valuefree.data.validation import RowError, check_there, prompt_of, prompt_text, unreadable
 from valuefree.errors import DataError, number_of
+from valuefree.runs.files import write_json, write_jsonl
 
 ALPACA = ("instruction", "output", "generator")
 
@@ -61,11 +61,11 @@ def read_outputs(file: str, *, name: str | None = None, prompt: str = "prompt", 
     return Outputs(name or (own if isinstance(own, str) and own else Path(file).stem), prompts, responses)
 
 
-def _of_alpaca(row: Row, prompt: str) -> bool:
+def _of_alpaca(row: RawRow, prompt: str) -> bool:
     return prompt not in row.values and {"instruction", "output"} <= row.values.keys()
 
 
-def _check_columns(file: str, rows: Sequence[Row], prompt: str, response: str) -> None:
+def _check_columns(file: str, rows: Sequence[RawRow], prompt: str, response: str) -> None:
     """One error for a column that no row has, in place of one per row."""
     plain = [row for row in rows if not row.fault and not _of_alpaca(row, prompt)]
     if len(plain) < len(rows) or not rows:
@@ -79,7 +79,7 @@ def _check_columns(file: str, rows: Sequence[Row], prompt: str, response: str) -
         )
 
 
-def answered(row: Row, prompt: str, response: str) -> tuple[Prompt, str]:
+def answered(row: RawRow, prompt: str, response: str) -> tuple[Prompt, str]:
     """Prompt and response in these columns of a row; an empty response is one. Raises `RowError`."""
     if row.fault:
         raise unreadable(row.fault)
@@ -96,15 +96,12 @@ def answered(row: Row, prompt: str, response: str) -> tuple[Prompt, str]:
 
 def write_outputs(file: Path, prompts: Sequence[Prompt], responses: Sequence[str], *, name: str) -> None:
     """Write a system's outputs: as alpaca_eval reads them if the file ends in ``.json``, else JSON lines."""
-    file.parent.mkdir(parents=True, exist_ok=True)
     pairs = list(zip(prompts, responses, strict=True))
     if file.suffix == ".json":
         rows: list[dict[str, Any]] = [dict(zip(ALPACA, (as_text(p), r, name), strict=True)) for p, r in pairs]
-        file.write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        return
-    lines = (json.dumps({"prompt": p, "response": r}, ensure_ascii=False) + "\n" for p, r in pairs)
-    with file.open("w", encoding="utf-8") as stream:
-        stream.writelines(lines)
+        write_json(file, rows)
+    else:
+        write_jsonl(file, ({"prompt": p, "response": r} for p, r in pairs))
 
 
 @dataclass(frozen=True)

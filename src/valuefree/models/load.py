@@ -3,7 +3,6 @@
 Weights are read from safetensors or GGUF only; code from the hub runs only with `trust_remote_code`.
 """
 
-import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -23,6 +22,7 @@ from transformers import (
 )
 
 from valuefree.errors import ConfigError
+from valuefree.runs.files import read_json
 
 logger = logging.getLogger(__name__)
 
@@ -126,7 +126,7 @@ def _with_adapter(folder: str, **settings: Any) -> tuple[Any, PreTrainedTokenize
     from peft import PeftModel  # noqa: PLC0415  peft takes a second to import
 
     file = Path(folder) / ADAPTER
-    base = json.loads(file.read_text(encoding="utf-8")).get("base_model_name_or_path")
+    base = read_json(file).get("base_model_name_or_path")
     if not base:
         raise ConfigError(f"{file} does not say which model it belongs to (base_model_name_or_path).")
     model, tokenizer = load_model(base, **settings)

@@ -15,7 +15,7 @@ JUDGED = "judge"
 
 
 @dataclass(frozen=True)
-class RunFolder:
+class RunFiles:
     """A folder with its manifest, and a name by which its run is known among others."""
 
     name: str
@@ -64,7 +64,7 @@ def _parsed(file: Path, parse: Callable[[str], T]) -> T:
         raise DataError(f"{file} cannot be read: {error}. Run it again.") from error
 
 
-def open_runs(paths: Sequence[Path]) -> list[RunFolder]:
+def open_runs(paths: Sequence[Path]) -> list[RunFiles]:
     """The folders with their manifests, each by a name of its own: the shortest end of its path that is unique.
 
     Raises:
@@ -75,7 +75,7 @@ def open_runs(paths: Sequence[Path]) -> list[RunFolder]:
         if path in resolved[:number]:
             raise DataError(f"{paths[number]} is given twice; name each run once.")
     return [
-        RunFolder(_name(path, resolved), given, _manifest(given)) for path, given in zip(resolved, paths, strict=True)
+        RunFiles(_name(path, resolved), given, _manifest(given)) for path, given in zip(resolved, paths, strict=True)
     ]
 
 

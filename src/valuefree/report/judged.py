@@ -8,7 +8,7 @@ import numpy as np
 
 from valuefree.report.completions import prompt_text, side_by_side
 from valuefree.report.drawing import label, panels
-from valuefree.report.folders import RunFolder
+from valuefree.report.folders import RunFiles
 from valuefree.report.gains import estimate_of
 from valuefree.report.model import Completions, Plot, Report, Section, Table, Verdict
 from valuefree.runs.manifest import COMPLETIONS
@@ -37,7 +37,7 @@ SHADES = {
 class JudgedRun:
     """What one folder of ``valuefree judge`` holds. pairs: what was found of each two systems, in each run."""
 
-    def __init__(self, folder: RunFolder):
+    def __init__(self, folder: RunFiles):
         self.folder, self.name = folder, folder.name
         found = folder.read("judge.json")
         self.judge: str = found["judge"]
@@ -53,7 +53,7 @@ class JudgedRun:
         ]
 
 
-def judged_report(folders: Sequence[RunFolder]) -> Report:
+def judged_report(folders: Sequence[RunFiles]) -> Report:
     """The report of what judges said; several folders are several judges, or other systems.
 
     Raises:

@@ -5,7 +5,7 @@ from typing import Any
 
 from valuefree.errors import DataError
 from valuefree.report.completions import rewarded, side_by_side
-from valuefree.report.folders import RunFolder
+from valuefree.report.folders import RunFiles
 from valuefree.report.gains import (
     NOTE,
     comparison_table,
@@ -28,7 +28,7 @@ SMALL = 0.05  # nats, below which a KL counts as this
 class TrainedRun:
     """What one run left: its evaluation and partition if it has any, its log, notes and completions."""
 
-    def __init__(self, folder: RunFolder):
+    def __init__(self, folder: RunFiles):
         self.folder, self.name, self.manifest = folder, folder.name, folder.manifest
         metrics = folder.read("metrics.json")
         compared = folder.command == "evaluate"
@@ -39,7 +39,7 @@ class TrainedRun:
                 "report."
             )
         self.partition: dict[str, Any] | None = metrics.get("partition")
-        self.held_out_pairs: dict[str, float] | None = metrics.get("held_out") if not compared else None
+        self.held_out_pairs: dict[str, float] | None = metrics.get("held_out_pairs")
         self.notes: list[str] = metrics.get("notes", [])
         self.history = folder.lines("metrics.jsonl")
 
@@ -84,7 +84,7 @@ class TrainedRun:
         return rewarded(self.folder.completions(), names, judge=self.reward)
 
 
-def training_report(folders: Sequence[RunFolder]) -> Report:
+def training_report(folders: Sequence[RunFiles]) -> Report:
     """The report of one run, or of several compared.
 
     Raises:

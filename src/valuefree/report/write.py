@@ -10,6 +10,7 @@ from valuefree.report.drawing import stacked
 from valuefree.report.html import html_of
 from valuefree.report.markdown import markdown_of
 from valuefree.report.model import Report
+from valuefree.runs.files import atomic_write
 
 FIGURES = "figures"
 DPI = 144
@@ -29,23 +30,19 @@ def write_report(report: Report, folder: Path, *, name: str = "report") -> Path:
         if len(plot.figure.axes) > 1:
             with stacked(plot.figure):
                 narrow[plot.name] = _drawn(plot.figure, f"{plot.name}-narrow")
-    folder.mkdir(parents=True, exist_ok=True)
-    for plot, (svg, png) in drawn.items():
-        (folder / FIGURES).mkdir(exist_ok=True)
-        (folder / FIGURES / f"{plot}.svg").write_bytes(svg)
-        (folder / FIGURES / f"{plot}.png").write_bytes(png)
-    _write(folder / f"{name}.md", markdown_of(report, figures=FIGURES))
-    return _write(folder / f"{name}.html", html_of(report, drawn, narrow))
+    contents = {f"{FIGURES}/{plot}.svg": svg for plot, (svg, _) in drawn.items()}
+    contents |= {f"{FIGURES}/{plot}.png": png for plot, (_, png) in drawn.items()}
+    # Model text can contain half of a surrogate pair, which UTF-8 cannot encode.
+    contents[f"{name}.md"] = markdown_of(report, figures=FIGURES).encode("utf-8", errors="replace")
+    contents[f"{name}.html"] = html_of(report, drawn, narrow).encode("utf-8", errors="replace")
+    for file, content in contents.items():
+        with atomic_write(folder / file) as stream:
+            stream.write(content)
+    return folder / f"{name}.html"
 
 
 def _drawn(figure: Figure, salt: str) -> tuple[bytes, bytes]:
     return svg_of(figure, salt), png_of(figure)
-
-
-def _write(file: Path, text: str) -> Path:
-    # Model text can hold half a surrogate pair, which UTF-8 cannot; line ends stay \n, which the hashes are of.
-    file.write_bytes(text.encode("utf-8", errors="replace"))
-    return file
 
 
 def svg_of(figure: Figure, salt: str) -> bytes:

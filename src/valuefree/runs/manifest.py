@@ -1,13 +1,12 @@
-"""Where a number came from: resolved settings, versions, commit, seeds, fingerprints of the data. No torch."""
+"""The manifest of a run: resolved settings, versions, commit, seeds, fingerprints of the data. No torch."""
 
 import hashlib
 import json
 import os
 import platform
-import re
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,10 +14,11 @@ from typing import Any
 
 PACKAGES = ("valuefree", "torch", "transformers", "accelerate", "datasets", "peft", "numpy")
 
-
-_HALF_PAIR = re.compile("[\ud800-\udfff]")
-COMPLETIONS = "completions.jsonl"  # of a run's folder: rows of prompt, responses by system, rewards by system
-HELD_OUT = "held_out.jsonl"  # of a run's folder: the rows of the prompts that were not trained on
+# Files of a run's folder.
+MANIFEST = "manifest.json"
+COMPLETIONS = "completions.jsonl"  # rows of prompt, responses by system, rewards by system
+HELD_OUT = "held_out.jsonl"  # the rows of the prompts that were not trained on
+PROMPTS = "prompts.npz"  # hashes of the training and validation prompts
 
 
 def launched() -> tuple[int, int]:
@@ -68,7 +68,7 @@ def machine() -> str:
 
 
 def manifest(command: str, config: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-    """What is written beside the metrics of a run; `more` adds, for example, fingerprints and counts."""
+    """The content of manifest.json; `more` adds, for example, fingerprints and counts."""
     return {
         "command": command,
         "config": dict(config),
@@ -78,20 +78,3 @@ def manifest(command: str, config: Mapping[str, Any], **more: Any) -> dict[str, 
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         **more,
     }
-
-
-def write_json(file: Path, content: Mapping[str, Any]) -> None:
-    """Write `content` as indented JSON, folder included; a reader finds the old file or the new one, never a part."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_name(f"{file.name}.{os.getpid()}.tmp")
-    unfinished.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    unfinished.replace(file)
-
-
-def write_jsonl(file: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write `rows` as JSON lines, folder included. Half surrogate pairs, which UTF-8 lacks, are written as escapes."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("w", encoding="utf-8", newline="\n") as stream:
-        for row in rows:
-            text = json.dumps(row, ensure_ascii=False)
-            stream.write(_HALF_PAIR.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")

@@ -1,16 +1,14 @@
 """The folder that a command writes into: an earlier run in it is refused, or removed as far as a run wrote it."""
 
-import json
 import re
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from valuefree.errors import ConfigError
-from valuefree.runs.manifest import COMPLETIONS, HELD_OUT, launched
-from valuefree.runs.seen_prompts import PROMPTS
+from valuefree.runs.files import read_json, write_text
+from valuefree.runs.manifest import COMPLETIONS, HELD_OUT, MANIFEST, PROMPTS, launched
 
-MANIFEST = "manifest.json"
 FILES = "files.txt"  # paths of the files that a run wrote into LISTED, one a line
 LISTED = ("model", "figures", "tiny-t5")  # folders where a user may keep files too
 VERBS = ("train", "demo", "evaluate")  # whose folders hold the files of NAMES
@@ -104,7 +102,7 @@ class RunFolder:
         """Write down which files of `LISTED` are this run's, for a later --overwrite."""
         ours = [path for path in self._in_listed() if self._before.get(path) != path.stat().st_mtime_ns]
         lines = (f"{path.relative_to(self.path).as_posix()}\n" for path in ours)
-        (self.path / FILES).write_text("".join(lines), encoding="utf-8")
+        write_text(self.path / FILES, "".join(lines))
 
     # ----------------------------------------------------------------------------------------------------------- files
 
@@ -146,7 +144,7 @@ class RunFolder:
 def command_of(folder: Path) -> str | None:
     """The command that the manifest of a folder names; None without a readable manifest."""
     try:
-        return json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["command"]
+        return read_json(folder / MANIFEST)["command"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -1,6 +1,5 @@
 """Trainer callbacks: metrics file, warnings of a rising loss and of a short run, stop on a signal."""
 
-import json
 import logging
 import math
 import signal
@@ -11,6 +10,7 @@ from typing import Any
 from transformers import IntervalStrategy, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from valuefree.errors import number_of
+from valuefree.runs.files import json_line
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ class MetricsFile(TrainerCallback):
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
+            file.write(json_line({"step": state.global_step, **logs}))
 
 
 class RisingLoss(TrainerCallback):

@@ -27,6 +27,7 @@ from valuefree.models.fingerprints import model_fingerprint
 from valuefree.models.load import evaluating, reference_context
 from valuefree.models.logprobs import response_logps
 from valuefree.models.packed_attention import attention_name
+from valuefree.runs.files import atomic_write
 from valuefree.training.distributed import all_gather, broadcast, rank_and_size
 
 logger = logging.getLogger(__name__)
@@ -120,11 +121,8 @@ class ScoreCache:
         pq.write_table(table, sink)
         content = sink.getvalue().to_pybytes()
         name = hashlib.blake2b(content, digest_size=16).hexdigest()
-        with tempfile.NamedTemporaryFile(dir=self.folder, suffix=".part", delete=False) as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(file.name).replace(self.folder / f"{name}.parquet")
+        with atomic_write(self.folder / f"{name}.parquet") as stream:
+            stream.write(content)
 
 
 def score_reference(

@@ -15,8 +15,9 @@ from valuefree.cli import show
 from valuefree.cli.commands.objects import lora
 from valuefree.cli.options import DemoConfig
 from valuefree.data import split_by_prompt, summarize
+from valuefree.data.seen_prompts import SeenPrompts
 from valuefree.data.triplets import prompts_of
-from valuefree.demo.data import feedback, first_prompts, reward, shuffle_rewards
+from valuefree.demo.data import feedback, reward, shuffle_rewards, take_prompts
 from valuefree.demo.smollm2 import smollm2_folder
 from valuefree.demo.tiny import make_tiny_t5
 from valuefree.errors import ConfigError
@@ -25,9 +26,9 @@ from valuefree.evaluation.rewards import Evaluation, evaluate
 from valuefree.models.load import load_model
 from valuefree.objectives import RPO
 from valuefree.report import read_report, write_report
-from valuefree.runs.manifest import COMPLETIONS, fingerprint, manifest, write_json, write_jsonl
+from valuefree.runs.files import write_json, write_jsonl
+from valuefree.runs.manifest import COMPLETIONS, fingerprint, manifest
 from valuefree.runs.run_folder import MANIFEST, RunFolder
-from valuefree.runs.seen_prompts import SeenPrompts
 from valuefree.training.callbacks import MetricsFile, StopOnSignal
 from valuefree.training.trainer import PolicyTrainer, PolicyTrainingArguments
 
@@ -121,7 +122,7 @@ def run(options: DemoConfig, *, say: Callable[[str], None]) -> DemoResult:
 def split_feedback(options: DemoConfig) -> tuple[datasets.Dataset, datasets.Dataset, list[str]]:
     """Training rows, rows of the held-out prompts, and these prompts, each once."""
     train, held_out = split_by_prompt(feedback(), test_prompts=options.test_prompts, seed=options.seed)
-    return first_prompts(train, options.train_prompts), held_out, prompts_of(held_out)
+    return take_prompts(train, options.train_prompts), held_out, prompts_of(held_out)
 
 
 def load_policy(options: DemoConfig, train: datasets.Dataset, folder: Path) -> tuple[Any, Any, Any]:

@@ -16,6 +16,7 @@ from valuefree.errors import DataError, ServingError
 from valuefree.evaluation.generation import generate_ids, response_texts
 from valuefree.evaluation.outputs import write_outputs
 from valuefree.evaluation.serving import ask
+from valuefree.runs.files import json_line
 
 
 def generate(options: GenerateConfig) -> Path:
@@ -37,10 +38,6 @@ def generate(options: GenerateConfig) -> Path:
     return file
 
 
-def _line(prompt: Prompt, response: str) -> str:
-    return json.dumps({"prompt": prompt, "response": response}, ensure_ascii=False) + "\n"
-
-
 def _generate_remote(prompts: list[Prompt], file: Path, options: GenerateConfig, server: str) -> Path:
     """Ask a server; each answer is written as soon as those before it are there, so that --resume finds it."""
     answered = _answered(file) if options.resume else set()
@@ -57,7 +54,7 @@ def _generate_remote(prompts: list[Prompt], file: Path, options: GenerateConfig,
             if answer.text is None:
                 errors.append(answer.error)
             else:
-                stream.write(_line(prompt, answer.text))
+                stream.write(json_line({"prompt": prompt, "response": answer.text}))
     if errors:
         raise ServingError(
             f"{len(errors)} of {len(missing)} prompts have no answer (first error: {errors[0]}). The others are in "

@@ -30,7 +30,8 @@ from valuefree.evaluation.rewards import load_reward
 from valuefree.evaluation.stats import Agreement
 from valuefree.models.load import accelerator_device, load_model
 from valuefree.report import read_report, write_report
-from valuefree.runs.manifest import COMPLETIONS, fingerprint, manifest, write_json, write_jsonl
+from valuefree.runs.files import write_json, write_jsonl, write_text
+from valuefree.runs.manifest import COMPLETIONS, fingerprint, manifest
 from valuefree.runs.run_folder import check_verb
 
 
@@ -268,7 +269,7 @@ def _write(found: Judging, rows: Iterable[dict[str, Any]], record: dict[str, Any
     write_json(found.folder / "manifest.json", record)
     write_jsonl(found.folder / "verdicts.jsonl", rows)
     write_jsonl(found.folder / COMPLETIONS, _answers(found.aligned))
-    (found.folder / "judge.md").write_text(_markdown(found), encoding="utf-8")
+    write_text(found.folder / "judge.md", _markdown(found))
 
 
 def _plain(run: Measured) -> dict[str, Any]:

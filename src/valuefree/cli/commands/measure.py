@@ -1,6 +1,5 @@
 """``valuefree evaluate --predictions``: metrics of the responses in a file. torch comes in with what needs it."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -18,7 +17,8 @@ from valuefree.evaluation.metrics.extra import library
 from valuefree.evaluation.metrics.measure import TextMetrics
 from valuefree.evaluation.metrics.registry import OWNED
 from valuefree.evaluation.metrics.table import write_metrics
-from valuefree.runs.manifest import fingerprint, manifest, write_json
+from valuefree.runs.files import write_json, write_jsonl
+from valuefree.runs.manifest import fingerprint, manifest
 from valuefree.runs.run_folder import MANIFEST, RunFolder
 
 LIBRARIES = ("sacrebleu", "rouge-score", "nltk", "bert-score", "transformers")
@@ -123,8 +123,7 @@ def write_measured(
     write_json(folder / MANIFEST, record)
     write_metrics(folder, metrics)
     if rows:
-        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        (folder / "predictions.jsonl").write_text("".join(lines), encoding="utf-8")
+        write_jsonl(folder / "predictions.jsonl", rows)
     output.close()
     return metrics, folder
 

@@ -1,7 +1,5 @@
 """``valuefree prepare``: a public feedback set as files of prompt, response and reward."""
 
-import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,8 @@ from valuefree.cli.options import PrepareConfig
 from valuefree.data import DataSummary, FeedbackReport, read_ultrafeedback, split_top_score, summarize
 from valuefree.data.columns import batches
 from valuefree.data.sources import SCHEMA
-from valuefree.runs.manifest import fingerprint, manifest, write_json
+from valuefree.runs.files import write_json, write_jsonl
+from valuefree.runs.manifest import fingerprint, manifest
 from valuefree.runs.run_folder import MANIFEST, RunFolder
 
 NAMES = (
@@ -86,15 +85,8 @@ def write(output: RunFolder, options: PrepareConfig, divided: Parts, report: Fee
         if options.format == "parquet":
             rows.select_columns(SCHEMA.names).to_parquet(files[-1])
         else:
-            with files[-1].open("w", encoding="utf-8") as stream:
-                stream.writelines(_lines(rows))
+            write_jsonl(files[-1], (row for table in batches(rows, SCHEMA.names) for row in table.to_pylist()))
     return files
-
-
-def _lines(rows: datasets.Dataset) -> Iterator[str]:
-    for table in batches(rows, SCHEMA.names):
-        for values in table.to_pylist():
-            yield json.dumps(values, ensure_ascii=False) + "\n"
 
 
 def command(options: PrepareConfig) -> None:

@@ -1,12 +1,12 @@
 """``valuefree report``: folders of runs → HTML, Markdown and figures."""
 
-import json
 from importlib.metadata import entry_points
 from pathlib import Path
 
 from valuefree.cli.options import ReportConfig
 from valuefree.errors import ConfigError, DataError
 from valuefree.report import Report, read_report, write_report
+from valuefree.runs.files import read_json
 
 STUDY = "study.json"
 READERS = "valuefree.study_reports"  # group of entry points: a kind of study → a function from its folder to a `Report`
@@ -36,7 +36,7 @@ def _study(folder: Path) -> Report:
     """The report of a study, by the reader that its package has registered for its kind."""
     file = folder / STUDY
     try:
-        kind = json.loads(file.read_text(encoding="utf-8"))["kind"]
+        kind = read_json(file)["kind"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{file}: {error!r}; expected an object with the kind of the study. Run it again.") from error
     readers = {entry.name: entry for entry in entry_points(group=READERS)}

@@ -11,6 +11,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from valuefree.cli.options import DataOptions, TrainConfig
 from valuefree.cli.options.groups import flags
 from valuefree.errors import ConfigError
+from valuefree.runs.files import read_json
 from valuefree.runs.run_folder import MANIFEST
 
 # Options whose value changes neither what the checkpoints hold nor what will be trained, and why. max_steps and epochs
@@ -85,7 +86,7 @@ def earlier_record(folder: Path) -> dict[str, Any]:
     """
     file = folder / MANIFEST
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = read_json(file)
         return found | {"config": dict(found["config"]), "fingerprint": dict(found["fingerprint"])}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(

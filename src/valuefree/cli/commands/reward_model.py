@@ -13,7 +13,7 @@ from valuefree.cli.options import REWARD_MODEL, TrainConfig
 from valuefree.models.reward_model import load_reward_model
 from valuefree.report import read_report, write_report
 from valuefree.report.gains import pairs_verdict
-from valuefree.runs.manifest import write_json
+from valuefree.runs.files import write_json
 from valuefree.training.reward_model_trainer import RewardModelArguments, RewardModelTrainer, RewardPairs
 
 
@@ -57,7 +57,11 @@ def train_reward_model(options: TrainConfig) -> RewardModelResult:
         held_out["pairs"] = len(pairs)
     if trainer.is_world_process_zero():
         history = trainer.state.log_history
-        metrics = {"held_out": held_out, "training": history[-1] if history else None, "notes": [str(run.summary)]}
+        metrics = {
+            "held_out_pairs": held_out,
+            "training": history[-1] if history else None,
+            "notes": [str(run.summary)],
+        }
         write_json(run.folder / "metrics.json", metrics)
         write_report(read_report([run.folder]), run.folder)
         run.output.close()

@@ -1,10 +1,8 @@
 """``valuefree sample``: responses of the reference itself, and their rewards."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tqdm.auto import tqdm
 
@@ -18,6 +16,7 @@ from valuefree.errors import DataError, number_of
 from valuefree.evaluation.generation import generate_ids, response_texts, stops_of
 from valuefree.evaluation.outputs import answered
 from valuefree.evaluation.rewards import RewardFunction, load_reward, rewards_of
+from valuefree.runs.files import write_jsonl
 
 SCORED_AT_A_TIME = 1024
 
@@ -65,18 +64,11 @@ def sample(options: SampleConfig) -> Samples:
     file = Path(options.out)
     rows = [{"prompt": prompt, "response": text} for prompt, text in zip(prompts, texts, strict=True)]
     if options.responses is None:
-        _write(file, rows)  # before scoring, which may fail
+        write_jsonl(file, rows)  # before scoring, which may fail
     if score is not None:
         rewards = _rewards(score, prompts, texts)
-        _write(file, [row | {"reward": reward} for row, reward in zip(rows, rewards, strict=True)])
+        write_jsonl(file, [row | {"reward": reward} for row, reward in zip(rows, rewards, strict=True)])
     return Samples(file, len(rows), cut, sum(not text.strip() for text in texts))
-
-
-def _write(file: Path, rows: Sequence[dict[str, Any]]) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("w", encoding="utf-8") as stream:
-        for row in rows:
-            stream.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
 def _rewards(score: RewardFunction, prompts: Sequence[Prompt], texts: Sequence[str]) -> list[float]:

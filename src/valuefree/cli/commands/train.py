@@ -22,7 +22,8 @@ from valuefree.evaluation.rewards import Evaluation, check_reward, evaluate, loa
 from valuefree.evaluation.validation import ValidationMetrics, best_responses
 from valuefree.models.logprobs import patch_forward
 from valuefree.report import read_report, write_report
-from valuefree.runs.manifest import COMPLETIONS, launched, write_json, write_jsonl
+from valuefree.runs.files import write_json, write_jsonl
+from valuefree.runs.manifest import COMPLETIONS, launched
 from valuefree.training.trainer import PolicyTrainer, PolicyTrainingArguments
 
 logger = logging.getLogger(__name__)

@@ -14,8 +14,8 @@ from valuefree.data.columns import TextHashes, batches, factorize, to_numpy
 from valuefree.data.feedback_sets.releases import HUB_SPLITS, recognise
 from valuefree.data.feedback_sets.report import FeedbackReport, Tens
 from valuefree.data.feedback_sets.schemas import SCHEMAS, Item, Schema, schema_of
-from valuefree.data.reading import read_judged
-from valuefree.data.sources import Row
+from valuefree.data.reading import read_validated
+from valuefree.data.sources import RawRow
 from valuefree.data.summary import DataSummary, summarize
 from valuefree.data.triplets import selected
 from valuefree.data.validation import RowError, check_there, prompt_key, unreadable
@@ -81,7 +81,7 @@ def read_ultrafeedback(
         split = HUB_SPLITS.get(source)
     judge = _Judge(None if schema == "auto" else SCHEMAS[schema], reward_field, score10, system_prompt)
     try:
-        dataset, data = read_judged(source, split, judge, on_bad=on_bad)
+        dataset, data = read_validated(source, split, judge, on_bad=on_bad)
     except DataError as error:
         judge.explain(error, _name(source))
         raise
@@ -110,7 +110,7 @@ def _name(source: Any) -> str:
 
 
 class _Judge:
-    """Judges each row, as `read_judged` wants it, and counts."""
+    """Judges each row, as `read_validated` wants it, and counts."""
 
     def __init__(self, schema: Schema | None, reward_field: str, score10: str, system_prompt: str):
         self.schema = schema
@@ -122,7 +122,7 @@ class _Judge:
         self.tens = self.certain = self.doubtful = self.dropped = self.fixed = 0
         self.instructions: set[bytes] = set()
 
-    def __call__(self, row: Row) -> Iterator[tuple[str, tuple[Any, ...] | RowError]]:
+    def __call__(self, row: RawRow) -> Iterator[tuple[str, tuple[Any, ...] | RowError]]:
         """Place and (prompt, response, reward) of each usable response of a row, or what is wrong with it."""
         if row.fault:
             yield row.where, unreadable(row.fault)
@@ -146,7 +146,7 @@ class _Judge:
             if kept is not None:
                 yield f"{row.where}, response {number}", kept
 
-    def _schema(self, row: Row) -> Schema:
+    def _schema(self, row: RawRow) -> Schema:
         """The schema, told by the first row, and checked against the settings."""
         if self.schema is None:
             self.schema = schema_of(row.values, row.where)

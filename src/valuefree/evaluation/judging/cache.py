@@ -14,6 +14,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from valuefree.errors import DataError, JudgeError
+from valuefree.runs.files import json_line
 
 logger = logging.getLogger(__name__)
 
@@ -125,5 +126,5 @@ class JudgementCache:
                 self._write(row)
 
     def _write(self, row: Mapping[str, Any]) -> None:
-        self._stream.write(json.dumps(row, ensure_ascii=True) + "\n")
+        self._stream.write(json_line(row))
         self._stream.flush()

@@ -8,7 +8,7 @@ from typing import Any
 
 from valuefree.evaluation.metrics.base import Metric
 from valuefree.evaluation.metrics.registry import kind_of
-from valuefree.runs.manifest import write_json
+from valuefree.runs.files import write_json, write_text
 
 HEADER = ("metric", "value", "95 % interval", "n", "prompts", "unscored", "better")
 FIELDS = ("metric", "value", "low", "high", "n", "prompts", "unscored", "better", "signature", "note")
@@ -60,5 +60,5 @@ def as_csv(metrics: Mapping[str, Metric]) -> str:
 def write_metrics(folder: Path, metrics: Mapping[str, Metric], **more: Any) -> None:
     """metrics.json (with `more`), metrics.csv and metrics.md in `folder`."""
     write_json(folder / "metrics.json", {**more, "metrics": {name: m.to_dict() for name, m in metrics.items()}})
-    (folder / "metrics.csv").write_text(as_csv(metrics), encoding="utf-8")
-    (folder / "metrics.md").write_text(as_markdown(metrics), encoding="utf-8")
+    write_text(folder / "metrics.csv", as_csv(metrics))
+    write_text(folder / "metrics.md", as_markdown(metrics))

@@ -10,8 +10,8 @@ import numpy as np
 
 from valuefree.data.validation import prompt_key
 from valuefree.errors import DataError
-
-PROMPTS = "prompts.npz"
+from valuefree.runs.files import atomic_write
+from valuefree.runs.manifest import PROMPTS
 
 
 def prompt_hashes(prompts: Iterable[Any]) -> np.ndarray:
@@ -42,7 +42,8 @@ class SeenPrompts:
 
     def save(self, file: Path) -> None:
         """Write both as a NumPy archive."""
-        np.savez(file, trained=self.trained, validation=self.validation)
+        with atomic_write(file) as stream:
+            np.savez(stream, trained=self.trained, validation=self.validation)
 
     @classmethod
     def load(cls, file: Path) -> "SeenPrompts":
