@@ -14,7 +14,7 @@ from valuefree.cli.commands.objects import read, reference_samples_of
 from valuefree.cli.commands.resuming import check_same_run, checkpoints_in, earlier_record, last_checkpoint, step_of
 from valuefree.cli.options import TrainConfig
 from valuefree.data import DataSummary, split_by_prompt
-from valuefree.evaluation.rewards import load_reward
+from valuefree.evaluation.reward_functions import load_reward
 from valuefree.evaluation.validation import selection
 from valuefree.runs.manifest import HELD_OUT, fingerprint, launched, manifest, write_json, write_jsonl
 from valuefree.runs.run_folder import MANIFEST, RunFolder
