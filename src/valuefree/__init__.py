@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from valuefree.evaluation.generation import Decoding, generate
     from valuefree.evaluation.judging.judge import judge
     from valuefree.evaluation.metrics.measure import text_metrics
-    from valuefree.evaluation.rewards import evaluate
-    from valuefree.evaluation.serving import generate_remote
+    from valuefree.evaluation.openai_client import generate_remote
+    from valuefree.evaluation.policy_evaluation import evaluate
     from valuefree.models.load import load_model
     from valuefree.models.logprobs import response_logps
     from valuefree.models.reward_model import load_reward_model

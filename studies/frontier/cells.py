@@ -18,7 +18,8 @@ from valuefree.cli.options import DemoConfig
 from valuefree.demo.data import reward, shuffle_rewards
 from valuefree.errors import ConfigError
 from valuefree.evaluation.generation import Decoding, generate_ids
-from valuefree.evaluation.rewards import kl_to_reference, rewards_of
+from valuefree.evaluation.kl import kl_to_reference
+from valuefree.evaluation.reward_functions import rewards_of
 from valuefree.models.load import evaluating
 from valuefree.models.logprobs import response_logps
 from valuefree.objectives import Objective

@@ -17,7 +17,8 @@ from studies.paper.world import Setup, decoding_of, held_out_of, load_reference,
 from studies.small.files import write_text
 from valuefree.cli.commands.objects import lora
 from valuefree.evaluation.generation import generate_ids, response_texts
-from valuefree.evaluation.rewards import kl_to_reference, load_reward, rewards_of
+from valuefree.evaluation.kl import kl_to_reference
+from valuefree.evaluation.reward_functions import load_reward, rewards_of
 from valuefree.evaluation.stats import bootstrap_mean
 from valuefree.models.load import accelerator_device
 from valuefree.training.trainer import PolicyTrainer, PolicyTrainingArguments

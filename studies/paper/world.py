@@ -28,8 +28,8 @@ class Setup:
     """Where a study lies and what its cells share beside the scale; it goes to the worker processes.
 
     data, score10, reward_field: of UltraFeedback, for the scales that read it. reward_function: as of
-    `valuefree.evaluation.rewards.load_reward`, or None. decoding: ``same`` for all methods, or ``authors``: as the
-    published scripts have it.
+    `valuefree.evaluation.reward_functions.load_reward`, or None. decoding: ``same`` for all methods, or ``authors``: as
+    the published scripts have it.
     """
 
     folder: Path

@@ -12,16 +12,18 @@ from chat_templates import CHATML, GEMMA, byte_tokenizer
 from conftest import MAKERS, TEXTS, make_llama, make_t5
 from valuefree.batches.collate import collate
 from valuefree.batches.rendering import Limits, tokenize
+from valuefree.errors import ConfigError
 from valuefree.evaluation import LocalJudge
 from valuefree.evaluation.generation import Decoding, generate, generate_ids, response_texts
 from valuefree.evaluation.judging.backends import Settings
-from valuefree.evaluation.rewards import kl_to_reference
+from valuefree.evaluation.kl import kl_to_reference
 from valuefree.models.load import add_adapter, is_encoder_decoder
 from valuefree.models.logprobs import response_logps
 from valuefree.objectives import SFT
 from valuefree.training.trainer import PolicyTrainer, PolicyTrainingArguments
 
 PROMPTS = [*TEXTS, "the sea", "bread and pears"]
+SHORT = Decoding(max_new_tokens=6, batch_size=4)
 EXACT = Decoding(max_new_tokens=12, batch_size=32).exact(seed=3)
 INHERITED = {
     "min_p": 0.9,
@@ -207,3 +209,35 @@ def test_a_local_judge_does_not_follow_its_generation_config(tokenizer):
     replies = [backend.ask(PROMPTS, settings) for settings in ask]
     assert [[reply.text for reply in part] for part in replies] == expected
     assert all(math.isfinite(logprob) for reply in replies[0] for _, logprob in reply.top)
+
+
+@pytest.mark.parametrize("make", [make_t5, make_llama])
+def test_generation_is_seeded_ordered_and_leaves_the_global_state_alone(make, tokenizer):
+    model = make(tokenizer)
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    first = generate(model, tokenizer, PROMPTS, max_new_tokens=6, batch_size=4, seed=1)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert generate(model, tokenizer, PROMPTS, max_new_tokens=6, batch_size=4, seed=1) == first
+    assert generate(model, tokenizer, PROMPTS, max_new_tokens=6, batch_size=4, seed=2) != first
+    assert len(first) == len(PROMPTS)
+
+
+@pytest.mark.parametrize("make", [make_t5, make_llama])
+def test_greedy_responses_do_not_depend_on_the_batch(make, tokenizer):
+    model = make(tokenizer)
+    alone = generate(model, tokenizer, PROMPTS, max_new_tokens=6, temperature=0, batch_size=1)
+    assert generate(model, tokenizer, PROMPTS, max_new_tokens=6, temperature=0, batch_size=6) == alone
+
+
+def test_a_response_carries_its_end_and_nothing_behind_it(tokenizer):
+    _, answers = generate_ids(make_t5(tokenizer), tokenizer, PROMPTS, SHORT.exact(seed=0), samples=3)
+    assert len(answers) == 18
+    for ids in answers:
+        assert tokenizer.eos_token_id not in ids[:-1]
+
+
+@pytest.mark.parametrize("wrong", [{"temperature": -1}, {"top_p": 0}, {"max_new_tokens": 0}])
+def test_impossible_decoding_is_an_error(wrong):
+    with pytest.raises(ConfigError):
+        Decoding(**wrong)

@@ -17,7 +17,7 @@ from transformers import (
 
 from conftest import TEXTS
 from valuefree.errors import ConfigError, DataError
-from valuefree.evaluation.rewards import RewardModel, load_reward
+from valuefree.evaluation.reward_functions import RewardModel, load_reward
 from valuefree.models.reward_model import load_reward_model
 from valuefree.training.reward_model_trainer import (
     RewardModelArguments,

@@ -12,10 +12,10 @@ from valuefree.batches.rendering import Prompt
 from valuefree.data.columns import batches
 from valuefree.errors import ConfigError
 from valuefree.evaluation.generation import Decoding, generate_ids, response_texts
+from valuefree.evaluation.kl import kl_to_reference
 from valuefree.evaluation.metrics.base import Metric
 from valuefree.evaluation.metrics.measure import TextMetrics
 from valuefree.evaluation.metrics.registry import kind_of
-from valuefree.evaluation.rewards import kl_to_reference
 
 logger = logging.getLogger(__name__)
 

@@ -234,7 +234,7 @@ class RewardModelTrainer(Trainer):
         super().log(logs, start_time)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """A folder that `valuefree.evaluation.rewards.RewardModel` reads; an adapter is merged into it.
+        """A folder that `valuefree.evaluation.reward_functions.RewardModel` reads; an adapter is merged into it.
 
         Checkpoints keep the adapter apart.
         """

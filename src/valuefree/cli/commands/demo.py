@@ -22,7 +22,7 @@ from valuefree.demo.smollm2 import smollm2_folder
 from valuefree.demo.tiny import make_tiny_t5
 from valuefree.errors import ConfigError
 from valuefree.evaluation.generation import Decoding
-from valuefree.evaluation.rewards import Evaluation, evaluate
+from valuefree.evaluation.policy_evaluation import Evaluation, evaluate
 from valuefree.models.load import load_model
 from valuefree.objectives import RPO
 from valuefree.report import read_report, write_report

@@ -7,7 +7,8 @@ from valuefree.cli.commands.measure import output_of
 from valuefree.cli.commands.objects import decoding_of, load, load_on_device, read_prompts
 from valuefree.cli.options import EvaluateConfig
 from valuefree.data.seen_prompts import SeenPrompts
-from valuefree.evaluation.rewards import Evaluation, check_reward, evaluate, load_reward
+from valuefree.evaluation.policy_evaluation import Evaluation, evaluate
+from valuefree.evaluation.reward_functions import check_reward, load_reward
 from valuefree.report import read_report, write_report
 from valuefree.runs.files import write_json, write_jsonl
 from valuefree.runs.manifest import COMPLETIONS, fingerprint, manifest

@@ -14,8 +14,8 @@ from valuefree.cli.options.groups import TOP_K
 from valuefree.data.validation import prompt_key
 from valuefree.errors import DataError, ServingError
 from valuefree.evaluation.generation import generate_ids, response_texts
+from valuefree.evaluation.openai_client import ask
 from valuefree.evaluation.outputs import write_outputs
-from valuefree.evaluation.serving import ask
 from valuefree.runs.files import json_line
 
 

@@ -26,7 +26,7 @@ from valuefree.evaluation.judging.prompts import load_prompt
 from valuefree.evaluation.judging.server_judge import ServerJudge
 from valuefree.evaluation.judging.tables import RANKING, pair_rows, ranking_rows, table_of
 from valuefree.evaluation.outputs import Aligned
-from valuefree.evaluation.rewards import load_reward
+from valuefree.evaluation.reward_functions import load_reward
 from valuefree.evaluation.stats import Agreement
 from valuefree.models.load import accelerator_device, load_model
 from valuefree.report import read_report, write_report

@@ -46,7 +46,7 @@ def text_metrics_of(options: MetricOptions, names: Sequence[str]) -> TextMetrics
         except (OSError, ValueError) as error:
             raise ConfigError(f"could not load the tokenizer {options.tokenizer!r}: {error}") from error
     if "reward" in names:
-        rewards = import_module("valuefree.evaluation.rewards")
+        rewards = import_module("valuefree.evaluation.reward_functions")
         settings["reward_function"] = rewards.load_reward(str(getattr(options, "reward_function", None)))
     return TextMetrics(names, tokenizer=tokenizer, **settings)
 

@@ -12,8 +12,8 @@ from valuefree.data import read_triplets
 from valuefree.data.sources import rows_of
 from valuefree.data.validation import prompt_key
 from valuefree.errors import ConfigError, DataError, number_of
+from valuefree.evaluation.kl import kl_to_reference
 from valuefree.evaluation.metrics.base import Metric
-from valuefree.evaluation.rewards import kl_to_reference
 from valuefree.evaluation.validation import best_responses, measure_policy
 from valuefree.models.load import has_adapter
 

@@ -15,7 +15,7 @@ from valuefree.cli.commands.resuming import check_same_run, checkpoints_in, earl
 from valuefree.cli.options import TrainConfig
 from valuefree.data import DataSummary, split_by_prompt
 from valuefree.data.seen_prompts import SeenPrompts
-from valuefree.evaluation.rewards import load_reward
+from valuefree.evaluation.reward_functions import load_reward
 from valuefree.evaluation.validation import selection
 from valuefree.runs.files import write_json, write_jsonl
 from valuefree.runs.manifest import HELD_OUT, PROMPTS, fingerprint, launched, manifest

@@ -15,7 +15,7 @@ from valuefree.data.validation import RowError
 from valuefree.errors import DataError, number_of
 from valuefree.evaluation.generation import generate_ids, response_texts, stops_of
 from valuefree.evaluation.outputs import answered
-from valuefree.evaluation.rewards import RewardFunction, load_reward, rewards_of
+from valuefree.evaluation.reward_functions import RewardFunction, load_reward, rewards_of
 from valuefree.runs.files import write_jsonl
 
 SCORED_AT_A_TIME = 1024

@@ -18,7 +18,8 @@ from valuefree.data.triplets import prompts_of
 from valuefree.errors import ConfigError, number_of
 from valuefree.evaluation.generation import Decoding
 from valuefree.evaluation.metrics.measure import TextMetrics
-from valuefree.evaluation.rewards import Evaluation, check_reward, evaluate, load_reward
+from valuefree.evaluation.policy_evaluation import Evaluation, evaluate
+from valuefree.evaluation.reward_functions import check_reward, load_reward
 from valuefree.evaluation.validation import ValidationMetrics, best_responses
 from valuefree.models.logprobs import patch_forward
 from valuefree.report import read_report, write_report

@@ -25,7 +25,7 @@ from valuefree.evaluation.judging.outcomes import (
 from valuefree.evaluation.judging.prompts import PROMPTS, JudgePrompt, ask_about
 from valuefree.evaluation.judging.result import JudgeResult, Setup
 from valuefree.evaluation.judging.text_verdicts import read_text
-from valuefree.evaluation.rewards import rewards_of
+from valuefree.evaluation.reward_functions import rewards_of
 
 Read = Literal["auto", "probabilities", "text"]
 BOTH: tuple[Order, ...] = ("ab", "ba")

@@ -8,7 +8,7 @@ from typing import Any
 
 from valuefree.errors import ConfigError, JudgeError
 from valuefree.evaluation.judging.backends import Reply, Settings, estimated_tokens
-from valuefree.evaluation.serving import DEFAULT_KEY_ENV, body_of, openai_client, without_key
+from valuefree.evaluation.openai_client import DEFAULT_KEY_ENV, body_of, openai_client, without_key
 
 logger = logging.getLogger(__name__)
 

@@ -90,7 +90,7 @@ class TextMetrics:
         alone = _Texts([predictions[i] for i in given], [keys[i] for i in given], len(predictions) - len(given))
         found = self._of_predictions(alone)
         if self._reward is not None and "reward" in self.names and prompts is not None:
-            rewards_of = import_module("valuefree.evaluation.rewards").rewards_of
+            rewards_of = import_module("valuefree.evaluation.reward_functions").rewards_of
             rewards = rewards_of(self._reward, [prompts[i] for i in given], alone.texts).tolist() if given else []
             found["reward"] = of_mean("reward", rewards, alone.prompts, unscored=alone.unscored)
         if references is not None:

@@ -29,9 +29,9 @@ from evaluation.judging.bad_server import (
 from valuefree.cli import main as cli
 from valuefree.cli.options import GenerateConfig
 from valuefree.errors import ConfigError, ServingError
-from valuefree.evaluation import serving
+from valuefree.evaluation import openai_client
 from valuefree.evaluation.generation import Decoding
-from valuefree.evaluation.serving import generate_remote, request_options
+from valuefree.evaluation.openai_client import generate_remote, request_options
 
 KEY = "sk-of-the-test"
 
@@ -139,7 +139,7 @@ def test_a_slow_try_is_given_up(server):
 
 
 def test_a_server_that_is_gone_is_not_asked_for_everything(server, monkeypatch):
-    monkeypatch.setattr(serving, "FAILURES_IN_A_ROW", 3)
+    monkeypatch.setattr(openai_client, "FAILURES_IN_A_ROW", 3)
     server.days = {f"p{number}": [broken] for number in range(100)}
     prompts = ["fine", *server.days]
     assert ask(server, prompts, concurrency=1, max_retries=0) == ["answer to fine", *[None] * 100]

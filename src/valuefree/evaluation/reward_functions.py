@@ -1,0 +1,104 @@
+"""Reward functions: loading them by name, checking what they return, and reward models as reward functions."""
+
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+
+from valuefree.batches.rendering import Prompt
+from valuefree.errors import ConfigError, DataError
+from valuefree.models.load import accelerator_device
+from valuefree.models.reward_model import MAX_LENGTH, load_reward_model, reward_inputs, scores_of
+
+RewardFunction = Callable[[Sequence[Prompt], Sequence[str]], Sequence[float]]
+
+
+def rewards_of(function: RewardFunction, prompts: Sequence[Prompt], texts: Sequence[str]) -> np.ndarray:
+    """One finite reward per response, float64 of shape (R,).
+
+    Raises:
+        DataError: the function gave another number of values, or some that are not finite.
+    """
+    values = np.asarray(function(prompts, texts), dtype=np.float64)
+    if values.shape != (len(texts),):
+        raise DataError(f"the reward function gave shape {values.shape} for {len(texts)} responses; expected one each.")
+    bad = np.flatnonzero(~np.isfinite(values))
+    if len(bad):
+        raise DataError(f"the reward function gave {len(bad)} values that are not finite (first: {bad[:10].tolist()}).")
+    return values
+
+
+def check_reward(function: RewardFunction, prompts: Sequence[Prompt], texts: Sequence[str], *, name: str) -> None:
+    """Call a reward function on a few examples, before the hours after which it is needed.
+
+    Raises:
+        ConfigError: it fails, or does not give one finite number per response.
+    """
+    try:
+        rewards_of(function, prompts, texts)
+    except Exception as error:  # whatever the user's code raises
+        raise ConfigError(
+            f"the reward function {name} cannot be used: on {len(texts)} examples it failed with "
+            f"{type(error).__name__}: {error} It is called with a list of prompts and a list of responses, of equal "
+            "length, and returns one finite number per response."
+        ) from error
+
+
+def load_reward(spec: str) -> RewardFunction:
+    """A reward function from ``module:function``, or the reward model of that name or folder.
+
+    The function takes prompts and responses, two sequences of equal length, and returns a number for each. A module is
+    looked for in the working folder too.
+
+    Raises:
+        ConfigError: no such module, function or model.
+    """
+    module_name, _, function_name = spec.partition(":")
+    if not function_name or Path(spec).exists():
+        return RewardModel(spec)
+    folder = str(Path.cwd())
+    added = folder not in sys.path
+    if added:
+        sys.path.insert(0, folder)
+    try:
+        function: Any = getattr(importlib.import_module(module_name), function_name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"no reward function {spec!r} ({error}); expected module:function.") from error
+    finally:
+        if added:
+            sys.path.remove(folder)
+    if not callable(function):
+        raise ConfigError(f"{spec!r} is {type(function).__name__}, not a function of prompts and responses.")
+    return cast("RewardFunction", function)
+
+
+class RewardModel:
+    """A sequence classifier with one output as reward function: higher is better.
+
+    Rows are rendered as `valuefree.training.reward_model_trainer.RewardModelTrainer` renders them.
+
+    Args:
+        name: hub name or folder. batch_size: responses at a time. max_length: tokens of prompt and response together;
+            no more than the model's tokenizer names.
+    """
+
+    def __init__(self, name: str, *, batch_size: int = 16, max_length: int = MAX_LENGTH):
+        model, tokenizer = load_reward_model(name)
+        self.inputs = reward_inputs(model, tokenizer, max_length)
+        self.model: Any = model.to(accelerator_device())  # type: ignore[arg-type]
+        self.batch_size = batch_size
+
+    def __call__(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> list[float]:
+        """One score per response."""
+        scores: list[float] = []
+        for start in range(0, len(prompts), self.batch_size):
+            part = slice(start, start + self.batch_size)
+            batch, _ = self.inputs.batch(prompts[part], responses[part])
+            with torch.no_grad():
+                there = {name: tensor.to(self.model.device) for name, tensor in batch.items()}
+                scores += scores_of(self.model, there).tolist()
+        return scores

@@ -1,0 +1,45 @@
+"""Reward functions by name, and reward models by folder."""
+
+import sys
+
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForSequenceClassification
+
+from valuefree.errors import ConfigError
+from valuefree.evaluation.reward_functions import load_reward
+
+
+def test_reward_function_by_name(tmp_path, monkeypatch):
+    (tmp_path / "my_rewards.py").write_text(
+        "def words(prompts, responses):\n    return [len(r.split()) for r in responses]\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    path = list(sys.path)
+    assert load_reward("my_rewards:words")(["a"], ["one two"]) == [2]
+    assert sys.path == path
+    for wrong in ("my_rewards:none", "no_such_module:f", "math:pi"):
+        with pytest.raises(ConfigError):
+            load_reward(wrong)
+
+
+def test_reward_model_by_folder(tmp_path, tokenizer):
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_labels=1,
+        pad_token_id=0,
+    )
+    LlamaForSequenceClassification(config).save_pretrained(tmp_path / "rm")
+    tokenizer.save_pretrained(tmp_path / "rm")
+    score = load_reward(str(tmp_path / "rm"))
+    scores = score(["the sea"] * 2, ["is wide", "and blue apples"])
+    assert len(scores) == 2
+    assert scores[0] != scores[1]
+    assert score(["the sea"], ["is wide"])[0] == pytest.approx(scores[0], abs=1e-5)
+    with pytest.raises(ConfigError, match="could not load a reward model"):
+        load_reward(str(tmp_path / "nothing"))
