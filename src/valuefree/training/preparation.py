@@ -21,7 +21,7 @@ from valuefree.errors import ConfigError, DataError
 from valuefree.models.load import on_device, unwrap_model
 from valuefree.models.prompt_features import prompt_features
 from valuefree.objectives.base import Objective, TrainingRows
-from valuefree.partition import USES_REFERENCE_SAMPLES, PartitionSettings, partition_report, partition_targets
+from valuefree.partition import PartitionSettings, fit_partition
 from valuefree.training.arguments import PolicyTrainingArguments
 from valuefree.training.mismatched_pairs import MismatchedPairs, draw_partners, paired, prompt_classes
 from valuefree.training.reference_scores import ReferenceScores, default_cache_dir, score_reference
@@ -148,11 +148,7 @@ def partition_settings(objective: Objective, rows: TrainingRows) -> PartitionSet
     name = type(objective).__name__
     if settings is None:
         raise ConfigError(f"reference_samples are read by a partition, and {name} has none. Leave them out.")
-    if settings.estimator not in USES_REFERENCE_SAMPLES:
-        raise ConfigError(
-            f"reference_samples are not read by estimator={settings.estimator!r}, but by "
-            f"{', '.join(USES_REFERENCE_SAMPLES)}."
-        )
+    settings.check_reference_samples()
     return settings
 
 
@@ -238,9 +234,10 @@ class Preparation:
                     batch_tokens=self.args.score_batch_tokens,
                     autocast=self.autocast,
                 )
-        rewards, values = partition_targets(settings=settings, **given)
-        prepared.report = partition_report(**given, **settings.knobs(), targets=(rewards, values))
-        prepared.rewards, prepared.values = rewards.numpy(), values.numpy()[prepared.prompt_of]
+        partition = fit_partition(settings=settings, **given)
+        prepared.report = partition.report
+        prepared.rewards = partition.rewards_R.numpy()
+        prepared.values = partition.values_P.numpy()[prepared.prompt_of]
 
 
 def align_stop_ids(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -257,7 +254,7 @@ def first_prompts(table: datasets.Dataset, prompt_of: np.ndarray) -> Sequence[li
 def partition_inputs(
     table: datasets.Dataset, rows: TrainingRows, scores: ReferenceScores, settings: PartitionSettings
 ) -> dict[str, Any]:
-    """Keywords that `partition_targets` and `partition_report` share, features aside."""
+    """Keywords of `fit_partition`, without settings and features."""
     return {
         "rewards": rows.rewards,
         "reference_logps": scores.logps / scores.tokens if settings.length_normalize else scores.logps,

@@ -6,7 +6,7 @@ from valuefree.cli.commands.score import score_rows
 from valuefree.cli.options import InspectConfig
 from valuefree.data import DataSummary, RewardScaler
 from valuefree.errors import ConfigError
-from valuefree.partition import PartitionReport, partition_report
+from valuefree.partition import PartitionReport, fit_partition
 from valuefree.training.preparation import partition_inputs, partition_settings, training_rows
 
 
@@ -20,7 +20,7 @@ def inspect(options: InspectConfig) -> tuple[DataSummary, PartitionReport]:
         raise ConfigError(f"objective {options.objective} has no partition to inspect.")
     table, scores, features = score_rows(rows, options, features=settings.needs_features)
     given = partition_inputs(table, found, scores, settings)
-    return summary, partition_report(**given, features=features, **settings.knobs())
+    return summary, fit_partition(settings=settings, features=features, **given).report
 
 
 def command(options: InspectConfig) -> None:
