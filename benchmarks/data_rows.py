@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from valuefree.data import RewardScaler, read_with_summary
 from valuefree.data.columns import to_numpy
-from valuefree.partition import PartitionSettings, partition_report, partition_targets
+from valuefree.partition import PartitionSettings, fit_partition
 from valuefree.runs.manifest import git_commit, machine
 from valuefree.training.scored_dataset import response_numbers
 
@@ -116,9 +116,9 @@ def measure(file: Path) -> dict:
     logps = np.random.default_rng(SEED).normal(-60, 15, len(rows))
     clock = stage("make reference scores", clock)
     settings = PartitionSettings(tau=1.0, estimator="coverage")
-    partition_targets(rewards, logps, prompt_of, settings, response_of=response_of)
+    partition = fit_partition(rewards, logps, prompt_of, settings, response_of=response_of)
     clock = stage("partition", clock)
-    report = partition_report(rewards, logps, prompt_of, response_of=response_of, **settings.knobs())
+    report = partition.report
     stage("report", clock)
     del seconds["import"]
     return {

@@ -12,7 +12,7 @@ from studies.exact.policies import DTYPE, Batch, Outcome
 from studies.exact.problems import Optimum, Problem
 from valuefree.errors import ConfigError
 from valuefree.objectives import Objective, ObjectiveInputs, TrainingRows
-from valuefree.partition import PartitionSettings, partition_targets
+from valuefree.partition import PartitionSettings, fit_partition
 
 # ------------------------------------------------------------------------------------------------------------ set-up
 
@@ -88,10 +88,8 @@ def _set_up(
         extra = {"features": problem.train.features[:, 1:]} if settings.needs_features else {}
         if problem.response_of is not None:
             extra["response_of"] = problem.response_of.flatten()[kept]
-        rewards, values_P = partition_targets(
-            rows.rewards, reference[kept] / per, renumbered, settings, **samples, **extra
-        )
-        values = values_P[renumbered]
+        partition = fit_partition(rows.rewards, reference[kept] / per, renumbered, settings, **samples, **extra)
+        rewards, values = partition.rewards_R, partition.values_P[renumbered]
     if method.oracle and strength is not None:
         given = Optimum.at(problem.world, problem.train, strength).values
     if given is not None:

@@ -246,7 +246,7 @@ def test_unusable_input_says_what_is_wrong(arguments, error, words):
     [
         ({"tau": 0}, "positive"),
         ({"estimator": "meen"}, "choose from"),
-        ({"estimator": "mean", "reference_rewards": [1.0], "reference_prompt_of": [0]}, "does not use"),
+        ({"estimator": "mean", "reference_rewards": [1.0], "reference_prompt_of": [0]}, "not read by"),
         ({"estimator": "monte_carlo", "reference_rewards": [1.0]}, "go together"),
     ],
 )

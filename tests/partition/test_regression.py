@@ -7,7 +7,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
 from valuefree.errors import ConfigError, DataError
-from valuefree.partition import PartitionSettings, partition_report, partition_targets, partition_values
+from valuefree.partition import PartitionSettings, fit_partition, partition_values
 from valuefree.partition.regression import STRENGTHS, ridge_predictions, ridge_values
 
 
@@ -225,10 +225,9 @@ def test_the_report_knows_it():
     settings = PartitionSettings(tau=0.5, estimator="regressed")
     assert settings.needs_features
     data = (random(60, seed=4), -random(60).abs(), torch.arange(60) % 20)
-    report = partition_report(*data, features=random(20, 3), **settings.knobs())
-    rewards, values = partition_targets(*data, settings, features=random(20, 3))
-    np.testing.assert_allclose(report.values, values.numpy())
-    assert torch.equal(rewards, data[0])
+    partition = fit_partition(*data, settings, features=random(20, 3))
+    np.testing.assert_allclose(partition.report.values, regressed(on_policy=False).numpy())
+    assert torch.equal(partition.rewards_R, data[0])
 
 
 def test_quantile_form_of_two_and_of_four_responses_by_hand():
@@ -236,7 +235,7 @@ def test_quantile_form_of_two_and_of_four_responses_by_hand():
     rewards = torch.tensor([5.0, -9.0, 1.0, 2.0, 3.0, 400.0], dtype=torch.float64)
     prompt_of = torch.tensor([0, 0, 1, 1, 1, 1])
     settings = PartitionSettings(tau=1.0, estimator="quantile")
-    ranks, values = partition_targets(rewards, -rewards.abs(), prompt_of, settings)
-    assert ranks.tolist() == [0.75, 0.25, 0.125, 0.375, 0.625, 0.875]
+    partition = fit_partition(rewards, -rewards.abs(), prompt_of, settings)
+    assert partition.rewards_R.tolist() == [0.75, 0.25, 0.125, 0.375, 0.625, 0.875]
     expected = [np.log(np.exp([0.25, 0.75]).mean()), np.log(np.exp([0.125, 0.375, 0.625, 0.875]).mean())]
-    assert values.tolist() == pytest.approx(expected)
+    assert partition.values_P.tolist() == pytest.approx(expected)

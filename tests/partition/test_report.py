@@ -100,3 +100,23 @@ def test_targets_of_the_default_are_not_called_far(tau, warned):
 def test_singletons_under_eq_19_are_warned_about():
     report = partition_report([1, -1], [-9, -9], [0, 1], tau=1.0)
     assert any("2 of 2 prompts have one response" in warning for warning in report.warnings)
+
+
+def test_the_report_says_what_was_used():
+    data = ([1, 0, 1, 0], [-1.0] * 4, [0, 0, 1, 1])
+    report = partition_report(*data, tau=2.0, level=1.0, length_normalize=True, merge_duplicates=False)
+    assert report.to_dict()["length_normalize"] is True
+    assert report.sentences()[1] == (
+        "V̂ by estimator reference: τ log Σ_j e^{ℓ_j + r_j/τ} over distinct responses (eq. 19). Settings: tau 2, prior "
+        "strength on V̂ (level) 1, duplicates counted each time, log-probabilities as means per token."
+    )
+    assert "nats per token, median" in str(report)
+    plain = partition_report(*data, tau=2.0, estimator="coverage", on_policy=False)
+    assert plain.to_dict()["length_normalize"] is False
+    assert "Settings: tau 2, prior strength on V̂ (level) ∞, responses that others wrote." in str(plain)
+    assert "per token" not in str(plain)
+
+
+def test_coverage_of_token_means_is_not_called_a_probability_of_responses():
+    report = partition_report([1, 0], [-6.0, -7.0], [0, 0], tau=1.0, length_normalize=True)
+    assert any("e^-6 of the reference's probability per token" in warning for warning in report.warnings)

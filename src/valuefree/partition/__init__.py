@@ -1,16 +1,21 @@
-"""③ The partition: estimates of V̂(x) from rewards and reference scores, and what tells whether to believe them."""
+"""③ The partition: estimates of V̂(x) from rewards and reference scores, and a report on how far to trust them."""
 
-from valuefree.partition.estimators import partition_targets, partition_values, rank_rewards
-from valuefree.partition.report import PartitionReport, partition_report
-from valuefree.partition.settings import ESTIMATORS, USES_REFERENCE_SAMPLES, PartitionSettings
+from valuefree.partition.estimators import ESTIMATORS, Estimator, estimator_named, register
+from valuefree.partition.fit import Partition, fit_partition, partition_report, partition_values
+from valuefree.partition.ranks import rank_rewards
+from valuefree.partition.report import PartitionReport
+from valuefree.partition.settings import PartitionSettings
 
 __all__ = [
     "ESTIMATORS",
-    "USES_REFERENCE_SAMPLES",
+    "Estimator",
+    "Partition",
     "PartitionReport",
     "PartitionSettings",
+    "estimator_named",
+    "fit_partition",
     "partition_report",
-    "partition_targets",
     "partition_values",
     "rank_rewards",
+    "register",
 ]

@@ -1,87 +1,309 @@
-r"""③ Estimates of the log-partition V̂(x) = τ log Ẑ(x), one per prompt, from rewards and reference scores alone.
+r"""③ Estimators of the log-partition V̂(x) = τ log Ẑ(x), one value per prompt, one class each.
 
-Everything here is float64 on the CPU, in log space, without gradient, and over the whole data set at once: a partition
-over a batch or a rank would be another number. Index spaces are part of the names: ``_R`` responses, ``_P`` prompts.
+Everything is float64 on the CPU, in log space, without gradient, and over the whole data set at once: a partition over
+a batch or a rank would be another number. Index spaces are part of names: ``_R`` responses, ``_P`` prompts.
 """
 
 import math
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
 
-import numpy as np
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from valuefree.errors import ConfigError
-from valuefree.partition.inputs import Index, Rows, Values, checked_rows, floats, prompt_index, reference_samples_of
+from valuefree.partition.inputs import PartitionData
+from valuefree.partition.ranks import ranks
 from valuefree.partition.regression import ridge_predictions, ridge_values
 from valuefree.partition.segments import log1mexp, segment_logsumexp, segment_max, segment_mean, segment_sum
-from valuefree.partition.settings import USES_REFERENCE_SAMPLES, PartitionSettings, check_settings
+
+if TYPE_CHECKING:
+    from valuefree.partition.report import PartitionReport
+
+Input = Literal["reference_logps", "reference_samples", "features", "on_policy"]
 
 
-def _log_mean_exp(rewards_R: Tensor, prompt_of_R: Tensor, prompts: int, tau: float) -> Tensor:
-    """τ log mean e^{r/τ}, −∞ without rows; r is taken from the prompt's largest before it is divided by τ."""
-    top_P = segment_max(rewards_R, prompt_of_R, prompts)
-    counts_P = torch.bincount(prompt_of_R, minlength=prompts).clamp(min=1)
-    beyond_P = segment_logsumexp((rewards_R - top_P[prompt_of_R]) / tau, prompt_of_R, prompts)
-    return top_P + tau * (beyond_P - counts_P.double().log())
+class Estimator(ABC):
+    """An estimator of V̂(x), without state. Subclasses are final and registered by `register`.
+
+    name: by which settings choose it. summary: what it estimates, in one line; docs/partition.md repeats it. reads:
+    inputs that change its values, besides the rewards and their prompts. allows_token_means: whether reference scores
+    may be means per token, which are not log-probabilities of responses. reward_cancels: whether the reward of a
+    prompt's only response cancels out of its target. recommended: whether reports name it as a remedy.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    reads: ClassVar[frozenset[Input]] = frozenset()
+    allows_token_means: ClassVar[bool] = True
+    reward_cancels: ClassVar[bool] = False
+    recommended: ClassVar[bool] = False
+
+    @abstractmethod
+    def __call__(self, data: PartitionData, *, tau: float, on_policy: bool) -> Float[Tensor, " P"]:
+        """V̂ of every prompt; `data` holds what the estimator reads."""
+
+    def target_rewards(self, data: PartitionData) -> Float[Tensor, " R"]:
+        """The rewards that enter the target (r − V̂)/τ; by default as they are."""
+        return data.rewards_R
+
+    def warnings(self, report: "PartitionReport") -> list[str]:
+        """What is likely to go wrong with this estimator on these data, and what to change."""
+        return []
 
 
-def _reference(rows: Rows, tau: float, on_policy: bool) -> Tensor:
-    return tau * segment_logsumexp(rows.logps_R + rows.rewards_R / tau, rows.prompt_of_R, rows.prompts)
+ESTIMATORS: dict[str, Estimator] = {}
+E = TypeVar("E", bound=Estimator)
 
 
-def _draws(rows: Rows) -> tuple[Tensor, Tensor]:
-    """What stands for draws from the reference: its scored samples if there are any, else the data."""
-    return rows.samples or (rows.rewards_R, rows.prompt_of_R)
+def register(cls: type[E]) -> type[E]:
+    """Class decorator that adds an estimator to `ESTIMATORS`."""
+    ESTIMATORS[cls.name] = cls()
+    return cls
 
 
-def _monte_carlo(rows: Rows, tau: float, on_policy: bool) -> Tensor:
-    rewards, prompt_of = _draws(rows)
-    return _log_mean_exp(rewards, prompt_of, rows.prompts, tau)
+def estimator_named(name: str) -> Estimator:
+    """The registered estimator.
+
+    Raises:
+        ConfigError: an unknown name.
+    """
+    if name not in ESTIMATORS:
+        raise ConfigError(f"unknown estimator {name!r}; choose from {', '.join(ESTIMATORS)}.")
+    return ESTIMATORS[name]
 
 
-def _coverage(rows: Rows, tau: float, on_policy: bool) -> Tensor:
-    sampled = on_policy or rows.samples is not None
-    return _seen_and_unseen(rows, tau, (_monte_carlo if sampled else _mean)(rows, tau, on_policy))
+@register
+class Reference(Estimator):
+    """V* + τ log π*(observed responses): it differs from V* by a coverage that more samples do not cure."""
+
+    name = "reference"
+    summary = "τ log Σ_j e^{ℓ_j + r_j/τ} over distinct responses (eq. 19)"
+    reads = frozenset({"reference_logps"})
+    reward_cancels = True
+
+    def __call__(self, data: PartitionData, *, tau: float, on_policy: bool) -> Float[Tensor, " P"]:
+        return tau * segment_logsumexp(data.logps_R + data.rewards_R / tau, data.prompt_of_R, data.prompts)
+
+    def warnings(self, report: "PartitionReport") -> list[str]:
+        """Responses that cover little of the reference's probability."""
+        covered = report.median_log_coverage
+        if covered >= -1:
+            return []
+        what = "probability (median)"
+        if report.settings.length_normalize:
+            what = "probability per token, summed over a prompt's responses (median)"
+        return [
+            f"the responses cover e^{covered:.0f} of the reference's {what}: eq. 19 then asks for targets near that "
+            "many nats, whatever the reward. Use estimator='informed'."
+        ]
 
 
-def _seen_and_unseen(rows: Rows, tau: float, unseen_P: Tensor) -> Tensor:
+@register
+class MonteCarlo(Estimator):
+    """Consistent where the responses, or the reference samples, were drawn from the reference."""
+
+    name = "monte_carlo"
+    summary = "τ (logsumexp(r/τ) − log n)"
+    reads = frozenset({"reference_samples"})
+    reward_cancels = True
+
+    def __call__(self, data: PartitionData, *, tau: float, on_policy: bool) -> Float[Tensor, " P"]:
+        return _log_mean_exp(*data.draws, data.prompts, tau)
+
+    def warnings(self, report: "PartitionReport") -> list[str]:
+        """A temperature below the rule for n responses."""
+        return _tail_warnings(report)
+
+
+@register
+class Coverage(Estimator):
+    """The exact sum over the observed responses, and V₀ for the rest of the reference's probability.
+
+    C = Σ_j e^{ℓ_j} ≤ 1. V₀ is ``monte_carlo`` on-policy or with reference samples, else ``mean``.
+    """
+
+    name = "coverage"
+    summary = "τ log[Σ_j e^{ℓ_j + r_j/τ} + (1 − C) e^{V₀/τ}], C = Σ_j e^{ℓ_j}"
+    reads = frozenset({"reference_logps", "reference_samples", "on_policy"})
+    allows_token_means = False
+
+    def __call__(self, data: PartitionData, *, tau: float, on_policy: bool) -> Float[Tensor, " P"]:
+        unseen = "monte_carlo" if on_policy or data.samples is not None else "mean"
+        return _seen_and_unseen(data, tau, ESTIMATORS[unseen](data, tau=tau, on_policy=on_policy))
+
+
+@register
+class Informed(Estimator):
+    """``coverage`` with another V₀; r̄(x) is that of the reference samples, if there are any.
+
+    r̄(x) is shrunk by the variance that the prediction leaves unexplained, beyond the noise of n rewards.
+    """
+
+    name = "informed"
+    summary = (
+        "`coverage` with V₀ = r̄(x) shrunk toward its prediction by a ridge regression on the reference's states of the "
+        "*other* prompts"
+    )
+    reads = frozenset({"reference_logps", "reference_samples", "features"})
+    allows_token_means = False
+    recommended = True
+
+    def __call__(self, data: PartitionData, *, tau: float, on_policy: bool) -> Float[Tensor, " P"]:
+        means_P, variances_P = _means(*data.draws, data.prompts)
+        predicted_P = ridge_predictions(_features(data, self.name), means_P)
+        if variances_P is None:  # one reward per prompt: nothing tells noise from signal, so the prediction stands
+            return _seen_and_unseen(data, tau, predicted_P)
+        unexplained = ((means_P - predicted_P).square().mean() - variances_P.mean()).clamp(min=0.0)
+        own_P = _own_weight(unexplained, variances_P)
+        return _seen_and_unseen(data, tau, own_P * means_P + (1 - own_P) * predicted_P)
+
+
+@register
+class Mean(Estimator):
+    """Shrunk by between / (between + within/n), the variances of the means and of a prompt's own mean."""
+
+    name = "mean"
+    summary = "r̄(x), shrunk toward the mean of the r̄(x)"
+    recommended = True
+
+    def __call__(self, data: PartitionData, *, tau: float, on_policy: bool) -> Float[Tensor, " P"]:
+        return _shrunk(*_means(data.rewards_R, data.prompt_of_R, data.prompts))
+
+
+@register
+class Pooled(Estimator):
+    """The shrinkage is that of ``mean``, with the jackknife variance of ``monte_carlo``."""
+
+    name = "pooled"
+    summary = "`monte_carlo`, shrunk toward its mean over prompts by its jackknife variance"
+    reads = frozenset({"reference_samples"})
+
+    def __call__(self, data: PartitionData, *, tau: float, on_policy: bool) -> Float[Tensor, " P"]:
+        rewards, prompt_of = data.draws
+        estimates_P = _log_mean_exp(rewards, prompt_of, data.prompts, tau)
+        if len(rewards) == data.prompts:
+            return _shrunk(estimates_P, None)
+        return _shrunk(estimates_P, _jackknife_variance(rewards, prompt_of, data.prompts, tau))
+
+    def warnings(self, report: "PartitionReport") -> list[str]:
+        """A temperature below the rule for n responses."""
+        return _tail_warnings(report)
+
+
+@register
+class Quantile(Estimator):
+    """The target takes the ranks too, so τ is in quantile units.
+
+    With m reference samples V̂ is τ log Z_m, Z_m = (1/(m+1)) Σ_{k=0..m} e^{k/(mτ)}.
+    """
+
+    name = "quantile"
+    summary = "`monte_carlo` of the ranks (`rank_rewards`)"
+    reads = frozenset({"reference_samples"})
+
+    def __call__(self, data: PartitionData, *, tau: float, on_policy: bool) -> Float[Tensor, " P"]:
+        if data.samples is None:
+            ranks_R = ranks(data.rewards_R, data.prompt_of_R, data.prompts, None)
+            return _log_mean_exp(ranks_R, data.prompt_of_R, data.prompts, tau)
+        counts: list[int] = torch.bincount(data.samples[1], minlength=data.prompts).numpy().tolist()
+        value_of = {
+            m: tau * float(torch.logsumexp(torch.arange(m + 1, dtype=torch.float64) / (m * tau), 0) - math.log(m + 1))
+            for m in set(counts)
+        }
+        return torch.tensor([value_of[m] for m in counts], dtype=torch.float64)
+
+    def target_rewards(self, data: PartitionData) -> Float[Tensor, " R"]:
+        """Quantiles of the rewards."""
+        return ranks(data.rewards_R, data.prompt_of_R, data.prompts, data.samples)
+
+
+@register
+class Regressed(Estimator):
+    """``monte_carlo`` is regressed on-policy or with reference samples. Strengths are averaged by predictive error."""
+
+    name = "regressed"
+    summary = "the ridge regression itself, of `monte_carlo` on-policy, else of r̄(x), on the reference's states"
+    reads = frozenset({"reference_samples", "features", "on_policy"})
+
+    def __call__(self, data: PartitionData, *, tau: float, on_policy: bool) -> Float[Tensor, " P"]:
+        if on_policy or data.samples is not None:
+            return ridge_values(_features(data, self.name), _log_mean_exp(*data.draws, data.prompts, tau))
+        return ridge_values(_features(data, self.name), segment_mean(data.rewards_R, data.prompt_of_R, data.prompts))
+
+
+@register
+class Zero(Estimator):
+    """The paper's RPO-noNorm."""
+
+    name = "zero"
+    summary = "0"
+
+    def __call__(self, data: PartitionData, *, tau: float, on_policy: bool) -> Float[Tensor, " P"]:
+        return torch.zeros(data.prompts, dtype=torch.float64)
+
+
+# ------------------------------------------------------------------------------------------------- shared computations
+
+
+def _log_mean_exp(
+    rewards: Float[Tensor, " N"], prompt_of: Int[Tensor, " N"], prompts: int, tau: float
+) -> Float[Tensor, " {prompts}"]:
+    """τ log mean e^{r/τ}, −∞ without rows. A prompt's largest reward is subtracted before the division by τ."""
+    top_P = segment_max(rewards, prompt_of, prompts)
+    counts_P = torch.bincount(prompt_of, minlength=prompts).clamp(min=1)
+    rest_P = segment_logsumexp((rewards - top_P[prompt_of]) / tau, prompt_of, prompts)
+    return top_P + tau * (rest_P - counts_P.double().log())
+
+
+def _seen_and_unseen(data: PartitionData, tau: float, unseen_P: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
     """The exact sum over what was observed, and `unseen_P` for the rest of the reference's probability."""
-    log_coverage_P = segment_logsumexp(rows.logps_R, rows.prompt_of_R, rows.prompts).clamp(max=0.0)
-    return tau * torch.logaddexp(_reference(rows, tau, True) / tau, log1mexp(log_coverage_P) + unseen_P / tau)
+    log_coverage_P = segment_logsumexp(data.logps_R, data.prompt_of_R, data.prompts).clamp(max=0.0)
+    seen_P = tau * segment_logsumexp(data.logps_R + data.rewards_R / tau, data.prompt_of_R, data.prompts)
+    return tau * torch.logaddexp(seen_P / tau, log1mexp(log_coverage_P) + unseen_P / tau)
 
 
-def _shrunk(estimates_P: Tensor, variances_P: Tensor, no_variance: bool) -> Tensor:
-    """a·estimate + (1 − a)·mean of the estimates, a = between / (between + own variance), 0 for 0/0."""
+def _means(
+    rewards: Float[Tensor, " N"], prompt_of: Int[Tensor, " N"], prompts: int
+) -> tuple[Float[Tensor, " {prompts}"], Float[Tensor, " {prompts}"] | None]:
+    """Mean reward of each prompt and the variance of that mean, None where every prompt has one reward."""
+    means_P = segment_mean(rewards, prompt_of, prompts)
+    if len(rewards) == prompts:
+        return means_P, None
+    within = (rewards - means_P[prompt_of]).square().sum() / (len(rewards) - prompts)
+    return means_P, within / torch.bincount(prompt_of, minlength=prompts)
+
+
+def _own_weight(between: Tensor, variances_P: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
+    """Weight between / (between + own variance), 0 for 0/0."""
+    total_P = between + variances_P
+    return torch.where(total_P > 0, between / total_P, torch.zeros_like(total_P))
+
+
+def _shrunk(estimates_P: Float[Tensor, " P"], variances_P: Float[Tensor, " P"] | None) -> Float[Tensor, " P"]:
+    """a·estimate + (1 − a)·mean of the estimates, a from `_own_weight`; the mean alone without variances."""
     if len(estimates_P) == 1:
         return estimates_P
-    if no_variance:
+    if variances_P is None:
         return estimates_P.mean().expand_as(estimates_P).clone()
     between = (estimates_P.var(correction=1) - variances_P.mean()).clamp(min=0.0)
-    total_P = between + variances_P
-    weight_P = torch.where(total_P > 0, between / total_P, torch.zeros_like(total_P))
-    return weight_P * estimates_P + (1 - weight_P) * estimates_P.mean()
+    own_P = _own_weight(between, variances_P)
+    return own_P * estimates_P + (1 - own_P) * estimates_P.mean()
 
 
-def _mean(rows: Rows, tau: float, on_policy: bool) -> Tensor:
-    counts_P = torch.bincount(rows.prompt_of_R, minlength=rows.prompts)
-    means_P = segment_mean(rows.rewards_R, rows.prompt_of_R, rows.prompts)
-    responses = len(rows.rewards_R)
-    if responses == rows.prompts:
-        return _shrunk(means_P, torch.zeros_like(means_P), no_variance=True)
-    within = (rows.rewards_R - means_P[rows.prompt_of_R]).square().sum() / (responses - rows.prompts)
-    return _shrunk(means_P, within / counts_P, no_variance=False)
-
-
-def _jackknife_variance(rewards: Tensor, prompt_of: Tensor, prompts: int, tau: float) -> Tensor:
+def _jackknife_variance(
+    rewards: Float[Tensor, " N"], prompt_of: Int[Tensor, " N"], prompts: int, tau: float
+) -> Float[Tensor, " {prompts}"]:
     """Jackknife variance of `monte_carlo` per prompt; a singleton takes the mean per-draw variance of the others.
 
-    All is relative to the prompt's largest reward, so that a size of r/τ beyond the digits of a float costs nothing.
+    Rewards are taken relative to the prompt's largest, so that r/τ may exceed the precision of a float.
     """
     counts_P = torch.bincount(prompt_of, minlength=prompts)
     several = counts_P[prompt_of] > 1
     below = rewards - segment_max(rewards, prompt_of, prompts)[prompt_of]
     total_P = segment_logsumexp(below / tau, prompt_of, prompts)
-    # Leaving out the largest term cancels, so it is summed afresh; any other is at most half of the total.
+    # Subtracting the largest term would cancel, so its sum is formed afresh; any other is at most half of the total.
     order = torch.argsort(below, descending=True, stable=True)
     order = order[torch.argsort(prompt_of[order], stable=True)]
     largest = torch.zeros_like(several)
@@ -89,200 +311,24 @@ def _jackknife_variance(rewards: Tensor, prompt_of: Tensor, prompts: int, tau: f
     rest_P = _log_mean_exp(below[~largest], prompt_of[~largest], prompts, tau)
     others = (counts_P[prompt_of] - 1).clamp(min=1).double().log()
     remaining = torch.where(largest, -math.inf, below / tau - total_P[prompt_of])
-    values = torch.where(largest, rest_P[prompt_of], tau * (total_P[prompt_of] + log1mexp(remaining) - others)).where(
-        several, torch.zeros_like(below)
-    )
-    centred = values - segment_mean(values, prompt_of, prompts)[prompt_of]
+    left_out = torch.where(largest, rest_P[prompt_of], tau * (total_P[prompt_of] + log1mexp(remaining) - others))
+    left_out = left_out.where(several, torch.zeros_like(below))
+    centred = left_out - segment_mean(left_out, prompt_of, prompts)[prompt_of]
     variance_P = segment_sum(centred.square(), prompt_of, prompts) * (counts_P - 1) / counts_P
     per_draw = (variance_P * counts_P)[counts_P > 1].mean()
     return torch.where(counts_P > 1, variance_P, per_draw)
 
 
-def _pooled(rows: Rows, tau: float, on_policy: bool) -> Tensor:
-    rewards, prompt_of = _draws(rows)
-    estimates_P = _log_mean_exp(rewards, prompt_of, rows.prompts, tau)
-    if len(rewards) == rows.prompts:
-        return _shrunk(estimates_P, torch.zeros_like(estimates_P), no_variance=True)
-    return _shrunk(estimates_P, _jackknife_variance(rewards, prompt_of, rows.prompts, tau), no_variance=False)
-
-
-def _quantile(rows: Rows, tau: float, on_policy: bool) -> Tensor:
-    if rows.samples is None:
-        ranks_R = rank_rewards(rows.rewards_R, rows.prompt_of_R)
-        return _log_mean_exp(ranks_R, rows.prompt_of_R, rows.prompts, tau)
-    counts_P = torch.bincount(rows.samples[1], minlength=rows.prompts)
-    level_of = {
-        m: tau * float(torch.logsumexp(torch.arange(m + 1, dtype=torch.float64) / (m * tau), 0) - math.log(m + 1))
-        for m in counts_P.unique().tolist()
-    }
-    return torch.tensor([level_of[m] for m in counts_P.tolist()], dtype=torch.float64)
-
-
-def _informed(rows: Rows, tau: float, on_policy: bool) -> Tensor:
-    features_PD = _needed_features(rows, "informed")
-    rewards, prompt_of = _draws(rows)
-    counts_P = torch.bincount(prompt_of, minlength=rows.prompts)
-    means_P = segment_mean(rewards, prompt_of, rows.prompts)
-    predicted_P = ridge_predictions(features_PD, means_P)
-    if len(rewards) == rows.prompts:  # one draw each: nothing tells noise from signal, so the others' word counts
-        return _seen_and_unseen(rows, tau, predicted_P)
-    within = (rewards - means_P[prompt_of]).square().sum() / (len(rewards) - rows.prompts)
-    variance_P = within / counts_P
-    beyond = ((means_P - predicted_P).square().mean() - variance_P.mean()).clamp(min=0.0)
-    total_P = beyond + variance_P
-    own_P = torch.where(total_P > 0, beyond / total_P, torch.zeros_like(total_P))
-    return _seen_and_unseen(rows, tau, own_P * means_P + (1 - own_P) * predicted_P)
-
-
-def _needed_features(rows: Rows, name: str) -> Tensor:
-    if rows.features_PD is None:
+def _features(data: PartitionData, name: str) -> Float[Tensor, "P D"]:
+    if data.features_PD is None:
         raise ConfigError(f"estimator={name!r} needs features, a vector per prompt; the trainer computes them.")
-    return rows.features_PD
+    return data.features_PD
 
 
-def _regressed(rows: Rows, tau: float, on_policy: bool) -> Tensor:
-    features_PD = _needed_features(rows, "regressed")
-    if on_policy or rows.samples is not None:
-        return ridge_values(features_PD, _monte_carlo(rows, tau, on_policy))
-    return ridge_values(features_PD, segment_mean(rows.rewards_R, rows.prompt_of_R, rows.prompts))
-
-
-def _zero(rows: Rows, tau: float, on_policy: bool) -> Tensor:
-    return torch.zeros(rows.prompts, dtype=torch.float64)
-
-
-_BY_NAME = {
-    "reference": _reference,
-    "monte_carlo": _monte_carlo,
-    "coverage": _coverage,
-    "informed": _informed,
-    "mean": _mean,
-    "pooled": _pooled,
-    "quantile": _quantile,
-    "regressed": _regressed,
-    "zero": _zero,
-}
-
-
-def partition_values(
-    rewards: Values,
-    reference_logps: Values,
-    prompt_of: Index,
-    *,
-    tau: float,
-    estimator: str = "reference",
-    on_policy: bool = True,
-    response_of: Index | None = None,
-    reference_rewards: Values | None = None,
-    reference_prompt_of: Index | None = None,
-    features: Tensor | np.ndarray | None = None,
-) -> Tensor:
-    r"""V̂(x) for every prompt.
-
-    ================  ==========================================================================================
-    ``reference``     τ log Σ_j exp(ℓ_j + r_j/τ), eq. 19; V* + τ log π*(observed): a coverage number
-    ``monte_carlo``   τ (logsumexp(r/τ) − log n); consistent when y ~ π_ref
-    ``coverage``      τ log[Σ_j e^{ℓ_j + r_j/τ} + (1 − C) e^{V₀/τ}], C = Σ_j e^{ℓ_j} ≤ 1, V₀ = ``monte_carlo`` on
-                      policy (or with reference samples), else ``mean``
-    ``informed``      ``coverage`` with V₀ = r̄(x) (of the reference samples, if any) shrunk toward its ridge prediction
-                      from the `features` of the other prompts, by what the prediction leaves unexplained
-    ``mean``          r̄(x) shrunk toward the mean of the r̄(x) by between / (between + within/n)
-    ``pooled``        ``monte_carlo`` shrunk toward its mean over prompts, with its jackknife variance
-    ``quantile``      ``monte_carlo`` of `rank_rewards`; with m reference samples τ log Z_m; τ in quantile units
-    ``regressed``     ridge regression on `features` of ``monte_carlo`` on policy (or with reference samples), else of
-                      r̄(x); averaged over strengths by how well each prompt is predicted from the others
-    ``zero``          0, the paper's RPO-noNorm
-    ================  ==========================================================================================
-
-    Args:
-        rewards: shape (R,), any unit.
-        reference_logps: ℓ = log π_ref(y|x), shape (R,), in nats.
-        prompt_of: the prompt of each response, shape (R,), numbered 0 … P−1 in any order without a gap.
-        tau: temperature, in the unit of the rewards (of quantiles for ``quantile``).
-        estimator: a name from the table.
-        on_policy: whether the responses were drawn from the reference; read by ``coverage`` and ``regressed``.
-        response_of: shape (R,); equal numbers within a prompt are one response, which counts once with its mean
-            reward. Without it every row is distinct.
-        reference_rewards, reference_prompt_of: shape (S,), rewards of samples drawn from the reference.
-        features: (P, d), read by ``informed`` and ``regressed``: a vector per prompt, such as states of the reference;
-            float32 and arrays mapped from a file are read in batches, not copied.
-
-    Returns:
-        float64 tensor of shape (P,) on the CPU, without gradient.
-
-    Raises:
-        ConfigError: unknown estimator, τ ≤ 0, or reference samples for an estimator that does not use them, no
-            features for the one that does.
-        DataError: unequal lengths, values that are not finite, a gap in `prompt_of`.
-
-    Source: eq. 11 and 19 of the paper; docs/partition.md for the others.
-    """
-    check_settings(tau, estimator)
-    if reference_rewards is not None and estimator not in USES_REFERENCE_SAMPLES:
-        raise ConfigError(
-            f"estimator {estimator!r} does not use reference_rewards; {', '.join(USES_REFERENCE_SAMPLES)} do."
-        )
-    rows = checked_rows(
-        rewards, reference_logps, prompt_of, response_of, reference_rewards, reference_prompt_of, features
-    )
-    return _BY_NAME[estimator](rows, tau, on_policy)
-
-
-def rank_rewards(
-    rewards: Values,
-    prompt_of: Index,
-    *,
-    reference_rewards: Values | None = None,
-    reference_prompt_of: Index | None = None,
-) -> Tensor:
-    """Rewards as quantiles of their prompt, float64 of shape (R,): QRPO's transform (arXiv 2507.08068).
-
-    Without reference samples the in-group mid-rank (k − ½)/n, ties sharing their mean rank; with them the share of the
-    prompt's reference samples that are ≤ r. Arguments and errors as in `partition_values`.
-    """
-    rewards_R = floats("rewards", rewards)
-    prompt_of_R, prompts = prompt_index("prompt_of", prompt_of, len(rewards_R))
-    samples = reference_samples_of(reference_rewards, reference_prompt_of, prompts)
-    pool, pool_prompt = samples or (rewards_R, prompt_of_R)
-    below_R, equal_R = _counts_below(rewards_R, prompt_of_R, pool, pool_prompt, prompts)
-    counts_R = torch.bincount(pool_prompt, minlength=prompts)[prompt_of_R]
-    if samples is not None:
-        return (below_R + equal_R) / counts_R
-    return (below_R + 0.5 * equal_R) / counts_R
-
-
-def _counts_below(values, prompt_of, pool, pool_prompt, prompts: int) -> tuple[Tensor, Tensor]:
-    """For each value, how many of its prompt's pool are smaller, and how many equal; by sorting, O(N log N)."""
-    _, levels = torch.unique(torch.cat([pool, values]), return_inverse=True)
-    width = int(levels.max()) + 1
-    keys = torch.sort(pool_prompt * width + levels[: len(pool)]).values
-    wanted = prompt_of * width + levels[len(pool) :]
-    starts = torch.searchsorted(keys, prompt_of * width)
-    first, last = torch.searchsorted(keys, wanted), torch.searchsorted(keys, wanted, right=True)
-    return (first - starts).double(), (last - first).double()
-
-
-def partition_targets(
-    rewards: Values,
-    reference_logps: Values,
-    prompt_of: Index,
-    settings: PartitionSettings,
-    **rows,
-) -> tuple[Tensor, Tensor]:
-    """The rewards that enter the target (R,) and V̂ per prompt (P,): ``quantile`` changes both.
-
-    `rows` takes `response_of`, `reference_rewards`, `reference_prompt_of` and `features` as in `partition_values`.
-    """
-    values_P = partition_values(
-        rewards,
-        reference_logps,
-        prompt_of,
-        tau=settings.tau,
-        estimator=settings.estimator,
-        on_policy=settings.on_policy,
-        **{**rows, "response_of": rows.get("response_of") if settings.merge_duplicates else None},
-    )
-    if settings.estimator != "quantile":
-        return floats("rewards", rewards), values_P
-    samples = {name: rows.get(name) for name in ("reference_rewards", "reference_prompt_of")}
-    return rank_rewards(rewards, prompt_of, **samples), values_P
+def _tail_warnings(report: "PartitionReport") -> list[str]:
+    if report.settings.tau >= report.tau_floor:
+        return []
+    return [
+        f"tau={report.settings.tau:g} is below spread/√(2 log n) = {report.tau_floor:.2g}: so few responses cannot "
+        "show the tail that such a tau weighs, and V̂ will come out too low. Raise tau, or use estimator='mean'."
+    ]

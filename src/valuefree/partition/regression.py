@@ -6,6 +6,7 @@ Beside the features, which may be float32 and mapped from a file, memory is O(mÂ
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -169,6 +170,6 @@ def _standards(features_PD: Tensor, rows: list[slice]) -> tuple[Tensor, Tensor]:
 
 def _eigen(gram: Tensor) -> tuple[Tensor, Tensor]:
     """Eigenvalues, those that are rounding set to zero, and eigenvectors in columns, of a symmetric matrix."""
-    values, vectors = torch.linalg.eigh(gram)
+    values, vectors = cast("tuple[Tensor, Tensor]", torch.linalg.eigh(gram))  # type: ignore  # torch has no type for it
     rounding = len(values) * torch.finfo(values.dtype).eps * values[-1:].clamp(min=0.0)
     return torch.where(values > rounding, values, torch.zeros_like(values)), vectors

@@ -1,30 +1,23 @@
-"""What an objective asks of the partition, checked before anything is computed. No torch."""
+"""Settings of a partition, checked before anything is computed."""
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from valuefree.errors import ConfigError
-
-ESTIMATORS = ("reference", "monte_carlo", "coverage", "informed", "mean", "pooled", "quantile", "regressed", "zero")
-USES_REFERENCE_SAMPLES = ("monte_carlo", "coverage", "informed", "pooled", "quantile", "regressed")
-
-
-def check_settings(tau: float, estimator: str) -> None:
-    """Raise ConfigError unless τ is positive and the estimator known."""
-    if not (tau > 0 and math.isfinite(tau)):
-        raise ConfigError(f"tau is {tau!r}; expected a positive number, in reward units.")
-    if estimator not in ESTIMATORS:
-        raise ConfigError(f"unknown estimator {estimator!r}; choose from {', '.join(ESTIMATORS)}.")
+from valuefree.partition.estimators import ESTIMATORS, Estimator, estimator_named
 
 
 @dataclass(frozen=True)
 class PartitionSettings:
-    """What an objective asks of the partition; the trainer passes it on without reading it.
+    """Settings of a partition; the trainer passes them on without reading them.
 
-    tau: temperature, in reward units. estimator: a name from `ESTIMATORS`. on_policy: the responses were drawn from
-    the reference. merge_duplicates: the same response twice for one prompt counts once, with its mean reward.
-    length_normalize: token means instead of sums. level: κ, for the diagnostics.
+    tau: temperature, in reward units. estimator: a name in `ESTIMATORS`. on_policy: the responses were drawn from the
+    reference. merge_duplicates: the same response twice for one prompt counts once, with its mean reward.
+    length_normalize: reference scores are means per token instead of sums. level: κ, the prior strength on V̂ in
+    pseudo-responses; read by the report alone.
+
+    Raises:
+        ConfigError: τ ≤ 0, an unknown estimator, or token means for an estimator that needs probabilities of responses.
     """
 
     tau: float
@@ -35,13 +28,31 @@ class PartitionSettings:
     level: float = math.inf
 
     def __post_init__(self) -> None:
-        check_settings(self.tau, self.estimator)
+        if not (self.tau > 0 and math.isfinite(self.tau)):
+            raise ConfigError(f"tau is {self.tau!r}; expected a positive number, in reward units.")
+        if not self.rule.allows_token_means and self.length_normalize:
+            raise ConfigError(
+                f"estimator={self.estimator!r} needs probabilities of responses; length_normalize=True has none."
+            )
+
+    @property
+    def rule(self) -> Estimator:
+        """The estimator that the name stands for.
+
+        Raises:
+            ConfigError: an unknown name.
+        """
+        return estimator_named(self.estimator)
 
     @property
     def needs_features(self) -> bool:
-        """Whether a vector per prompt is to be given with the rewards."""
-        return self.estimator in ("informed", "regressed")
+        """Whether the estimator reads a vector per prompt."""
+        return "features" in self.rule.reads
 
-    def knobs(self) -> dict[str, Any]:
-        """Keywords of `partition_report`; token means are taken before it."""
-        return {name: value for name, value in asdict(self).items() if name != "length_normalize"}
+    def check_reference_samples(self) -> None:
+        """Raise ConfigError unless the estimator reads samples of the reference."""
+        if "reference_samples" not in self.rule.reads:
+            readers = [name for name, rule in ESTIMATORS.items() if "reference_samples" in rule.reads]
+            raise ConfigError(
+                f"reference_samples are not read by estimator={self.estimator!r}, but by {', '.join(readers)}."
+            )

@@ -18,7 +18,7 @@ from valuefree.errors import ConfigError
 from valuefree.models.load import on_device, unwrap_model
 from valuefree.models.prompt_features import prompt_features
 from valuefree.objectives.base import Objective, TrainingRows
-from valuefree.partition import USES_REFERENCE_SAMPLES, PartitionSettings, partition_report, partition_targets
+from valuefree.partition import PartitionSettings, fit_partition
 from valuefree.training.mismatched_pairs import MismatchedPairs
 from valuefree.training.reference_scores import ReferenceScores, default_cache_dir, score_reference
 from valuefree.training.scored_dataset import ScoredDataset, response_numbers
@@ -97,11 +97,7 @@ def partition_settings(objective: Objective, rows: TrainingRows) -> PartitionSet
     name = type(objective).__name__
     if settings is None:
         raise ConfigError(f"reference_samples are read by a partition, and {name} has none. Leave them out.")
-    if settings.estimator not in USES_REFERENCE_SAMPLES:
-        raise ConfigError(
-            f"reference_samples are not read by estimator={settings.estimator!r}, but by "
-            f"{', '.join(USES_REFERENCE_SAMPLES)}."
-        )
+    settings.check_reference_samples()
     return settings
 
 
@@ -141,18 +137,18 @@ def _add_partition(scored: ScoredDataset, rows: TrainingRows, settings: Partitio
     scores = scored.reference
     if scores is None:
         raise ConfigError("an objective with a partition must require reference_logps.")
-    given: dict[str, Any] = {
-        "rewards": rows.rewards,
-        "reference_logps": scores.logps / scores.tokens if settings.length_normalize else scores.logps,
-        "prompt_of": rows.prompt_of,
-        "response_of": response_numbers(scored.table["response"]),
-        "reference_rewards": rows.reference_rewards,
-        "reference_prompt_of": rows.reference_prompt_of,
-        "features": scorer.features(scored.prompt_tokens()) if settings.needs_features else None,
-    }
-    rewards, values = partition_targets(settings=settings, **given)
-    scored.report = partition_report(**given, **settings.knobs(), targets=(rewards, values))
-    scored.rewards, scored.values = rewards.numpy(), values.numpy()[scored.prompt_of]
+    partition = fit_partition(
+        rewards=rows.rewards,
+        reference_logps=scores.logps / scores.tokens if settings.length_normalize else scores.logps,
+        prompt_of=rows.prompt_of,
+        settings=settings,
+        response_of=response_numbers(scored.table["response"]),
+        reference_rewards=rows.reference_rewards,
+        reference_prompt_of=rows.reference_prompt_of,
+        features=scorer.features(scored.prompt_tokens()) if settings.needs_features else None,
+    )
+    scored.report = partition.report
+    scored.rewards, scored.values = partition.rewards_R.numpy(), partition.values_P.numpy()[scored.prompt_of]
 
 
 def add_step_inputs(scored: ScoredDataset, requires: frozenset[str], scorer: Scorer, *, epochs: int, seed: int) -> None:
