@@ -10,8 +10,11 @@ from typing import get_args, get_type_hints
 import pytest
 
 from valuefree.cli import main as cli
-from valuefree.cli.commands.objects import OBJECTIVES, decoding_of, objective_of
-from valuefree.cli.options import KNOBS, PARTITIONED, PRESETS, REWARD_MODEL, VERBS, DemoConfig, TrainConfig
+from valuefree.cli.commands.from_options import OBJECTIVES, decoding_of, objective_of
+from valuefree.cli.options import KNOBS, PARTITIONED, PRESETS, VERBS
+from valuefree.cli.options.demo import DemoConfig
+from valuefree.cli.options.objective import REWARD_MODEL
+from valuefree.cli.options.train import TrainConfig
 from valuefree.cli.parse import from_mapping, make_parser, parse
 from valuefree.errors import ConfigError
 from valuefree.objectives import KTO, Objective

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from valuefree.cli.commands.objects import OBJECTIVES, objective_of
-from valuefree.cli.options import KNOBS, PAIRWISE, PRESETS, REWARD_MODEL
+from valuefree.cli.commands.from_options import OBJECTIVES, objective_of
+from valuefree.cli.options import KNOBS, PAIRWISE, PRESETS
+from valuefree.cli.options.objective import REWARD_MODEL
 from valuefree.cli.parse import parse
 from valuefree.objectives import ObjectiveInputs, TrainingRows
 

@@ -9,8 +9,8 @@ import pytest
 
 from benchmarks.comparisons import COMPARISONS
 from studies.__main__ import STUDIES
-from valuefree.cli.commands.objects import objective_of
-from valuefree.cli.options import REWARD_MODEL
+from valuefree.cli.commands.from_options import objective_of
+from valuefree.cli.options.objective import REWARD_MODEL
 from valuefree.cli.parse import parse, parse_options
 
 ROOT = Path(__file__).parents[2]

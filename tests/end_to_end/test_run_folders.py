@@ -10,7 +10,7 @@ import pytest
 from conftest import make_llama
 from valuefree.cli import main as cli
 from valuefree.cli.commands.resuming import IF_NOTHING_SELECTS, MAY_DIFFER, ROWS
-from valuefree.cli.options import TrainConfig
+from valuefree.cli.options.train import TrainConfig
 from valuefree.demo.data import feedback, first_prompts
 from valuefree.errors import ConfigError, DataError
 

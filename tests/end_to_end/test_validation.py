@@ -14,7 +14,7 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 from conftest import make_llama, make_t5
 from valuefree.cli import main as cli
 from valuefree.cli.commands import runs
-from valuefree.cli.options import TrainConfig
+from valuefree.cli.options.train import TrainConfig
 from valuefree.cli.parse import parse
 from valuefree.data import read_triplets
 from valuefree.data.validation import prompt_key

@@ -27,7 +27,7 @@ from evaluation.judging.bad_server import (
     unknown_model,
 )
 from valuefree.cli import main as cli
-from valuefree.cli.options import GenerateConfig
+from valuefree.cli.options.generate import GenerateConfig
 from valuefree.errors import ConfigError, ServingError
 from valuefree.evaluation import serving
 from valuefree.evaluation.generation import Decoding

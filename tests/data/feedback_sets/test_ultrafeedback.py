@@ -24,7 +24,7 @@ import numpy as np
 import pytest
 
 from valuefree.cli import main as cli
-from valuefree.cli.options import PrepareConfig
+from valuefree.cli.options.prepare import PrepareConfig
 from valuefree.data import read_triplets, read_ultrafeedback, split_top_score
 from valuefree.data.feedback_sets import releases
 from valuefree.data.feedback_sets.schemas import SCHEMAS

@@ -9,7 +9,7 @@ import pytest
 from conftest import make_llama, make_t5
 from metric_texts import texts
 from valuefree.cli import main as cli
-from valuefree.cli.options import EvaluateConfig
+from valuefree.cli.options.evaluate import EvaluateConfig
 from valuefree.cli.parse import parse
 from valuefree.errors import ConfigError, DataError
 from valuefree.evaluation import text_metrics

@@ -12,8 +12,8 @@ import datasets
 import torch
 
 from valuefree.cli import show
-from valuefree.cli.commands.objects import lora
-from valuefree.cli.options import DemoConfig
+from valuefree.cli.commands.from_options import lora
+from valuefree.cli.options.demo import DemoConfig
 from valuefree.data import split_by_prompt, summarize
 from valuefree.data.triplets import prompts_of
 from valuefree.demo.data import feedback, first_prompts, reward, shuffle_rewards

@@ -3,9 +3,9 @@
 from dataclasses import replace
 from pathlib import Path
 
+from valuefree.cli.commands.from_options import decoding_of, load, load_on_device, read_prompts
 from valuefree.cli.commands.measure import output_of
-from valuefree.cli.commands.objects import decoding_of, load, load_on_device, read_prompts
-from valuefree.cli.options import EvaluateConfig
+from valuefree.cli.options.evaluate import EvaluateConfig
 from valuefree.evaluation.rewards import Evaluation, check_reward, evaluate, load_reward
 from valuefree.report import read_report, write_report
 from valuefree.runs.manifest import COMPLETIONS, fingerprint, manifest, write_json, write_jsonl

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from valuefree.cli import show
-from valuefree.cli.commands.agreement import agreement_with, read_verdicts
-from valuefree.cli.commands.systems import Measured, measure_systems, metrics_of, metrics_table, read_runs
-from valuefree.cli.options import JudgeConfig
+from valuefree.cli.commands.judge_agreement import agreement_with, read_verdicts
+from valuefree.cli.commands.judge_systems import Measured, measure_systems, metrics_of, metrics_table, read_runs
+from valuefree.cli.options.judge import JudgeConfig
 from valuefree.errors import ConfigError, JudgeError, number_of
 from valuefree.evaluation.judging.arena import ArenaResult, arena
 from valuefree.evaluation.judging.asking import Estimate, Prices, estimate

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from valuefree.batches.rendering import Prompt
-from valuefree.cli.options import EvaluateConfig
+from valuefree.cli.options.evaluate import EvaluateConfig
 from valuefree.cli.options.metrics import MetricOptions
 from valuefree.data.sources import rows_of
 from valuefree.errors import ConfigError, DataError, number_of

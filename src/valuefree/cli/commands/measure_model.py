@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from valuefree.batches.rendering import Prompt
+from valuefree.cli.commands.from_options import decoding_of, load_on_device, read_prompts
 from valuefree.cli.commands.measure import output_of, text_metrics_of, write_measured
-from valuefree.cli.commands.objects import decoding_of, load_on_device, read_prompts
-from valuefree.cli.options import EvaluateConfig
+from valuefree.cli.options.evaluate import EvaluateConfig
 from valuefree.data import read_triplets
 from valuefree.data.sources import rows_of
 from valuefree.data.validation import prompt_key

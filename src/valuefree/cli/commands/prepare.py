@@ -9,7 +9,7 @@ from typing import Any
 import datasets
 
 from valuefree.cli import show
-from valuefree.cli.options import PrepareConfig
+from valuefree.cli.options.prepare import PrepareConfig
 from valuefree.data import DataSummary, FeedbackReport, read_ultrafeedback, split_top_score, summarize
 from valuefree.data.columns import batches
 from valuefree.data.sources import SCHEMA

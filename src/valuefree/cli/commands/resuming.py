@@ -8,8 +8,8 @@ from typing import Any
 
 from transformers.trainer_utils import get_last_checkpoint
 
-from valuefree.cli.options import DataOptions, TrainConfig
-from valuefree.cli.options.groups import flags
+from valuefree.cli.options.groups import DataOptions, flags
+from valuefree.cli.options.train import TrainConfig
 from valuefree.errors import ConfigError
 from valuefree.runs.run_folder import MANIFEST
 

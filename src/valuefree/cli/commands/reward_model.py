@@ -7,9 +7,10 @@ from typing import Any
 import torch
 
 from valuefree.cli import show
-from valuefree.cli.commands.objects import lora
+from valuefree.cli.commands.from_options import lora
 from valuefree.cli.commands.runs import Run, shared_arguments
-from valuefree.cli.options import REWARD_MODEL, TrainConfig
+from valuefree.cli.options.objective import REWARD_MODEL
+from valuefree.cli.options.train import TrainConfig
 from valuefree.models.reward_model import load_reward_model
 from valuefree.report import read_report, write_report
 from valuefree.report.gains import pairs_verdict

@@ -10,9 +10,9 @@ import datasets
 import torch
 from transformers import EarlyStoppingCallback, Trainer
 
-from valuefree.cli.commands.objects import read, reference_samples_of
+from valuefree.cli.commands.from_options import read, reference_samples_of
 from valuefree.cli.commands.resuming import check_same_run, checkpoints_in, earlier_record, last_checkpoint, step_of
-from valuefree.cli.options import TrainConfig
+from valuefree.cli.options.train import TrainConfig
 from valuefree.data import DataSummary, split_by_prompt
 from valuefree.evaluation.rewards import load_reward
 from valuefree.evaluation.validation import selection

@@ -11,8 +11,8 @@ import torch
 
 from valuefree.batches.rendering import tokenize
 from valuefree.cli import show
-from valuefree.cli.commands.objects import limits_of, load_on_device, read
-from valuefree.cli.options import ScoreConfig
+from valuefree.cli.commands.from_options import limits_of, load_on_device, read
+from valuefree.cli.options.score import ScoreConfig
 from valuefree.data.columns import to_numpy
 from valuefree.models.load import is_encoder_decoder
 from valuefree.models.prompt_features import prompt_features

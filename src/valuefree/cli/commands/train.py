@@ -10,10 +10,11 @@ import torch
 
 from valuefree.cli import show
 from valuefree.cli.commands import reward_model as reward_models
+from valuefree.cli.commands.from_options import decoding_of, load, lora, objective_of
 from valuefree.cli.commands.measure import text_metrics_of
-from valuefree.cli.commands.objects import decoding_of, load, lora, objective_of
 from valuefree.cli.commands.runs import Run, check, shared_arguments
-from valuefree.cli.options import REWARD_MODEL, TrainConfig
+from valuefree.cli.options.objective import REWARD_MODEL
+from valuefree.cli.options.train import TrainConfig
 from valuefree.data.triplets import prompts_of
 from valuefree.errors import ConfigError, number_of
 from valuefree.evaluation.generation import Decoding

@@ -7,12 +7,13 @@ import numpy as np
 
 from valuefree.batches.rendering import Prompt, as_text
 from valuefree.cli.commands.measure import text_metrics_of
-from valuefree.cli.options import JudgeConfig, kind_of
+from valuefree.cli.options.judge import JudgeConfig
 from valuefree.data.sources import rows_of
 from valuefree.data.validation import prompt_key
 from valuefree.errors import ConfigError, DataError, number_of
 from valuefree.evaluation.metrics.base import Metric
 from valuefree.evaluation.metrics.measure import TextMetrics
+from valuefree.evaluation.metrics.registry import kind_of
 from valuefree.evaluation.outputs import Aligned, align, read_outputs
 
 Measured = dict[str, dict[str, Metric]]  # system → name of the metric → metric
