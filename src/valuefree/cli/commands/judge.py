@@ -154,7 +154,7 @@ def load_judge(options: JudgeConfig) -> Backend:
         attn_implementation=options.attn_implementation,
         trust_remote_code=options.trust_remote_code,
     )
-    there: Any = loaded.to(accelerator_device())  # type: ignore[arg-type]
+    there: Any = loaded.to(accelerator_device())  # type: ignore[arg-type]  # the stub of `to` takes no device
     return LocalJudge(there, tokenizer, name=model, batch_size=options.judge_batch_size)
 
 

@@ -45,7 +45,7 @@ def read_runs(options: JudgeConfig) -> list[Aligned]:
 
 
 def metrics_of(options: JudgeConfig) -> TextMetrics | None:
-    """What --metrics asks for, loaded; None where nothing is."""
+    """The metrics of --metrics, loaded; None without that option."""
     names = options.metric_list()
     return text_metrics_of(options, names) if names else None
 
@@ -99,7 +99,7 @@ def metrics_table(runs: Sequence[Measured]) -> str:
 
 
 def _notes(runs: Sequence[Measured]) -> list[str]:
-    """What the reader of single metrics must know, with the systems (and runs) that it is about; then signatures."""
+    """Notes on single metrics, each with the systems (and runs) it concerns; then signatures."""
     about: dict[str, list[str]] = {}
     signatures: dict[str, None] = {}
     for number, run in enumerate(runs):

@@ -1,9 +1,8 @@
-"""``valuefree evaluate --predictions``: metrics of the responses in a file. torch comes in with what needs it."""
+"""``valuefree evaluate --predictions``: metrics of the responses in a file. Only metrics that need torch import it."""
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from valuefree.cli.options.metrics import MetricOptions
 from valuefree.data.sources import rows_of
 from valuefree.errors import ConfigError, DataError, number_of
 from valuefree.evaluation.metrics.base import Metric
-from valuefree.evaluation.metrics.extra import library
 from valuefree.evaluation.metrics.measure import TextMetrics
 from valuefree.evaluation.metrics.registry import OWNED
 from valuefree.evaluation.metrics.table import write_metrics
@@ -34,20 +32,23 @@ class Texts:
 
 
 def text_metrics_of(options: MetricOptions, names: Sequence[str]) -> TextMetrics | None:
-    """What the options ask for, loaded; None where that is the KL alone, which is no metric of texts."""
+    """The metrics of texts among `names`, loaded; None where there is none, as with kl alone."""
     names = [name for name in names if name != "kl"]
     if not names:
         return None
     settings = {name: getattr(options, name) for name in OWNED if name != "tokenizer"}
     tokenizer = None
     if options.tokenizer is not None:
+        from transformers import AutoTokenizer  # noqa: PLC0415  files are measured without torch
+
         try:
-            tokenizer = library("transformers").AutoTokenizer.from_pretrained(options.tokenizer)
+            tokenizer = AutoTokenizer.from_pretrained(options.tokenizer)
         except (OSError, ValueError) as error:
             raise ConfigError(f"could not load the tokenizer {options.tokenizer!r}: {error}") from error
     if "reward" in names:
-        rewards = import_module("valuefree.evaluation.rewards")
-        settings["reward_function"] = rewards.load_reward(str(getattr(options, "reward_function", None)))
+        from valuefree.evaluation.rewards import load_reward  # noqa: PLC0415  files are measured without torch
+
+        settings["reward_function"] = load_reward(str(getattr(options, "reward_function", None)))
     return TextMetrics(names, tokenizer=tokenizer, **settings)
 
 

@@ -63,7 +63,7 @@ def read(options: PrepareConfig) -> tuple[datasets.Dataset, FeedbackReport]:
 
 
 def split(options: PrepareConfig, rows: datasets.Dataset, report: FeedbackReport) -> Parts:
-    """The rows with validation prompts held out, if asked for."""
+    """The rows, split if validation prompts are held out."""
     if not options.validation_prompts:
         return Parts(rows, None)
     top = report.top if options.top_score is None else options.top_score

@@ -1,4 +1,4 @@
-"""What every training run does, whatever is trained: rows, manifest, callbacks, resuming, saving."""
+"""One training run, of a policy or a reward model: rows, manifest, callbacks, resuming, saving."""
 
 import logging
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Run:
-    """The rows of a run, split; its folder; what its manifest says; the checkpoint that it goes on from, if any."""
+    """The rows of a run, split; its folder and manifest (`record`); the checkpoint to continue from, if any."""
 
     options: TrainConfig
     rows: datasets.Dataset
@@ -51,7 +51,7 @@ class Run:
             options.out,
             overwrite=options.overwrite,
             resume=options.resume,
-            hint="go on with that run by --resume, " if checkpoints_in(Path(options.out)) else "",
+            hint="continue that run by --resume, " if checkpoints_in(Path(options.out)) else "",
         )
         output.check_inputs([options.data, options.model, options.reference_samples])
         checkpoint = last_checkpoint(output.path) if options.resume else None
@@ -110,7 +110,7 @@ class Run:
         return None
 
     def _open(self) -> None:
-        """What is known before training: the manifest, the rows held out, and hashes of the prompts trained on."""
+        """Write what is known before training: the manifest, the held-out rows, and hashes of the training prompts."""
         self.output.open()
         write_json(self.folder / MANIFEST, self.record)
         self.seen.save(self.folder / PROMPTS)
@@ -119,7 +119,7 @@ class Run:
 
 
 def check(options: TrainConfig) -> str:
-    """What a run would read, in words, after the same reading and splitting.
+    """Counts of what a run would read, in words, after the same reading and splitting.
 
     Raises:
         DataError, ConfigError: as the run itself would, of data, splits and the reward function.
@@ -154,7 +154,7 @@ def _rows(dataset: datasets.Dataset) -> Iterator[dict[str, Any]]:
 
 
 def _continued(options: TrainConfig, folder: Path, record: dict[str, Any], step: int) -> dict[str, Any]:
-    """The manifest of a run that goes on: as it was begun, with a line for each time it was resumed."""
+    """The manifest of a resumed run: that of its start, with one entry per resumption."""
     earlier = earlier_record(folder)
     check_same_run(options, earlier, record)
     now = {"step": step, **{name: record[name] for name in ("started", "commit", "versions", "machine")}}

@@ -49,7 +49,10 @@ def _property(item: Field, annotation: Any) -> dict[str, Any]:
         found = TYPES[kind] | ({"type": [*TYPES[kind]["type"], "null"]} if optional else {})
     if item.default not in (MISSING, None):
         found = found | {"default": item.default}
-    return {"description": described(item.metadata["help"], default_of(item)), **found}
+    text = described(item.metadata["help"], default_of(item))
+    if knobs := item.metadata.get("objectives"):
+        text = "; ".join(f"{objective}: {described(knob.help, knob.shown)}" for objective, knob in knobs.items())
+    return {"description": text, **found}
 
 
 def command(options: SchemaConfig) -> None:

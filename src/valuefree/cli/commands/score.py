@@ -25,7 +25,7 @@ from valuefree.training.scored_dataset import collator_for
 def score_rows(
     rows: datasets.Dataset, options: Any, *, features: bool = False
 ) -> tuple[datasets.Dataset, ReferenceScores, np.ndarray | None]:
-    """Tokenised rows, their reference scores and, where asked for, features of their prompts."""
+    """Tokenised rows, their reference scores and, with `features`, features of their prompts."""
     model, tokenizer = load_on_device(options)
     encoder_decoder = is_encoder_decoder(model)
     table, _ = tokenize(rows, tokenizer, limits=limits_of(options), encoder_decoder=encoder_decoder)

@@ -14,6 +14,6 @@ class CompletionConfig(Options):
     about: ClassVar[str] = VERBS["completion"]
     group: ClassVar[str] = "output"
     shell: Literal["bash", "zsh", "fish"] = required(
-        'bash, zsh or fish. Put eval "$(valuefree completion bash)" into ~/.bashrc, the same with zsh into ~/.zshrc, or '
-        "valuefree completion fish | source into ~/.config/fish/config.fish"
+        'bash, zsh or fish. Put eval "$(valuefree completion bash)" into ~/.bashrc, the same with zsh into ~/.zshrc, '
+        "or valuefree completion fish | source into ~/.config/fish/config.fish"
     )
