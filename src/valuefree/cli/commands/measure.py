@@ -1,7 +1,7 @@
 """``valuefree evaluate --predictions``: metrics of the responses in a file. Only metrics that need torch import it."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -11,6 +11,7 @@ from valuefree.batches.rendering import Prompt
 from valuefree.cli.options.evaluate import EvaluateConfig
 from valuefree.cli.options.metrics import MetricOptions
 from valuefree.data.sources import rows_of
+from valuefree.data.validation import prompt_key
 from valuefree.errors import ConfigError, DataError, number_of
 from valuefree.evaluation.metrics.base import Metric
 from valuefree.evaluation.metrics.measure import TextMetrics
@@ -50,6 +51,34 @@ def text_metrics_of(options: MetricOptions, names: Sequence[str]) -> TextMetrics
 
         settings["reward_function"] = load_reward(str(getattr(options, "reward_function", None)))
     return TextMetrics(names, tokenizer=tokenizer, **settings)
+
+
+def read_reference_texts(
+    source: str, prompt: str, reference: str, *, advice: str, key: Callable[[Prompt], str] = prompt_key
+) -> dict[str, tuple[Prompt, str]]:
+    """The prompts of a file with a reference text each, by `key`.
+
+    Raises:
+        DataError: a column that the first row lacks; a prompt without a reference, or with several; no rows.
+    """
+    found: dict[str, tuple[Prompt, str]] = {}
+    faults = []
+    for number, row in enumerate(rows_of(source, None)):
+        absent = [name for name in (prompt, reference) if name not in row.values]
+        if absent and number == 0 and not row.fault:
+            there, lacks = ", ".join(row.values), " and no ".join(map(repr, absent))
+            raise DataError(f"{row.where}: no column {lacks} (there are: {there}). {advice}")
+        text_of_prompt, text = row.values.get(prompt), row.values.get(reference)
+        if row.fault or not text_of_prompt or not isinstance(text, str):
+            lacks = reference if text_of_prompt else prompt
+            faults.append(f"{row.where}: {row.fault or f'no text in {lacks!r}'}")
+        elif found.setdefault(key(text_of_prompt), (text_of_prompt, text))[1] != text:
+            faults.append(f"{row.where}: another reference for a prompt that has one")
+    if faults:
+        raise DataError.from_faults(f"{number_of(len(faults), 'fault')} in {source}:", faults, advice)
+    if not found:
+        raise DataError(f"{source} holds no rows.")
+    return found
 
 
 def read_predictions(options: EvaluateConfig) -> Texts:

@@ -120,8 +120,8 @@ def check_same_run(options: TrainConfig, before: Mapping[str, Any], now: Mapping
         differences = "\n".join(f"  {line}" for line in [*rows, *settings])
         raise ConfigError(
             f"--resume: the run in {options.out} was started with other settings or rows (before → now):\n"
-            f"{differences}\nIts checkpoints belong to those. Use the old ones, or start a new run with another --out or "
-            "--overwrite."
+            f"{differences}\nIts checkpoints belong to those. Use the old ones, or start a new run with another --out "
+            "or --overwrite."
         )
 
 
