@@ -13,8 +13,8 @@ from transformers import PreTrainedTokenizerBase
 
 from studies.small.training import MeasureAt
 from valuefree.cli.commands.demo import NEW_TOKENS, load_policy, split_feedback, training_arguments
-from valuefree.cli.commands.objects import OBJECTIVES
-from valuefree.cli.options import DemoConfig
+from valuefree.cli.options.demo import DemoConfig
+from valuefree.cli.options.registry import declarations
 from valuefree.demo.data import reward, shuffle_rewards
 from valuefree.errors import ConfigError
 from valuefree.evaluation.generation import Decoding, generate_ids
@@ -55,7 +55,7 @@ def objective_of(label: str) -> Objective:
     Raises:
         ConfigError: another expression, an unknown class or argument.
     """
-    classes = {kind.__name__: kind for kind in OBJECTIVES.values()}
+    classes = {item.class_name: item for item in declarations().values()}
     try:
         call = ast.parse(label, mode="eval").body
     except SyntaxError:
@@ -65,7 +65,7 @@ def objective_of(label: str) -> Objective:
     if call.func.id not in classes:
         raise ConfigError(f"unknown objective {call.func.id!r}; choose from {', '.join(classes)}.")
     try:
-        return classes[call.func.id](**{str(word.arg): ast.literal_eval(word.value) for word in call.keywords})
+        return classes[call.func.id].load()(**{str(word.arg): ast.literal_eval(word.value) for word in call.keywords})
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{label!r}: {error}.") from error
 

@@ -15,7 +15,7 @@ from studies.paper.methods import METHODS
 from studies.paper.scales import MAIN_TAU, Scale
 from studies.paper.world import Setup, decoding_of, held_out_of, load_reference, train_rows
 from studies.small.files import write_text
-from valuefree.cli.commands.objects import lora
+from valuefree.cli.commands.from_options import lora
 from valuefree.evaluation.generation import generate_ids, response_texts
 from valuefree.evaluation.kl import kl_to_reference
 from valuefree.evaluation.reward_functions import load_reward, rewards_of

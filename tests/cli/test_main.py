@@ -1,20 +1,28 @@
 """The command line: parsing, recipes, errors that name the nearest, dry runs."""
 
-import inspect
+import argparse
 import json
 import sys
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import get_args, get_type_hints
 
 import pytest
 
 from valuefree.cli import main as cli
-from valuefree.cli.commands.objects import OBJECTIVES, decoding_of, objective_of
-from valuefree.cli.options import KNOBS, PARTITIONED, PRESETS, REWARD_MODEL, VERBS, DemoConfig, TrainConfig
+from valuefree.cli.commands.from_options import decoding_of, objective_of
+from valuefree.cli.options import VERBS, options_of
+from valuefree.cli.options.demo import DemoConfig
+from valuefree.cli.options.evaluate import EvaluateConfig
+from valuefree.cli.options.generate import GenerateConfig
+from valuefree.cli.options.groups import GROUPS, DecodingOptions
+from valuefree.cli.options.objective import REWARD_MODEL, knobs_of, partitioned
+from valuefree.cli.options.registry import declarations
+from valuefree.cli.options.train import TrainConfig
 from valuefree.cli.parse import from_mapping, make_parser, parse
 from valuefree.errors import ConfigError
-from valuefree.objectives import KTO, Objective
+from valuefree.evaluation.metrics import bertscore, toxicity
+from valuefree.objectives import KTO
+from valuefree.training.reference_scores import default_cache_dir
 
 
 def rows_file(folder, count=12):
@@ -49,7 +57,10 @@ def test_flags_override_the_recipe_and_the_recipe_the_defaults(tmp_path):
         (["x.jsonl", "--objective", "dpo", "--tau", "1", "--on", "all"], "does not read tau, on; it has beta, pairs"),
         (["x.jsonl", "--beta", "1"], "rpo does not read beta; it has tau, target_std, estimator"),
         (["x.jsonl", "--objective", "reward-model", "--beta", "1"], "it has pairs"),
-        (["x.jsonl", "--objective", "reward-model", "--top-k", "1"], "does not read top_k"),
+        (
+            ["x.jsonl", "--objective", "reward-model", "--top-k", "1"],
+            "nothing reads --top-k: objective reward-model trains no policy",
+        ),
         (["x.jsonl", "--objective", "dro", "--preset", "paper"], "dro has no preset paper; it has paper-code"),
         (["x.jsonl", "--objective", "nca", "--preset", "paper"], "nca has no preset paper; it has none"),
         (["x.jsonl", "--objective", "kto", "--preset", "paper-code", "--beta", "1"], "preset paper-code fixes beta"),
@@ -57,11 +68,14 @@ def test_flags_override_the_recipe_and_the_recipe_the_defaults(tmp_path):
         (["x.jsonl", "--chosen", "c", "--rejected", "r"], "read by dpo, ipo, slic and reward-model, not by rpo"),
         (
             ["x.jsonl", "--objective", "dpo", "--chosen", "c", "--rejected", "r", "--pairs", "all", "--thumbs"],
-            "nothing reads thumbs, pairs",
+            "nothing reads --pairs, --thumbs",
         ),
         (["x.jsonl", "--desirable", "liked"], "read by objective kto alone"),
         (["x.jsonl", "--objective", "kto", "--desirable", "d", "--threshold", "0"], "in place of threshold"),
-        (["x.jsonl", "--objective", "kto", "--reference-samples", "s.jsonl"], "read by rpo, not by kto"),
+        (
+            ["x.jsonl", "--objective", "kto", "--reference-samples", "s.jsonl"],
+            "nothing reads --reference-samples: rpo needs V",
+        ),
         (["x.jsonl", "--patience", "2"], "needs eval_steps"),
         (["x.jsonl", "--reward-function", "m:f", "--test-prompts", "0"], "needs test_prompts"),
     ],
@@ -77,9 +91,9 @@ def test_wrong_arguments_say_what_is_meant(arguments, words):
         ([], "give one of the two"),
         (["p.txt", "--responses", "r.jsonl"], "give one of the two"),
         (["p.txt", "--samples", "0"], "expected at least 1"),
-        (["p.txt", "--response", "r"], "column of the file of --responses"),
+        (["p.txt", "--response", "r"], "nothing reads --response: it is a column of the file of --responses"),
         (["--responses", "r.jsonl"], "needs --score"),
-        (["--responses", "r.jsonl", "--score", "m:f", "--top-k", "5", "--seed", "1"], "nothing reads top_k, seed"),
+        (["--responses", "r.jsonl", "--score", "m:f", "--top-k", "5", "--seed", "1"], "nothing reads --top-k, --seed"),
     ],
 )
 def test_wrong_arguments_of_sample(arguments, words):
@@ -122,38 +136,89 @@ def test_the_key_on_of_a_recipe_is_no_truth_value(tmp_path):
     assert parse("train", ["--config", str(tmp_path / "recipe.yaml")]).knobs() == {"on": "best"}
 
 
-def test_the_knobs_on_the_command_line_are_the_fields_of_the_objectives():
-    assert set(KNOBS) == {*OBJECTIVES, REWARD_MODEL}
-    for name, kind in OBJECTIVES.items():
-        assert set(KNOBS[name]) == {item.name for item in fields(kind)}, name
-        assert (name in PARTITIONED) == (kind().partition.__func__ is not Objective.partition)
-    annotations = {item.name: item for item in fields(TrainConfig)}
-    assert all(annotations[knob].default is None for knobs in KNOBS.values() for knob in knobs)
-
-
-def test_the_presets_on_the_command_line_are_those_of_the_objectives():
-    assert set(PRESETS) == {name for name, kind in OBJECTIVES.items() if hasattr(kind, "preset")}
-    for name, presets in PRESETS.items():
-        kind = OBJECTIVES[name]
-        (allowed,) = {presets[preset] for preset in presets}
-        assert allowed == tuple(inspect.signature(kind.preset).parameters)[1:]
-        assert set(presets) == set(get_args(get_type_hints(kind.preset)["name"]))
-        for preset in presets:
-            assert objective_of(TrainConfig(data="x", objective=name, preset=preset)) == kind.preset(preset)
-
-
 def test_a_knob_reaches_its_objective():
     options = parse("train", ["x", "--objective", "kto", "--beta", "0.3", "--baseline", "matched"])
     assert objective_of(options) == KTO(beta=0.3, baseline="matched")
     assert objective_of(parse("train", ["x", "--objective", "ipo", "--no-length-normalize"])).length_normalize is False
 
 
-def test_every_option_of_every_verb_has_a_help_text_and_its_default():
-    for verb in VERBS:
-        text = make_parser("", VERBS[verb]).format_help()
-        for action in make_parser("", VERBS[verb])._actions:
-            assert action.help, f"{verb} {action.dest}"
-        assert "default" in text
+def helps(verb, objective="rpo"):
+    """Option → its text in --help, with the white space of lines joined."""
+    parser = make_parser("", options_of(verb), objective=objective)
+    return {action.dest: action.help for action in parser._actions}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_help_text_ends_in_the_default_of_the_dataclass(verb):
+    texts = helps(verb)
+    for item in fields(options_of(verb)):
+        if "objectives" in item.metadata:
+            continue
+        text = texts[item.name]
+        assert text.startswith(item.metadata["help"].replace("%", "%%"))
+        assert "default" not in item.metadata["help"].lower(), f"{item.name}: the default comes from the field"
+        if item.default is None:
+            shown = item.metadata.get("otherwise")
+            assert shown or "positional" in item.metadata, f"{item.name}: say what None stands for"
+        else:
+            shown = (" ".join(item.default) or "none") if isinstance(item.default, tuple) else item.default
+        required = item.default is MISSING or "positional" in item.metadata
+        assert text.endswith(f"(default: {shown:g})" if isinstance(shown, float) else f"(default: {shown})") != required
+
+
+@pytest.mark.parametrize("objective", [*declarations(), REWARD_MODEL])
+def test_help_lists_the_fields_of_the_chosen_objective_with_its_defaults(objective):
+    texts = helps("train", objective)
+    knobs = knobs_of(objective)
+    every = {name for item in declarations().values() for name in item.knobs}
+    assert {name for name in every if texts[name] != argparse.SUPPRESS} == set(knobs)
+    for name, knob in knobs.items():
+        shown = knob.otherwise if knob.default is None else knob.default
+        assert texts[name].startswith(knob.help)
+        assert texts[name].endswith(f"(default: {shown:g})" if isinstance(shown, float) else f"(default: {shown})")
+    shown = {name for name in ("preset", "reference_samples") if texts[name] != argparse.SUPPRESS}
+    declared = declarations().get(objective)
+    expected = {"preset"} if declared and declared.presets else set()
+    assert shown == (expected | {"reference_samples"} if objective in partitioned() else expected)
+
+
+def test_help_of_train_takes_the_objective_from_the_arguments(capsys):
+    with pytest.raises(SystemExit):
+        cli.run(["train", "--objective", "kto", "--help"])
+    out = capsys.readouterr().out
+    assert "--desirable-weight" in out
+    assert "--target-std" not in out
+    assert parse("train", ["x", "--target-std", "3"]).knobs() == {"target_std": 3.0}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_is_in_groups_and_starts_with_what_everyone_needs(verb):
+    groups = [
+        group for group in make_parser("", options_of(verb), objective="rpo")._action_groups if group._group_actions
+    ]
+    titles, first = [group.title for group in groups], options_of(verb).shown_first
+    assert titles == ["options", *(name for name in GROUPS if name in titles)]
+    assert ("common" in titles) == bool(first)
+    assert len(first) <= 8
+    if first:
+        assert [action.dest for action in groups[1]._group_actions] == list(first)
+    if verb == "train":
+        assert titles[1:] == ["common", "data", "model", "objective", "training", "sampling", "evaluation", "output"]
+
+
+def otherwise(config):
+    return {item.name: item.metadata.get("otherwise") for item in fields(config)}
+
+
+def test_defaults_in_words_are_those_of_the_code(monkeypatch):
+    monkeypatch.delenv("VALUEFREE_CACHE", raising=False)
+    texts = otherwise(EvaluateConfig)
+    assert texts["bertscore_model"] == bertscore.DEFAULT_MODEL
+    assert texts["toxicity_model"] == toxicity.DEFAULT_MODEL
+    default = ", ".join(parse("evaluate", ["--predictions", "p.jsonl"]).measured())
+    assert texts["metrics"] == f"{default} with --predictions, else none"
+    assert "/".join(default_cache_dir().parts[-2:]) in otherwise(TrainConfig)["cache_dir"]
+    assert otherwise(GenerateConfig)["top_k"] == f"{DecodingOptions().top_k}; on a server its own"
 
 
 def test_from_mapping_keeps_what_to_dict_gives():
@@ -231,7 +296,7 @@ def test_every_example_is_a_recipe_that_its_verb_takes(recipe):
     verb = recipe.name.split("_")[0]
     assert f"valuefree {verb} --config examples/{recipe.name}" in recipe.read_text(encoding="utf-8")
     options = parse(verb, ["--config", str(recipe)])
-    assert type(options) is VERBS[verb]
+    assert type(options) is options_of(verb)
 
 
 def test_the_readme_names_verbs_and_flags_that_exist():

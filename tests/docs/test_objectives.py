@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from valuefree.cli.commands.objects import OBJECTIVES, objective_of
-from valuefree.cli.options import KNOBS, PAIRWISE, PRESETS, REWARD_MODEL
+from valuefree.cli.commands.from_options import objective_of
+from valuefree.cli.options.objective import REWARD_MODEL, knobs_of, objectives_that_read
+from valuefree.cli.options.registry import declarations
 from valuefree.cli.parse import parse
 from valuefree.objectives import ObjectiveInputs, TrainingRows
 
@@ -17,7 +18,7 @@ PAGES = sorted(DOCS.glob("*.md"))
 
 
 def page_of(objective: str) -> str:
-    name = "pairwise" if objective in PAIRWISE else objective.replace("-", "_")
+    name = "pairwise" if objective in objectives_that_read("pair_id") else objective.replace("-", "_")
     return (DOCS / f"{name}.md").read_text(encoding="utf-8")
 
 
@@ -43,7 +44,7 @@ def test_every_python_example_is_python_and_imports_what_there_is(page):
 def test_the_index_names_every_page_and_every_objective():
     index = (DOCS / "README.md").read_text(encoding="utf-8")
     assert all(f"({page.name})" in index for page in PAGES if page.stem != "README")
-    assert all(f"`{name}`" in index or f"--objective {name}`" in index for name in KNOBS)
+    assert all(f"`{name}`" in index or f"--objective {name}`" in index for name in (*declarations(), REWARD_MODEL))
 
 
 ROWS = 4
@@ -69,16 +70,49 @@ def logged(objective) -> set[str]:
     return set(objective(inputs).metrics)
 
 
-@pytest.mark.parametrize("name", list(OBJECTIVES))
+@pytest.mark.parametrize("name", declarations())
 def test_every_logged_metric_is_on_its_page(name):
     text = page_of(name) + (DOCS / "README.md").read_text(encoding="utf-8")
-    objective = OBJECTIVES[name]()
+    objective = declarations()[name].load()()
     found = logged(objective)
     if name == "rpo":
         found |= logged(replace(objective, estimator="learned"))
     assert all(f"`{metric}`" in text for metric in found), found
 
 
-@pytest.mark.parametrize("name", list(PRESETS))
+@pytest.mark.parametrize("name", [name for name, item in declarations().items() if item.presets])
 def test_every_preset_stands_on_its_page(name):
-    assert all(f"`{preset}`" in page_of(name) for preset in PRESETS[name])
+    assert all(f"`{preset}`" in page_of(name) for preset in declarations()[name].presets)
+
+
+def table(heading: str) -> dict[str, list[str]]:
+    """Rows of the first table under a heading of the index, by what `--objective` is called in them."""
+    text = (DOCS / "README.md").read_text(encoding="utf-8").partition(heading)[2]
+    lines = text[text.index("\n|") :].strip().split("\n\n")[0].splitlines()[2:]
+    rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+    return {name: row for row in rows for name in re.findall(r"`(?:--objective )?([a-z-]+)`", row[1])}
+
+
+def test_the_table_of_what_objectives_need_is_that_of_the_classes():
+    rows = table("# Objectives")
+    assert set(rows) == {*declarations(), REWARD_MODEL}
+    for name, item in declarations().items():
+        needs = item.load()().requires
+        _, _, scores, groups, pairs, network, _ = rows[name]
+        assert (scores.startswith("yes"), network.startswith("yes")) == (
+            "reference_logps" in needs,
+            "value_outputs" in needs,
+        )
+        assert "mismatched" not in scores or "baseline" in needs
+        assert (pairs != "no") == (name in objectives_that_read("pair_id"))
+        if name != "sft":  # whose fields decide
+            assert (groups != "no") == ("groups" in needs)
+
+
+def test_the_table_of_fields_is_that_of_the_dataclasses():
+    rows = table("## Fields")
+    for name in (*declarations(), REWARD_MODEL):
+        expected = ", ".join(f"`{field}` ({knob.shown})" for field, knob in knobs_of(name).items())
+        assert rows[name][2] == expected, f"write into docs/objectives/README.md: {expected}"
+        presets = ", ".join(f"`{preset}`" for preset in declarations()[name].presets) if name != REWARD_MODEL else ""
+        assert rows[name][3] == (presets or "–")

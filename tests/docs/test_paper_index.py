@@ -9,8 +9,8 @@ import pytest
 
 from benchmarks.comparisons import COMPARISONS
 from studies.__main__ import STUDIES
-from valuefree.cli.commands.objects import objective_of
-from valuefree.cli.options import REWARD_MODEL
+from valuefree.cli.commands.from_options import objective_of
+from valuefree.cli.options.objective import REWARD_MODEL
 from valuefree.cli.parse import parse, parse_options
 
 ROOT = Path(__file__).parents[2]
@@ -43,7 +43,7 @@ def test_no_cell_of_a_row_is_empty():
     for row in rows():
         assert len(row) == 5, row[0]
         assert all(row), row[0]
-        assert "](../src/" in row[2], row[0]
+        assert any(f"](../{folder}/" in row[2] for folder in ("src", "studies")), row[0]
         assert "`valuefree " in row[3] or "](../tests/" in row[3], row[0]
 
 

@@ -79,7 +79,7 @@ def test_evaluate_takes_the_options_that_its_message_advises(tmp_path, capsys):
         cli.run([*command, "--dry-run", "--thumbs"])
     cli.run([*command, "--dry-run", "--thumbs", "--on-bad", "drop"])
     assert "1 prompts, 1 references" in capsys.readouterr().out
-    with pytest.raises(ConfigError, match="nothing reads thumbs, on_bad"):
+    with pytest.raises(ConfigError, match="nothing reads --thumbs, --on-bad"):
         parse("evaluate", [*command[1:4], "--thumbs", "--on-bad", "drop"])
 
 

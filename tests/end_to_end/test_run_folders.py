@@ -10,7 +10,7 @@ import pytest
 from conftest import make_llama
 from valuefree.cli import main as cli
 from valuefree.cli.commands.resuming import IF_NOTHING_SELECTS, MAY_DIFFER, ROWS
-from valuefree.cli.options import TrainConfig
+from valuefree.cli.options.train import TrainConfig
 from valuefree.demo.data import feedback, take_prompts
 from valuefree.errors import ConfigError, DataError
 
@@ -205,7 +205,7 @@ def test_a_finished_run_without_checkpoints_is_not_said_to_go_on(here):
 
 
 def test_resume_and_overwrite_contradict_each_other(here):
-    with pytest.raises(ConfigError, match="resume goes on with the run, overwrite replaces it"):
+    with pytest.raises(ConfigError, match="resume continues the run, overwrite replaces it"):
         train("--resume", "--overwrite")
 
 

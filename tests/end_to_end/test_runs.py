@@ -94,7 +94,7 @@ def test_a_stopped_run_goes_on_with_resume(folder, rows_file, capsys, monkeypatc
 
     monkeypatch.setattr(PolicyTrainer, "training_step", stopping)
     cli.run([*common, "--out", str(folder / "cut")])
-    assert "stopped by SIGTERM; go on with --resume" in capsys.readouterr().out
+    assert "stopped by SIGTERM; continue with --resume" in capsys.readouterr().out
     monkeypatch.undo()
     monkeypatch.setenv("VALUEFREE_CACHE", str(folder / "cache"))
     cli.run([*common, "--out", str(folder / "cut"), "--resume"])

@@ -14,7 +14,7 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 from conftest import make_llama, make_t5
 from valuefree.cli import main as cli
 from valuefree.cli.commands import runs
-from valuefree.cli.options import TrainConfig
+from valuefree.cli.options.train import TrainConfig
 from valuefree.cli.parse import parse
 from valuefree.data import read_triplets
 from valuefree.data.validation import prompt_key
@@ -239,7 +239,7 @@ def test_a_metric_without_a_value_is_not_logged_and_never_the_best(tokenizer, mo
         (["V", "--metrics", "rougel"], "did you mean 'rougeL'"),
         (["V", "--metrics", "bleu", "--nltk-data", "x"], "--nltk-data is read by meteor"),
         (["V", "--patience", "1", "--save-steps", "3"], "save_steps is 3 and eval_steps 2"),
-        (["V", "--metrics", "bleu", "--objective", "reward-model"], "reward-model does not read metrics"),
+        (["V", "--metrics", "bleu", "--objective", "reward-model"], "nothing reads --metrics: objective reward-model"),
     ],
 )
 def test_options_that_contradict_each_other(arguments, words):

@@ -27,7 +27,7 @@ from evaluation.judging.bad_server import (
     unknown_model,
 )
 from valuefree.cli import main as cli
-from valuefree.cli.options import GenerateConfig
+from valuefree.cli.options.generate import GenerateConfig
 from valuefree.errors import ConfigError, ServingError
 from valuefree.evaluation import openai_client
 from valuefree.evaluation.generation import Decoding
@@ -285,8 +285,8 @@ def test_the_key_is_in_no_setting(job, capsys):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"server": "http://x/v1", "dtype": "bfloat16"}, "server .* does not read dtype"),
-        ({"resume": True, "concurrency": 2}, "concurrency, resume needs server"),
+        ({"server": "http://x/v1", "dtype": "bfloat16"}, "nothing reads --dtype: with --server"),
+        ({"resume": True, "concurrency": 2}, "nothing reads --concurrency, --resume: without --server"),
     ],
 )
 def test_contradictions_name_both(options, words):

@@ -11,7 +11,7 @@ import pytest
 from studies.paper.page import report_of
 from valuefree.cli import main as cli
 from valuefree.cli.commands.report import READERS, write
-from valuefree.cli.options import ReportConfig
+from valuefree.cli.options.report import ReportConfig
 from valuefree.errors import ConfigError, DataError, JudgeError
 from valuefree.report import Report, read_report
 

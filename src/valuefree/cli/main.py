@@ -25,7 +25,7 @@ valuefree VERB --help lists the options of a verb; every verb takes --config FIL
 
 
 def _listed() -> str:
-    return "\n".join(f"  {verb:<12} {options.about}" for verb, options in VERBS.items())
+    return "\n".join(f"  {verb:<12} {about}" for verb, about in VERBS.items())
 
 
 def run(arguments: Sequence[str]) -> None:

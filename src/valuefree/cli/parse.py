@@ -5,18 +5,19 @@ import difflib
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, fields
+from inspect import get_annotations
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
-import yaml
-
-from valuefree.cli.options import VERBS, Options
+from valuefree.cli.options import Options, options_of
+from valuefree.cli.options.groups import GROUPS
+from valuefree.cli.synonyms import nearest_option
 from valuefree.errors import ConfigError
 
 T = TypeVar("T", bound=Options)
 
 
-def _kinds(annotation: Any) -> tuple[Any, bool]:
+def kinds(annotation: Any) -> tuple[Any, bool]:
     """The type within ``X | None``, and whether None is allowed."""
     if get_origin(annotation) in (Union, types.UnionType):
         inner = [kind for kind in get_args(annotation) if kind is not type(None)]
@@ -26,7 +27,7 @@ def _kinds(annotation: Any) -> tuple[Any, bool]:
 
 def _value(name: str, annotation: Any, value: Any) -> Any:
     """`value` of a recipe as the type of its field."""
-    kind, optional = _kinds(annotation)
+    kind, optional = kinds(annotation)
     if value is None and optional:
         return None
     if get_origin(kind) is tuple:
@@ -62,7 +63,8 @@ def from_mapping(config: type[T], values: Mapping[str, Any]) -> T:
     known = {item.name: item for item in fields(config)}
     for name in values:
         if name not in known:
-            raise unknown("key", name, list(known))
+            near = nearest_option(name, known)
+            raise ConfigError(f"unknown key {name!r}" + (f"; did you mean {near!r}?" if near else "."))
     missing = [name for name, item in known.items() if item.default is MISSING and name not in values]
     if missing:
         raise ConfigError(f"missing: {', '.join(missing)}.")
@@ -75,47 +77,85 @@ class _Parser(argparse.ArgumentParser):
         raise ConfigError(f"{message} ({self.prog} --help)")
 
 
-def _add(parser: argparse.ArgumentParser, item: Field, annotation: Any, positional: bool) -> None:
-    kind, _ = _kinds(annotation)
-    text = item.metadata["help"]
-    if item.default is not MISSING and item.default is not None and "default:" not in text:
-        shown = " ".join(item.default) if isinstance(item.default, tuple) else item.default
-        text += f" (default: {shown})"
-    text = text.replace("%", "%%")
+def described(text: str, default: Any) -> str:
+    """A help text with the default, unless that is None or must be given."""
+    if default is MISSING or default is None:
+        return text
+    if isinstance(default, tuple):
+        default = " ".join(default) or "none"
+    return f"{text} (default: {default:g})" if isinstance(default, float) else f"{text} (default: {default})"
+
+
+def default_of(item: Field) -> Any:
+    """The default as a reader wants it: what None stands for, where the field says."""
+    return item.metadata.get("otherwise") if item.default is None else item.default
+
+
+def positional_of(config: type[Options]) -> Field | None:
+    """The option that is given without a flag."""
+    return next((item for item in fields(config) if item.default is MISSING or "positional" in item.metadata), None)
+
+
+def _add(container: Any, item: Field, annotation: Any, text: str, positional: bool) -> None:
+    kind, _ = kinds(annotation)
+    text = text if text == argparse.SUPPRESS else text.replace("%", "%%")
+    common: dict[str, Any] = {"default": argparse.SUPPRESS, "help": text}
     several = get_origin(kind) is tuple
     if positional:
-        parser.add_argument(item.name, nargs="*" if several else "?", default=argparse.SUPPRESS, help=text)
+        container.add_argument(item.name, nargs="*" if several else "?", **common)
         return
-    flag = "--" + item.name.replace("_", "-")
+    flag, common["dest"] = "--" + item.name.replace("_", "-"), item.name
     if kind is bool:
-        parser.add_argument(
-            flag, dest=item.name, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=text
-        )
+        container.add_argument(flag, action=argparse.BooleanOptionalAction, **common)
         return
     if several:
-        parser.add_argument(flag, dest=item.name, nargs="+", metavar="TEXT", default=argparse.SUPPRESS, help=text)
+        container.add_argument(flag, nargs="+", metavar="TEXT", **common)
         return
     choices = get_args(kind) if get_origin(kind) is Literal else None
     metavar = None if choices else {int: "N", float: "X"}.get(kind, "TEXT")
-    convert = str if choices else kind
-    parser.add_argument(
-        flag, dest=item.name, type=convert, choices=choices, metavar=metavar, default=argparse.SUPPRESS, help=text
-    )
+    container.add_argument(flag, type=str if choices else kind, choices=choices, metavar=metavar, **common)
 
 
-def make_parser(program: str, config: type[Options]) -> argparse.ArgumentParser:
-    """The argument parser of a set of options; `program` stands in its help and messages."""
-    parser = _Parser(prog=program, description=config.about, allow_abbrev=False)
+def _group_of(config: type[Options], item: Field) -> str:
+    """The group of an option in ``--help``: common, its own, or that of the class that declares it."""
+    if item.name in config.shown_first:
+        return "common"
+    declaring = next(kind for kind in config.__mro__ if item.name in get_annotations(kind))
+    return item.metadata.get("group") or declaring.group
+
+
+def make_parser(program: str, config: type[Options], *, objective: str | None = None) -> argparse.ArgumentParser:
+    """The argument parser of a set of options.
+
+    Args:
+        program: stands in its help and messages. objective: whose fields ``--help`` lists; the flags of the others are
+            parsed as well.
+    """
+    first = positional_of(config)
+    usage = f"{program} [options]" + (f" [{first.name}]" if first else "")
+    parser = _Parser(prog=program, usage=usage, description=config.about, allow_abbrev=False)
     parser.add_argument("--config", metavar="FILE", help="YAML recipe with these options as keys; flags override it")
     hints = get_type_hints(config)
-    unflagged = [item for item in fields(config) if item.default is MISSING or "positional" in item.metadata]
-    for item in fields(config):
-        _add(parser, item, hints[item.name], item in unflagged[:1])
+    items = {item.name: item for item in fields(config)}
+    by_group: dict[str, list[Field]] = {name: [] for name in GROUPS}
+    for item in (items[name] for name in dict.fromkeys((*config.shown_first, *items))):
+        by_group[_group_of(config, item)].append(item)
+    for name, members in by_group.items():
+        container = parser.add_argument_group(name) if members else parser
+        for item in members:
+            text = described(item.metadata["help"], default_of(item))
+            if "objectives" in item.metadata:
+                knob = item.metadata["objectives"].get(objective)
+                container.description = f"fields of {objective}; --objective NAME --help lists those of another"
+                text = described(knob.help, knob.shown) if knob else argparse.SUPPRESS
+            _add(container, item, hints[item.name], text, item is first)
     return parser
 
 
 def read_recipe(file: str) -> dict[str, Any]:
     """A YAML recipe as a mapping."""
+    import yaml  # noqa: PLC0415  not needed for `--help`
+
     try:
         recipe = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -130,7 +170,7 @@ def read_recipe(file: str) -> dict[str, Any]:
 
 def parse(verb: str, arguments: Sequence[str]) -> Options:
     """The options of a verb of ``valuefree``; see `parse_options`."""
-    return parse_options(f"valuefree {verb}", VERBS[verb], arguments)
+    return parse_options(f"valuefree {verb}", options_of(verb), arguments)
 
 
 def parse_options(program: str, config: type[T], arguments: Sequence[str]) -> T:
@@ -139,11 +179,32 @@ def parse_options(program: str, config: type[T], arguments: Sequence[str]) -> T:
     Raises:
         ConfigError: unknown flags or keys (with the nearest known one), wrong types, contradictions.
     """
-    parser = make_parser(program, config)
+    parser = make_parser(program, config, objective=_objective_in(program, config, arguments))
     given, rest = parser.parse_known_args(list(arguments))
     if rest:
-        flags = [flag for action in parser._actions for flag in action.option_strings]
-        raise unknown("argument", rest[0].split("=")[0], flags)
+        raise _unknown_argument(config, rest[0].split("=")[0])
     values = vars(given)
     recipe = values.pop("config", None)
     return from_mapping(config, (read_recipe(recipe) if recipe else {}) | values)
+
+
+def _objective_in(program: str, config: type[Options], arguments: Sequence[str]) -> str | None:
+    """The objective that the arguments choose, for ``--help``; None where there is none to choose."""
+    item = next((item for item in fields(config) if item.name == "objective"), None)
+    if item is None:
+        return None
+    parser = _Parser(prog=program, usage=argparse.SUPPRESS, add_help=False, allow_abbrev=False)
+    parser.add_argument("--objective", default=item.default, choices=get_args(get_type_hints(config)["objective"]))
+    return parser.parse_known_args(list(arguments))[0].objective
+
+
+def _unknown_argument(config: type[Options], argument: str) -> ConfigError:
+    near = (
+        nearest_option(argument, ["config", *(item.name for item in fields(config))]) if argument[:1] == "-" else None
+    )
+    first = positional_of(config)
+    if near is None:
+        return ConfigError(f"unknown argument {argument!r}.")
+    if first is not None and near == first.name:
+        return ConfigError(f"unknown argument {argument!r}; did you mean {near!r}? It is given without a flag.")
+    return ConfigError(f"unknown argument {argument!r}; did you mean '--{near.replace('_', '-')}'?")

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from valuefree.errors import ConfigError
 from valuefree.objectives.base import Objective, ObjectiveInputs, ObjectiveOutput, check_positive, check_same_shape
+from valuefree.objectives.knob import knob
 
 
 def dro_loss(policy_logps: Tensor, reference_logps: Tensor, rewards: Tensor, values: Tensor, *, tau: float) -> Tensor:
@@ -48,11 +49,13 @@ class DRO(Objective):
         ConfigError: τ ≤ 0 or a learning rate ≤ 0; `value_lr` with `shared_encoder`, whose encoder has one rate.
     """
 
-    tau: float = 1.0
-    value_lr: float | None = None
-    shared_encoder: bool = False
-    rescale: bool = True
-    length_normalize: bool = False
+    tau: float = knob(1.0, "temperature, in standard deviations of the reward")
+    value_lr: float | None = knob(
+        None, "peak learning rate of the value network", otherwise="the learning rate of the run"
+    )
+    shared_encoder: bool = knob(False, "a value head on the policy's own states instead of a separate network")
+    rescale: bool = knob(True, "divide the policy's learning rate by tau")
+    length_normalize: bool = knob(False, "token means of log-probabilities instead of sums")
 
     def __post_init__(self) -> None:
         check_positive("reward units", tau=self.tau)

@@ -15,6 +15,7 @@ from valuefree.objectives.base import (
     check_positive,
     check_same_shape,
 )
+from valuefree.objectives.knob import knob
 
 
 def kto_loss(
@@ -81,12 +82,19 @@ class KTO(Objective):
 
     columns: ClassVar[tuple[str, ...]] = ("desirable",)
 
-    beta: float = 0.1
-    desirable_weight: float = 1.0
-    undesirable_weight: float = 1.0
-    threshold: float | None = None
-    baseline: Literal["mismatched", "matched"] = "mismatched"
-    length_normalize: bool = False
+    beta: float = knob(0.1, "strength of the pull to the reference, in 1/nats")
+    desirable_weight: float = knob(1.0, "weight of a desirable response")
+    undesirable_weight: float = knob(1.0, "weight of an undesirable response")
+    threshold: float | None = knob(
+        None,
+        "rewards above it, in the unit of the data, are desirable",
+        otherwise="the mean of the training rewards",
+    )
+    baseline: Literal["mismatched", "matched"] = knob(
+        "mismatched",
+        "whose mean log-ratio z0 is: responses of other prompts (mismatched), or the batch's own (matched)",
+    )
+    length_normalize: bool = knob(False, "token means of log-probabilities instead of sums; goes with baseline=matched")
 
     def __post_init__(self) -> None:
         _check_knobs(self.beta, self.desirable_weight, self.undesirable_weight)

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from valuefree.objectives.base import Objective, ObjectiveInputs, ObjectiveOutput, check_positive, check_same_shape
 from valuefree.objectives.groups import group_counts, group_softmax
+from valuefree.objectives.knob import knob
 
 
 def nca_loss(
@@ -50,7 +51,7 @@ class NCA(Objective):
         ConfigError: τ ≤ 0.
     """
 
-    tau: float = 0.5
+    tau: float = knob(0.5, "temperature, in standard deviations of the reward")
 
     def __post_init__(self) -> None:
         check_positive("reward units", tau=self.tau)

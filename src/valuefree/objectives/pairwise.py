@@ -18,6 +18,7 @@ from valuefree.objectives.base import (
     check_positive,
     check_same_shape,
 )
+from valuefree.objectives.knob import knob
 
 logger = logging.getLogger(__name__)
 
@@ -119,8 +120,10 @@ class _Pairwise(Objective):
     loss_denominator: ClassVar[str] = "pairs"
     columns: ClassVar[tuple[str, ...]] = ("pair_id", "response")
 
-    beta: float = 0.1
-    pairs: Pairing = "best_worst"
+    beta: float = knob(0.1, "strength of the pull to the reference, in 1/nats")
+    pairs: Pairing = knob(  # noqa: RUF009  a dataclass field; ruff does not see that the alias is of texts
+        "best_worst", "which pairs to make of a prompt's responses by their rewards"
+    )
 
     def __post_init__(self) -> None:
         check_positive("1/nats", beta=self.beta)
@@ -240,7 +243,7 @@ class IPO(_Pairwise):
         length_normalize: log-ratios per token, as its authors do (and TRL); with sums the margin grows with length.
     """
 
-    length_normalize: bool = True
+    length_normalize: bool = knob(True, "token means of log-probabilities instead of sums")
 
     @property
     def _per_token(self) -> bool:

@@ -18,6 +18,7 @@ from valuefree.objectives.base import (
 )
 from valuefree.objectives.dro import dro_loss
 from valuefree.objectives.groups import group_counts, group_mean
+from valuefree.objectives.knob import knob
 
 TARGET_STD = 12.0  # nats; docs/lab_notes.md says what the choice rests on
 QUANTILE_STD = 1 / math.sqrt(12)  # of a uniform quantile, which is what ``quantile`` makes of a reward
@@ -142,14 +143,25 @@ class RPO(Objective):
             token means, which are not probabilities of responses; `value_lr` without ``learned``.
     """
 
-    tau: float | None = None
-    target_std: float | None = None
-    estimator: str = "auto"
-    level: float | None = None
-    length_normalize: bool = False
-    on_policy: bool = False
-    merge_duplicates: bool = True
-    value_lr: float | None = None
+    tau: float | None = knob(
+        None,
+        "temperature, in standard deviations of the reward",
+        otherwise="what target_std gives on the training rows",
+    )
+    target_std: float | None = knob(
+        None,
+        "standard deviation of the target log-ratio within a prompt, in nats, instead of tau; a larger one moves "
+        "further from the reference",
+        otherwise=TARGET_STD,
+    )
+    estimator: str = knob("auto", "estimator of V(x), see docs/partition.md")
+    level: float | None = knob(None, "strength of the prior on V(x), in pseudo-responses, 0 to inf", otherwise=1.0)
+    length_normalize: bool = knob(False, "token means of log-probabilities instead of sums")
+    on_policy: bool = knob(False, "the responses were drawn from this model")
+    merge_duplicates: bool = knob(True, "equal responses to a prompt count once in V(x)")
+    value_lr: float | None = knob(
+        None, "peak learning rate of the value network of estimator=learned", otherwise="the learning rate of the run"
+    )
 
     def __post_init__(self) -> None:
         _check_knobs(1.0 if self.tau is None else self.tau, 1.0 if self.level is None else self.level)

@@ -16,6 +16,7 @@ from valuefree.objectives.base import (
     check_same_shape,
 )
 from valuefree.objectives.groups import group_counts, group_softmax
+from valuefree.objectives.knob import knob
 
 
 def sft_loss(policy_logps: Tensor) -> Tensor:
@@ -42,8 +43,12 @@ class SFT(Objective):
 
     loss_denominator: ClassVar[str] = "tokens"
 
-    on: Literal["all", "best", "weighted"] = "all"
-    tau: float | None = None
+    on: Literal["all", "best", "weighted"] = knob(
+        "all", "responses to learn: all, the best of each prompt, or all weighted by softmax(reward/tau)"
+    )
+    tau: float | None = knob(
+        None, "temperature of the weights (on=weighted), in standard deviations of the reward", otherwise=1.0
+    )
 
     def __post_init__(self) -> None:
         if self.on not in ("all", "best", "weighted"):

@@ -24,7 +24,7 @@ import numpy as np
 import pytest
 
 from valuefree.cli import main as cli
-from valuefree.cli.options import PrepareConfig
+from valuefree.cli.options.prepare import PrepareConfig
 from valuefree.data import read_triplets, read_ultrafeedback, split_top_score
 from valuefree.data.feedback_sets import releases
 from valuefree.data.feedback_sets.schemas import SCHEMAS
@@ -458,5 +458,5 @@ def test_the_command_line_knows_the_layouts_and_handlings_of_the_library():
 
 
 def test_a_seed_without_a_draw_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="nothing reads seed"):
+    with pytest.raises(ConfigError, match="nothing reads --seed"):
         cli.run(["prepare", str(RAW), "--validation-prompts", "0", "--seed", "3"])

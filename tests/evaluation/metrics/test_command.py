@@ -9,7 +9,7 @@ import pytest
 from conftest import make_llama, make_t5
 from metric_texts import texts
 from valuefree.cli import main as cli
-from valuefree.cli.options import EvaluateConfig
+from valuefree.cli.options.evaluate import EvaluateConfig
 from valuefree.cli.parse import parse
 from valuefree.errors import ConfigError, DataError
 from valuefree.evaluation import text_metrics
@@ -194,23 +194,29 @@ def test_files_that_cannot_be_measured(tmp_path, rows, arguments, words):
         ([], "give one of the two"),
         (["p.jsonl", "--predictions", "q.jsonl"], "give one of the two"),
         (["p.jsonl"], "needs --reward-function .* or --metrics"),
-        (["p.jsonl", "--reward-function", "m:f", "--references", "best"], "nothing reads references without --metrics"),
-        (["p.jsonl", "--reward-function", "m:f", "--nltk-data", "d"], "nothing reads nltk_data without --metrics"),
+        (
+            ["p.jsonl", "--reward-function", "m:f", "--references", "best"],
+            "nothing reads --references: there is neither --metrics",
+        ),
+        (
+            ["p.jsonl", "--reward-function", "m:f", "--nltk-data", "d"],
+            "nothing reads --nltk-data: there is neither --metrics",
+        ),
         (
             ["--predictions", "p.jsonl", "--model", "m", "--top-k", "3"],
-            "nothing is sampled, so nothing reads top_k, model",
+            "nothing reads --top-k, --model: with --predictions nothing is sampled",
         ),
         (["--predictions", "p.jsonl", "--metrics", "kl"], "kl is of a model"),
         (["--predictions", "p.jsonl", "--metrics", "reward"], "needs --reward-function"),
         (["--predictions", "p.jsonl", "--metrics", "meteorr"], "did you mean 'meteor'"),
         (["--predictions", "p.jsonl", "--toxicity-model", "m"], "--toxicity-model is read by toxicity"),
-        (["p.jsonl", "--metrics", "bleu", "--prediction", "x"], "nothing reads prediction here"),
-        (["p.jsonl", "--metrics", "bleu", "--reference", "m"], "nothing reads reference here"),
-        (["p.jsonl", "--metrics", "bleu", "--response", "x"], "nothing reads response here"),
-        (["p.jsonl", "--metrics", "length", "--references", "best"], "nothing reads references here"),
+        (["p.jsonl", "--metrics", "bleu", "--prediction", "x"], "nothing reads --prediction: it is a column"),
+        (["p.jsonl", "--metrics", "bleu", "--reference", "m"], "nothing reads --reference: metric kl is not"),
+        (["p.jsonl", "--metrics", "bleu", "--response", "x"], "nothing reads --response: only --references best"),
+        (["p.jsonl", "--metrics", "length", "--references", "best"], "nothing reads --references: no metric"),
         (
             ["p.jsonl", "--metrics", "bleu", "--references", "best", "--reference-column", "r"],
-            "nothing reads reference_column here",
+            "nothing reads --reference-column: with --references best",
         ),
         (["p.jsonl", "--metrics", "kl", "--kl-prompts", "0"], "kl needs at least 1"),
     ],

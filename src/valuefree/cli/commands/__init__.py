@@ -1,1 +1,1 @@
-"""What the verbs of the command line do: options in, the Python API, a line or a file out. Imports torch."""
+"""What the verbs of the command line do: options in, the Python API, a line or a file out. Most import torch."""

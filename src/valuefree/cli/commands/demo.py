@@ -1,4 +1,4 @@
-"""The embedded default: the main job, end to end, on feedback that comes with the package."""
+"""``valuefree demo``: train on feedback that comes with the package, and compare on held-out prompts."""
 
 import logging
 import resource
@@ -12,8 +12,8 @@ import datasets
 import torch
 
 from valuefree.cli import show
-from valuefree.cli.commands.objects import lora
-from valuefree.cli.options import DemoConfig
+from valuefree.cli.commands.from_options import lora
+from valuefree.cli.options.demo import DemoConfig
 from valuefree.data import split_by_prompt, summarize
 from valuefree.data.seen_prompts import SeenPrompts
 from valuefree.data.triplets import prompts_of
@@ -34,13 +34,13 @@ from valuefree.training.trainer import PolicyTrainer, PolicyTrainingArguments
 
 logger = logging.getLogger(__name__)
 
-NEW_TOKENS = 40  # as long as the committed answers may be
+NEW_TOKENS = 40  # the limit of the committed answers
 RANK = 16
 
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demo found, and where it wrote it."""
+    """The evaluation, the folder of the run, and what the run cost."""
 
     evaluation: Evaluation
     folder: Path
@@ -49,13 +49,13 @@ class DemoResult:
 
 
 def run(options: DemoConfig, *, say: Callable[[str], None]) -> DemoResult:
-    """Split by prompt, inspect, train by RPO, compare on the held-out prompts, write what was found.
+    """Split by prompt, inspect, train by RPO, compare on the held-out prompts, write the results.
 
     Args:
         options: of the verb. say: takes one line of progress at a time.
 
     Raises:
-        ConfigError: SmolLM2 asked for and not installed; interrupted by a signal.
+        ConfigError: SmolLM2 is not installed; interrupted by a signal.
     """
     start = time.perf_counter()
     output = RunFolder(options.out, overwrite=options.overwrite)
@@ -73,7 +73,7 @@ def run(options: DemoConfig, *, say: Callable[[str], None]) -> DemoResult:
         fingerprint={"train": _fingerprint(train), "held_out": fingerprint({"prompt": prompts})},
     )
     if options.model == "smollm2":
-        smollm2_folder()  # which may not be installed: then nothing is written
+        smollm2_folder()  # raises before anything is written if the model is not installed
     output.open()
     write_json(folder / MANIFEST, record)
     model, tokenizer, adapter = load_policy(options, train, folder)
@@ -102,7 +102,7 @@ def run(options: DemoConfig, *, say: Callable[[str], None]) -> DemoResult:
     reference = None if adapter is not None else load_model(str(folder / "tiny-t5"))[0]
     decoding = Decoding(max_new_tokens=NEW_TOKENS, top_p=1.0, batch_size=96, seed=options.seed)
     evaluation = evaluate(
-        trainer.model,  # type: ignore[arg-type]
+        trainer.model,  # type: ignore[arg-type]  # None only before training
         tokenizer,
         prompts,
         reward,
@@ -138,12 +138,12 @@ def load_policy(options: DemoConfig, train: datasets.Dataset, folder: Path) -> t
     model, tokenizer = load_model(str(smollm2_folder()))
     layers = model.config.num_hidden_layers
     torch.manual_seed(options.seed)
-    # Adapters in the upper half alone: the backward pass ends there, which saves a quarter of a step.
+    # Adapters in the upper half only: the backward pass ends there, which saves a quarter of a step.
     return model, tokenizer, lora(RANK, layers=range(layers // 2, layers))
 
 
 def training_arguments(options: DemoConfig, folder: Path) -> PolicyTrainingArguments:
-    """The demo's: one epoch at a learning rate that falls to zero, without checkpoints."""
+    """Arguments of the demo: the learning rate decays linearly to zero, and no checkpoints are kept."""
     return PolicyTrainingArguments(
         output_dir=str(folder / "checkpoints"),
         num_train_epochs=options.epochs,
@@ -152,7 +152,7 @@ def training_arguments(options: DemoConfig, folder: Path) -> PolicyTrainingArgum
         lr_scheduler_type="linear",
         weight_decay=0.0,
         per_device_train_batch_size=8,
-        # On a CPU float32 is what the table of results was made with, also where the processor has bfloat16.
+        # On a CPU always float32: the published table was made with it, even where the processor has bfloat16.
         bf16=options.model == "smollm2" and torch.cuda.is_available() and torch.cuda.is_bf16_supported(),
         use_cpu=not torch.accelerator.is_available(),
         seed=options.seed,
@@ -161,7 +161,7 @@ def training_arguments(options: DemoConfig, folder: Path) -> PolicyTrainingArgum
         logging_first_step=True,
         report_to=[],
         max_length=256,
-        # An answer that was cut while sampling must not be taught to end there.
+        # An answer that was cut while sampling has no end to learn.
         max_response_length=NEW_TOKENS if options.model == "smollm2" else None,
         score_cache_dir=options.cache_dir,
     )
@@ -201,7 +201,7 @@ def _write(
 
 
 def command(options: DemoConfig) -> None:
-    """Run the embedded default and print its table."""
+    """Run the demo and print its table."""
     if options.dry_run:
         show.settings(options)
         return

@@ -2,7 +2,7 @@
 
 from valuefree.cli import show
 from valuefree.cli.commands.measure import measure_file, read_predictions
-from valuefree.cli.options import EvaluateConfig
+from valuefree.cli.options.evaluate import EvaluateConfig
 from valuefree.evaluation.metrics.table import HEADER, notes_of, table_rows
 
 

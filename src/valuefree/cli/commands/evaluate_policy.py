@@ -3,9 +3,9 @@
 from dataclasses import replace
 from pathlib import Path
 
+from valuefree.cli.commands.from_options import decoding_of, load, load_on_device, read_prompts
 from valuefree.cli.commands.measure import output_of
-from valuefree.cli.commands.objects import decoding_of, load, load_on_device, read_prompts
-from valuefree.cli.options import EvaluateConfig
+from valuefree.cli.options.evaluate import EvaluateConfig
 from valuefree.data.seen_prompts import SeenPrompts
 from valuefree.evaluation.policy_evaluation import Evaluation, evaluate
 from valuefree.evaluation.reward_functions import check_reward, load_reward

@@ -1,9 +1,9 @@
 """``valuefree inspect``: what the data and the settings will do, before anything is trained."""
 
 from valuefree.cli import show
-from valuefree.cli.commands.objects import objective_of, read, reference_samples_of
+from valuefree.cli.commands.from_options import objective_of, read, reference_samples_of
 from valuefree.cli.commands.score import scorer_of
-from valuefree.cli.options import InspectConfig
+from valuefree.cli.options.inspect import InspectConfig
 from valuefree.data import DataSummary, RewardScaler
 from valuefree.errors import ConfigError
 from valuefree.partition import PartitionReport

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from valuefree.cli import show
-from valuefree.cli.commands.agreement import agreement_with, read_verdicts
-from valuefree.cli.commands.systems import Measured, measure_systems, metrics_of, metrics_table, read_runs
-from valuefree.cli.options import JudgeConfig
+from valuefree.cli.commands.judge_agreement import agreement_with, read_verdicts
+from valuefree.cli.commands.judge_systems import Measured, measure_systems, metrics_of, metrics_table, read_runs
+from valuefree.cli.options.judge import JudgeConfig
 from valuefree.errors import ConfigError, JudgeError, number_of
 from valuefree.evaluation.judging.arena import ArenaResult, arena
 from valuefree.evaluation.judging.asking import Estimate, Prices, estimate
@@ -155,7 +155,7 @@ def load_judge(options: JudgeConfig) -> Backend:
         attn_implementation=options.attn_implementation,
         trust_remote_code=options.trust_remote_code,
     )
-    there: Any = loaded.to(accelerator_device())  # type: ignore[arg-type]
+    there: Any = loaded.to(accelerator_device())  # type: ignore[arg-type]  # the stub of `to` takes no device
     return LocalJudge(there, tokenizer, name=model, batch_size=options.judge_batch_size)
 
 

@@ -1,19 +1,18 @@
-"""``valuefree evaluate --predictions``: metrics of the responses in a file. torch comes in with what needs it."""
+"""``valuefree evaluate --predictions``: metrics of the responses in a file. Only metrics that need torch import it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from valuefree.batches.rendering import Prompt
-from valuefree.cli.options import EvaluateConfig
+from valuefree.cli.options.evaluate import EvaluateConfig
 from valuefree.cli.options.metrics import MetricOptions
 from valuefree.data.sources import rows_of
+from valuefree.data.validation import prompt_key
 from valuefree.errors import ConfigError, DataError, number_of
 from valuefree.evaluation.metrics.base import Metric
-from valuefree.evaluation.metrics.extra import library
 from valuefree.evaluation.metrics.measure import TextMetrics
 from valuefree.evaluation.metrics.registry import OWNED
 from valuefree.evaluation.metrics.table import write_metrics
@@ -34,21 +33,52 @@ class Texts:
 
 
 def text_metrics_of(options: MetricOptions, names: Sequence[str]) -> TextMetrics | None:
-    """What the options ask for, loaded; None where that is the KL alone, which is no metric of texts."""
+    """The metrics of texts among `names`, loaded; None where there is none, as with kl alone."""
     names = [name for name in names if name != "kl"]
     if not names:
         return None
     settings = {name: getattr(options, name) for name in OWNED if name != "tokenizer"}
     tokenizer = None
     if options.tokenizer is not None:
+        from transformers import AutoTokenizer  # noqa: PLC0415  files are measured without torch
+
         try:
-            tokenizer = library("transformers").AutoTokenizer.from_pretrained(options.tokenizer)
+            tokenizer = AutoTokenizer.from_pretrained(options.tokenizer)
         except (OSError, ValueError) as error:
             raise ConfigError(f"could not load the tokenizer {options.tokenizer!r}: {error}") from error
     if "reward" in names:
-        rewards = import_module("valuefree.evaluation.reward_functions")
-        settings["reward_function"] = rewards.load_reward(str(getattr(options, "reward_function", None)))
+        from valuefree.evaluation.reward_functions import load_reward  # noqa: PLC0415  files are measured without torch
+
+        settings["reward_function"] = load_reward(str(getattr(options, "reward_function", None)))
     return TextMetrics(names, tokenizer=tokenizer, **settings)
+
+
+def read_reference_texts(
+    source: str, prompt: str, reference: str, *, advice: str, key: Callable[[Prompt], str] = prompt_key
+) -> dict[str, tuple[Prompt, str]]:
+    """The prompts of a file with a reference text each, by `key`.
+
+    Raises:
+        DataError: a column that the first row lacks; a prompt without a reference, or with several; no rows.
+    """
+    found: dict[str, tuple[Prompt, str]] = {}
+    faults = []
+    for number, row in enumerate(rows_of(source, None)):
+        absent = [name for name in (prompt, reference) if name not in row.values]
+        if absent and number == 0 and not row.fault:
+            there, lacks = ", ".join(row.values), " and no ".join(map(repr, absent))
+            raise DataError(f"{row.where}: no column {lacks} (there are: {there}). {advice}")
+        text_of_prompt, text = row.values.get(prompt), row.values.get(reference)
+        if row.fault or not text_of_prompt or not isinstance(text, str):
+            lacks = reference if text_of_prompt else prompt
+            faults.append(f"{row.where}: {row.fault or f'no text in {lacks!r}'}")
+        elif found.setdefault(key(text_of_prompt), (text_of_prompt, text))[1] != text:
+            faults.append(f"{row.where}: another reference for a prompt that has one")
+    if faults:
+        raise DataError.from_faults(f"{number_of(len(faults), 'fault')} in {source}:", faults, advice)
+    if not found:
+        raise DataError(f"{source} holds no rows.")
+    return found
 
 
 def read_predictions(options: EvaluateConfig) -> Texts:

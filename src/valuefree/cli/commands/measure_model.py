@@ -5,13 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from valuefree.batches.rendering import Prompt
-from valuefree.cli.commands.measure import output_of, text_metrics_of, write_measured
-from valuefree.cli.commands.objects import decoding_of, load_on_device, read_prompts
-from valuefree.cli.options import EvaluateConfig
+from valuefree.cli.commands.from_options import decoding_of, load_on_device, read_prompts
+from valuefree.cli.commands.measure import output_of, read_reference_texts, text_metrics_of, write_measured
+from valuefree.cli.options.evaluate import EvaluateConfig
 from valuefree.data import read_triplets
-from valuefree.data.sources import rows_of
-from valuefree.data.validation import prompt_key
-from valuefree.errors import ConfigError, DataError, number_of
+from valuefree.errors import ConfigError, DataError
 from valuefree.evaluation.kl import kl_to_reference
 from valuefree.evaluation.metrics.base import Metric
 from valuefree.evaluation.validation import best_responses, measure_policy
@@ -40,24 +38,7 @@ def read_references(options: EvaluateConfig) -> tuple[list[Prompt], list[str] | 
     advice = "Give a column by --reference-column, or take the best of rewarded responses by --references best."
     if source.endswith(".txt"):
         raise DataError(f"{source} has lines of prompts, and no references. {advice}")
-    found: dict[str, tuple[Prompt, str]] = {}
-    faults = []
-    for number, row in enumerate(rows_of(source, None)):
-        absent = [name for name in (options.prompt, str(options.reference_column)) if name not in row.values]
-        if absent and number == 0 and not row.fault:
-            there = ", ".join(row.values)
-            lacks = " and no ".join(map(repr, absent))
-            raise DataError(f"{row.where}: no column {lacks} (there are: {there}). {advice}")
-        prompt, text = row.values.get(options.prompt), row.values.get(options.reference_column)
-        if row.fault or not prompt or not isinstance(text, str):
-            lacks = options.reference_column if prompt else options.prompt
-            faults.append(f"{row.where}: {row.fault or f'no text in {lacks!r}'}")
-        elif found.setdefault(prompt_key(prompt), (prompt, text))[1] != text:
-            faults.append(f"{row.where}: another reference for a prompt that has one")
-    if faults:
-        raise DataError.from_faults(f"{number_of(len(faults), 'fault')} in {source}:", faults, advice)
-    if not found:
-        raise DataError(f"{source} holds no rows.")
+    found = read_reference_texts(source, options.prompt, options.reference_column, advice=advice)
     prompts, references = zip(*found.values(), strict=True)
     return list(prompts), list(references)
 

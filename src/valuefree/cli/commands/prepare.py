@@ -7,7 +7,7 @@ from typing import Any
 import datasets
 
 from valuefree.cli import show
-from valuefree.cli.options import PrepareConfig
+from valuefree.cli.options.prepare import PrepareConfig
 from valuefree.data import DataSummary, FeedbackReport, read_ultrafeedback, split_top_score, summarize
 from valuefree.data.columns import batches
 from valuefree.data.sources import SCHEMA
@@ -62,7 +62,7 @@ def read(options: PrepareConfig) -> tuple[datasets.Dataset, FeedbackReport]:
 
 
 def split(options: PrepareConfig, rows: datasets.Dataset, report: FeedbackReport) -> Parts:
-    """The rows with validation prompts held out, if asked for."""
+    """The rows, split if validation prompts are held out."""
     if not options.validation_prompts:
         return Parts(rows, None)
     top = report.top if options.top_score is None else options.top_score

@@ -3,7 +3,7 @@
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from valuefree.cli.options import ReportConfig
+from valuefree.cli.options.report import ReportConfig
 from valuefree.errors import ConfigError, DataError
 from valuefree.report import Report, read_report, write_report
 from valuefree.runs.files import read_json

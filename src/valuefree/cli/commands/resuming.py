@@ -1,4 +1,4 @@
-"""``--resume``: only the run that was begun may go on, so its settings and rows are compared with its manifest."""
+"""``--resume`` continues only the same run: settings and rows are compared with the manifest in its folder."""
 
 import json
 from collections.abc import Mapping
@@ -8,17 +8,17 @@ from typing import Any
 
 from transformers.trainer_utils import get_last_checkpoint
 
-from valuefree.cli.options import DataOptions, TrainConfig
-from valuefree.cli.options.groups import flags
+from valuefree.cli.options.groups import DataOptions, flags
+from valuefree.cli.options.train import TrainConfig
 from valuefree.errors import ConfigError
 from valuefree.runs.files import read_json
 from valuefree.runs.run_folder import MANIFEST
 
-# Options whose value changes neither what the checkpoints hold nor what will be trained, and why. max_steps and epochs
-# are not among them: the linear decay of the learning rate ends where they say, so all steps depend on them.
+# Options that may differ, and why: they change neither the checkpoints nor the training. max_steps and epochs are not
+# among them, because the linear decay of the learning rate ends where they say, so all steps depend on them.
 MAY_DIFFER = {
     "out": "the folder may have been moved",
-    "resume": "says that the run goes on",
+    "resume": "says that the run continues",
     "overwrite": "not given together with resume",
     "dry_run": "nothing is trained",
     "logging_steps": "how often numbers are printed",
@@ -30,7 +30,7 @@ MAY_DIFFER = {
     "generation_batch_size": "speed and memory of sampling",
     "kl_prompts": "measured after training",
 }
-# Options that change nothing else than when, and by what samples, a checkpoint is chosen.
+# Options that only change when, and by which samples, a checkpoint is chosen.
 IF_NOTHING_SELECTS = {
     "save_steps": "when checkpoints are written",
     "eval_steps": "when the loss of validation prompts is measured",
@@ -41,7 +41,7 @@ IF_NOTHING_SELECTS = {
     "top_k": "responses drawn after training",
     "top_p": "responses drawn after training",
 }
-# Options that say which rows are read: the rows themselves are compared, by their fingerprint.
+# Options that say which rows are read; the rows themselves are compared by their fingerprints.
 ROWS = (*(item.name for item in fields(DataOptions)), "chosen", "rejected", "desirable", "reference_samples")
 PARTS = {
     "train": "training rows",
@@ -52,7 +52,7 @@ PARTS = {
 
 
 def last_checkpoint(folder: Path) -> Path:
-    """The checkpoint that a run goes on from.
+    """The checkpoint to continue from.
 
     Raises:
         ConfigError: there is none.
@@ -79,7 +79,7 @@ def step_of(checkpoint: Path) -> int:
 
 
 def earlier_record(folder: Path) -> dict[str, Any]:
-    """The manifest of the run that goes on.
+    """The manifest of the run to continue.
 
     Raises:
         ConfigError: it is missing or broken.
@@ -120,11 +120,12 @@ def check_same_run(options: TrainConfig, before: Mapping[str, Any], now: Mapping
     if rows or settings:
         differences = "\n".join(f"  {line}" for line in [*rows, *settings])
         raise ConfigError(
-            f"--resume: the run in {options.out} was begun with other settings or rows (before → now):\n{differences}\n"
-            "Its checkpoints belong to those. Use the old ones, or start a new run with another --out or --overwrite."
+            f"--resume: the run in {options.out} was started with other settings or rows (before → now):\n"
+            f"{differences}\nIts checkpoints belong to those. Use the old ones, or start a new run with another --out "
+            "or --overwrite."
         )
 
 
 def _with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a run that an earlier version may have begun; what it did not have is at its default."""
+    """The options of a run that an earlier version may have started; new options are at their defaults."""
     return {item.name: item.default for item in fields(TrainConfig)} | dict(config)

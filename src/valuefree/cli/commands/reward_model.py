@@ -7,9 +7,10 @@ from typing import Any
 import torch
 
 from valuefree.cli import show
-from valuefree.cli.commands.objects import lora
+from valuefree.cli.commands.from_options import lora
 from valuefree.cli.commands.runs import Run, shared_arguments
-from valuefree.cli.options import REWARD_MODEL, TrainConfig
+from valuefree.cli.options.objective import REWARD_MODEL
+from valuefree.cli.options.train import TrainConfig
 from valuefree.models.reward_model import load_reward_model
 from valuefree.report import read_report, write_report
 from valuefree.report.gains import pairs_verdict
@@ -52,7 +53,7 @@ def train_reward_model(options: TrainConfig) -> RewardModelResult:
     if run.held_out is not None:
         pairs = RewardPairs.of(run.held_out, knobs.get("pairs", "best_worst"))
         # A name of its own in the log: `eval_` is the curve on validation pairs.
-        found = trainer.evaluate(pairs, metric_key_prefix="held_out")  # type: ignore[arg-type]
+        found = trainer.evaluate(pairs, metric_key_prefix="held_out")  # type: ignore[arg-type]  # a torch Dataset
         held_out = {name: found[f"held_out_{name}"] for name in ("loss", "accuracy", "margin")}
         held_out["pairs"] = len(pairs)
     if trainer.is_world_process_zero():
@@ -72,7 +73,7 @@ def command(options: TrainConfig) -> None:
     """Train a reward model and print its accuracy on held-out pairs."""
     result = train_reward_model(options)
     if result.stopped:
-        print(f"stopped by {result.stopped}; go on with --resume")
+        print(f"stopped by {result.stopped}; continue with --resume")
         return
     if result.held_out is not None:
         names = {"pairs": "pairs", "accuracy": "share ordered rightly", "margin": "margin, nats", "loss": "loss, nats"}

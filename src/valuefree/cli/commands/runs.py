@@ -1,4 +1,4 @@
-"""What every training run does, whatever is trained: rows, manifest, callbacks, resuming, saving."""
+"""One training run, of a policy or a reward model: rows, manifest, callbacks, resuming, saving."""
 
 import logging
 from collections.abc import Iterator
@@ -10,9 +10,9 @@ import datasets
 import torch
 from transformers import EarlyStoppingCallback, Trainer
 
-from valuefree.cli.commands.objects import read, reference_samples_of
+from valuefree.cli.commands.from_options import read, reference_samples_of
 from valuefree.cli.commands.resuming import check_same_run, checkpoints_in, earlier_record, last_checkpoint, step_of
-from valuefree.cli.options import TrainConfig
+from valuefree.cli.options.train import TrainConfig
 from valuefree.data import DataSummary, split_by_prompt
 from valuefree.data.seen_prompts import SeenPrompts
 from valuefree.evaluation.reward_functions import load_reward
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Run:
-    """The rows of a run, split; its folder; what its manifest says; the checkpoint that it goes on from, if any."""
+    """The rows of a run, split; its folder and manifest (`record`); the checkpoint to continue from, if any."""
 
     options: TrainConfig
     rows: datasets.Dataset
@@ -52,7 +52,7 @@ class Run:
             options.out,
             overwrite=options.overwrite,
             resume=options.resume,
-            hint="go on with that run by --resume, " if checkpoints_in(Path(options.out)) else "",
+            hint="continue that run by --resume, " if checkpoints_in(Path(options.out)) else "",
         )
         output.check_inputs([options.data, options.model, options.reference_samples])
         checkpoint = last_checkpoint(output.path) if options.resume else None
@@ -111,7 +111,7 @@ class Run:
         return None
 
     def _open(self) -> None:
-        """What is known before training: the manifest, the rows held out, and hashes of the prompts trained on."""
+        """Write what is known before training: the manifest, the held-out rows, and hashes of the training prompts."""
         self.output.open()
         write_json(self.folder / MANIFEST, self.record)
         self.seen.save(self.folder / PROMPTS)
@@ -120,7 +120,7 @@ class Run:
 
 
 def check(options: TrainConfig) -> str:
-    """What a run would read, in words, after the same reading and splitting.
+    """Counts of what a run would read, in words, after the same reading and splitting.
 
     Raises:
         DataError, ConfigError: as the run itself would, of data, splits and the reward function.
@@ -155,7 +155,7 @@ def _rows(dataset: datasets.Dataset) -> Iterator[dict[str, Any]]:
 
 
 def _continued(options: TrainConfig, folder: Path, record: dict[str, Any], step: int) -> dict[str, Any]:
-    """The manifest of a run that goes on: as it was begun, with a line for each time it was resumed."""
+    """The manifest of a resumed run: that of its start, with one entry per resumption."""
     earlier = earlier_record(folder)
     check_same_run(options, earlier, record)
     now = {"step": step, **{name: record[name] for name in ("started", "commit", "versions", "machine")}}

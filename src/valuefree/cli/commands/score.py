@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import torch
 
 from valuefree.cli import show
-from valuefree.cli.commands.objects import limits_of, load_on_device, read
-from valuefree.cli.options import ScoreConfig
+from valuefree.cli.commands.from_options import limits_of, load_on_device, read
+from valuefree.cli.options.score import ScoreConfig
 from valuefree.data.columns import to_numpy
 from valuefree.training.distributed import rank_and_size
 from valuefree.training.preparation import Scorer

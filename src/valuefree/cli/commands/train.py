@@ -10,10 +10,11 @@ import torch
 
 from valuefree.cli import show
 from valuefree.cli.commands import reward_model as reward_models
+from valuefree.cli.commands.from_options import decoding_of, load, lora, objective_of
 from valuefree.cli.commands.measure import text_metrics_of
-from valuefree.cli.commands.objects import decoding_of, load, lora, objective_of
 from valuefree.cli.commands.runs import Run, check, shared_arguments
-from valuefree.cli.options import REWARD_MODEL, TrainConfig
+from valuefree.cli.options.objective import REWARD_MODEL
+from valuefree.cli.options.train import TrainConfig
 from valuefree.data.triplets import prompts_of
 from valuefree.errors import ConfigError, number_of
 from valuefree.evaluation.generation import Decoding
@@ -29,7 +30,7 @@ from valuefree.training.trainer import PolicyTrainer, PolicyTrainingArguments
 
 logger = logging.getLogger(__name__)
 
-EXAMPLES = 2  # rows on which a reward function is tried before training
+EXAMPLES = 2  # rows to try a reward function on before training
 
 
 def training_arguments(options: TrainConfig) -> PolicyTrainingArguments:
@@ -46,14 +47,14 @@ def training_arguments(options: TrainConfig) -> PolicyTrainingArguments:
 
 
 class TrainResult:
-    """What `train` leaves in memory: the trainer, the evaluation if a reward function was given, where the run lies."""
+    """The trainer, the evaluation if a reward function was given, the folder, and the signal that stopped the run."""
 
     def __init__(self, trainer: PolicyTrainer, evaluation: Evaluation | None, folder: Path, stopped: str | None):
         self.trainer, self.evaluation, self.folder, self.stopped = trainer, evaluation, folder, stopped
 
 
 def train(options: TrainConfig) -> TrainResult:
-    """The main job on the user's rows; writes its numbers, completions, report and the model into its folder."""
+    """Train a policy on the user's rows; writes metrics, completions, report and model into the folder of the run."""
     if options.reward_function and launched()[1] > 1:
         raise ConfigError(
             "reward_function compares policies in one process, and this run has several: leave it out, and run "
@@ -73,7 +74,7 @@ def train(options: TrainConfig) -> TrainResult:
         check_reward(reward_function, first["prompt"], first["response"], name=str(options.reward_function))
     model, tokenizer = load(options)
     measuring = _measuring(options, run.validation, texts, tokenizer)
-    torch.manual_seed(options.seed)  # of the adapter, whatever loading drew; a command owns its process
+    torch.manual_seed(options.seed)  # the adapter must not depend on what loading drew; a command owns its process
     trainer = PolicyTrainer(
         model,
         objective,
@@ -109,7 +110,7 @@ def _decoding(options: TrainConfig) -> Decoding:
 def _measuring(
     options: TrainConfig, validation: datasets.Dataset | None, texts: TextMetrics | None, tokenizer: Any
 ) -> list[ValidationMetrics]:
-    """The callback that measures, if metrics are asked for."""
+    """The callback that measures on the validation prompts; none without metrics."""
     if not options.measured() or validation is None:
         return []
     if texts is not None and options.tokenizer is None:
@@ -127,8 +128,8 @@ def _compare(trainer: PolicyTrainer, run: Run, held_out: datasets.Dataset, rewar
         patch_forward(reference)
         reference = trainer.accelerator.prepare_model(reference, evaluation_mode=True)  # under the policy's autocast
     return evaluate(
-        trainer.model,  # type: ignore[arg-type]
-        trainer.processing_class,  # type: ignore[arg-type]
+        trainer.model,  # type: ignore[arg-type]  # None only before training
+        trainer.processing_class,  # type: ignore[arg-type]  # a processor only for other modalities
         prompts,
         reward_function,
         reference=reference,
@@ -163,7 +164,7 @@ def _finish(run: Run, trainer: PolicyTrainer, evaluation: Evaluation | None) -> 
 
 
 def command(options: TrainConfig) -> None:
-    """Train and print what was gained."""
+    """Train, and print the gain on held-out prompts."""
     reward_model = options.objective == REWARD_MODEL
     if options.dry_run:
         show.settings(options)
@@ -175,7 +176,7 @@ def command(options: TrainConfig) -> None:
         return
     result = train(options)
     if result.stopped:
-        print(f"stopped by {result.stopped}; go on with --resume")
+        print(f"stopped by {result.stopped}; continue with --resume")
         return
     if result.evaluation is not None:
         show.evaluation(result.evaluation)

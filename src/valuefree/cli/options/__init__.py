@@ -1,68 +1,29 @@
-"""The options of the command line; no torch."""
+"""The options of the verbs, one file and one class each; no torch."""
 
-from valuefree.cli.options.demo import DemoConfig
-from valuefree.cli.options.evaluate import EvaluateConfig
-from valuefree.cli.options.generate import GenerateConfig
-from valuefree.cli.options.groups import (
-    DataOptions,
-    DecodingOptions,
-    LengthOptions,
-    ModelOptions,
-    Options,
-    RewardOptions,
-    ScoreOptions,
-)
-from valuefree.cli.options.inspect import InspectConfig
-from valuefree.cli.options.judge import JudgeConfig
-from valuefree.cli.options.metrics import MetricOptions
-from valuefree.cli.options.objective import KNOBS, PAIRWISE, PARTITIONED, PRESETS, REWARD_MODEL, ObjectiveOptions
-from valuefree.cli.options.prepare import PrepareConfig
-from valuefree.cli.options.report import ReportConfig
-from valuefree.cli.options.sample import SampleConfig
-from valuefree.cli.options.score import ScoreConfig
-from valuefree.cli.options.train import TrainConfig
-from valuefree.evaluation.metrics.registry import METRICS, kind_of, metric_names
+from importlib import import_module
 
-VERBS: dict[str, type[Options]] = {
-    "prepare": PrepareConfig,
-    "inspect": InspectConfig,
-    "score": ScoreConfig,
-    "train": TrainConfig,
-    "sample": SampleConfig,
-    "generate": GenerateConfig,
-    "evaluate": EvaluateConfig,
-    "judge": JudgeConfig,
-    "report": ReportConfig,
-    "demo": DemoConfig,
+from valuefree.cli.options.groups import Options
+
+# What each verb does. The classes are imported when they are needed: `valuefree --help` lists only these lines.
+VERBS = {
+    "prepare": "A public feedback set (UltraFeedback, HelpSteer) as rows to train on and to validate on.",
+    "inspect": "What this data and these settings will do, before anything is trained.",
+    "score": "Log-probability of every response under the reference, into the cache and a Parquet file.",
+    "train": "Fine-tune a policy on feedback, and report what it gained on held-out prompts.",
+    "sample": "Draw responses from a model, the reference; reward them, or reward those in a file.",
+    "generate": "Sample one response per prompt into a JSONL file.",
+    "evaluate": "Measure responses of a file or of a model; or reward a policy against its reference.",
+    "judge": "Which of two systems' answers a judge prefers: both orders, intervals, what is missing.",
+    "report": "One HTML file, Markdown and figures of a run; or of several, compared.",
+    "demo": "Train on feedback that comes with the package, and compare on held-out prompts.",
+    "schema": "A JSON schema of the recipes, with which editors complete and check them.",
+    "completion": "A script with which bash, zsh or fish complete verbs, flags and choices.",
 }
 
-__all__ = [
-    "KNOBS",
-    "METRICS",
-    "PAIRWISE",
-    "PARTITIONED",
-    "PRESETS",
-    "REWARD_MODEL",
-    "VERBS",
-    "DataOptions",
-    "DecodingOptions",
-    "DemoConfig",
-    "EvaluateConfig",
-    "GenerateConfig",
-    "InspectConfig",
-    "JudgeConfig",
-    "LengthOptions",
-    "MetricOptions",
-    "ModelOptions",
-    "ObjectiveOptions",
-    "Options",
-    "PrepareConfig",
-    "ReportConfig",
-    "RewardOptions",
-    "SampleConfig",
-    "ScoreConfig",
-    "ScoreOptions",
-    "TrainConfig",
-    "kind_of",
-    "metric_names",
-]
+
+def options_of(verb: str) -> type[Options]:
+    """The option class of a verb."""
+    return getattr(import_module(f"valuefree.cli.options.{verb}"), f"{verb.title()}Config")
+
+
+__all__ = ["VERBS", "Options", "options_of"]

@@ -1,36 +1,39 @@
 """Options of ``valuefree evaluate``; no torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar, Literal
 
-from valuefree.cli.options.groups import (
-    DecodingOptions,
-    ModelOptions,
-    RewardOptions,
-    option,
-    positional,
-)
-from valuefree.cli.options.metrics import MetricOptions
+from valuefree.cli.options import VERBS
+from valuefree.cli.options.groups import DecodingOptions, ModelOptions, RewardOptions, option, positional
+from valuefree.cli.options.metrics import MetricOptions, metrics_option
 from valuefree.errors import ConfigError
 from valuefree.evaluation.metrics.registry import DEFAULT, OWNED, kind_of
 
-OF_BEST = ("response", "reward", "thumbs", "on_bad")  # options of evaluate that --references best reads
+OF_BEST = ("response", "reward", "thumbs", "on_bad")  # options that --references best reads
+OF_FILES = {  # options that --predictions reads
+    *("predictions", "prediction", "prompt", "reference_column", "reward_function", "metrics", "out", "overwrite"),
+    *("dry_run", *OWNED),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig(ModelOptions, DecodingOptions, RewardOptions, MetricOptions):
     """Of ``valuefree evaluate``."""
 
-    about: ClassVar[str] = "Measure responses of a file or of a model; or reward a policy against its reference."
+    about: ClassVar[str] = VERBS["evaluate"]
+    group: ClassVar[str] = "data"
+    shown_first: ClassVar[tuple[str, ...]] = ("prompts", "model", "predictions", "metrics", "reward_function", "out")
     prompts: str | None = positional(
         "JSONL, CSV or Parquet file of prompts (with --metrics also of references), or text file with one prompt a line"
     )
     prompt: str = option("prompt", "column of the prompt")
-    predictions: str | None = option(None, "file of responses to measure, in place of sampling; default: none")
+    predictions: str | None = option(None, "file of responses to measure, instead of sampling", otherwise="none")
+    metrics: str | None = metrics_option(otherwise=f"{', '.join(DEFAULT)} with --predictions, else none")
     prediction: str = option("prediction", "column of the response in the file of --predictions")
     reference_column: str = option("reference", "column of the reference text, for --metrics")
     references: Literal["column", "best"] = option(
-        "column", "reference of a prompt: that column, or the response with the highest reward in rows of feedback"
+        "column",
+        "reference of a prompt: its reference column, or its response with the highest reward in rows of feedback",
     )
     response: str = option("response", "column of the response, for references best")
     reward: str = option("reward", "column of the reward, for references best")
@@ -38,12 +41,16 @@ class EvaluateConfig(ModelOptions, DecodingOptions, RewardOptions, MetricOptions
     on_bad: Literal["raise", "drop"] = option(
         "raise", "references best: bad rows raise an error that lists them, or are dropped and counted"
     )
-    reference: str | None = option(None, "model to compare with; default: the adapter's base model")
-    kl_prompts: int = option(64, "prompts that estimate the KL to the reference; 0 for none")
-    out: str = option("outputs/evaluate", "folder for metrics.json and the rest")
-    overwrite: bool = option(False, "replace the run in the folder out: remove what it wrote, and nothing else")
-    seed: int = option(0, "of sampling")
-    dry_run: bool = option(False, "count the prompts or rows, print the settings, and stop")
+    reference: str | None = option(
+        None, "model to compare with", otherwise="the base model of the adapter", group="model"
+    )
+    kl_prompts: int = option(64, "prompts used to estimate the KL to the reference; 0 for none", group="evaluation")
+    out: str = option("outputs/evaluate", "folder for metrics.json and the rest", group="output")
+    overwrite: bool = option(
+        False, "replace the run in the folder out: remove what it wrote, and nothing else", group="output"
+    )
+    seed: int = option(0, "random seed of sampling", group="sampling")
+    dry_run: bool = option(False, "count the prompts or rows, print the settings, and stop", group="output")
 
     def __post_init__(self) -> None:
         if (self.prompts is None) == (self.predictions is None):
@@ -65,38 +72,23 @@ class EvaluateConfig(ModelOptions, DecodingOptions, RewardOptions, MetricOptions
         return any(kind_of(name).needs == "reference" for name in self.measured())
 
     def _check_file(self) -> None:
-        read = (
-            "predictions",
-            "prediction",
-            "prompt",
-            "reference_column",
-            "reward_function",
-            "metrics",
-            "out",
-            "overwrite",
-        )
-        idle = [name for name in self.changed() if name not in (*read, *OWNED, "dry_run")]
-        if idle:
-            raise ConfigError(
-                f"with --predictions nothing is sampled, so nothing reads {', '.join(idle)}; leave it out."
-            )
+        self.check_unread({item.name for item in fields(self)} - OF_FILES, "with --predictions nothing is sampled")
         if "kl" in self.measured():
             raise ConfigError("metric kl is of a model; give prompts and --model in place of --predictions.")
         self._check_measured()
 
     def _check_generated(self) -> None:
-        unread = ["prediction"]
-        unread += ["reference_column"] if self.references == "best" else list(OF_BEST)
-        unread += [] if "kl" in self.measured() else ["reference", "kl_prompts"]
-        unread += [] if self.needs_references() else ["references", "reference_column"]
-        idle = [name for name in self.changed() if name in unread]
-        if idle:
-            raise ConfigError(
-                f"nothing reads {', '.join(idle)} here: prediction goes with --predictions; reference and kl_prompts "
-                f"with metric kl; {', '.join(OF_BEST)} with --references best, reference_column with column."
-            )
-        if "kl" in self.measured() and self.kl_prompts < 1:
+        self.check_unread(("prediction",), "it is a column of the file of --predictions")
+        if self.references == "best":
+            self.check_unread(("reference_column",), "with --references best there is no such column")
+        else:
+            self.check_unread(OF_BEST, "only --references best takes references from rewarded responses")
+        if "kl" not in self.measured():
+            self.check_unread(("reference", "kl_prompts"), "metric kl is not among --metrics")
+        elif self.kl_prompts < 1:
             raise ConfigError(f"kl_prompts is {self.kl_prompts}; metric kl needs at least 1.")
+        if not self.needs_references():
+            self.check_unread(("references", "reference_column"), "no metric of --metrics compares with references")
         self._check_measured()
 
     def _check_measured(self) -> None:
@@ -106,9 +98,7 @@ class EvaluateConfig(ModelOptions, DecodingOptions, RewardOptions, MetricOptions
 
     def _check_comparison(self) -> None:
         columns = ("prediction", "reference_column", "references", *OF_BEST)
-        idle = [name for name in self.changed() if name in (*columns, *OWNED)]
-        if idle:
-            raise ConfigError(f"nothing reads {', '.join(idle)} without --metrics or --predictions.")
+        self.check_unread((*columns, *OWNED), "there is neither --metrics nor --predictions")
         if self.reward_function is None:
             raise ConfigError(
                 "evaluate needs --reward-function (module:function, or a reward model's name) to compare with the "

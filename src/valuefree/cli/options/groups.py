@@ -1,17 +1,27 @@
 """Groups of options that verbs of the command line share, as frozen dataclasses; no torch.
 
-A field's metadata says what it means and in which unit; the same text is its ``--help``. Values come from the
-defaults, then a YAML recipe, then flags (`valuefree.cli.parse`).
+A field's metadata holds its help text, the default that None stands for and its group in ``--help``. Values come from
+the defaults, then a YAML recipe, then flags (`valuefree.cli.parse`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar, Literal
 
+from valuefree.errors import ConfigError
 
-def option(default: Any, text: str) -> Any:
-    """A field with a default and its help text."""
-    return field(default=default, metadata={"help": text})
+# Groups of `--help`, in their order there.
+GROUPS = ("common", "data", "model", "objective", "training", "sampling", "evaluation", "judge", "server", "output")
+
+
+def option(default: Any, text: str, *, otherwise: Any = None, group: str | None = None) -> Any:
+    """A field with a default.
+
+    Args:
+        text: help, without the default, which ``--help`` adds. otherwise: what None stands for, a value or a text.
+        group: of `GROUPS`; default: that of the class.
+    """
+    return field(default=default, metadata={"help": text, "otherwise": otherwise, "group": group})
 
 
 def flags(names: Iterable[str]) -> str:
@@ -19,21 +29,23 @@ def flags(names: Iterable[str]) -> str:
     return ", ".join(f"--{name.replace('_', '-')}" for name in names)
 
 
-def required(text: str) -> Any:
+def required(text: str, *, group: str | None = None) -> Any:
     """A field that must be given; the first one is positional on the command line."""
-    return field(metadata={"help": text})
+    return field(metadata={"help": text, "group": group})
 
 
-def positional(text: str) -> Any:
+def positional(text: str, *, group: str | None = None) -> Any:
     """An option that may be left out, and is given without a flag."""
-    return field(default=None, metadata={"help": text, "positional": True})
+    return field(default=None, metadata={"help": text, "positional": True, "group": group})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Root of all option sets."""
+    """Root of all option sets. shown_first: the options that ``--help`` lists first."""
 
     about: ClassVar[str] = ""
+    group: ClassVar[str] = "data"
+    shown_first: ClassVar[tuple[str, ...]] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """All values, for the manifest."""
@@ -42,6 +54,12 @@ class Options:
     def changed(self) -> list[str]:
         """Options that differ from their defaults."""
         return [item.name for item in fields(self) if getattr(self, item.name) != item.default]
+
+    def check_unread(self, names: Collection[str], reason: str) -> None:
+        """Raise ConfigError if one of these options was given; `reason` says why nothing reads them here."""
+        unread = [name for name in self.changed() if name in names]
+        if unread:
+            raise ConfigError(f"nothing reads {flags(unread)}: {reason}. Leave it out.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,19 +70,22 @@ class DataOptions(Options):
     prompt: str = option("prompt", "column of the prompt: text, or a list of messages")
     response: str = option("response", "column of the response")
     reward: str = option("reward", "column of the reward")
-    split: str | None = option(None, "split of a hub data set")
+    split: str | None = option(None, "split of a hub data set", otherwise="the only split of the set")
     on_bad: Literal["raise", "drop"] = option("raise", "bad rows: raise an error that lists them, or drop and count")
     thumbs: bool = option(False, "take true/false and up/down as rewards +1/-1")
-    ignore_case: bool = option(False, "take prompts that differ in upper and lower case alone for the same")
+    ignore_case: bool = option(False, "treat prompts that differ only in upper and lower case as one prompt")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelOptions(Options):
     """Which model."""
 
+    group: ClassVar[str] = "model"
     model: str = option("google/flan-t5-small", "hub name, folder (also of an adapter), or .gguf file")
     dtype: Literal["float32", "bfloat16", "float16"] = option("float32", "type of the weights")
-    attn_implementation: str | None = option(None, "eager, sdpa or flash_attention_2; default: transformers' choice")
+    attn_implementation: str | None = option(
+        None, "eager, sdpa or flash_attention_2", otherwise="the choice of transformers"
+    )
     trust_remote_code: bool = option(False, "run model code from the hub")
 
 
@@ -73,16 +94,19 @@ class LengthOptions(Options):
     """How long sequences may be."""
 
     max_length: int = option(1024, "tokens of prompt and response together (encoder-decoder: of each)")
-    max_prompt_length: int | None = option(None, "tokens of the prompt; default: no limit of its own")
-    max_response_length: int | None = option(None, "tokens of the response; default: no limit of its own")
+    max_prompt_length: int | None = option(None, "tokens of the prompt", otherwise="no separate limit")
+    max_response_length: int | None = option(None, "tokens of the response", otherwise="no separate limit")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreOptions(Options):
     """How the reference is scored."""
 
-    cache_dir: str | None = option(None, "folder of reference scores; default: valuefree/scores in the user cache")
-    score_batch_tokens: int = option(8192, "padded tokens per batch of scoring")
+    group: ClassVar[str] = "model"
+    cache_dir: str | None = option(
+        None, "folder of reference scores", otherwise="valuefree/scores in the user's cache folder"
+    )
+    score_batch_tokens: int = option(8192, "padded tokens per batch while scoring")
     bf16: bool = option(False, "compute under bfloat16 autocast, in scoring and training alike")
 
 
@@ -93,8 +117,9 @@ TOP_K = 50
 class DecodingOptions(Options):
     """How responses are sampled."""
 
-    max_new_tokens: int = option(256, "tokens per response, at most")
-    temperature: float = option(0.7, "of sampling; 0 is greedy")
+    group: ClassVar[str] = "sampling"
+    max_new_tokens: int = option(256, "most tokens per response")
+    temperature: float = option(0.7, "sampling temperature; 0 is greedy")
     top_k: int = option(TOP_K, "most likely tokens to sample from; 0 for all")
     top_p: float = option(0.95, "probability mass to sample from; 1 for all")
     generation_batch_size: int = option(32, "responses sampled at a time")
@@ -104,11 +129,8 @@ class DecodingOptions(Options):
 class RewardOptions(Options):
     """How responses are rewarded."""
 
-    reward_function: str | None = option(None, "module:function of prompts and responses, or a reward model's name")
+    group: ClassVar[str] = "evaluation"
+    reward_function: str | None = option(
+        None, "module:function of prompts and responses, or name or folder of a reward model", otherwise="none"
+    )
     samples_per_prompt: int = option(1, "responses per prompt and model")
-
-
-REFERENCE_SAMPLES = (
-    "rpo: file of samples of the model itself for V(x), as `valuefree sample --score` writes, rewarded by the same "
-    "function as the rows; default: none"
-)

@@ -3,15 +3,14 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from valuefree.cli.options import VERBS
 from valuefree.cli.options.groups import (
-    REFERENCE_SAMPLES,
     DataOptions,
     LengthOptions,
     ModelOptions,
     ScoreOptions,
-    option,
 )
-from valuefree.cli.options.objective import PARTITIONED, ObjectiveOptions
+from valuefree.cli.options.objective import ObjectiveOptions, partitioned, reference_samples_option
 from valuefree.errors import ConfigError
 
 
@@ -19,12 +18,13 @@ from valuefree.errors import ConfigError
 class InspectConfig(DataOptions, ModelOptions, LengthOptions, ScoreOptions, ObjectiveOptions):
     """Of ``valuefree inspect``."""
 
-    about: ClassVar[str] = "What this data and these settings will do, before anything is trained."
-    reference_samples: str | None = option(None, REFERENCE_SAMPLES)
+    about: ClassVar[str] = VERBS["inspect"]
+    shown_first: ClassVar[tuple[str, ...]] = ("data", "model")
+    reference_samples: str | None = reference_samples_option()
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.objective not in PARTITIONED:
+        if self.objective not in partitioned():
             raise ConfigError(
-                f"objective {self.objective} has no partition to inspect; {', '.join(PARTITIONED)} has one."
+                f"objective {self.objective} has no partition to inspect; {', '.join(partitioned())} has one."
             )

@@ -1,11 +1,12 @@
-"""The options of ``valuefree judge``; no torch."""
+"""Options of ``valuefree judge``; no torch."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from valuefree.cli.options.groups import Options, flags, option, required
-from valuefree.cli.options.metrics import MetricOptions
+from valuefree.cli.options import VERBS
+from valuefree.cli.options.groups import Options, option, required
+from valuefree.cli.options.metrics import MetricOptions, metrics_option
 from valuefree.errors import ConfigError
 from valuefree.evaluation.metrics.registry import METRICS, kind_of
 
@@ -19,79 +20,101 @@ PRICES = ("input_price", "output_price", "max_cost")
 class JudgeOptions(Options):
     """Systems, judge, and how it is asked."""
 
+    group: ClassVar[str] = "judge"
     systems: tuple[str, ...] = required(
         "outputs of two systems or more: NAME=FILE or FILE, JSONL, CSV, Parquet or alpaca_eval's outputs.json; several "
-        "files with commas between them are runs (seeds) of one system. The first is compared with each other one"
+        "files with commas between them are runs (seeds) of one system. The first is compared with each other one",
+        group="data",
     )
     judge: str | None = option(
         None,
         "mistral-7b-instruct-v0.3, llama-3-8b-instruct, hub name, folder or .gguf file of a model, or module:function "
-        "from question to answer; default: none, one of judge and reward-function must be given",
+        "from question to answer",
+        otherwise="none; give judge or reward-function",
     )
     reward_function: str | None = option(
-        None, "module:function, or a reward model's name, as judge: the larger reward wins; default: none"
+        None, "module:function, or a reward model's name, as judge: the larger reward wins", otherwise="none"
     )
-    server: str | None = option(None, "ask this OpenAI-compatible server, http://host:port/v1; default: none")
-    served_name: str | None = option(None, "name of the model on the server; default: that of the judge")
+    server: str | None = option(
+        None, "ask this OpenAI-compatible server, http://host:port/v1", otherwise="none", group="server"
+    )
+    served_name: str | None = option(
+        None, "name of the model on the server", otherwise="that of the judge", group="server"
+    )
     revision: str | None = option(
         None,
-        "of the judge, for cache and signature; default: unknown for a server, which does not tell, a hash of the "
-        "module's source for module:function, a hash of the weights for a model in this process",
+        "revision of the judge, for cache and signature",
+        otherwise="unknown for a server, a hash of the module's source for module:function, a hash of the weights "
+        "for a model in this process",
     )
-    api_key_env: str = option("OPENAI_API_KEY", "environment variable with the server's key, if it wants one")
-    concurrency: int = option(16, "requests under way at a time")
-    timeout_seconds: float = option(120.0, "of silence in one try of a request")
-    max_retries: int = option(5, "further tries of a request that failed")
+    api_key_env: str = option(
+        "OPENAI_API_KEY", "environment variable with the server's key, if it needs one", group="server"
+    )
+    concurrency: int = option(16, "concurrent requests", group="server")
+    timeout_seconds: float = option(120.0, "longest silence in one try of a request", group="server")
+    max_retries: int = option(5, "further tries of a request that failed", group="server")
     judge_prompt: str | None = option(
-        None, "guarded, paper (open to injection) or a text file; default: paper for the two presets, else guarded"
+        None,
+        "guarded, paper (open to injection) or a text file",
+        otherwise="paper for the two presets, else guarded",
     )
     labels: str = option("A,B,Neutral", "what a prompt file calls the first answer, the second, and neither")
     orders: int = option(2, "2: each pair in both orders; 1: one, drawn at random, and labelled so")
     read: Literal["auto", "probabilities", "text"] = option(
-        "auto", "verdict from the label tokens' probabilities, the text, or the first where it can be had"
+        "auto",
+        "verdict from the probabilities of the label tokens, from the text, or from the probabilities where available",
     )
-    max_new_tokens: int = option(16, "tokens of an answer, at most; a judge that reasons first needs more")
-    temperature: float = option(0.0, "of the judge; 0 is greedy")
-    max_characters: int | None = option(None, "of each text shown to the judge; default: no limit")
-    input_price: float = option(0.0, "per million input tokens, in any currency")
-    output_price: float = option(0.0, "per million output tokens")
-    max_cost: float | None = option(None, "send nothing that could cost more in all; default: no limit")
+    max_new_tokens: int = option(16, "most tokens of an answer; a judge that reasons first needs more")
+    temperature: float = option(0.0, "sampling temperature of the judge; 0 is greedy")
+    max_characters: int | None = option(None, "most characters of each text shown to the judge", otherwise="no limit")
+    input_price: float = option(0.0, "price per million input tokens, in any currency")
+    output_price: float = option(0.0, "price per million output tokens")
+    max_cost: float | None = option(
+        None, "most that all calls may cost; a call that could exceed it is not sent", otherwise="no limit"
+    )
     arena: bool = option(False, "compare all pairs of systems, and rank them (Bradley–Terry)")
     common: bool = option(False, "leave out prompts that some system did not answer, and count them")
     agreement: tuple[str, ...] = option(
-        (), "folders of other judges' results, or files of human verdicts, to agree with (Cohen's κ); default: none"
+        (), "folders of other judges' results, or files of human verdicts, to measure agreement with (Cohen's κ)"
     )
-    references: str | None = option(None, "file of prompts and reference texts, for --metrics; default: none")
-    reference_column: str = option("reference", "column of the reference text")
-    prompt: str = option("prompt", "column of the prompt")
-    response: str = option("response", "column of the response")
+    references: str | None = option(
+        None, "file of prompts and reference texts, for --metrics", otherwise="none", group="data"
+    )
+    reference_column: str = option("reference", "column of the reference text", group="data")
+    prompt: str = option("prompt", "column of the prompt", group="data")
+    response: str = option("response", "column of the response", group="data")
     dtype: Literal["float32", "bfloat16", "float16"] = option(
-        "float32", "type of the weights of a judge in this process"
+        "float32", "type of the weights of a judge in this process", group="model"
     )
-    attn_implementation: str | None = option(None, "eager, sdpa or flash_attention_2; default: transformers' choice")
-    trust_remote_code: bool = option(False, "run model code from the hub")
-    judge_batch_size: int = option(8, "questions at a time for a judge in this process")
-    cache: str | None = option(None, "file of answers, to be shared between runs; default: judgements.jsonl in out")
+    attn_implementation: str | None = option(
+        None, "eager, sdpa or flash_attention_2", otherwise="the choice of transformers", group="model"
+    )
+    trust_remote_code: bool = option(False, "run model code from the hub", group="model")
+    judge_batch_size: int = option(8, "questions at a time for a judge in this process", group="model")
+    cache: str | None = option(
+        None, "file of answers, which several runs may share", otherwise="judgements.jsonl in the folder out"
+    )
     out: str = option(
         "outputs/judge",
         "folder for judge.json, verdicts.jsonl, completions.jsonl, judge.md; those of an earlier run are replaced, its "
         "cache is kept",
+        group="output",
     )
-    seed: int = option(0, "of bootstrap, of a single order's placement, and of a judge that samples")
-    dry_run: bool = option(False, "say how many calls, tokens and how much money it would take, and stop")
+    seed: int = option(
+        0, "random seed of the bootstrap, of the placement in a single order, and of a judge that samples"
+    )
+    dry_run: bool = option(False, "estimate calls, tokens and costs, print them, and stop", group="output")
 
 
 @dataclass(frozen=True, kw_only=True)
 class JudgeConfig(MetricOptions, JudgeOptions):
     """Of ``valuefree judge``."""
 
-    metrics: str | None = option(
-        None,
-        f"of each system, by comma: {', '.join(name for name in METRICS if name != 'kl')} (reward with "
-        "--reward-function alone); or the sets paper (the six) and lexical; default: none",
+    about: ClassVar[str] = VERBS["judge"]
+    shown_first: ClassVar[tuple[str, ...]] = ("systems", "judge", "reward_function", "server", "metrics", "out")
+    metrics: str | None = metrics_option(
+        f"{name} (with --reward-function)" if name == "reward" else name for name in METRICS if name != "kl"
     )
-
-    about: ClassVar[str] = "Which of two systems' answers a judge prefers: both orders, intervals, what is missing."
 
     @property
     def judge_is_function(self) -> bool:
@@ -112,30 +135,28 @@ class JudgeConfig(MetricOptions, JudgeOptions):
 
     def _check_read(self) -> None:
         """Raise ConfigError for options that this judge does not read."""
-        changed = self.changed()
         if self.reward_function is not None:
             unread = ("server", "revision", *SERVER, *LOCAL, *PROMPTED, *PRICES)
-            if idle := [name for name in unread if name in changed]:
-                raise ConfigError(f"a reward function is asked nothing, so nothing reads {flags(idle)}; leave it out.")
-        if self.server is None and (idle := [name for name in SERVER if name in changed]):
-            raise ConfigError(f"{flags(idle)} needs --server: without it the judge runs in this process.")
-        if self.server is None and self.revision is not None and not self.judge_is_function:
+            self.check_unread(unread, "a reward function takes the place of a judge, and there is nothing to ask")
+        if self.server is not None:
+            self.check_unread(LOCAL, "with --server the server loads the model itself")
+            return
+        self.check_unread(SERVER, "without --server the judge runs in this process")
+        if self.revision is not None and not self.judge_is_function:
             raise ConfigError(
                 "--revision goes with --server or module:function; the weights of a model in this process are hashed."
             )
-        if self.server is not None and (idle := [name for name in LOCAL if name in changed]):
-            raise ConfigError(f"the server loads the model itself, so nothing reads {flags(idle)}; leave it out.")
 
     def _check_measured(self) -> None:
         names = self.metric_list()
         if "kl" in names:
             raise ConfigError(
-                "metric kl is of models, not of outputs: `valuefree evaluate DATA --model M --metrics kl`."
+                "metric kl compares models, not outputs: `valuefree evaluate DATA --model M --metrics kl`."
             )
         if "reward" in names and self.reward_function is None:
             raise ConfigError(
-                "metric reward needs --reward-function, which here is the judge in place of --judge; beside a --judge, "
-                "measure it apart: `valuefree evaluate --predictions FILE --metrics reward --reward-function …`."
+                "metric reward needs --reward-function, which replaces --judge here; to have both, measure the reward "
+                "separately: `valuefree evaluate --predictions FILE --metrics reward --reward-function …`."
             )
         self.check_metrics(names)
         needing = [name for name in names if kind_of(name).needs == "reference"]
@@ -143,7 +164,6 @@ class JudgeConfig(MetricOptions, JudgeOptions):
             raise ConfigError(
                 f"of --metrics, {', '.join(needing)} compare with reference texts; give them by --references FILE."
             )
-        idle = [name for name in ("references", "reference_column") if name in self.changed()]
-        if idle and not needing:
-            said = f"{', '.join(names)} compare with no texts" if names else "there are no --metrics"
-            raise ConfigError(f"nothing reads {flags(idle)}: {said}; leave it out.")
+        if not needing:
+            reason = f"{', '.join(names)} compare with no texts" if names else "there are no --metrics"
+            self.check_unread(("references", "reference_column"), reason)

@@ -1,110 +1,118 @@
-"""Which knobs each objective has, as data, and the options that set them; no torch.
+"""The options that choose an objective and set its fields, read from the objectives' own files; no torch."""
 
-The names are the fields of the objectives' dataclasses; a test compares the two.
-"""
-
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, TypeVar
 
 from valuefree.cli.options.groups import Options, option
+from valuefree.cli.options.registry import Knob, declarations
+from valuefree.cli.synonyms import nearest_option
 from valuefree.errors import ConfigError
 
 REWARD_MODEL = "reward-model"
-PAIRWISE = ("dpo", "ipo", "slic")
-PARTITIONED = ("rpo",)
-KNOBS: dict[str, tuple[str, ...]] = {
-    "rpo": ("tau", "target_std", "estimator", "level", "length_normalize", "on_policy", "merge_duplicates", "value_lr"),
-    "dro": ("tau", "value_lr", "shared_encoder", "rescale", "length_normalize"),
-    "kto": ("beta", "desirable_weight", "undesirable_weight", "threshold", "baseline", "length_normalize"),
-    "sft": ("on", "tau"),
-    "nca": ("tau",),
-    "dpo": ("beta", "pairs"),
-    "ipo": ("beta", "pairs", "length_normalize"),
-    "slic": ("beta", "pairs"),
-    REWARD_MODEL: ("pairs",),
-}
-PRESETS: dict[str, dict[str, tuple[str, ...]]] = {  # and the knobs that may be given beside one
-    "rpo": {"paper": ("tau",), "paper-code": ("tau",)},
-    "dro": {"paper-code": ("tau",)},
-    "kto": {"paper-code": ()},
-}
-ALL_KNOBS = tuple(dict.fromkeys(name for names in KNOBS.values() for name in names))
+T = TypeVar("T", bound=type[Options])
+
+
+def knobs_of(objective: str) -> dict[str, Knob]:
+    """The fields that an objective has; a reward model is trained on the pairs of DPO."""
+    if objective == REWARD_MODEL:
+        return {"pairs": declarations()["dpo"].knobs["pairs"]}
+    return declarations()[objective].knobs
+
+
+def objectives_that_read(column: str) -> tuple[str, ...]:
+    """Objectives that read a column of the data, such as ``pair_id``, where it is there."""
+    return tuple(name for name, item in declarations().items() if column in item.columns)
+
+
+def partitioned() -> tuple[str, ...]:
+    """Objectives that need V(x)."""
+    return tuple(name for name, item in declarations().items() if item.partitioned)
+
+
+def _names() -> tuple[str, ...]:
+    return (*declarations(), REWARD_MODEL)
+
+
+def _preset_fields() -> dict[str, Knob]:
+    """The option ``preset`` of each objective that has one; its type allows the presets of all."""
+    having = [item for item in declarations().values() if item.presets]
+    kind = Literal[tuple(dict.fromkeys(preset for item in having for preset in item.presets))]
+    knobs = {}
+    for item in having:
+        beside = "".join(f"; leaves {name} open (default: {value:g})" for name, value in item.open.items())
+        text = f"settings of the paper or of its published code: {', '.join(item.presets)}{beside}"
+        knobs[item.name] = Knob(kind, None, text, "none")
+    return knobs
+
+
+def _with_knobs(options: T) -> T:
+    """Add the fields of all objectives to an option class; None keeps the objective's own default.
+
+    Raises:
+        ConfigError: two objectives that give one name different types.
+    """
+    by_field: dict[str, dict[str, Knob]] = {"preset": _preset_fields()}
+    for objective in _names():
+        for name, knob in knobs_of(objective).items():
+            by_field.setdefault(name, {})[objective] = knob
+    annotations: dict[str, Any] = {"objective": Literal[_names()]}
+    for name, knobs in by_field.items():
+        kinds = {knob.kind for knob in knobs.values()}
+        if len(kinds) > 1:
+            raise ConfigError(f"{' and '.join(knobs)} declare {name} with different types; rename the field in one.")
+        annotations[name] = kinds.pop() | None
+        text = "; ".join(f"{objective}: {knob.help}" for objective, knob in knobs.items())
+        setattr(options, name, field(default=None, metadata={"help": text, "objectives": knobs}))
+    options.__annotations__ = options.__annotations__ | annotations
+    return options
+
+
+def reference_samples_option() -> Any:
+    """The option of train and inspect that objectives with V(x) read."""
+    text = (
+        "file of samples of the model itself for V(x), as `valuefree sample --score` writes, rewarded by the same "
+        "function as the rows"
+    )
+    knobs = {name: Knob(str, None, text, "none") for name in partitioned()}
+    return field(default=None, metadata={"help": text, "objectives": knobs, "group": "objective"})
 
 
 @dataclass(frozen=True, kw_only=True)
+@_with_knobs
 class ObjectiveOptions(Options):
-    """What is optimised. A knob that is not given keeps the objective's own default."""
+    """What is optimised; the fields of the objectives are added to those below."""
 
-    objective: Literal["rpo", "dro", "kto", "sft", "nca", "dpo", "ipo", "slic", "reward-model"] = option(
-        "rpo", "what is optimised; docs/objectives has a page on each"
-    )
-    preset: Literal["paper", "paper-code"] | None = option(
-        None, "rpo: as in the paper; rpo, dro, kto: as in its published code; default: neither"
-    )
-    tau: float | None = option(
-        None,
-        "temperature of rpo, dro, nca and weighted sft, in standard deviations of the reward; default: rpo from "
-        "target-std, nca 0.5, dro, sft and presets 1",
-    )
-    target_std: float | None = option(
-        None,
-        "rpo: standard deviation of the target log-ratio within a prompt, in nats, instead of tau; larger moves "
-        "further from the reference; default: 12",
-    )
-    estimator: str | None = option(None, "of V(x), for rpo; default: auto. See docs/partition.md")
-    level: float | None = option(None, "rpo: how firmly V(x) is believed, 0 to inf, in responses; default: 1")
-    length_normalize: bool | None = option(
-        None, "rpo, dro, kto, ipo: token means of log-probabilities instead of sums; default: no (ipo: yes)"
-    )
-    on_policy: bool | None = option(None, "rpo: the responses were drawn from this model; default: no")
-    merge_duplicates: bool | None = option(None, "rpo: equal responses to a prompt count once in V(x); default: yes")
-    value_lr: float | None = option(
-        None, "peak learning rate of the value network, for dro and rpo with estimator learned; default: lr"
-    )
-    shared_encoder: bool | None = option(
-        None, "dro: a value head on the policy's own states, not a network of its own; default: no"
-    )
-    rescale: bool | None = option(None, "dro: divide the policy's learning rate by tau; default: yes")
-    beta: float | None = option(
-        None, "kto, dpo, ipo, slic: strength of the pull to the reference, in 1/nats; default: 0.1 (preset: 1)"
-    )
-    desirable_weight: float | None = option(None, "kto: weight of a desirable response; default: 1")
-    undesirable_weight: float | None = option(None, "kto: weight of an undesirable response; default: 1")
-    threshold: float | None = option(
-        None, "kto: rewards above it, in the unit of the data, are desirable; default: the mean of the training rewards"
-    )
-    baseline: Literal["mismatched", "matched"] | None = option(
-        None, "kto: log-ratios that z0 is the mean of: of other prompts' responses, or the batch's; default: mismatched"
-    )
-    on: Literal["all", "best", "weighted"] | None = option(
-        None, "sft: responses to learn: all, a prompt's best, or all weighted by softmax(reward/tau); default: all"
-    )
-    pairs: Literal["best_worst", "all", "adjacent"] | None = option(
-        None, "dpo, ipo, slic, reward-model: pairs made of a prompt's responses by reward; default: best_worst"
-    )
+    group: ClassVar[str] = "objective"
+    objective: str = option("rpo", "what is optimised; docs/objectives has a page on each")
+    preset: str | None = None
 
     def __post_init__(self) -> None:
-        known, given = KNOBS[self.objective], self.knobs()
-        strange = [name for name in given if name not in known]
-        if strange:
-            raise ConfigError(f"objective {self.objective} does not read {', '.join(strange)}; it has {_list(known)}.")
+        known, given = knobs_of(self.objective), self.knobs()
+        unread = [name for name in given if name not in known]
+        if unread:
+            near = {near for name in unread if (near := nearest_option(name, known, spelling=False))}
+            advice = f"; did you mean {_list(sorted(near))}?" if near else "."
+            raise ConfigError(
+                f"objective {self.objective} does not read {_list(unread)}; it has {_list(known)}{advice}"
+            )
         if self.preset is None:
             return
-        presets = PRESETS.get(self.objective, {})
+        declared = declarations().get(self.objective)
+        presets, left_open = (declared.presets, declared.open) if declared else ((), {})
         if self.preset not in presets:
             raise ConfigError(
                 f"objective {self.objective} has no preset {self.preset}; it has {_list(presets) or 'none'}."
             )
-        fixed = [name for name in given if name not in presets[self.preset]]
+        fixed = [name for name in given if name not in left_open]
         if fixed:
-            raise ConfigError(
-                f"preset {self.preset} fixes {', '.join(fixed)}; give the preset or the option, not both."
-            )
+            raise ConfigError(f"preset {self.preset} fixes {_list(fixed)}; give the preset or the option, not both.")
 
     def knobs(self) -> dict[str, Any]:
-        """The knobs that were given."""
-        return {name: getattr(self, name) for name in ALL_KNOBS if getattr(self, name) is not None}
+        """The fields of objectives that were given."""
+        names = dict.fromkeys(name for objective in _names() for name in knobs_of(objective))
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
 
-def _list(names: Any) -> str:
+def _list(names: Iterable[str]) -> str:
     return ", ".join(names)

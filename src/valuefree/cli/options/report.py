@@ -1,8 +1,9 @@
-"""The options of ``valuefree report``; no torch."""
+"""Options of ``valuefree report``; no torch."""
 
 from dataclasses import dataclass
 from typing import ClassVar
 
+from valuefree.cli.options import VERBS
 from valuefree.cli.options.groups import Options, option, required
 from valuefree.errors import ConfigError
 
@@ -11,11 +12,13 @@ from valuefree.errors import ConfigError
 class ReportConfig(Options):
     """Of ``valuefree report``."""
 
-    about: ClassVar[str] = "One HTML file, Markdown and figures of a run; or of several, compared."
+    about: ClassVar[str] = VERBS["report"]
+    group: ClassVar[str] = "output"
+    shown_first: ClassVar[tuple[str, ...]] = ("runs", "out")
     runs: tuple[str, ...] = required(
         "folders of train, demo, evaluate or judge, or of one study; several are compared, their answers side by side"
     )
-    out: str | None = option(None, "folder for report.html, report.md and figures; default: that of the one run")
+    out: str | None = option(None, "folder for report.html, report.md and figures", otherwise="that of the one run")
 
     def __post_init__(self) -> None:
         if not self.runs:

@@ -1,10 +1,10 @@
 """Options of ``valuefree train``; no torch."""
 
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
 
+from valuefree.cli.options import VERBS
 from valuefree.cli.options.groups import (
-    REFERENCE_SAMPLES,
     DataOptions,
     DecodingOptions,
     LengthOptions,
@@ -14,29 +14,30 @@ from valuefree.cli.options.groups import (
     option,
 )
 from valuefree.cli.options.metrics import MetricOptions
-from valuefree.cli.options.objective import PAIRWISE, PARTITIONED, REWARD_MODEL, ObjectiveOptions
-from valuefree.errors import ConfigError
-from valuefree.evaluation.metrics.registry import OWNED, kind_of
-
-NOT_OF_REWARD_MODELS = (
-    "max_prompt_length",
-    "max_response_length",
-    "cache_dir",
-    "score_batch_tokens",
-    "batch_tokens",
-    "max_new_tokens",
-    "temperature",
-    "top_k",
-    "top_p",
-    "generation_batch_size",
-    "reward_function",
-    "samples_per_prompt",
-    "kl_prompts",
-    "reference_samples",
-    "metrics",
-    "metric_for_best_model",
-    *OWNED,
+from valuefree.cli.options.objective import (
+    REWARD_MODEL,
+    ObjectiveOptions,
+    objectives_that_read,
+    partitioned,
+    reference_samples_option,
 )
+from valuefree.errors import ConfigError
+from valuefree.evaluation.metrics.registry import kind_of
+
+# Options that the training of a reward model does not read.
+NOT_OF_REWARD_MODELS = (
+    *("max_prompt_length", "max_response_length", "cache_dir", "score_batch_tokens", "batch_tokens"),
+    *("kl_prompts", "reference_samples", "metric_for_best_model"),
+    *(item.name for group in (DecodingOptions, RewardOptions, MetricOptions) for item in fields(group)),
+)
+
+
+def _output(default: Any, text: str) -> Any:
+    return option(default, text, group="output")
+
+
+def _evaluation(default: Any, text: str, *, otherwise: Any = None) -> Any:
+    return option(default, text, otherwise=otherwise, group="evaluation")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,55 +53,70 @@ class TrainConfig(
 ):
     """Of ``valuefree train``."""
 
-    about: ClassVar[str] = "Fine-tune a policy on feedback, and report what it gained on held-out prompts."
-    chosen: str | None = option(None, "column of the preferred response: pairs of your own; default: pairs by reward")
-    rejected: str | None = option(None, "column of the response that lost; goes with chosen; default: none")
-    desirable: str | None = option(None, "kto: column of true/false; default: rewards above the threshold")
-    reference_samples: str | None = option(None, REFERENCE_SAMPLES)
-    out: str = option("outputs/train", "folder of the run")
-    test_prompts: int = option(48, "prompts held out for what is reported in the end; 0 for none")
-    validation_prompts: int = option(
-        0, "further prompts held out, for what is measured while training and for patience; 0 for none"
+    about: ClassVar[str] = VERBS["train"]
+    group: ClassVar[str] = "training"
+    shown_first: ClassVar[tuple[str, ...]] = (
+        *("data", "model", "objective", "epochs", "lr", "batch_size", "reward_function", "out"),
     )
-    seed: int = option(0, "of split, order, adapter and sampling")
+    chosen: str | None = option(
+        None, "column of the preferred response, for pairs of your own", otherwise="none, pairs by reward", group="data"
+    )
+    rejected: str | None = option(
+        None, "column of the other response of the pair; goes with chosen", otherwise="none", group="data"
+    )
+    desirable: str | None = option(
+        None, "kto: column of true/false", otherwise="none, rewards above the threshold are desirable", group="data"
+    )
+    reference_samples: str | None = reference_samples_option()
+    test_prompts: int = _evaluation(48, "prompts held out for the numbers of the final report; 0 for none")
+    validation_prompts: int = _evaluation(
+        0, "further prompts held out, for evaluations during training and for early stopping; 0 for none"
+    )
+    seed: int = option(0, "random seed of split, order, adapter and sampling")
     epochs: float = option(1.0, "passes over the training rows")
     max_steps: int = option(-1, "optimiser steps, instead of epochs; -1 for none")
     lr: float = option(5e-4, "peak learning rate; for full fine-tuning (lora_rank 0) rather 1e-5 to 1e-4")
     warmup_steps: int = option(10, "steps of linear warm-up")
     batch_size: int = option(8, "responses (reward-model: pairs) per micro-batch")
-    batch_tokens: int | None = option(None, "positions per micro-batch, padding included; default: no limit of its own")
+    batch_tokens: int | None = option(
+        None, "token positions per micro-batch, padding included", otherwise="no separate limit"
+    )
     accumulation: int = option(1, "micro-batches per optimiser step")
     lora_rank: int = option(16, "rank of the adapter; 0 trains all weights")
     gradient_checkpointing: bool = option(False, "recompute activations in the backward pass, to save memory")
-    eval_steps: int = option(
-        0, "steps between losses (and --metrics) on validation prompts, or without these on the test prompts; 0: none"
+    eval_steps: int = _evaluation(
+        0,
+        "steps between evaluations of the loss (and --metrics) on the validation prompts, or without these on the test "
+        "prompts; 0 for none",
     )
-    patience: int = option(0, "stop after this many evaluations that are not better; 0 for never")
-    metric_for_best_model: str | None = option(
-        None, "keep the checkpoint that is best by this: loss, reward, or one of --metrics; default: loss if patience"
+    patience: int = option(0, "early stopping: stop after this many evaluations without improvement; 0 for never")
+    metric_for_best_model: str | None = _evaluation(
+        None,
+        "keep the checkpoint that is best by this: loss, reward, or one of --metrics",
+        otherwise="loss with patience, else the last checkpoint is kept",
     )
-    save_steps: int = option(0, "steps between checkpoints; 0 for the end and on a signal only")
-    logging_steps: int = option(10, "steps between log lines")
-    report_to: str = option("none", "tensorboard, wandb, trackio or none")
-    resume: bool = option(False, "go on from the last checkpoint in the folder out, with the settings of that run")
-    overwrite: bool = option(False, "replace the run in the folder out: remove what it wrote, and nothing else")
-    kl_prompts: int = option(32, "held-out prompts that estimate the KL to the reference; 0 for none")
-    dry_run: bool = option(False, "read and check the data, print the settings, and stop")
+    out: str = _output("outputs/train", "folder of the run")
+    save_steps: int = _output(0, "steps between checkpoints; 0 for the end and on a signal only")
+    logging_steps: int = _output(10, "steps between log lines")
+    report_to: str = _output("none", "tensorboard, wandb, trackio or none")
+    resume: bool = _output(False, "continue from the last checkpoint in the folder out, with the settings of that run")
+    overwrite: bool = _output(False, "replace the run in the folder out: remove what it wrote, and nothing else")
+    kl_prompts: int = _evaluation(32, "held-out prompts used to estimate the KL to the reference; 0 for none")
+    dry_run: bool = _output(False, "read and check the data, print the settings, and stop")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.resume and self.overwrite:
-            raise ConfigError("resume goes on with the run, overwrite replaces it; give one of the two.")
+            raise ConfigError("resume continues the run, overwrite replaces it; give one of the two.")
         self._check_validation()
         if self.reward_function and not self.test_prompts:
             raise ConfigError("reward_function needs test_prompts above 0: it rewards responses to held-out prompts.")
         self._check_columns()
         if self.objective == REWARD_MODEL:
-            idle = [name for name in self.changed() if name in NOT_OF_REWARD_MODELS]
-            if idle:
-                raise ConfigError(f"objective {REWARD_MODEL} does not read {', '.join(idle)}; leave it out.")
-        if self.reference_samples is not None and self.objective not in PARTITIONED:
-            raise ConfigError(f"reference_samples is read by {', '.join(PARTITIONED)}, not by {self.objective}.")
+            self.check_unread(NOT_OF_REWARD_MODELS, f"objective {REWARD_MODEL} trains no policy")
+        elif self.objective not in partitioned():
+            reason = f"{', '.join(partitioned())} needs V(x), and objective {self.objective} does not"
+            self.check_unread(("reference_samples",), reason)
 
     def selects(self) -> str | None:
         """What the best checkpoint is chosen by; None to keep the last one."""
@@ -108,9 +124,9 @@ class TrainConfig(
 
     def measured(self) -> tuple[str, ...]:
         """Metrics of the responses to validation prompts; a reward function brings the reward."""
-        asked = self.metric_list()
-        rewarded = self.reward_function is not None and bool(asked or self.metric_for_best_model == "reward")
-        return (*asked, "reward") if rewarded and "reward" not in asked else asked
+        names = self.metric_list()
+        rewarded = self.reward_function is not None and bool(names or self.metric_for_best_model == "reward")
+        return (*names, "reward") if rewarded and "reward" not in names else names
 
     def _check_validation(self) -> None:
         names, chosen = self.measured(), self.selects()
@@ -144,14 +160,15 @@ class TrainConfig(
     def _check_columns(self) -> None:
         if (self.chosen is None) != (self.rejected is None):
             raise ConfigError("chosen and rejected go together: give both columns, or neither for pairs by reward.")
-        if self.desirable is not None and (self.objective != "kto" or self.threshold is not None):
-            raise ConfigError("desirable is read by objective kto alone, and in place of threshold.")
+        marked = objectives_that_read("desirable")
+        if self.desirable is not None and (self.objective not in marked or "threshold" in self.knobs()):
+            raise ConfigError(f"desirable is read by objective {', '.join(marked)} alone, and in place of threshold.")
         if self.chosen is None:
             return
-        if self.objective not in (*PAIRWISE, REWARD_MODEL):
+        pairwise = objectives_that_read("pair_id")
+        if self.objective not in (*pairwise, REWARD_MODEL):
             raise ConfigError(
-                f"chosen and rejected are read by {', '.join(PAIRWISE)} and {REWARD_MODEL}, not by {self.objective}."
+                f"chosen and rejected are read by {', '.join(pairwise)} and {REWARD_MODEL}, not by {self.objective}."
             )
-        idle = [name for name in ("response", "reward", "thumbs", "pairs") if name in self.changed()]
-        if idle:
-            raise ConfigError(f"with chosen and rejected nothing reads {', '.join(idle)}; leave it out.")
+        read_by_reward = ("response", "reward", "thumbs", "pairs")
+        self.check_unread(read_by_reward, "with chosen and rejected the pairs are in the data")

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from valuefree.batches.rendering import Prompt, as_text
-from valuefree.cli.commands.measure import text_metrics_of
-from valuefree.cli.options import JudgeConfig, kind_of
-from valuefree.data.sources import rows_of
+from valuefree.cli.commands.measure import read_reference_texts, text_metrics_of
+from valuefree.cli.options.judge import JudgeConfig
 from valuefree.data.validation import prompt_key
-from valuefree.errors import ConfigError, DataError, number_of
+from valuefree.errors import ConfigError, DataError
 from valuefree.evaluation.metrics.base import Metric
 from valuefree.evaluation.metrics.measure import TextMetrics
+from valuefree.evaluation.metrics.registry import kind_of
 from valuefree.evaluation.outputs import Aligned, align, read_outputs
 
 Measured = dict[str, dict[str, Metric]]  # system → name of the metric → metric
@@ -44,7 +44,7 @@ def read_runs(options: JudgeConfig) -> list[Aligned]:
 
 
 def metrics_of(options: JudgeConfig) -> TextMetrics | None:
-    """What --metrics asks for, loaded; None where nothing is."""
+    """The metrics of --metrics, loaded; None without that option."""
     names = options.metric_list()
     return text_metrics_of(options, names) if names else None
 
@@ -63,23 +63,22 @@ def references_of(options: JudgeConfig, prompts: Sequence[Prompt]) -> list[str]:
     Raises:
         DataError: prompts without a reference, or with two.
     """
-    source, column = str(options.references), options.reference_column
-    found: dict[str, str] = {}
-    faults = []
-    for row in rows_of(source, None):
-        prompt, text = row.values.get(options.prompt), row.values.get(column)
-        if row.fault or not prompt or not isinstance(text, str):
-            faults.append(f"{row.where}: {row.fault or f'no text in {column!r} or no {options.prompt!r}'}")
-        elif found.setdefault(prompt_key(as_text(prompt)), text) != text:
-            faults.append(f"{row.where}: another reference for a prompt that has one")
-    lacking = [prompt for prompt in prompts if prompt_key(as_text(prompt)) not in found]
+    advice = "Name the column of the text by --reference-column, that of the prompt by --prompt, or fix the rows."
+    found = read_reference_texts(
+        str(options.references), options.prompt, options.reference_column, advice=advice, key=_key
+    )
+    lacking = [prompt for prompt in prompts if _key(prompt) not in found]
     if lacking:
-        faults.append(f"{len(lacking)} of the systems' prompts have no reference, such as {as_text(lacking[0])[:60]!r}")
-    if faults:
-        raise DataError.from_faults(
-            f"{number_of(len(faults), 'fault')} in {source}:", faults, "Name the column, or mend the rows."
+        raise DataError(
+            f"{len(lacking)} of the systems' prompts have no reference in {options.references}, such as "
+            f"{as_text(lacking[0])[:60]!r}. {advice}"
         )
-    return [found[prompt_key(as_text(prompt))] for prompt in prompts]
+    return [found[_key(prompt)][1] for prompt in prompts]
+
+
+def _key(prompt: Prompt) -> str:
+    """The key of a prompt as text: one file may hold messages where another holds their text."""
+    return prompt_key(as_text(prompt))
 
 
 def metrics_table(runs: Sequence[Measured]) -> str:
@@ -98,7 +97,7 @@ def metrics_table(runs: Sequence[Measured]) -> str:
 
 
 def _notes(runs: Sequence[Measured]) -> list[str]:
-    """What the reader of single metrics must know, with the systems (and runs) that it is about; then signatures."""
+    """Notes on single metrics, each with the systems (and runs) it concerns; then signatures."""
     about: dict[str, list[str]] = {}
     signatures: dict[str, None] = {}
     for number, run in enumerate(runs):

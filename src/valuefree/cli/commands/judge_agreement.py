@@ -14,7 +14,7 @@ from valuefree.evaluation.stats import Agreement, cohen_kappa
 
 EXPECTED = (
     "Expected the folder or verdicts.jsonl of another judge, or JSON lines with prompt and score: 1 where the first "
-    "system won, 0.5, 0 where it lost, null where nobody says."
+    "system won, 0.5, 0 where it lost, null for no verdict."
 )
 Labels = dict[tuple[Any, ...], str | None]  # (run, systems,) prompt, how often it came before → win, loss, neutral
 

@@ -8,38 +8,23 @@ import datasets
 from peft import LoraConfig
 
 from valuefree.batches.rendering import Limits, Prompt
-from valuefree.cli.options import (
-    DataOptions,
-    DecodingOptions,
-    InspectConfig,
-    LengthOptions,
-    ModelOptions,
-    ObjectiveOptions,
-    TrainConfig,
-)
+from valuefree.cli.options.groups import DataOptions, DecodingOptions, LengthOptions, ModelOptions
+from valuefree.cli.options.inspect import InspectConfig
+from valuefree.cli.options.objective import ObjectiveOptions
+from valuefree.cli.options.registry import declarations
+from valuefree.cli.options.train import TrainConfig
 from valuefree.data import DataSummary, read_pairs_with_summary, read_triplets, read_with_summary
 from valuefree.data.sources import rows_of
 from valuefree.data.validation import distinct_prompts
 from valuefree.errors import DataError
 from valuefree.evaluation.generation import Decoding
 from valuefree.models.load import accelerator_device, load_model
-from valuefree.objectives import DPO, DRO, IPO, KTO, NCA, RPO, SFT, Objective, SLiC
-
-OBJECTIVES: dict[str, type[Any]] = {
-    "rpo": RPO,
-    "dro": DRO,
-    "kto": KTO,
-    "sft": SFT,
-    "nca": NCA,
-    "dpo": DPO,
-    "ipo": IPO,
-    "slic": SLiC,
-}
+from valuefree.objectives import Objective
 
 
 def objective_of(options: ObjectiveOptions) -> Objective:
     """The objective that the options describe; what is not given keeps the objective's own default."""
-    kind, knobs = OBJECTIVES[options.objective], options.knobs()
+    kind, knobs = declarations()[options.objective].load(), options.knobs()
     return kind.preset(options.preset, **knobs) if options.preset else kind(**knobs)
 
 

@@ -1,0 +1,82 @@
+"""A name of TRL, transformers or axolotl leads to the option that it means."""
+
+from dataclasses import fields
+
+import pytest
+
+from valuefree.cli.options import VERBS, options_of
+from valuefree.cli.parse import parse
+from valuefree.cli.synonyms import MEANINGS, nearest_option
+from valuefree.errors import ConfigError
+
+
+def names_of(verb):
+    return {item.name for item in fields(options_of(verb))}
+
+
+def test_every_meaning_is_an_option_of_some_verb_and_every_word_is_unknown_to_one():
+    every = set().union(*(names_of(verb) for verb in VERBS))
+    for word, options in MEANINGS.items():
+        assert set(options) <= every, word
+        assert any(word not in names_of(verb) and set(options) & names_of(verb) for verb in VERBS) or word in (
+            "beta",
+            "tau",
+        )
+
+
+@pytest.mark.parametrize(
+    ("flag", "meant"),
+    [
+        ("--learning-rate", "'--lr'"),
+        ("--learning_rate", "'--lr'"),
+        ("--num-train-epochs", "'--epochs'"),
+        ("--per-device-train-batch-size", "'--batch-size'"),
+        ("--gradient-accumulation-steps", "'--accumulation'"),
+        ("--output-dir", "'--out'"),
+        ("--output", "'--out'"),
+        ("--model-name-or-path", "'--model'"),
+        ("--dataset-name", "'data'. It is given without a flag"),
+        ("--loss-type", "'--objective'"),
+        ("--method", "'--objective'"),
+        ("--max-seq-length", "'--max-length'"),
+        ("--lora-r", "'--lora-rank'"),
+        ("--warmup", "'--warmup-steps'"),
+        ("--warmup-ratio", "'--warmup-steps'"),
+        ("--kl-coef", "'--tau'"),
+        ("--epoch", "'--epochs'"),
+        ("--objektive", "'--objective'"),
+        ("--reward-model", "'--reward-function'"),
+    ],
+)
+def test_an_unknown_flag_names_what_it_means(flag, meant):
+    with pytest.raises(ConfigError, match="did you mean") as caught:
+        parse("train", ["rows.jsonl", flag, "1"])
+    assert meant in str(caught.value).replace("?", ".")
+
+
+@pytest.mark.parametrize(("verb", "flag", "meant"), [("generate", "--dataset", "prompts"), ("sample", "-o", "--out")])
+def test_the_meaning_depends_on_the_verb(verb, flag, meant):
+    with pytest.raises(ConfigError, match=f"did you mean '{meant}'"):
+        parse(verb, ["p.txt", flag, "x"])
+
+
+@pytest.mark.parametrize(("key", "meant"), [("learning_rate", "lr"), ("per_device_train_batch_size", "batch_size")])
+def test_an_unknown_key_of_a_recipe_names_what_it_means(tmp_path, key, meant):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"data: x\n{key}: 1\n")
+    with pytest.raises(ConfigError, match=f"unknown key '{key}'; did you mean '{meant}'"):
+        parse("train", ["--config", str(recipe)])
+
+
+@pytest.mark.parametrize(
+    ("objective", "flag", "meant"), [("rpo", "--beta", "tau"), ("nca", "--beta", "tau"), ("dpo", "--tau", "beta")]
+)
+def test_a_field_of_another_objective_names_what_plays_its_part(objective, flag, meant):
+    with pytest.raises(ConfigError, match=rf"does not read .*; it has .*; did you mean {meant}\?"):
+        parse("train", ["x.jsonl", "--objective", objective, flag, "1"])
+
+
+def test_a_name_like_nothing_has_no_suggestion():
+    assert nearest_option("--zzzz", ["lr", "out"]) is None
+    with pytest.raises(ConfigError, match=r"unknown argument '--zzzz'\.$"):
+        parse("train", ["x", "--zzzz"])
