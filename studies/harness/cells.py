@@ -20,10 +20,12 @@ PROGRESS_SECONDS = 30
 
 
 class Cell(Protocol):
-    """One run, a frozen dataclass. name: of its file, different for different cells of a folder."""
+    """One run, a frozen dataclass."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Of its file; no two cells of a folder share one."""
+        ...
 
 
 @dataclass(frozen=True)

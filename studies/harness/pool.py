@@ -50,7 +50,7 @@ def start_worker() -> None:
 
 
 def _end_with_parent() -> None:
-    """Leave when the parent has ended: a worker of a pool would otherwise wait for ever for a parent that was killed."""
+    """Leave when the parent has ended, perhaps killed: a worker of a pool would otherwise wait for it for ever."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait_for([parent.sentinel])
