@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
+from typing import Any
 
 from studies.exact.grid import Line, Scale, points
 from studies.exact.methods import BY_NAME
@@ -38,14 +39,14 @@ def world_of(lines: Sequence[Line], regime: str, methods: Sequence[str], scale: 
 
 def _setting(line: Line, scale: Scale) -> Setting:
     method = BY_NAME[line["method"]]
-    axes = {
-        method.knob or "": (line["strength"], points(method, scale)),
+    setting: dict[str, tuple[float, Sequence[Any]]] = {
         "lr": (line["lr"], scale.learning_rates),
         "steps": (line["step"], scale.checkpoints),
     }
-    if method.knob == "lr":
-        axes = {"factor": axes["lr"]} | axes
-    return {axis: (value, tried) for axis, (value, tried) in axes.items() if value is not None}
+    if method.knob is None:
+        return setting
+    axis = "factor" if method.knob == "lr" else method.knob
+    return {axis: (line["strength"], points(method, scale))} | setting
 
 
 def regime_table(world: World, setting_of: Mapping[str, str]) -> Table:

@@ -82,7 +82,8 @@ class Workers:
         """
         left, suspects, running = deque(range(len(tasks))), deque[int](), dict[Future, int]()
         while left or suspects or running:
-            queue, limit = (suspects, 1) if suspects else (left, self.count)
+            alone = bool(suspects)
+            queue, limit = (suspects, 1) if alone else (left, self.count)
             try:
                 while queue and len(running) < limit:
                     running[self._submit(tasks[queue[0]])] = queue[0]
@@ -92,7 +93,7 @@ class Workers:
                     yield running.pop(future), result
             except BrokenProcessPool as error:
                 self._close()
-                if limit == 1 and len(running) == 1:
+                if alone and running:
                     yield running.popitem()[1], WorkerDied(f"its worker process died in the middle of it: {error}")
                 suspects.extend(running.values())
                 running.clear()

@@ -103,7 +103,10 @@ def test_the_command_runs_what_is_missing_and_writes_the_page(tiny, tmp_path, mo
     assert "8 of 8 cells" in capsys.readouterr().out
     page = (tmp_path / "frontier.md").read_text()
     assert (tmp_path / "frontier" / "frontier.svg").exists()
-    assert all(text in page for text in ("| RPO(), rewards shuffled |", "- RPO() against KTO():", "8 runs of one thread each took"))
+    assert all(
+        text in page
+        for text in ("| RPO(), rewards shuffled |", "- RPO() against KTO():", "8 runs of one thread each took")
+    )
     run_command(arguments)
     out = capsys.readouterr().out
     assert "of 8 cells" not in out  # nothing was left to run

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from studies.__main__ import run as run_command
 from studies.harness.pool import WorkerDied, Workers
 from studies.options import StudySmallConfig
