@@ -9,8 +9,8 @@ from studies.exact.grid import FRONTIER_TAUS, Line, Scale, lines_of
 from studies.exact.methods import BY_NAME, TAUS
 from studies.exact.results import DEFAULT, aims_table, comparable, regime_table, standings, world_of
 from studies.harness.cells import Row
-from studies.harness.page import controls_section, edges_section, world_section, write_page
-from studies.harness.results import DAGGER, World, records, setting_text, unused_lines
+from studies.harness.page import controls_section, edges_section, protocol, world_section, write_page
+from studies.harness.results import World, records, setting_text, unused_lines
 from valuefree.objectives.rpo import TARGET_STD
 from valuefree.report import Section
 
@@ -106,34 +106,16 @@ def _settings(world: World, lines: Sequence[Line]) -> dict[str, str]:
 
 
 def _protocol(record: Mapping[str, Any], methods: Sequence[str], scale: Scale) -> list[str]:
-    world, tau = record["world"], record["config"]["tau"]
-    exact = "exact" if world["reward"] == "additive" else "estimated from samples"
-    rates = ", ".join(f"{lr:g}" for lr in scale.learning_rates)
-    steps = ", ".join(map(str, scale.checkpoints))
-    shipped = "; ".join(name for name in methods if BY_NAME[name].knob is None) or "none"
-    return [
-        f"A policy writes {world['length']} tokens from an alphabet of {world['alphabet']} ({world['structure']}) "
-        f"given {world['features']} features of the prompt. The reward is {world['reward']} over tokens; its standard "
-        f"deviation is about 1 within a prompt and {world['between']:g} between prompts. J = E r − τ·KL(π‖π_ref) with "
-        f"τ = {tau:g}. J* − J is {exact} on {scale.held_out} held-out prompts of each world. Policies are linear in "
-        "the features, start at the reference, and are trained by Adam on all rows at once.",
-        f"Methods as shipped ({shipped}) use the objective's defaults; only their learning rate and steps are chosen. "
-        f"Every other method has {scale.points} values of a knob of its own (τ for RPO, DRO, NCA and weighted SFT, β "
-        "for KTO, DPO, IPO and SLiC, factors on the learning rate for SFT). All are trained at "
-        f"{len(scale.learning_rates)} learning rates ({rates}) and measured after {steps} steps. Knob, learning rate "
-        "and steps are those with the best mean J over the seeds on validation prompts; the tables show test prompts. "
-        "An asterisk marks a choice at an edge of its grid. The columns “after all steps” show the same run after "
-        f"{scale.checkpoints[-1]} steps.",
-        f"J charges {tau:g} in reward per nat. RPO() as shipped charges 1/{TARGET_STD:g}, because its τ is the "
-        f"standard deviation of rewards within prompts over {TARGET_STD:g}. It therefore goes further from the "
-        "reference than this J rewards. The columns gain in E r and KL show what it gains for that distance.",
-        f"Values are means over {scale.seeds} seeds. Each seed has a world of its own: reference, reward, prompts, "
-        "data. Settings are chosen on validation prompts of the same worlds. Intervals are Student's 95 % intervals, "
-        f"paired by seed, without correction for multiple comparisons. {DAGGER}. An aim holds (yes) or fails (NO) "
-        "where its whole interval does; otherwise it is undecided.",
-        "Methods with “oracle V*” or “4 reference samples” have information that the others lack, and do not count in "
-        "the summary. Off-policy data come from a policy that is tilted by the reward and, in equal parts, by a "
-        "direction that is independent of it. The value estimates “informed” and “regressed”, and V of DRO, see the "
-        "same features as the policy. The offsets of the rewards are linear in these features; the states of a "
-        "language model may be less informative.",
-    ]
+    world = record["world"]
+    return protocol(
+        Path(__file__),
+        world=world,
+        scale=scale,
+        tau=record["config"]["tau"],
+        exact="exact" if world["reward"] == "additive" else "estimated from samples",
+        rates=", ".join(f"{lr:g}" for lr in scale.learning_rates),
+        steps=", ".join(map(str, scale.checkpoints)),
+        last=scale.checkpoints[-1],
+        shipped="; ".join(name for name in methods if BY_NAME[name].knob is None) or "none",
+        target_std=TARGET_STD,
+    )

@@ -10,8 +10,8 @@ import numpy as np
 
 from studies.frontier.cells import REFERENCE
 from studies.harness.cells import Row
-from studies.harness.page import draw_line, write_page
-from studies.harness.results import DAGGER, number, record_against
+from studies.harness.page import draw_line, protocol, write_page
+from studies.harness.results import number, record_against
 from valuefree.errors import DataError
 from valuefree.evaluation.stats import Estimate, clustered_mean
 from valuefree.report import Plot, Section, Table
@@ -173,7 +173,9 @@ def make_page(page: Path, rows: Sequence[Row], default: str, record: Mapping[str
     ]
     sections = [
         Section("short", "In short", items=verdict(runs, default), plots=[frontier(runs)]),
-        Section("method", "How it was done", _protocol(runs)),
+        Section(
+            "method", "How it was done", protocol(Path(__file__), seeds=", ".join(map(str, sorted(runs.references))))
+        ),
         Section(
             "ends",
             "At the end of training",
@@ -186,22 +188,3 @@ def make_page(page: Path, rows: Sequence[Row], default: str, record: Mapping[str
     write_page(page, "Reward against KL on the demo's task", sections, record, rows)
     if readme is not None:
         write_between(readme, markdown_table(ends_table(runs)))
-
-
-def _protocol(runs: Runs) -> list[str]:
-    return [
-        "SmolLM2-135M-Instruct, LoRA of rank 16 in the upper 15 of 30 layers, 160 training prompts × 4 answers, one "
-        "epoch, batch 8, peak learning rate 5e-4 with linear decay, the same for every objective. No setting was "
-        f"chosen on these seeds ({', '.join(map(str, sorted(runs.references)))}). A seed sets the split, the order of "
-        "the rows, the adapter's first weights and the sampling. Every policy is measured after half of the steps and "
-        "at the end. Reward: on 80 held-out prompts × 2 samples (temperature 0.7, top-k 50, at most 40 tokens), less "
-        "the reward of the reference's samples for the same prompts, which all runs of a seed share. KL: from one "
-        "sample of the policy at temperature 1 for 40 of the prompts. Pairs in the right order: held-out rows by "
-        "log-ratio and by reward. “Rewards shuffled”: trained on rewards permuted within each prompt, which removes "
-        "what distinguishes a prompt's answers and keeps the prompts' means.",
-        "Gains are means over seeds and prompts with 95 % bootstrap intervals clustered by prompt. They hold for these "
-        f"seeds: the interval covers prompts and samples, not other training runs. {DAGGER}. Between the reference, "
-        "the measurement in mid-run and the end, the gain of a prompt is linear in √KL, and counts where a run first "
-        "reaches the KL. Below the KL of a run's first measurement this rests on the form of the curve; the error of "
-        "the KL itself is not in the interval.",
-    ]

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from studies.harness.cells import Row
 from studies.harness.controls import REMOVES, UNUSED
 from studies.harness.files import write_text
-from studies.harness.results import World, control_table, edges
+from studies.harness.results import DAGGER, World, control_table, edges
 from valuefree.report import Plot, Report, Section, Table
 from valuefree.report.drawing import colour, mark
 from valuefree.report.markdown import markdown_of
@@ -56,6 +56,12 @@ def write_page(
         (folder / f"{plot.name}.svg").write_bytes(svg_of(plot.figure, plot.name))
         (folder / f"{plot.name}.png").write_bytes(png_of(plot.figure))
     write_text(page, markdown_of(report, figures=folder.name))
+
+
+def protocol(module: Path, **values: Any) -> list[str]:
+    """The paragraphs of protocol.txt beside a module, with its fields filled in."""
+    text = module.with_name("protocol.txt").read_text(encoding="utf-8").format(dagger=DAGGER, **values)
+    return [" ".join(paragraph.split()) for paragraph in text.split("\n\n")]
 
 
 def world_section(world: World, key: str, tables: Sequence[Table], plots: Sequence[Plot] = ()) -> Section:

@@ -6,8 +6,8 @@ from statistics import fmean
 from typing import Any
 
 from studies.harness.cells import Row
-from studies.harness.page import controls_section, draw_line, edges_section, world_section, write_page
-from studies.harness.results import DAGGER, EMPTY, World, records, unused_lines
+from studies.harness.page import controls_section, draw_line, edges_section, protocol, world_section, write_page
+from studies.harness.results import EMPTY, World, records, unused_lines
 from studies.small.cells import Group, Setting
 from studies.small.methods import METHODS, settings_of
 from studies.small.results import AT, BASELINE, DEFAULT, differences_table, rewards_table, untouched_table, worlds_of
@@ -99,32 +99,15 @@ def _levels() -> str:
 
 
 def _protocol(scale: Scale, rows: Sequence[Row]) -> list[str]:
-    tuning_seeds = len({row.cell.seed for row in rows if row.cell.stage == "tune"})
-    text = [
-        "The references are a tiny T5 and a tiny decoder of the Llama kind, trained once on texts of a small grammar. "
-        "The reward is a program: keywords, mood, length, no repeats and a full stop, weighted to lie between 0 and 1. "
-        f"Each seed draws its own training rows, {scale.train_prompts} prompts × {scale.responses} responses, which "
-        "are the same for every method. On-policy responses come from the reference, off-policy ones half from a "
-        f"better and half from a worse policy. Every run has {scale.checkpoints[-1]} steps of {scale.batch} rows under "
-        f"AdamW at a constant rate, and is measured after {', '.join(map(str, scale.checkpoints))} steps.",
-        f"A policy is measured on {scale.test_prompts} held-out prompts × {scale.samples} exact samples (temperature "
-        f"1, no truncation of the distribution, at most {NEW_TOKENS} tokens). KL(policy‖reference) is the sum over the "
-        "tokens of a sample of the KL between the two next-token distributions, in nats per response.",
-        f"Methods are compared at {_levels()} nats. The reward at a KL is linear between the checkpoints of a run, "
-        "where it first reaches that KL. A run that never does is left out, and the number of seeds is then in "
-        "brackets.",
-        f"Every method has {scale.points} settings to try: learning rate × its own strength, or learning rates alone "
-        "where it has no strength. Methods named -untouched are the objectives as shipped. Settings are tried on "
-        f"{tuning_seeds} seeds that are not reported, on validation prompts with {scale.validation_samples} samples "
-        f"each. The chosen setting has the highest mean gain at {_levels()} nats over the reference. A level that the "
-        "run never reaches counts as no gain, or as a loss where the run ends below the reference. An asterisk marks a "
-        "choice at an edge of what was tried.",
-        f"The chosen setting is run on {scale.seeds} reported seeds. All seeds of a kind of model share one reference, "
-        "and one better and one worse policy. Each seed draws its own training rows, order and samples, and "
-        f"{scale.test_prompts} test prompts from a pool of {scale.test_pool}. Intervals are Student's 95 % intervals "
-        "over seeds, without correction for multiple comparisons: they cover the training data and the prompts, not "
-        f"another reference. {DAGGER}.",
-    ]
+    text = protocol(
+        Path(__file__),
+        scale=scale,
+        steps=", ".join(map(str, scale.checkpoints)),
+        last=scale.checkpoints[-1],
+        new_tokens=NEW_TOKENS,
+        levels=_levels(),
+        tuning_seeds=len({row.cell.seed for row in rows if row.cell.stage == "tune"}),
+    )
     few = "With fewer than four seeds, an interval that excludes zero says little: this page only shows that it runs."
     return [*text, few] if scale.seeds < 4 else text
 
