@@ -1,6 +1,6 @@
-"""The grid of the exact study: which regimes, and what one task of a worker computes and gives back as rows."""
+"""The grid of the exact study: the regimes, and what one cell (a method in a regime, on all seeds) measures."""
 
-import time
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -8,22 +8,21 @@ from typing import Any
 import torch
 
 from studies.exact.methods import BY_NAME, Method
-from studies.exact.policies import Batch, frontier, reference_points
+from studies.exact.policies import Batch, Outcome, frontier, reference_points
 from studies.exact.problems import Regime, make_problem
 from studies.exact.training import Trained, finite_or_worst, train
 from studies.exact.world import WorldSettings
+from studies.harness.cells import Row
 from studies.harness.controls import controls_of
-from valuefree.errors import ValueFreeError
 
-SWEPT = ("RPO(), untouched", "RPO, tau tuned", "RPO paper (eq. 19)", "RPO centred (level 0)", "DRO-V", "KTO")
-SWEPT += ("DPO all pairs", "SFT all")
 FRONTIER_TAUS = (0.3, 0.4, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 5.0, 10.0, 30.0)
-Row = dict[str, Any]
+MEASURED = ("strength", "tau", "lr", "step", "validation_gap", "gap", "gap_end", "reward", "kl", "kl_end", "logratio")
+Line = dict[str, Any]  # of rows.csv: one seed of a method at a setting, of the reference, or of the optimum
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How much is spent: every method gets the same. points: of the own knob; checkpoints: steps that are measured."""
+    """The effort, the same for every method. points: values of its knob; checkpoints: steps that are measured."""
 
     seeds: int = 5
     learning_rates: tuple[float, ...] = (0.001, 0.003, 0.01, 0.03, 0.1)
@@ -49,7 +48,7 @@ def default_regimes(prompts: int, tau: float) -> list[Regime]:
 
 
 def sweep_regimes(prompts: int, tau: float) -> list[Regime]:
-    """What the lines over n, noise and tilt need beyond the default regimes; all at noise 1 or on-policy n = 4."""
+    """The regimes that the lines over n, noise and tilt need beyond the default ones."""
     shared = {"prompts": prompts, "tau": tau}
     return [
         *(Regime(f"sweep: n = {n}", responses=n, noise=1.0, **shared) for n in (1, 2, 8)),
@@ -59,8 +58,8 @@ def sweep_regimes(prompts: int, tau: float) -> list[Regime]:
 
 
 @dataclass(frozen=True)
-class Task:
-    """A method in a regime on some seeds; `control` also runs it, as tuned, on permuted rewards."""
+class Cell:
+    """A method in a regime on some seeds; with `control` it is also trained, as tuned, on permuted rewards."""
 
     regime: Regime
     method: str
@@ -69,127 +68,106 @@ class Task:
     scale: Scale
     control: bool
 
+    @property
+    def name(self) -> str:
+        """Of the cell's file."""
+        return re.sub(r"[^\w.=-]+", "-", f"{self.regime.name}-{self.method}").strip("-")
 
-def carry_out(task: Task) -> list[Row]:
-    """Rows of one task; an error of the method is a row."""
+    def batch(self, control: str | None = None) -> Batch:
+        """The problems of all seeds."""
+        scale = self.scale
+        return Batch(
+            [make_problem(self.world, self.regime, s, control=control, held_out=scale.held_out) for s in self.seeds]
+        )
+
+    def line(self, seed: int, **values: Any) -> Line:
+        """A line of a seed; what `values` lacks is None."""
+        regime = {"regime" if name == "name" else name: value for name, value in asdict(self.regime).items()}
+        named = {"method": self.method, "seed": seed, "control": None, "chosen": False, "error": None}
+        return {**regime, **named, **dict.fromkeys(MEASURED), **values}
+
+
+def measure(cell: Cell) -> list[Line]:
+    """The lines of every setting of a cell, and those of the permuted rewards at the chosen setting."""
     torch.set_num_threads(1)
-    start = time.perf_counter()
-    try:
-        rows = _rows(task)
-    except (ValueFreeError, ValueError, RuntimeError) as error:
-        rows = failed(task, f"{type(error).__name__}: {error}")
-    seconds = time.perf_counter() - start
-    return [row | {"seconds": seconds} for row in rows]
-
-
-def failed(task: Task, reason: str) -> list[Row]:
-    """Rows of a task that gave none, one per seed."""
-    return [_row(task, seed, error=reason) | {"seconds": 0.0} for seed in task.seeds]
-
-
-def _row(task: Task, seed: int, **values: Any) -> Row:
-    measured = (
-        "strength",
-        "tau",
-        "lr",
-        "step",
-        "validation_gap",
-        "gap",
-        "gap_end",
-        "reward",
-        "kl",
-        "kl_end",
-        "logratio",
-    )
-    empty = dict.fromkeys(measured)
-    named = {"method": task.method, "seed": seed, "control": None, "chosen": False, "error": None}
-    return {**_regime(task.regime), **named, **empty, **values}
-
-
-def _regime(regime: Regime) -> Row:
-    return {"regime" if name == "name" else name: value for name, value in asdict(regime).items()}
-
-
-def _batch(task: Task, control: str | None = None) -> Batch:
-    scale = task.scale
-    return Batch(
-        [make_problem(task.world, task.regime, s, control=control, held_out=scale.held_out) for s in task.seeds]
-    )
-
-
-def _rows(task: Task) -> list[Row]:
-    method, scale, batch = BY_NAME[task.method], task.scale, _batch(task)
-    rows: list[Row] = []
-    best: tuple[float, Trained, int] | None = None  # validation gap, run, learning rate
+    method, scale, batch = BY_NAME[cell.method], cell.scale, cell.batch()
+    lines: list[Line] = []
+    candidates: list[tuple[float, Trained, int]] = []  # validation gap, run, index of the learning rate
     for strength in points(method, scale):
         run = train(batch, method, strength, scale.learning_rates, scale.checkpoints)
-        for number in range(len(scale.learning_rates)):
-            gap, checkpoint = _best_checkpoint(run, number)
-            rows += _measured(task, run, scale.learning_rates[number], number, checkpoint)
-            if best is None or gap < best[0]:
-                best = gap, run, number
-    if best is None:
-        return rows
-    _, run, number = best
-    lr = scale.learning_rates[number]
-    for row in rows:
-        row["chosen"] = (row["strength"], row["lr"]) == (run.strength, lr)
-    step = run.checkpoints[_best_checkpoint(run, number)[1]]
-    for control in controls_of(task.regime.responses) if task.control else ():
-        shuffled = train(_batch(task, control), method, run.strength, [lr], [step])
-        rows += [row | {"control": control} for row in _measured(task, shuffled, lr, 0, 0)]
-    return rows
+        for rate, lr in enumerate(scale.learning_rates):
+            gap, checkpoint = _best_checkpoint(run, rate)
+            lines += _measured(cell, run, lr, rate, checkpoint)
+            candidates.append((gap, run, rate))
+    _, run, rate = min(candidates, key=lambda candidate: candidate[0])
+    lr = scale.learning_rates[rate]
+    for line in lines:
+        line["chosen"] = (line["strength"], line["lr"]) == (run.strength, lr)
+    step = run.checkpoints[_best_checkpoint(run, rate)[1]]
+    for control in controls_of(cell.regime.responses) if cell.control else ():
+        permuted = train(cell.batch(control), method, run.strength, [lr], [step])
+        lines += [line | {"control": control} for line in _measured(cell, permuted, lr, 0, 0)]
+    return lines
+
+
+def lines_of(row: Row) -> list[Line]:
+    """The lines of a row; of a cell that failed one per seed with its error."""
+    curve = row.curve or [row.cell.line(seed, error=row.error) for seed in row.cell.seeds]
+    return [line | {"seconds": row.seconds} for line in curve]
 
 
 def points(method: Method, scale: Scale) -> tuple[float | None, ...]:
-    """Of the method's own knob; a short grid takes those from the second on."""
+    """Values of the method's knob that the scale tries; a short grid takes those from the second on."""
     strengths = method.strengths
     return strengths if scale.points >= len(strengths) else strengths[1 : 1 + scale.points]
 
 
-def _best_checkpoint(run: Trained, number: int) -> tuple[float, int]:
+def _best_checkpoint(run: Trained, rate: int) -> tuple[float, int]:
     """(mean gap over seeds on validation prompts, index) of the best checkpoint of one learning rate."""
-    gaps = torch.stack([finite_or_worst(outcome.gap[:, number]).mean() for outcome in run.outcomes["validation"]])
+    gaps = torch.stack([finite_or_worst(outcome.gap[:, rate]).mean() for outcome in run.outcomes["validation"]])
     index = int(gaps.argmin())
     return float(gaps[index]), index
 
 
-def _measured(task: Task, run: Trained, lr: float, number: int, checkpoint: int) -> list[Row]:
-    held, seen = run.outcomes["test"][checkpoint], run.outcomes["validation"][checkpoint]
+def _measured(cell: Cell, run: Trained, lr: float, rate: int, checkpoint: int) -> list[Line]:
+    held, last, seen = (
+        run.outcomes["test"][checkpoint],
+        run.outcomes["test"][-1],
+        run.outcomes["validation"][checkpoint],
+    )
     return [
-        _row(
-            task,
+        cell.line(
             seed,
             strength=run.strength,
             tau=run.taus[s],
             lr=lr,
             step=run.checkpoints[checkpoint],
-            validation_gap=float(seen.gap[s, number]),
-            gap=float(held.gap[s, number]),
-            gap_end=float(run.outcomes["test"][-1].gap[s, number]),
-            reward=float(held.reward[s, number]),
-            kl=float(held.kl[s, number]),
-            kl_end=float(run.outcomes["test"][-1].kl[s, number]),
-            logratio=float(run.data_logratio[checkpoint][s, number]),
+            validation_gap=float(seen.gap[s, rate]),
+            gap_end=float(last.gap[s, rate]),
+            kl_end=float(last.kl[s, rate]),
+            logratio=float(run.data_logratio[checkpoint][s, rate]),
+            **_worth(held, s, rate),
         )
-        for s, seed in enumerate(task.seeds)
+        for s, seed in enumerate(cell.seeds)
     ]
 
 
-def anchors(task: Task) -> tuple[list[Row], list[tuple[float, float]]]:
-    """Rows of π_ref and π*, and the exact frontier (KL, E r), of the regime of a task."""
-    batch = _batch(task)
-    rows = []
-    for name, outcome in reference_points(batch, "test").items():
-        for s, seed in enumerate(task.seeds):
-            values = {"gap": float(outcome.gap[s, 0]), "reward": float(outcome.reward[s, 0])}
-            row = _row(task, seed, chosen=True, kl=float(outcome.kl[s, 0]), **values)
-            rows.append(row | {"method": name, "seconds": 0.0})
-    curve = frontier(batch, "test", FRONTIER_TAUS) if batch.exact else []
-    return rows, curve
+def _worth(outcome: Outcome, seed: int, rate: int) -> dict[str, float]:
+    return {name: float(getattr(outcome, name)[seed, rate]) for name in ("gap", "reward", "kl")}
 
 
-def tasks(
+def reference_lines(cell: Cell) -> tuple[list[Line], list[tuple[float, float]]]:
+    """The lines of π_ref and π*, and the exact frontier (KL, E r), in the regime of a cell."""
+    batch = cell.batch()
+    lines = [
+        cell.line(seed, chosen=True, **_worth(outcome, s, 0)) | {"method": name, "seconds": 0.0}
+        for name, outcome in reference_points(batch, "test").items()
+        for s, seed in enumerate(cell.seeds)
+    ]
+    return lines, frontier(batch, "test", FRONTIER_TAUS) if batch.exact else []
+
+
+def cells_of(
     regimes: Sequence[Regime],
     methods: Sequence[str],
     seeds: Sequence[int],
@@ -197,6 +175,6 @@ def tasks(
     scale: Scale,
     *,
     control: bool,
-) -> list[Task]:
+) -> list[Cell]:
     """Every method in every regime."""
-    return [Task(regime, method, tuple(seeds), world, scale, control) for regime in regimes for method in methods]
+    return [Cell(regime, method, tuple(seeds), world, scale, control) for regime in regimes for method in methods]

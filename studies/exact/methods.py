@@ -1,52 +1,36 @@
 """The methods that the exact world compares: each an objective of this package, with one knob of its own to tune."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
+from studies.harness import methods
 from valuefree.objectives import DPO, DRO, IPO, KTO, NCA, RPO, SFT, Objective, SLiC
 
 TAUS = (0.5, 1.0, 2.0, 4.0)
 BETAS = (0.3, 1.0, 3.0, 10.0)
 SMALL_BETAS = (0.1, 0.3, 1.0, 3.0)  # of IPO, whose β is the inverse of a margin
-SLOWER = (1.0, 0.5, 0.25, 0.125)
+FACTORS = (1.0, 0.5, 0.25, 0.125)  # on the learning rates, of methods without a knob
 
 
 @dataclass(frozen=True)
-class Method:
-    """One row of the tables.
+class Method(methods.Method):
+    """A method of the exact world; τ is in reward units.
 
-    make: the objective, from a point of `strengths` and whether the data are on-policy. A strength is the temperature,
-    in reward units (knob ``tau``), β (``beta``), or a factor on the learning rates (``lr``) where a method has no knob:
-    each is given equally many points. Knob None: the objective as shipped, `make` ignores its arguments, and learning
-    rate and steps alone are tuned. oracle: V* instead of V̂. samples: scored reference samples per prompt, which the
-    others do not have. frozen: a value network, where there is one, keeps the values that it begins at. grid: points
-    of the knob; default: those of its kind.
+    A method whose knob is None is the objective as shipped: its learning rate and steps alone are tuned. oracle: V* in
+    place of V̂. samples: scored reference samples per prompt, which other methods lack. frozen: a value network, where
+    there is one, keeps its first values.
     """
 
-    name: str
-    knob: str | None
-    make: Callable[[float, bool], Objective]
     oracle: bool = False
     samples: int = 0
     frozen: bool = False
-    grid: tuple[float, ...] | None = None
 
     @property
     def strengths(self) -> tuple[float | None, ...]:
-        """Points of the knob, the same number for every method that has one."""
+        """Values of the knob, the same number for every method that has one."""
         if self.knob is None:
             return (None,)
-        return self.grid or {"tau": TAUS, "beta": BETAS, "lr": SLOWER}[self.knob]
-
-    def objective(self, strength: float | None, *, on_policy: bool) -> Objective:
-        """The objective at a point of its knob."""
-        return self.make(math.nan if strength is None else strength, on_policy)
-
-    @property
-    def family(self) -> str:
-        """The method that this is a variant of: the class of its objective."""
-        return type(self.objective(1.0, on_policy=True)).__name__
+        return self.grid or {"tau": TAUS, "beta": BETAS, "lr": FACTORS}[self.knob]
 
 
 def _rpo(name: str, *, samples: int = 0, oracle: bool = False, **knobs) -> Method:
@@ -82,7 +66,7 @@ METHODS = [
     _untouched(DPO),
     Method("DPO best-worst", "beta", lambda beta, on: DPO(beta=beta)),
     Method("DPO all pairs", "beta", lambda beta, on: DPO(beta=beta, pairs="all")),
-    Method("IPO", "beta", lambda beta, on: IPO(beta=beta, length_normalize=False), grid=SMALL_BETAS),
+    Method("IPO", "beta", lambda beta, on: IPO(beta=beta, length_normalize=False), SMALL_BETAS),
     Method("SLiC", "beta", lambda beta, on: SLiC(beta=beta)),
     Method("SFT all", "lr", lambda factor, on: SFT()),
     Method("SFT best", "lr", lambda factor, on: SFT(on="best")),

@@ -1,120 +1,121 @@
 """The page of the exact study. No torch."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from studies.exact.summary import edges, summary, verdicts
-from studies.exact.tables import DEFAULT, Grid, Rows, control_table, controls_in, regime_table
-from studies.harness.controls import REMOVES, UNUSED
+from studies.exact import figures
+from studies.exact.grid import FRONTIER_TAUS, Line, Scale, lines_of
+from studies.exact.methods import BY_NAME, TAUS
+from studies.exact.results import DEFAULT, aims_table, comparable, regime_table, standings, world_of
+from studies.harness.cells import Row
+from studies.harness.page import controls_section, edges_section, protocol, world_section, write_page
+from studies.harness.results import World, records, setting_text, unused_lines
 from valuefree.objectives.rpo import TARGET_STD
+from valuefree.report import Section
+
+SWEPT = ("RPO(), untouched", "RPO, tau tuned", "RPO paper (eq. 19)", "RPO centred (level 0)", "DRO-V", "KTO")
+SWEPT += ("DPO all pairs", "SFT all")
+AXES = {
+    "responses per prompt n (noise 1, on-policy)": (
+        (1, "sweep: n = 1"),
+        (2, "sweep: n = 2"),
+        (4, "noisy, on-policy"),
+        (8, "sweep: n = 8"),
+    ),
+    "noise on the rewards (n = 4, on-policy)": (
+        (0, "clean, on-policy"),
+        (0.5, "sweep: noise 0.5"),
+        (1, "noisy, on-policy"),
+        (2, "sweep: noise 2"),
+    ),
+    "tilt of the behaviour policy (n = 4, noise 1)": (
+        (-1, "sweep: tilt -1"),
+        (0, "noisy, on-policy"),
+        (0.5, "sweep: tilt 0.5"),
+        (1, "noisy, off-policy"),
+    ),
+}
+COMPARED_BY_TAU = ("RPO, tau tuned", "RPO paper (eq. 19)", "RPO paper-code", "DRO-V", "NCA")
 
 
-@dataclass(frozen=True)
-class Page:
-    """What is written, and from what. families, grids: of each method; figures: files by caption."""
+def make_page(
+    page: Path,
+    rows: Sequence[Row],
+    references: Sequence[Line],
+    curves: Mapping[str, Sequence[tuple[float, float]]],
+    regimes: Sequence[str],
+    methods: Sequence[str],
+    record: Mapping[str, Any],
+    scale: Scale,
+) -> None:
+    """Write the page. references: lines of π_ref and π*; curves: the exact frontier by regime; regimes: of chapters."""
+    lines = [*references, *(line for row in rows for line in lines_of(row))]
+    every = {name: world_of(lines, name, methods, scale) for name in dict.fromkeys(line["regime"] for line in lines)}
+    worlds = [every[name] for name in regimes]
+    plots = [figures.frontiers(worlds, curves)]
+    if len(every) > len(worlds):
+        plots.append(figures.sweeps(every, AXES, SWEPT))
+    first = regimes[0]
+    optimal = {tau: kl for tau, (kl, _) in zip(FRONTIER_TAUS, curves[first], strict=False) if tau in (*TAUS, 3.0)}
+    compared = [name for name in COMPARED_BY_TAU if name in methods]
+    plots.append(figures.kl_against_tau(lines, first, compared, optimal))
+    sections = [
+        *_summary(worlds),
+        Section("method", "How it was done", _protocol(record, methods, scale)),
+        controls_section(
+            worlds,
+            "Each method, as tuned, is also trained on permuted rewards of the same data. With one response per prompt "
+            "the exchange between prompts is the only control, and leaves nothing of the rewards but their values.",
+        ),
+        Section("figures", "Figures", plots=plots),
+        *(
+            world_section(world, f"regime-{number}", [regime_table(world, _settings(world, lines))])
+            for number, world in enumerate(worlds)
+        ),
+        edges_section(worlds),
+    ]
+    write_page(page, "The exact study", sections, record, rows)
 
-    file: Path
-    rows: Rows
-    regimes: Sequence[str]
-    methods: Sequence[str]
-    families: Mapping[str, str]
-    grids: Mapping[str, Grid]
-    record: Mapping[str, Any]
-    figures: Mapping[str, Path]
+
+def _summary(worlds: Sequence[World]) -> list[Section]:
+    families = {method: BY_NAME[method].family for world in worlds for method in world.methods}
+    compared = [World(world.title, comparable(world.methods), world.measures) for world in worlds]
+    against = records(compared, DEFAULT, {"": "-gap"}, families) if DEFAULT in families else {}
+    return [
+        Section("short", "In short", items=[*standings(worlds), *unused_lines(worlds)], tables=[aims_table(worlds)]),
+        *(
+            Section(f"record-{number}", f"J of {DEFAULT} against {heading}", items=items)
+            for number, (heading, items) in enumerate(against.items())
+        ),
+    ]
 
 
-def write_page(page: Page) -> None:
-    """Write the Markdown file."""
-    rows, regimes = page.rows, page.regimes
-    methods = ["π_ref", "π*", *page.methods]
-    short = summary(rows, regimes, page.methods, page.families)
-    parts = ["# The exact study", "", _origin(page), "", "## In short", "", short, ""]
-    parts += [f"What was aimed at for `{DEFAULT}`, difference in J* − J in brackets (below zero: it is better):", ""]
-    parts += [verdicts(rows, regimes), "", "## How it was done", "", _protocol(page), ""]
-    for caption, file in page.figures.items():
-        parts += [f"![{caption}]({page.file.stem}/{file.name})", "", f"*{caption}.*", ""]
-    for regime in regimes:
-        parts += [f"## {regime[0].upper()}{regime[1:]}", "", regime_table(rows, regime, methods, page.grids), ""]
-        controls = control_table(rows, regime, page.methods)
-        parts += ["Gains with true and with permuted rewards:", "", controls, ""] if controls else []
-    parts += ["## Choices at an edge of the grid", "", edges(rows, regimes, page.methods, page.grids), ""]
-    parts += ["## Runs that failed", "", _failures(rows), ""]
-    page.file.parent.mkdir(parents=True, exist_ok=True)
-    page.file.write_text("\n".join(parts), encoding="utf-8")
+def _settings(world: World, lines: Sequence[Line]) -> dict[str, str]:
+    """The setting of each method, the τ that an objective as shipped comes to, or the error of one that failed."""
+    texts = {}
+    for method in world.methods:
+        if method in world.settings:
+            tau = world.mean(method, "tau", ".2f") if world.values(method, "tau") else None
+            shipped = f"as shipped (τ {tau}), " if tau else "as shipped, "
+            texts[method] = (shipped if BY_NAME[method].knob is None else "") + setting_text(world.settings[method])
+        else:
+            errors = (line["error"] for line in lines if (line["regime"], line["method"]) == (world.title, method))
+            texts[method] = (next(errors, None) or "not run").split(".")[0]
+    return texts
 
 
-def _origin(page: Page) -> str:
-    record = page.record
-    flags = " ".join(
-        f"--{name.replace('_', '-')}" if value is True else f"--{name.replace('_', '-')} {value}"
-        for name, value in record["config"].items()
-        if value not in (None, False)
+def _protocol(record: Mapping[str, Any], methods: Sequence[str], scale: Scale) -> list[str]:
+    world = record["world"]
+    return protocol(
+        Path(__file__),
+        world=world,
+        scale=scale,
+        tau=record["config"]["tau"],
+        exact="exact" if world["reward"] == "additive" else "estimated from samples",
+        rates=", ".join(f"{lr:g}" for lr in scale.learning_rates),
+        steps=", ".join(map(str, scale.checkpoints)),
+        last=scale.checkpoints[-1],
+        shipped="; ".join(name for name in methods if BY_NAME[name].knob is None) or "none",
+        target_std=TARGET_STD,
     )
-    versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items() if version)
-    return (
-        f"Written by `python -m studies exact` ({flags}), commit {record['commit']}, started {record['started']}, "
-        f"{record['seconds'] / 60:.1f} min on {record['machine']}; {versions}."
-    )
-
-
-def _protocol(page: Page) -> str:
-    scale, world = page.record["scale"], page.record["world"]
-    tau = page.record["config"]["tau"]
-    exact = "exact" if world["reward"] == "additive" else "estimated from samples"
-    rates = ", ".join(f"{lr:g}" for lr in scale["learning_rates"])
-    steps = ", ".join(map(str, scale["checkpoints"]))
-    shipped = ", ".join(f"`{name}`" for name in page.methods if page.grids[name]["knob"] == (None,)) or "none"
-    return f"""\
-A policy writes {world["length"]} tokens from an alphabet of {world["alphabet"]} ({world["structure"]}) given
-{world["features"]} numbers that describe the prompt; the reward is {world["reward"]} over tokens, with a
-standard deviation of about 1 within a prompt and {world["between"]:g} between prompts. J = E r − τ·KL(π‖π_ref)
-with τ = {tau:g}; J* − J is {exact} on {scale["held_out"]} held-out prompts of each world. Policies are linear
-in the features, start at the reference, and are trained by Adam on all rows at once.
-
-Every method but those as shipped has {scale["points"]} points of a knob of its own (τ for RPO, DRO, NCA and weighted
-SFT, β for KTO, DPO, IPO and SLiC, factors on the learning rate for SFT) times {len(scale["learning_rates"])} learning
-rates ({rates}), measured after {steps} steps. Methods as shipped
-({shipped})
-take the objective's literal defaults; their learning rate and steps alone are chosen. Knob, learning rate and step are
-those with the best mean J over the seeds on validation prompts; the tables are of test prompts. An asterisk marks a
-choice at an edge of its grid, and a list of these stands below.
-"After all steps" is the same run after {scale["checkpoints"][-1]} steps.
-
-J charges {tau:g} in reward per nat. Methods as shipped aim at a price of their own, `RPO()` at 1/{TARGET_STD:g}
-(its τ is the standard deviation of rewards within prompts over {TARGET_STD:g}): they go further than this J pays for,
-and it counts against them. What they gain for the distance are the columns E r gain and KL.
-
-Means over {scale["seeds"]} seeds. Each seed has a world of its own (reference, reward, prompts, data); settings are
-chosen on validation prompts of the same worlds. Student's 95 % intervals, paired by seed, not corrected for how many
-there are; bold where a signed interval excludes zero, to the digits shown. An aim holds (yes) or fails (NO) where its
-whole interval does; else it is undecided.
-
-{_controls_text(page)}
-
-Rows with "oracle V*" or "4 reference samples" know what the others do not and are not compared in the summary.
-Off-policy data come from a policy tilted by the reward and by a direction that has nothing to do with it, in equal
-parts. V̂ of `informed` and `regressed` and V of DRO see the same features as the policy, in which the offsets of the
-rewards are linear: better features than a language model's states may be."""
-
-
-def _controls_text(page: Page) -> str:
-    present = {control for regime in page.regimes for control in controls_in(page.rows, regime)}
-    if not present:
-        return "No method was run on permuted rewards."
-    listed = "\n".join(f"- *{name}*: {text}." for name, text in REMOVES.items() if name in present)
-    return f"""\
-Controls: each method, as tuned, on permuted rewards of the same data.
-
-{listed}
-
-With one response per prompt the exchange between prompts is the only control, and removes all. {UNUSED}."""
-
-
-def _failures(rows: Rows) -> str:
-    failed: dict[tuple[str, str], str] = {}
-    for row in rows:
-        if row["error"] is not None:
-            failed.setdefault((row["regime"], row["method"]), row["error"])
-    return "\n".join(f"- {method}, {regime}: {error}" for (regime, method), error in failed.items()) or "None."

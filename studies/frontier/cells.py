@@ -1,9 +1,7 @@
 """One run on the demo's task: train by one objective, and measure the policy mid-run and at the end."""
 
 import ast
-import json
-import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,34 +21,33 @@ from valuefree.evaluation.reward_functions import rewards_of
 from valuefree.models.load import evaluating
 from valuefree.models.logprobs import response_logps
 from valuefree.objectives import Objective
-from valuefree.runs.files import write_json
-from valuefree.runs.manifest import git_commit
 from valuefree.training.scored_dataset import ScoredDataset, collator_for
 from valuefree.training.trainer import PolicyTrainer
 
-Point = dict[str, Any]
+REFERENCE = "reference"  # the label of the cells that sample the untouched reference
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One run. label: the objective as it is written in Python, such as ``RPO()`` or ``KTO(beta=0.3)``."""
+    """One run. label: the objective as it is written in Python, such as ``RPO()``, or `REFERENCE`."""
 
     label: str
     seed: int
     shuffled: bool = False
 
     @property
-    def name(self) -> str:
-        """What tables and figures call it."""
+    def title(self) -> str:
+        """In tables and figures."""
         return f"{self.label}, rewards shuffled" if self.shuffled else self.label
 
-    def file(self, folder: Path) -> Path:
-        """Where its row is kept."""
-        return folder / "cells" / f"{self.label}{'-shuffled' if self.shuffled else ''}-seed{self.seed}.json"
+    @property
+    def name(self) -> str:
+        """Of the cell's file."""
+        return f"{self.label}{'-shuffled' if self.shuffled else ''}-seed{self.seed}"
 
 
 def objective_of(label: str) -> Objective:
-    """The objective that a label writes: the name of a class and keyword arguments with literal values.
+    """The objective that a label stands for: the name of a class and keyword arguments with literal values.
 
     Raises:
         ConfigError: another expression, an unknown class or argument.
@@ -75,62 +72,50 @@ def options_of(seed: int) -> DemoConfig:
     return DemoConfig(seed=seed, train_prompts=160, test_prompts=80, samples_per_prompt=2)
 
 
-def reference_file(folder: Path, seed: int) -> Path:
-    """Where the rewards of the reference's samples for a seed's held-out prompts are kept."""
-    return folder / "cells" / f"reference-seed{seed}.json"
+def measure_cell(cell: Cell, folder: Path) -> list[dict[str, Any]]:
+    """The measurements of a cell: of a reference one, of an objective one after half of the steps and one at the end.
 
-
-def run_reference(seed: int, folder: Path) -> None:
-    """Sample the reference once for all runs of a seed, and keep the rewards."""
-    options = options_of(seed)
-    train, _, prompts = split_feedback(options)
-    model, tokenizer, _ = load_policy(options, train, folder)
-    write_json(reference_file(folder, seed), {"prompts": prompts} | _sampled(model, tokenizer, prompts, options))
-
-
-def run_cell(cell: Cell, folder: Path) -> None:
-    """Train, measure after half of the steps and at the end, and keep the row."""
-    start = time.perf_counter()
+    The last one also has the resolved ``objective``, its ``losses``, and ``rising_loss``, the warning of a loss that
+    rose.
+    """
     options = options_of(cell.seed)
     train, held_out, prompts = split_feedback(options)
     if cell.shuffled:
         train = shuffle_rewards(train, seed=cell.seed)
     model, tokenizer, adapter = load_policy(options, train, folder)
+    if cell.label == REFERENCE:
+        return [{"prompts": prompts} | _sampled(model, tokenizer, prompts, options)]
     trainer = PolicyTrainer(
         model,
         objective_of(cell.label),
-        training_arguments(options, folder / "work" / cell.file(folder).stem),
+        training_arguments(options, folder / "work" / cell.name),
         train,
         held_out,
         processing_class=tokenizer,
         peft_config=adapter,
     )
     prepared: ScoredDataset = trainer.eval_dataset  # type: ignore[assignment]
-    points: list[Point] = []
+    curve: list[dict[str, Any]] = []
 
     def measure(step: int) -> None:
         policy: Any = trainer.model
         decoding = Decoding(max_new_tokens=NEW_TOKENS, batch_size=96, seed=cell.seed)
         kl = kl_to_reference(policy, tokenizer, prompts[: options.test_prompts // 2], None, decoding)
-        ranked = ranking_accuracy(
-            log_ratios(policy, tokenizer, prepared), np.asarray(held_out["reward"]), prepared.prompt_of
-        )
-        found = _sampled(policy, tokenizer, prompts, options)
-        points.append({"step": step, "kl": kl.value, "ranking_accuracy": ranked, **found})
+        ratios = log_ratios(policy, tokenizer, prepared)
+        ranked = ranking_accuracy(ratios, np.asarray(held_out["reward"]), prepared.prompt_of)
+        sampled = _sampled(policy, tokenizer, prompts, options)
+        curve.append({"step": step, "kl": kl.value, "ranking_accuracy": ranked, **sampled})
 
     steps = int(trainer.set_initial_training_values(trainer.args, trainer.get_train_dataloader())[-1])
     trainer.add_callback(MeasureAt((steps // 2, steps), measure))
     trainer.train()
-    row = {
-        **asdict(cell),
+    losses = [line["loss"] for line in trainer.state.log_history if "loss" in line]
+    curve[-1] |= {
         "objective": trainer.objective.to_dict(),
-        "points": points,
+        "losses": losses,
         "rising_loss": trainer.rising_loss.warning,
-        "losses": [line["loss"] for line in trainer.state.log_history if "loss" in line],
-        "seconds": time.perf_counter() - start,
-        "commit": git_commit(),
     }
-    write_json(cell.file(folder), row)
+    return curve
 
 
 def _sampled(
@@ -164,7 +149,7 @@ def log_ratios(
 
 
 def ranking_accuracy(ratios_R: np.ndarray, rewards_R: np.ndarray, prompt_of_R: np.ndarray) -> float:
-    """Of the pairs of a prompt's responses with unlike rewards, the share whose log-ratios are in the same order.
+    """The share of a prompt's pairs of responses with different rewards whose log-ratios are in the same order.
 
     A tie of the log-ratios counts ½, so that the reference itself has ½. NaN without such a pair.
     """
@@ -176,9 +161,3 @@ def ranking_accuracy(ratios_R: np.ndarray, rewards_R: np.ndarray, prompt_of_R: n
         right += float(((order[better] + 1) / 2).sum())
         pairs += int(better.sum())
     return right / pairs if pairs else float("nan")
-
-
-def read_rows(folder: Path) -> list[dict[str, Any]]:
-    """The rows of all cells in a folder."""
-    files = sorted((folder / "cells").glob("*seed*.json"))
-    return [json.loads(file.read_text(encoding="utf-8")) for file in files if not file.name.startswith("reference")]

@@ -1,42 +1,37 @@
-"""Run what the study lacks, then write its page."""
+"""The frontier study from its options: run the cells that are missing, then write the page."""
 
-import json
-import os
-from collections.abc import Callable
 from pathlib import Path
 
-from studies.frontier.cells import Cell, objective_of, read_rows, reference_file, run_cell, run_reference
-from studies.frontier.page import Runs, write_page
-from studies.harness.pool import WorkerDied, Workers
+from studies.frontier.cells import REFERENCE, Cell, measure_cell, objective_of
+from studies.frontier.page import make_page
+from studies.harness.cells import Say, StudyResult, run_cells
+from studies.harness.pool import Workers
 from studies.options import StudyFrontierConfig
 from valuefree.errors import ValueFreeError
 from valuefree.runs.manifest import manifest
 
 
-def study(options: StudyFrontierConfig, *, say: Callable[[str], None]) -> Path:
-    """Train and evaluate each objective on each seed; cells that are on disk are not run again. The page's file.
+def study(options: StudyFrontierConfig, *, say: Say) -> StudyResult:
+    """Train and evaluate each objective on each seed; cells that are on disk are not run again.
 
     Raises:
-        ConfigError: a text that names no objective. ValueFreeError: a worker process died.
+        ConfigError: a text that is not an objective. ValueFreeError: the reference could not be sampled.
     """
     for label in (*options.objectives, *options.shuffled):
         objective_of(label)
     out, seeds = Path(options.out), range(options.seeds)
     record = manifest("studies frontier", options.to_dict())
-    cells = [Cell(label, seed) for seed in seeds for label in options.objectives]
+    cells = [Cell(REFERENCE, seed) for seed in seeds]
+    cells += [Cell(label, seed) for seed in seeds for label in options.objectives]
     cells += [Cell(label, seed, shuffled=True) for seed in seeds for label in options.shuffled]
-    todo = [(run_reference, (seed, out)) for seed in seeds if not reference_file(out, seed).exists()]
-    todo += [(run_cell, (cell, out)) for cell in cells if not cell.file(out).exists()]
-    say(f"{len(todo)} of {len(cells) + len(seeds)} runs to do")
-    with Workers(options.workers or os.cpu_count() or 1) as processes:
-        for done, (number, result) in enumerate(processes.run(todo), start=1):
-            if isinstance(result, WorkerDied):
-                raise ValueFreeError(f"{todo[number][1]}: {result}")
-            say(f"{done} of {len(todo)} done")
-    names = {cell.file(out).name for cell in cells}
-    rows = [row for row in read_rows(out) if Cell(row["label"], row["seed"], row["shuffled"]).file(out).name in names]
-    references = {seed: json.loads(reference_file(out, seed).read_text(encoding="utf-8")) for seed in seeds}
+    with Workers(options.workers) as workers:
+        say(f"{len(cells)} cells; {workers.count} workers")
+        rows = run_cells(measure_cell, cells, (out,), out, workers, say)
+    failed = [row for row in rows if row.error is not None]
+    for row in failed:
+        if row.cell.label == REFERENCE:
+            raise ValueFreeError(f"{row.cell.name}: {row.error}. Remove its file in {out / 'cells'} and run again.")
     page = Path(options.page) if options.page is not None else out / "frontier.md"
     readme = Path(options.readme) if options.readme is not None else None
-    write_page(page, Runs(rows, references), options.objectives[0], record, readme)
-    return page
+    make_page(page, rows, options.objectives[0], record, readme)
+    return StudyResult(len(rows), len(failed), page)

@@ -1,1 +1,1 @@
-"""What studies share: controls, worker processes."""
+"""The parts that all studies share: methods, cells on disk, worker processes, controls, results and the page."""

@@ -61,16 +61,3 @@ def permuted(rewards: Sequence[float], prompt_of: Sequence[int], control: str, *
         for row, reward in zip(takers, given, strict=True):
             result[row] = reward
     return result
-
-
-def sign(interval: tuple[float, float] | None) -> int:
-    """+1 or −1 where an interval excludes zero as it is printed, to `DIGITS` digits; else 0."""
-    if interval is None:
-        return 0
-    low, high = (round(end, DIGITS) for end in interval)
-    return 1 if low > 0 else -1 if high < 0 else 0
-
-
-def includes_zero(value: float, interval: tuple[float, float] | None) -> bool:
-    """Whether an interval includes zero as printed; without one, as of equal values, whether the value is zero."""
-    return round(value, DIGITS) == 0 if interval is None else sign(interval) == 0

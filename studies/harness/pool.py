@@ -22,7 +22,7 @@ class WorkerDied(RuntimeError):
 
 @contextmanager
 def _environment() -> Iterator[None]:
-    """Workers inherit it; ours comes back."""
+    """The environment that workers inherit; that of this process is restored."""
     before = {name: os.environ.get(name) for name in THREADS}
     os.environ.update(THREADS)
     try:
@@ -35,8 +35,8 @@ def _environment() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def quietly() -> None:
-    """How a worker begins: one thread of torch, no output, and an end when its parent ends."""
+def start_worker() -> None:
+    """Prepare a worker: one thread of torch, no output, and an end when its parent ends."""
     import datasets  # noqa: PLC0415  in the worker alone
     import torch  # noqa: PLC0415
     import transformers  # noqa: PLC0415
@@ -50,7 +50,7 @@ def quietly() -> None:
 
 
 def _end_with_parent() -> None:
-    """Leave when the parent is gone, killed perhaps: a worker of a pool would wait for it for ever."""
+    """Leave when the parent has ended, perhaps killed: a worker of a pool would otherwise wait for it for ever."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait_for([parent.sentinel])
@@ -58,14 +58,14 @@ def _end_with_parent() -> None:
 
 
 class Workers:
-    """Processes that are started when first needed and kept until the end of the ``with``.
+    """Processes that are started when first needed and kept until the end of the ``with`` block.
 
     Args:
-        count: how many at most. begin: what each does first.
+        count: at most so many; None: one per core. begin: what each does first.
     """
 
-    def __init__(self, count: int, begin: Callable[[], None] = quietly):
-        self.count, self.begin = count, begin
+    def __init__(self, count: int | None, begin: Callable[[], None] = start_worker):
+        self.count, self.begin = count or os.cpu_count() or 1, begin
         self._pool: ProcessPoolExecutor | None = None
 
     def __enter__(self) -> "Workers":
@@ -75,17 +75,28 @@ class Workers:
         self._close()
 
     def run(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Any]]:
-        """(number of the task, what it returned) as they end; an error of a task is raised.
+        """(number of the task, its result) as tasks end; an exception of a task is raised.
 
-        A worker that dies (say for want of memory) takes its pool along. What was running then is run again, one at a
-        time, and a task in which a worker dies alone is given back as `WorkerDied` in place of a result.
+        A worker that dies (for example for want of memory) takes its pool along. The tasks that were running then are
+        run again one at a time, and a task in which a worker dies alone yields a `WorkerDied` as its result.
         """
-        left, suspects = deque(range(len(tasks))), deque[int]()
-        while left or suspects:
-            if suspects:
-                yield self._alone(tasks, suspects.popleft())
-            else:
-                yield from self._until_broken(tasks, left, suspects)
+        left, suspects, running = deque(range(len(tasks))), deque[int](), dict[Future, int]()
+        while left or suspects or running:
+            alone = bool(suspects)
+            queue, limit = (suspects, 1) if alone else (left, self.count)
+            try:
+                while queue and len(running) < limit:
+                    running[self._submit(tasks[queue[0]])] = queue[0]
+                    queue.popleft()
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    result = future.result()
+                    yield running.pop(future), result
+            except BrokenProcessPool as error:
+                self._close()
+                if alone and running:
+                    yield running.popitem()[1], WorkerDied(f"its worker process died in the middle of it: {error}")
+                suspects.extend(running.values())
+                running.clear()
 
     def _submit(self, task: Task) -> Future:
         with _environment():  # processes are started as tasks come in
@@ -99,25 +110,3 @@ class Workers:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
-
-    def _alone(self, tasks: Sequence[Task], number: int) -> tuple[int, Any]:
-        try:
-            return number, self._submit(tasks[number]).result()
-        except BrokenProcessPool as error:
-            self._close()
-            return number, WorkerDied(f"its worker process died in the middle of it: {error}")
-
-    def _until_broken(self, tasks: Sequence[Task], left: deque[int], suspects: deque[int]) -> Iterator[tuple[int, Any]]:
-        """Results until all tasks of `left` are done, or the pool breaks; then `suspects` has what was running."""
-        running: dict[Future, int] = {}
-        try:
-            while left or running:
-                while left and len(running) < self.count:
-                    running[self._submit(tasks[left[0]])] = left[0]
-                    left.popleft()
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    result = future.result()
-                    yield running.pop(future), result
-        except BrokenProcessPool:
-            self._close()
-            suspects.extend(running.values())

@@ -1,15 +1,5 @@
-"""Files that are whole when they exist. No torch."""
+"""The old place of `studies.harness.files`."""
 
-import os
-import tempfile
-from pathlib import Path
+from studies.harness.files import write_text
 
-
-def write_text(file: Path, text: str) -> None:
-    """Write by rename, so that a file that exists is whole."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=file.parent, suffix=".part", delete=False, encoding="utf-8") as part:
-        part.write(text)
-        part.flush()
-        os.fsync(part.fileno())
-    Path(part.name).replace(file)
+__all__ = ["write_text"]

@@ -1,74 +1,36 @@
-"""The small study from its options: what is missing is run, then rows, tables, figures and the page are written."""
+"""The small study from its options: run the cells that are missing, then write rows, figures and the page."""
 
-import json
-import os
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from studies.harness.cells import Row, Say, StudyResult, claim, run_cells, write_rows
 from studies.harness.controls import REMOVES
+from studies.harness.methods import names_of
 from studies.harness.pool import WorkerDied, Workers
 from studies.options import StudySmallConfig
-from studies.small.cells import Cell, Row, final_cells, missing, tuning_cells
-from studies.small.files import write_text
-from studies.small.frontier import choose
-from studies.small.methods import METHODS, chosen
+from studies.small.cells import final_cells, tuning_cells
+from studies.small.methods import METHODS, settings_of
 from studies.small.models import KINDS
-from studies.small.page import write_page
+from studies.small.page import make_page
+from studies.small.results import choose
 from studies.small.scale import QUICK, Scale
-from studies.small.training import run_cell
+from studies.small.training import measure_cell
 from studies.small.world import REGIMES, has_references, make_reference
 from valuefree.errors import ConfigError
-from valuefree.runs.manifest import git_commit, manifest
+from valuefree.runs.manifest import manifest
 
-Say = Callable[[str], None]
-PROGRESS_SECONDS = 30
-# For the estimate of a dry run: of a core of a server in 2026; of a run's start, of a step, of a measurement.
+# For the estimate of a dry run, on a core of a server in 2026: of a run's start, of a step, of a measurement.
 RUN_SECONDS = {"t5": (0.3, 0.032, 0.22), "decoder": (0.3, 0.022, 0.17)}
 REFERENCE_STEP_SECONDS = {"t5": 0.1, "decoder": 0.07}
-
-
-@dataclass(frozen=True)
-class Axes:
-    """The grid: groups of (kind of model, regime, method)."""
-
-    kinds: list[str]
-    regimes: list[str]
-    methods: list[str]
-
-    @classmethod
-    def of(cls, options: StudySmallConfig) -> "Axes":
-        """From the options, every name checked."""
-        return cls(
-            chosen(options.models, KINDS, "model"),
-            chosen(options.regimes, REGIMES, "regime"),
-            chosen(options.methods, list(METHODS), "method"),
-        )
-
-    @property
-    def groups(self) -> list[tuple[str, str, str]]:
-        """All of them, methods innermost."""
-        return [(kind, regime, method) for kind in self.kinds for regime in self.regimes for method in self.methods]
-
-
-@dataclass(frozen=True)
-class StudyResult:
-    """How many rows there are, how many of them are failures, and where the page is."""
-
-    rows: int
-    failed: int
-    page: Path
 
 
 def scale_of(options: StudySmallConfig) -> Scale:
     """Sizes, with the seeds that the options give."""
     scale = QUICK if options.quick else Scale()
     names = ("seeds", "tuning_seeds", "control_seeds")
-    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-    scale = replace(scale, **given)
+    scale = replace(scale, **{name: value for name in names if (value := getattr(options, name)) is not None})
     if options.control == "none":
         return replace(scale, control_seeds=0)
     if scale.control_seeds > scale.seeds:
@@ -82,80 +44,57 @@ def study(options: StudySmallConfig, *, say: Say, scale: Scale | None = None) ->
     """Carry out the study; None after a dry run. Run again after an interruption, it does what is missing.
 
     Args:
-        options: of the verb. say: takes one line of progress at a time. scale: in place of what the options say.
+        options: of the command. say: takes one line of progress at a time. scale: in place of that of the options.
 
     Raises:
         ConfigError: unknown names; a folder that holds a study of other sizes.
     """
-    start = time.perf_counter()
-    axes, scale = Axes.of(options), scale or scale_of(options)
+    scale = scale or scale_of(options)
+    kinds = names_of(options.models, KINDS, "model")
+    regimes = names_of(options.regimes, REGIMES, "regime")
+    methods = names_of(options.methods, METHODS, "method")
+    groups = [(kind, regime, method) for kind in kinds for regime in regimes for method in methods]
     folder = Path(options.out).absolute()
-    settings = {method: METHODS[method].settings(scale) for method in axes.methods}
-    tuning = tuning_cells(axes.groups, settings, scale.tuning_seeds)
-    controls = len(REMOVES) * scale.control_seeds
-    finals = len(axes.groups) * (scale.seeds + controls)
-    workers = options.workers or os.cpu_count() or 1
-    say(
-        f"{len(tuning) + finals} cells: {len(tuning)} to tune, {len(axes.groups) * scale.seeds} to report, "
-        f"{len(axes.groups) * controls} of the controls; {workers} workers, "
-        f"about {_estimate(axes, len(tuning) + finals, len(axes.groups) * controls, scale, workers) / 60:.0f} min"
-    )
-    if options.dry_run:
-        return None
-    _claim(folder, scale)
-    record = manifest("studies small", options.to_dict(), scale=scale.world())
-    with Workers(workers) as processes:
-        lacking = [kind for kind in axes.kinds if not has_references(folder, kind)]
-        list(processes.run([(make_reference, (folder, kind, scale)) for kind in lacking]))
-        say(f"references of {', '.join(axes.kinds)}: {time.perf_counter() - start:.0f} s since the start")
-        rows = _run(tuning, folder, scale, processes, say)
+    settings = {method: settings_of(METHODS[method], scale) for method in methods}
+    tuning = tuning_cells(groups, settings, scale.tuning_seeds)
+    reported, controls = len(groups) * scale.seeds, len(groups) * len(REMOVES) * scale.control_seeds
+    cells = len(tuning) + reported + controls
+    with Workers(options.workers) as workers:
+        minutes = _estimate(kinds, cells, controls, scale, workers.count) / 60
+        say(
+            f"{cells} cells: {len(tuning)} to tune, {reported} to report, {controls} of the controls; "
+            f"{workers.count} workers, about {minutes:.0f} min"
+        )
+        if options.dry_run:
+            return None
+        claim(folder, scale.world())
+        record = manifest("studies small", options.to_dict(), scale=scale.world())
+        missing = [kind for kind in kinds if not has_references(folder, kind)]
+        for number, result in workers.run([(make_reference, (folder, kind, scale)) for kind in missing]):
+            if isinstance(result, WorkerDied):
+                raise result
+            say(f"the reference of {missing[number]} is trained")
+        rows = run_cells(measure_cell, tuning, (folder, scale), folder, workers, say)
         best = choose(rows)
-        rows += _run(final_cells(best, scale.seeds, scale.control_seeds), folder, scale, processes, say)
-    record["seconds"] = time.perf_counter() - start
+        final = final_cells(best, scale.seeds, scale.control_seeds)
+        rows += run_cells(measure_cell, final, (folder, scale), folder, workers, say)
+    write_rows(folder, map(asdict, rows), [line for row in rows for line in lines_of(row)])
     page = Path(options.page) if options.page else folder / "small.md"
-    write_page(page, folder, rows, best, axes.groups, scale, record)
+    make_page(page, rows, best, groups, scale, record)
     return StudyResult(len(rows), sum(row.error is not None for row in rows), page)
 
 
-def _estimate(axes: Axes, cells: int, controls: int, scale: Scale, workers: int) -> float:
-    """Seconds of a study from nothing, of whose cells so many are controls, measured once."""
+def lines_of(row: Row) -> list[dict[str, Any]]:
+    """The lines of a row in rows.csv: one per checkpoint, or one for a cell that failed."""
+    spent = {"seconds": round(row.seconds, 2), "cpu_seconds": round(row.cpu_seconds, 2)}
+    shared = {**asdict(row.cell), **spent, "commit": row.commit, "error": row.error}
+    return [{**shared, **point} for point in row.curve or [{}]]
+
+
+def _estimate(kinds: list[str], cells: int, controls: int, scale: Scale, workers: int) -> float:
+    """Seconds of a study from nothing; of its cells the controls are measured once."""
     measurements = (cells - controls) / cells * len(scale.checkpoints) + controls / cells
     amounts = (1, scale.checkpoints[-1], measurements)
-    per_cell = [sum(a * b for a, b in zip(amounts, RUN_SECONDS[kind], strict=True)) for kind in axes.kinds]
-    return cells * fmean(per_cell) / workers + max(
-        REFERENCE_STEP_SECONDS[kind] * scale.reference_steps for kind in axes.kinds
-    )
-
-
-def _claim(folder: Path, scale: Scale) -> None:
-    """Mark the folder as that of a study of these sizes."""
-    file = folder / "study.json"
-    ours: dict[str, Any] = json.loads(json.dumps(scale.world()))
-    if not file.exists():
-        write_text(file, json.dumps(ours, indent=1))
-        return
-    theirs = json.loads(file.read_text(encoding="utf-8"))
-    if theirs != ours:
-        other = sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
-        raise ConfigError(
-            f"{folder} holds a study that differs in {', '.join(other)}, so its cells cannot be gone on with. Choose "
-            "another folder with --out, or remove it."
-        )
-
-
-def _run(cells: Sequence[Cell], folder: Path, scale: Scale, processes: Workers, say: Say) -> list[Row]:
-    """Run those that are missing; the rows of all."""
-    todo = missing(cells, folder)
-    commit = git_commit()
-    start = said = time.perf_counter()
-    tasks = [(run_cell, (cell, folder, scale, commit)) for cell in todo]
-    for done, (number, result) in enumerate(processes.run(tasks), start=1):
-        if isinstance(result, WorkerDied):
-            result = Row(todo[number], None, f"{type(result).__name__}: {result}", 0.0, 0.0, commit)
-            result.write(folder)
-        if result.error is not None:
-            say(f"failed: {result.cell.name}: {result.error}")
-        if time.perf_counter() - said > PROGRESS_SECONDS or done == len(todo):
-            said = time.perf_counter()
-            say(f"{done} of {len(todo)} cells, {(said - start) / 60:.1f} min")
-    return [Row.read(cell.file(folder)) for cell in cells]
+    per_cell = [sum(a * b for a, b in zip(amounts, RUN_SECONDS[kind], strict=True)) for kind in kinds]
+    references = max(REFERENCE_STEP_SECONDS[kind] * scale.reference_steps for kind in kinds)
+    return cells * fmean(per_cell) / workers + references

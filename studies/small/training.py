@@ -1,8 +1,6 @@
-"""One cell: train by the method, measure at the checkpoints, keep the row."""
+"""One cell: train by the method and measure at the checkpoints."""
 
 import copy
-import time
-import traceback
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ from transformers import (
 )
 
 from studies.harness.controls import permuted
-from studies.small.cells import Cell, Row
+from studies.small.cells import Cell
 from studies.small.measure import measure
 from studies.small.methods import METHODS
 from studies.small.scale import Scale
@@ -61,8 +59,8 @@ def _start(folder: Path, kind: str, seed: int, scale: Scale, *, tuning: bool) ->
     return {"step": 0, **_measured(base, base, tokenizer, seed, scale, tuning=tuning)}
 
 
-def train_and_measure(cell: Cell, folder: Path, scale: Scale) -> list[dict[str, Any]]:
-    """The curve of a cell; the same cell gives the same numbers. A control is measured at its end alone."""
+def measure_cell(cell: Cell, folder: Path, scale: Scale) -> list[dict[str, Any]]:
+    """The curve of a cell; the same cell gives the same numbers. A control is measured at its end only."""
     base, tokenizer = reference(folder, cell.kind)
     rows = rows_of(folder, cell.kind, cell.regime, cell.seed, scale)
     steps = scale.checkpoints
@@ -94,16 +92,3 @@ def train_and_measure(cell: Cell, folder: Path, scale: Scale) -> list[dict[str, 
         trainer.add_callback(MeasureAt(steps, take))
         trainer.train()
     return curve
-
-
-def run_cell(cell: Cell, folder: Path, scale: Scale, commit: str | None) -> Row:
-    """Run a cell and write its row; a cell that raises is a row with its error."""
-    start, cpu_start = time.perf_counter(), time.process_time()
-    curve, error = None, None
-    try:
-        curve = train_and_measure(cell, folder, scale)
-    except Exception as fault:  # it is kept, counted and listed
-        error = "".join(traceback.format_exception_only(fault)).strip()
-    row = Row(cell, curve, error, time.perf_counter() - start, time.process_time() - cpu_start, commit)
-    row.write(folder)
-    return row

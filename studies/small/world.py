@@ -13,7 +13,7 @@ import datasets
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.trainer_callback import PrinterCallback
 
-from studies.small.files import write_text
+from studies.harness.files import write_text
 from studies.small.grammar import all_requests, reward, write_response
 from studies.small.models import make_model, make_tokenizer
 from studies.small.scale import NEW_TOKENS, Scale

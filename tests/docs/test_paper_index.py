@@ -88,7 +88,7 @@ def test_every_command_parses(command, monkeypatch):
         if module == "pytest":
             return
         if module == "studies":
-            parse_options(command, STUDIES[names[0]][0], names[1:])
+            parse_options(command, STUDIES[names[0]], names[1:])
             return
         assert module == "benchmarks.run"
         assert names[0] in COMPARISONS

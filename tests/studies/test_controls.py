@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from studies.harness.controls import REMOVES, controls_of, permuted, removes_all, sign
+from studies.harness.controls import REMOVES, controls_of, permuted, removes_all
 
 PROMPTS, N = 200, 4
 PROMPT_OF = [prompt for prompt in range(PROMPTS) for _ in range(N)]
@@ -63,7 +63,3 @@ def test_with_one_response_the_exchange_between_prompts_is_the_only_control():
     assert controls_of(1) == ("between",)
     assert (removes_all(("between",)), removes_all(controls_of(4)), removes_all(())) == ("between", "both", None)
     assert permuted([1.0, 2.0], [0, 1], "within", seed=0) == [1.0, 2.0]
-
-
-def test_an_interval_excludes_zero_only_if_it_does_as_printed():
-    assert [sign(interval) for interval in ((0.0004, 0.2), (0.001, 0.2), (-0.2, -0.001), None)] == [0, 1, -1, 0]

@@ -59,6 +59,11 @@ def _section(section: Section, figures: str) -> list[str]:
     return parts
 
 
+def markdown_table(table: Table) -> str:
+    """One table as Markdown, for a file that other text surrounds."""
+    return "\n\n".join(_table(table))
+
+
 def _table(table: Table) -> list[str]:
     title = [f"### {escape(table.title)}"] if table.title else []
     lines = [_row(table.head), f"|{'---|' * len(table.head)}", *map(_row, table.rows)]

@@ -3,19 +3,22 @@
 import csv
 import math
 from dataclasses import replace
+from statistics import fmean
 
 import pytest
 import torch
 
 from studies.__main__ import run as run_command
-from studies.exact.grid import Scale, Task, anchors, carry_out
+from studies.exact.grid import Cell, Scale, lines_of, measure, reference_lines
 from studies.exact.methods import BETAS, BY_NAME, METHODS, TAUS
+from studies.exact.page import _settings, _summary
 from studies.exact.policies import Batch
 from studies.exact.problems import Regime, make_problem
-from studies.exact.summary import edges, summary, verdicts
-from studies.exact.tables import control_table, difference, gains, regime_table, unused, used
+from studies.exact.results import aims_table, regime_table, standings, world_of
 from studies.exact.training import train
 from studies.exact.world import WorldSettings
+from studies.harness.cells import attempt
+from studies.harness.results import GAIN, control_table, unused
 from valuefree.errors import ConfigError
 from valuefree.objectives import DPO, KTO, RPO
 
@@ -24,8 +27,17 @@ REGIME = Regime("clean", prompts=48)
 SCALE = Scale(seeds=2, learning_rates=(0.01, 0.03), points=2, checkpoints=(5, 20), held_out=16)
 
 
-def task(method: str, regime: Regime = REGIME, **changes) -> Task:
-    return Task(regime, method, (7, 8), WORLD, SCALE, **({"control": False} | changes))
+def cell(method: str, regime: Regime = REGIME, *, control: bool = False) -> Cell:
+    return Cell(regime, method, (7, 8), WORLD, SCALE, control)
+
+
+def lines(method: str, regime: Regime = REGIME, *, control: bool = False) -> list[dict]:
+    return lines_of(attempt(measure, cell(method, regime, control=control)))
+
+
+def world(found: list[dict], *methods: str):
+    """The results of lines with those of the reference."""
+    return world_of([*found, *reference_lines(cell(""))[0]], found[0]["regime"], methods, SCALE)
 
 
 def reached(method: str, steps: int = 300, **changes) -> float:
@@ -34,9 +46,9 @@ def reached(method: str, steps: int = 300, **changes) -> float:
     return float(train(batch, BY_NAME[method], 1.0, [0.03], [steps]).outcomes["validation"][0].gap)
 
 
-def table_of(rows, *methods) -> str:
-    grids = {m: {"knob": BY_NAME[m].strengths, "lr": SCALE.learning_rates, "steps": SCALE.checkpoints} for m in methods}
-    return regime_table(rows, rows[0]["regime"], methods, grids)
+def table_of(found: list[dict], *methods: str) -> dict[str, list[str]]:
+    results = world(found, *methods)
+    return {line[0]: line for line in regime_table(results, _settings(results, found)).rows}
 
 
 def test_oracle_and_centred_form_reach_the_optimum_and_eq_19_does_not():
@@ -47,7 +59,7 @@ def test_oracle_and_centred_form_reach_the_optimum_and_eq_19_does_not():
 
 @pytest.mark.parametrize("method", [method.name for method in METHODS])
 def test_every_method_trains(method):
-    rows = carry_out(task(method))
+    rows = lines(method)
     assert [row["error"] for row in rows] == [None] * len(rows)
     assert len(rows) == min(2, len(BY_NAME[method].strengths)) * 2 * 2  # points, learning rates, seeds
     assert sum(row["chosen"] for row in rows) == 2
@@ -65,12 +77,13 @@ def test_an_untouched_row_is_the_literal_default(name, kind, monkeypatch):
     assert method.strengths == (None,)
     assert method.objective(None, on_policy=True) == kind()
     if kind is RPO:
-        monkeypatch.setattr(RPO, "resolved", lambda self, rows: replace(self, estimator="mean", level=1.0, tau=0.25))
-        rows = carry_out(task(method.name)) + anchors(task(""))[0]
+        monkeypatch.setattr(RPO, "resolve", lambda self, rows: replace(self, estimator="mean", level=1.0, tau=0.25))
+        rows = lines(method.name)
         unit = float(make_problem(WORLD, REGIME, 7).rewards.std(correction=0))
         assert rows[0]["tau"] == pytest.approx(0.25 * unit)
         assert rows[0]["strength"] is None
-        assert f"as shipped (τ {(rows[0]['tau'] + rows[1]['tau']) / 2:.2f})" in table_of(rows, method.name)
+        text = f"as shipped (τ {(rows[0]['tau'] + rows[1]['tau']) / 2:.2f}), lr "
+        assert table_of(rows, method.name)[method.name][-1].startswith(text)
 
 
 def test_names_say_whether_a_knob_was_tuned():
@@ -88,7 +101,7 @@ def test_a_seed_does_not_depend_on_which_others_are_run_beside_it():
 
 
 def test_a_task_twice_gives_the_same_rows():
-    first, second = ([row | {"seconds": 0} for row in carry_out(task("KTO"))] for _ in range(2))
+    first, second = (measure(cell("KTO")) for _ in range(2))
     assert first == second
 
 
@@ -103,32 +116,32 @@ def test_a_control_permutes_the_rewards_and_nothing_else():
 def test_without_true_rewards_the_centred_form_gains_nothing_and_without_the_means_all():
     """The centred form compares a prompt's responses alone."""
     centred = "RPO centred (level 0)"
-    rows = carry_out(task(centred, control=True)) + anchors(task(""))[0]
-    true, within, between, both = (
-        gains(rows, "clean", centred, control=c) for c in (None, "within", "between", "both")
-    )
-    assert true.value > 0.1
-    assert max(abs(within.value), abs(both.value)) < 0.5 * true.value
-    assert between.value > 0.7 * true.value
-    found = used(rows, "clean", centred, "within")
-    assert found.value == pytest.approx(true.value - within.value)
+    found = world(lines(centred, control=True), centred)
+    gains = {control: found.controlled(centred, control) for control in ("within", "between", "both")}
+    true = fmean(found.values(centred, GAIN).values())
+    within, between, both = (gain[1].value for gain in gains.values())
+    assert true > 0.1
+    assert max(abs(within), abs(both)) < 0.5 * true
+    assert between > 0.7 * true
+    assert gains["within"][2].value == pytest.approx(true - within)
 
 
 def test_sft_on_everything_does_not_use_the_rewards():
-    rows = carry_out(task("SFT all", control=True)) + anchors(task(""))[0]
+    found = world(lines("SFT all", control=True), "SFT all")
     for control in ("within", "between", "both"):
-        assert unused(rows, "clean", ["SFT all"], control) == ["SFT all"]
-    assert control_table(rows, "clean", ["SFT all"]).count("| +0.000 |") == 3
+        assert [text.split(" (")[0] for text in unused(found, control)] == ["SFT all"]
+    assert control_table(found).rows[0].count("+0.000") == 3
 
 
 def test_with_one_response_the_exchange_between_prompts_is_run():
-    rows = carry_out(task("RPO V=0, level inf", replace(REGIME, responses=1), control=True))
+    rows = lines("RPO V=0, level inf", replace(REGIME, responses=1), control=True)
     assert {row["control"] for row in rows} == {None, "between"}
 
 
 def by_hand(method, gap, reward=(0.0, 0.0, 0.0), control=None, **changes):
     """Three seeds in regime r."""
     row = {"regime": "r", "error": None, "chosen": True, "gap_end": 0.5, "method": method, "control": control}
+    row |= {"strength": None, "lr": None, "step": None}
     return [
         row | {"seed": s, "gap": g, "reward": r} | changes for s, (g, r) in enumerate(zip(gap, reward, strict=True))
     ]
@@ -138,60 +151,47 @@ def test_a_gain_that_falls_when_rewards_are_permuted_has_used_them():
     """From .58 to .36: more than half survives, and yet the difference is clear. From .58 to .57 it is not."""
     gap = (0.1, 0.1, 0.1)
     rows = by_hand("π_ref", gap)
-    rows += by_hand("best", gap, (0.58, 0.57, 0.59)) + by_hand("best", gap, (0.36, 0.36, 0.37), "both")
-    rows += by_hand("all", gap, (0.58, 0.57, 0.59)) + by_hand("all", gap, (0.57, 0.58, 0.57), "both")
+    rows += by_hand("KTO", gap, (0.58, 0.57, 0.59)) + by_hand("KTO", gap, (0.36, 0.36, 0.37), "both")
+    rows += by_hand("SFT all", gap, (0.58, 0.57, 0.59)) + by_hand("SFT all", gap, (0.57, 0.58, 0.57), "both")
     rows += by_hand("RPO(), untouched", gap, (0.9, 0.9, 0.9)) + by_hand("RPO(), untouched", gap, control="both")
-    assert unused(rows, "r", ["best", "all"], "both") == ["all"]
-    text = summary(
-        rows, ["r"], ["RPO(), untouched", "best", "all"], dict.fromkeys(["best", "all"], "SFT") | DEFAULT_RPO
-    )
-    assert "Did not detectably use the rewards: all." in text
+    found = world_of(rows, "r", ["RPO(), untouched", "KTO", "SFT all"], SCALE)
+    assert unused(found, "both") == ["SFT all (gain +0.580, permuted +0.573)"]
+    short = _summary([found])[0].items
+    assert short[1] == "r: did not detectably use the rewards: SFT all (gain +0.580, permuted +0.573)."
 
 
-DEFAULT_RPO = {"RPO(), untouched": "RPO"}
+def test_the_summary_names_the_best_and_counts_losses_in_j():
+    """The default's gap is larger than that of one variant and smaller than that of two other methods."""
+    methods = ["RPO(), untouched", "RPO, tau tuned", "RPO, oracle V*", "KTO", "SFT all"]
+    gaps = [(0.3, 0.301, 0.302), (0.2, 0.2, 0.2), (0.0, 0.0, 0.0), (0.4, 0.4, 0.4), (0.2, 0.3, 0.4)]
+    rows = [line for method, gap in zip(methods, gaps, strict=True) for line in by_hand(method, gap)]
+    found = world_of(rows, "r", methods, SCALE)
+    assert standings([found]) == [
+        "r: RPO(), untouched has J* − J = 0.301 (0.500 after all steps); the best is RPO, tau tuned with 0.200."
+    ]
+    _, others, variants = _summary([found])
+    assert others.items[0].startswith("RPO(), untouched against SFT all: 0 losses, 0 wins, 1 undecided")
+    assert others.items[1].startswith("RPO(), untouched against KTO: 0 losses, 1 wins, 0 undecided. Wins: r +0.099")
+    (line,) = variants.items  # not the oracle, which has information that the others lack
+    assert line.startswith("RPO(), untouched against RPO, tau tuned: 1 losses, 0 wins, 0 undecided. Losses: r -0.101")
 
 
-def test_methods_and_variants_are_counted_apart():
-    rows = by_hand("RPO(), untouched", (0.3, 0.301, 0.302))
-    rows += by_hand("RPO b", (0.2, 0.2, 0.2)) + by_hand("RPO c", (0.4, 0.4, 0.4)) + by_hand("RPO d", (0.2, 0.3, 0.4))
-    rows += by_hand("DPO x", (0.4, 0.4, 0.4)) + by_hand("DPO y", (0.5, 0.5, 0.5))
-    rows += by_hand("SFT x", (0.4, 0.4, 0.4)) + by_hand("SFT y", (0.1, 0.1, 0.1))
-    methods = list(dict.fromkeys(row["method"] for row in rows))
-    text = summary(rows, ["r"], methods, {method: method[:3] for method in methods})
-    assert "Of 2 other methods (4 rows) it is better than every row of 1 (DPO), worse than these rows: SFT y;" in text
-    assert "Of 3 other variants of RPO it is better than 1 and worse than 1 (RPO b)." in text
-
-
-def test_a_choice_at_an_edge_of_its_grid_is_named():
-    grid = {"knob": (0.3, 1.0, 3.0), "lr": (0.01, 0.03), "steps": (10, 20)}
-    rows = by_hand("KTO", (0.1, 0.1, 0.1), strength=3.0, lr=0.03, step=10, kl=0.1, kl_end=0.1, logratio=0.0, tau=None)
-    rows += by_hand("NCA", (0.1, 0.1, 0.1), strength=1.0, lr=0.01, step=20, kl=0.1, kl_end=0.1, logratio=0.0, tau=None)
-    rows += by_hand("π_ref", (0.5, 0.5, 0.5))
-    text = edges(rows, ["r"], ["KTO", "NCA"], {"KTO": grid, "NCA": grid})
-    assert "- r, highest knob: KTO (3)" in text
-    assert "- r, highest steps: NCA (20)" in text
-    assert "NCA (1)" not in text
-    table = regime_table(rows, "r", ["KTO", "NCA"], {"KTO": grid, "NCA": grid})
-    assert "| 3*, 0.03*, 10* |" in table
-    assert "| 1, 0.01*, 20* |" in table
+def test_a_choice_at_an_edge_of_its_grid_is_marked():
+    more = {"kl": 0.1, "kl_end": 0.1, "logratio": 0.0, "tau": None}
+    rows = by_hand("KTO", (0.1, 0.1, 0.1), **more | {"strength": 3.0, "lr": 0.03, "step": 5})
+    rows += by_hand("SFT all", (0.1, 0.1, 0.1), **more | {"strength": 0.25, "lr": 0.01, "step": 20})
+    scale = replace(SCALE, points=4, checkpoints=(5, 10, 20), learning_rates=(0.01, 0.02, 0.03))
+    found = world_of(rows, "r", ["KTO", "SFT all"], scale)
+    table = {line[0]: line[-1] for line in regime_table(found, _settings(found, rows)).rows}
+    assert table["KTO"] == "beta 3, lr 0.03*, steps 5*"
+    assert table["SFT all"] == "factor 0.25, lr 0.01*, steps 20*"
 
 
 def test_a_method_that_cannot_run_is_a_row_with_its_reason():
-    rows = carry_out(task("DPO best-worst", replace(REGIME, responses=1)))
+    rows = lines("DPO best-worst", replace(REGIME, responses=1))
     assert [row["gap"] for row in rows] == [None, None]
     assert "no pair" in rows[0]["error"]
-    assert "no pair" in table_of(rows, "DPO best-worst")
-
-
-def test_differences_are_paired_by_seed():
-    """(.3 − .1, .5 − .2): mean .25, Student's t at one degree of freedom 12.706 × .05."""
-    row = {"regime": "r", "error": None, "control": None, "chosen": True, "reward": 0.0}
-    rows = [row | {"method": m, "seed": s, "gap": g} for m, s, g in [("a", 0, 0.3), ("a", 1, 0.5), ("b", 0, 0.1)]]
-    assert difference(rows, "r", "a", "b") is None  # seed 1 is missing on one side
-    rows.append(row | {"method": "b", "seed": 1, "gap": 0.2})
-    found = difference(rows, "r", "a", "b")
-    assert found.value == pytest.approx(0.25)
-    assert found.interval == pytest.approx((0.25 - 12.7062 * 0.05, 0.25 + 12.7062 * 0.05), abs=1e-3)
+    assert "no pair" in table_of(rows, "DPO best-worst")["DPO best-worst"][-1]
 
 
 @pytest.mark.parametrize(
@@ -205,8 +205,8 @@ def test_differences_are_paired_by_seed():
 )
 def test_an_aim_is_judged_by_the_interval(gaps, answers):
     rows = by_hand("RPO(), untouched", gaps) + by_hand("DRO-V", (0.2,) * 3) + by_hand("KTO", (0.2,) * 3)
-    head, _, line = (text.split(" | ") for text in verdicts(rows, ["r"]).splitlines())
-    cells = dict(zip(head, line, strict=True))
+    table = aims_table([world_of(rows, "r", ["RPO(), untouched", "DRO-V", "KTO"], SCALE)])
+    cells = dict(zip(table.head, table.rows[0], strict=True))
     assert cells["below KTO"].startswith(answers[0])
     assert cells["not 0.05 above DRO-V"].startswith(answers[1])
 
@@ -221,11 +221,15 @@ def test_the_command_writes_rows_figures_and_page(tmp_path, capsys):
     page = (tmp_path / "exact.md").read_text(encoding="utf-8")
     assert "| RPO(), untouched |" in page
     assert "as shipped" in page
-    assert "did not come" not in page
+    assert "Runs that failed: 0 of 4" in page
     assert "Student's 95 % intervals" in page
     assert (tmp_path / "exact" / "frontier.svg").stat().st_size > 1000
     assert (tmp_path / "exact" / "kl.png").exists()
     assert "page:" in capsys.readouterr().out
+    run_command(["exact", *words, "--workers", "1", "--out", str(tmp_path)])
+    assert "of 4 cells" not in capsys.readouterr().out  # nothing was left to run
+    with pytest.raises(ConfigError, match="differs in tau"):
+        run_command(["exact", *words, "--tau", "2", "--out", str(tmp_path)])
 
 
 def test_unknown_methods_and_axes_are_refused(tmp_path):
@@ -237,8 +241,8 @@ def test_unknown_methods_and_axes_are_refused(tmp_path):
 
 @pytest.mark.parametrize("options", [{"structure": "markov"}, {"reward": "saturating"}])
 def test_other_worlds_train_too(options):
-    world = replace(WORLD, **options)
-    batch = Batch([make_problem(world, REGIME, 2)])
+    other = replace(WORLD, **options)
+    batch = Batch([make_problem(other, REGIME, 2)])
     gap = train(batch, BY_NAME["RPO centred (level 0)"], 1.0, [0.03], [100]).outcomes["test"][0].gap
     start = train(batch, BY_NAME["RPO centred (level 0)"], 1.0, [0.03], [1]).outcomes["test"][0].gap
     assert float(gap) < 0.5 * float(start)

@@ -1,7 +1,5 @@
 """Cells of the frontier: labels are the objectives they write, ranking by hand, a whole run with a tiny model."""
 
-import json
-
 import numpy as np
 import pytest
 from peft import LoraConfig
@@ -9,7 +7,7 @@ from peft import LoraConfig
 from conftest import make_llama
 from studies.__main__ import run as run_command
 from studies.frontier import cells, run
-from studies.frontier.cells import Cell, objective_of, ranking_accuracy
+from studies.frontier.cells import REFERENCE, Cell, objective_of, ranking_accuracy
 from valuefree.errors import ConfigError
 from valuefree.objectives import DPO, KTO, RPO
 
@@ -63,15 +61,13 @@ def tiny(monkeypatch, tokenizer):
 
 
 def test_a_cell_is_measured_in_mid_run_and_at_the_end(tiny, tmp_path):
-    cell = Cell("RPO()", 0)
-    cells.run_reference(0, tmp_path)
-    cells.run_cell(cell, tmp_path)
-    row = json.loads(cell.file(tmp_path).read_text())
-    reference = json.loads(cells.reference_file(tmp_path, 0).read_text())
-    assert [point["step"] for point in row["points"]] == [1, 2]
-    assert all(len(point["rewards"]) == len(reference["prompts"]) == 3 for point in row["points"])
-    assert row["objective"]["tau"] > 0
-    assert all(0 <= point["ranking_accuracy"] <= 1 for point in row["points"])
+    curve = cells.measure_cell(Cell("RPO()", 0), tmp_path)
+    (reference,) = cells.measure_cell(Cell(REFERENCE, 0), tmp_path)
+    assert [point["step"] for point in curve] == [1, 2]
+    assert all(len(point["rewards"]) == len(reference["prompts"]) == 3 for point in curve)
+    assert curve[-1]["objective"]["tau"] > 0
+    assert curve[-1]["losses"]
+    assert all(0 <= point["ranking_accuracy"] <= 1 for point in curve)
 
 
 def test_the_command_runs_what_is_missing_and_writes_the_page(tiny, tmp_path, monkeypatch, capsys):
@@ -79,7 +75,7 @@ def test_the_command_runs_what_is_missing_and_writes_the_page(tiny, tmp_path, mo
 
     class Alone:
         def __init__(self, count):
-            pass
+            self.count = 1
 
         def __enter__(self):
             return self
@@ -104,9 +100,14 @@ def test_the_command_runs_what_is_missing_and_writes_the_page(tiny, tmp_path, mo
         str(tmp_path),
     ]
     run_command(arguments)
-    assert "8 of 8 runs to do" in capsys.readouterr().out
+    assert "8 of 8 cells" in capsys.readouterr().out
     page = (tmp_path / "frontier.md").read_text()
     assert (tmp_path / "frontier" / "frontier.svg").exists()
-    assert all(text in page for text in ("| RPO(), rewards shuffled |", "- RPO() against KTO():", "6 runs took"))
+    assert all(
+        text in page
+        for text in ("| RPO(), rewards shuffled |", "- RPO() against KTO():", "8 runs of one thread each took")
+    )
     run_command(arguments)
-    assert "0 of 8 runs to do" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "of 8 cells" not in out  # nothing was left to run
+    assert "runs: 8, of which failed: 0" in out

@@ -3,19 +3,17 @@
 import numpy as np
 import pytest
 
+from studies.frontier.cells import REFERENCE, Cell
 from studies.frontier.page import Runs, verdict, write_between
+from studies.harness.cells import Row
 from valuefree.errors import DataError
 
 PROMPTS = [f"p{number}" for number in range(12)]
 
 
-def row(label, seed, points, *, shuffled=False):
-    return {
-        "label": label,
-        "seed": seed,
-        "shuffled": shuffled,
-        "points": [{"kl": kl, "rewards": rewards, "length": 9.0, "ranking_accuracy": 0.6} for kl, rewards in points],
-    }
+def row(label, seed, points):
+    curve = [{"kl": kl, "rewards": rewards, "length": 9.0, "ranking_accuracy": 0.6} for kl, rewards in points]
+    return Row(Cell(label, seed), curve, None, 1.0, 1.0, None)
 
 
 def level(value, spread=0.01):
@@ -31,8 +29,8 @@ def runs():
         row("KTO()", 0, [(2.0, level(0.6, 0.02)), (4.0, level(1.0, 0.02))]),
         row("KTO()", 1, [(2.0, level(0.6, 0.02)), (4.0, level(1.0, 0.02))]),
     ]
-    references = {seed: {"prompts": PROMPTS, "rewards": [0.5] * len(PROMPTS), "length": 9.0} for seed in (0, 1)}
-    return Runs(rows, references)
+    reference = {"prompts": PROMPTS, "rewards": [0.5] * len(PROMPTS), "length": 9.0}
+    return Runs([*rows, *(Row(Cell(REFERENCE, seed), [reference], None, 1.0, 1.0, None) for seed in (0, 1))])
 
 
 def test_gain_at_a_kl_is_linear_in_its_root_between_measurements(runs):
@@ -43,22 +41,22 @@ def test_gain_at_a_kl_is_linear_in_its_root_between_measurements(runs):
 
 
 def test_only_seeds_that_reach_the_kl_count(runs):
-    estimate, reached = runs.gain_at("RPO()", 2.25)
+    estimate, reached = runs.gain("RPO()", 2.25)
     assert (reached, estimate.value) == (1, pytest.approx(0.3))
-    assert runs.gain_at("RPO()", 5.0) == (None, 0)
+    assert runs.gain("RPO()", 5.0) == (None, 0)
 
 
 def test_differences_are_paired_by_seed_and_prompt(runs):
     """At 4 nats seed 0 alone has both: .4 − .5. At the end: (.4 + .1)/2 − .5."""
-    difference, seeds = runs.difference_at("RPO()", "KTO()", 4.0)
+    difference, seeds = runs.gain("RPO()", 4.0, less="KTO()")
     assert (seeds, difference.value) == (1, pytest.approx(-0.1))
-    assert runs.difference_at("RPO()", "KTO()", None)[0].value == pytest.approx(-0.25)
+    assert runs.gain("RPO()", None, less="KTO()")[0].value == pytest.approx(-0.25)
 
 
 def test_the_sentence_follows_the_interval(runs):
     (sentence,) = verdict(runs, "RPO()")
-    assert "at the end behind (-0.250, 2 seeds)" in sentence
-    assert "at 2 nats ahead (+0.183, 1 seeds)" in sentence
+    assert "at the end -0.250 [" in sentence.split("Losses: ")[1].split("Wins")[0]
+    assert "at 2 nats +0.183 [" in sentence.split("Wins: ")[1]
 
 
 def test_the_table_of_the_readme_stands_between_its_markers(tmp_path):

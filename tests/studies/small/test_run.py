@@ -1,4 +1,4 @@
-"""The whole study on a tiny grid: killed in the middle and gone on with, its page, its pool."""
+"""The whole study on a tiny grid: killed in the middle and resumed, its page, its pool."""
 
 import os
 import re
@@ -10,17 +10,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from study.small.conftest import TINY
 
 from studies.__main__ import run as run_command
 from studies.harness.pool import WorkerDied, Workers
 from studies.options import StudySmallConfig
 from studies.small.run import scale_of, study
 from studies.small.scale import QUICK, Scale
+from tests.studies.small.conftest import TINY
 from valuefree.errors import ConfigError
 
 SCRIPT = """
-from study.small.conftest import TINY
+from tests.studies.small.conftest import TINY
 from studies.options import StudySmallConfig
 from studies.small.run import study
 if __name__ == "__main__":
@@ -52,7 +52,7 @@ def test_after_a_kill_exactly_the_missing_cells_are_run(world, tmp_path):
     given = {"models": "decoder", "methods": "sft-all,sft-best", "workers": 1, "out": str(out)}
     script = tmp_path / "go.py"
     script.write_text(SCRIPT.format(options=given))
-    path = os.pathsep.join([*map(str, Path(__file__).parents[2:4]), *sys.path])
+    path = os.pathsep.join([str(Path(__file__).parents[3]), *sys.path])
     process = subprocess.Popen([sys.executable, str(script)], env=os.environ | {"PYTHONPATH": path})
     until(lambda: len(list(out.glob("cells/*.json"))) >= 3)
     workers = children(process.pid)
@@ -70,7 +70,7 @@ def test_after_a_kill_exactly_the_missing_cells_are_run(world, tmp_path):
     ran = [int(line.split()[2]) for line in said if re.fullmatch(r"(\d+) of \1 cells, .* min", line)]  # per stage
     assert sum(ran) == 24 - len(before)
     text = result.page.read_text()
-    assert "0 of 24 runs failed" in text
+    assert "Runs that failed: 0 of 24" in text
     assert (result.page.parent / "small" / "frontier-decoder-on.svg").exists()
     assert (out / "rows.json").exists()
     assert len((out / "rows.csv").read_text().splitlines()) == 1 + 12 * 3 + 12 * 2

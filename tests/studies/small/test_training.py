@@ -4,25 +4,32 @@ import json
 from dataclasses import replace
 
 import pytest
-from study.small.conftest import TINY
 
+from studies.harness import cells
+from studies.harness.cells import file_of, read_row
 from studies.harness.controls import REMOVES
+from studies.harness.methods import Method, names_of
 from studies.small import methods, training
-from studies.small.cells import Cell, Row
+from studies.small.cells import Cell
 from studies.small.grammar import reward
-from studies.small.methods import METHODS, Method, chosen
+from studies.small.methods import METHODS, settings_of
 from studies.small.models import KINDS
 from studies.small.scale import QUICK, Scale
-from studies.small.training import run_cell
+from studies.small.training import measure_cell
 from studies.small.world import REGIMES, held_out_prompts, prompts_of, rows_of
+from tests.studies.small.conftest import TINY
 from valuefree.errors import ConfigError
 from valuefree.objectives import DPO, KTO, RPO
 
 ONE_STEP = replace(TINY, checkpoints=(1,))
 
 
+def run_cell(cell, folder, scale, commit):
+    return cells.run_cell(measure_cell, cell, (folder, scale), folder, commit)
+
+
 def cell_of(method, *, kind="decoder", regime="on", seed=0, stage="report", lr=1e-3):
-    strengths = METHODS[method].strengths
+    strengths = METHODS[method].grid
     return Cell(kind, regime, method, lr, strengths[0] if strengths else None, seed, stage)
 
 
@@ -41,24 +48,24 @@ def test_the_same_cell_twice_gives_the_same_numbers(world, stage):
     first, second = (run_cell(cell, world, TINY, "abc") for _ in range(2))
     assert first.error is None
     assert first.curve == second.curve
-    assert Row.read(cell.file(world)) == second
+    assert read_row(cell, world) == second
 
 
 def test_another_seed_and_the_control_give_others(world):
-    cells = [cell_of("sft-weighted"), cell_of("sft-weighted", seed=1), cell_of("sft-weighted", stage="control-both")]
-    ends = [run_cell(cell, world, TINY, None).curve[-1]["kl"] for cell in cells]
+    others = [cell_of("sft-weighted"), cell_of("sft-weighted", seed=1), cell_of("sft-weighted", stage="control-both")]
+    ends = [run_cell(cell, world, TINY, None).curve[-1]["kl"] for cell in others]
     assert len({*ends}) == 3
 
 
 def test_a_cell_that_raises_is_a_row_with_its_error(world, monkeypatch):
-    def fail(_):
+    def fail(*_):
         raise MemoryError("no room")
 
-    monkeypatch.setitem(methods.METHODS, "sft-all", Method("sft-all", fail))
+    monkeypatch.setitem(methods.METHODS, "sft-all", Method("sft-all", None, fail))
     cell = cell_of("sft-all", seed=7)
     row = run_cell(cell, world, TINY, None)
     assert (row.error, row.curve) == ("MemoryError: no room", None)
-    assert json.loads(cell.file(world).read_text())["error"] == "MemoryError: no room"
+    assert json.loads(file_of(cell, world).read_text())["error"] == "MemoryError: no room"
 
 
 def test_a_policy_that_diverges_is_a_row_with_its_error(world):
@@ -113,7 +120,7 @@ def test_each_seed_is_measured_on_prompts_of_its_own_that_nobody_trains_on(world
 def test_an_untouched_row_is_the_literal_default(name, kind):
     method = METHODS[f"{name}-untouched"]
     assert method.objective(None) == kind()
-    assert {strength for _, strength in method.settings(Scale())} == {None}
+    assert {strength for _, strength in settings_of(method, Scale())} == {None}
     assert METHODS["rpo-tau-tuned"].objective(0.3) == RPO(tau=0.3)
 
 
@@ -131,14 +138,14 @@ def test_off_policy_rows_are_half_of_each_policy_and_not_those_of_the_reference(
 @pytest.mark.parametrize("scale", [Scale(), QUICK, TINY])
 def test_every_method_tries_as_many_settings(scale):
     for method in METHODS.values():
-        settings = method.settings(scale)
+        settings = settings_of(method, scale)
         assert len(set(settings)) == len(settings) == scale.points, method.name
 
 
 def test_names_are_checked():
-    assert chosen("all", list(METHODS), "method") == list(METHODS)
-    assert chosen("nca, dro,nca", list(METHODS), "method") == ["nca", "dro"]
+    assert names_of("all", METHODS, "method") == list(METHODS)
+    assert names_of("nca, dro,nca", METHODS, "method") == ["nca", "dro"]
     with pytest.raises(ConfigError, match="unknown method 'rpo-papr'; did you mean 'rpo-paper'"):
-        chosen("rpo-papr", list(METHODS), "method")
+        names_of("rpo-papr", METHODS, "method")
     with pytest.raises(ConfigError, match="unknown regime"):
-        chosen(" ,", REGIMES, "regime")
+        names_of(" ,", REGIMES, "regime")

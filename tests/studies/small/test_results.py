@@ -1,18 +1,12 @@
-"""Reward at a matched KL, the choice of settings, paired differences and the control, worked by hand."""
+"""Reward at a matched KL, the choice of settings, and the results of runs, worked by hand."""
 
 import pytest
 
-from studies.small.cells import Cell, Row
-from studies.small.frontier import (
-    by_seed,
-    choose,
-    control_of,
-    difference,
-    end_gain,
-    mean_over,
-    reward_at,
-    score,
-)
+from studies.harness.cells import Row
+from studies.harness.results import GAIN
+from studies.small.cells import Cell
+from studies.small.results import choose, end_gain, reward_at, score, worlds_of
+from studies.small.scale import Scale
 
 GROUP = ("t5", "on", "rpo")
 
@@ -74,36 +68,16 @@ def test_the_setting_with_the_highest_mean_gain_is_chosen_and_never_one_that_fai
     assert choose(rows[-1:]) == {}
 
 
-def test_a_paired_interval_is_that_of_the_differences():
-    found = difference({0: 0.5, 1: 0.7, 2: 0.6, 3: None}, {0: 0.4, 1: 0.5, 2: 0.3, 4: 0.1})
-    assert found is not None
-    # differences .1 .2 .3: mean .2, standard error .1/√3, t of two degrees of freedom 4.3027
-    assert (found.value, found.n) == (pytest.approx(0.2), 3)
-    assert found.interval == pytest.approx((0.2 - 4.3027 * 0.057735, 0.2 + 4.3027 * 0.057735), abs=1e-5)
-    assert found.sign == 0
-    assert difference({0: 1.0}, {1: 1.0}) is None
-    assert mean_over([0.3]).interval is None
-
-
 def test_a_failed_run_is_in_no_mean():
-    rows = [row([(0, 0.5), (1, 0.6)], seed=0), row([], seed=1, error="out of memory")]
-    assert list(by_seed(rows, GROUP, "report")) == [0]
+    rows = [row([(0, 0.5), (1, 0.6)], seed=0), row([], seed=1, error="out of memory"), row([(0, 0.5)], stage="tune")]
+    world = worlds_of(rows, [GROUP], {}, Scale())["t5", "on"]
+    assert world.values("rpo", GAIN) == {0: pytest.approx(0.1)}
+    assert world.values("rpo", "at 0.5 nats") == {0: pytest.approx(0.55)}
+    assert world.values("rpo", "at 2 nats") == {}
 
 
-@pytest.mark.parametrize(
-    ("shuffled", "used"),
-    [
-        ((0.58, 0.582, 0.584), True),  # two thirds of the gain survive, and yet the rewards were used
-        ((0.62, 0.6215, 0.6215), False),
-        ((0.45, 0.75, 0.55), False),
-    ],
-)
-def test_rewards_are_used_when_the_gain_falls_as_they_are_permuted(shuffled, used):
-    rows = [row([(0, 0.5), (9, 0.62 + seed / 1000)], seed=seed) for seed in range(3)]
-    rows += [row([(0, 0.5), (9, end)], seed=s, stage="control-both") for s, end in enumerate(shuffled)]
-    found = control_of(rows, GROUP, "both")
-    assert found is not None
-    assert found.true.value == pytest.approx(0.121)
-    assert found.used is used
-    assert control_of(rows, GROUP, "within") is None
-    assert control_of([one for one in rows if one.cell.seed == 0], GROUP, "both").used is None
+def test_a_control_is_apart_from_the_reported_runs():
+    rows = [row([(0, 0.5), (9, 0.7)]), row([(0, 0.5), (9, 0.6)], stage="control-both")]
+    world = worlds_of(rows, [GROUP], {}, Scale())["t5", "on"]
+    assert world.controls == ["both"]
+    assert world.values("rpo", GAIN, "both") == {0: pytest.approx(0.1)}
