@@ -3,7 +3,6 @@
 import json
 
 import pytest
-from study.paper.made import STRONG, TINY, WEAK
 
 from studies.paper.claims import Finding, claim_findings
 from studies.paper.claims.plan import CONDITIONS, EQ_19
@@ -13,6 +12,7 @@ from studies.paper.methods import METHODS
 from studies.paper.published import METRICS
 from studies.paper.rules import RULES, decide
 from studies.paper.statements import CLAIMS
+from tests.studies.paper.made import STRONG, TINY, WEAK
 
 WON, LOST, OPEN = [1.0] * 8, [0.0] * 8, [1.0] * 4 + [0.0] * 4
 REWARD, MISTRAL = JudgeSpec("reward"), JudgeSpec("mistral-7b-instruct-v0.3", "http://there/v1")

@@ -5,7 +5,6 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
-from study.paper.made import STRONG, TINY, WEAK, Made
 
 from studies.paper.browsing import outcome_of
 from studies.paper.judging import JudgeSpec
@@ -14,6 +13,7 @@ from studies.paper.page import report_of, write_pages
 from studies.paper.qualitative import preferred, qualitative
 from studies.paper.scales import SCALES
 from studies.paper.statements import CLAIMS, CONTRADICTIONS, UNSTATED
+from tests.studies.paper.made import STRONG, TINY, WEAK, Made
 from valuefree.cli import main as cli
 
 REWARD = JudgeSpec("reward")

@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 from scipy import stats
-from study.paper.made import STRONG, TINY, WEAK
 
 from studies.paper import extra_tables, tables
 from studies.paper.published import published
 from studies.paper.results import REWARD_JUDGE, Results, spread
+from tests.studies.paper.made import STRONG, TINY, WEAK
 from valuefree.errors import DataError
 
 REWARD = WEAK.__class__("reward")

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from study.paper.small import CELLS, OPTIONS, SMALL
 
 from studies.harness.pool import WorkerDied
 from studies.options import StudyPaperConfig
@@ -24,10 +23,11 @@ from studies.paper.run import Plan, StudyResult, study
 from studies.paper.scales import SCALES
 from studies.paper.training import run_cell
 from studies.paper.world import Setup, make_world
+from tests.studies.paper.small import CELLS, OPTIONS, SMALL
 from valuefree.errors import ConfigError
 
 SCRIPT = """
-from study.paper.small import OPTIONS, SMALL
+from tests.studies.paper.small import OPTIONS, SMALL
 from studies.options import StudyPaperConfig
 from studies.paper.run import study
 if __name__ == "__main__":
