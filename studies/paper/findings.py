@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from studies.paper.claims import claim_findings
+from studies.paper.published import CLAIMS
 from studies.paper.results import Results
 from studies.paper.rules import RULES, Outcome, counted, decide
 from studies.paper.scales import Scale
-from studies.paper.statements import CLAIMS
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from studies.paper.claims import claim_figures, claim_findings, claim_tables
 from studies.paper.findings import Found, findings
 from studies.paper.judging import OURS
 from studies.paper.methods import REFERENCE, label
+from studies.paper.published import CLAIMS, CONTRADICTIONS, UNSTATED
 from studies.paper.qualitative import qualitative
 from studies.paper.results import Results
 from studies.paper.scales import MAIN_TAU, Scale
-from studies.paper.statements import CLAIMS, CONTRADICTIONS, UNSTATED
 from valuefree.report import Plot, Report, Section, Table, write_report
 
 

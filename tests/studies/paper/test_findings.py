@@ -9,9 +9,8 @@ from studies.paper.claims.plan import CONDITIONS, EQ_19
 from studies.paper.findings import ELSEWHERE, MEASURED_ELSEWHERE, findings
 from studies.paper.judging import JudgeSpec, judged_file, pair
 from studies.paper.methods import METHODS
-from studies.paper.published import METRICS
+from studies.paper.published import CLAIMS, METRICS
 from studies.paper.rules import RULES, decide
-from studies.paper.statements import CLAIMS
 from tests.studies.paper.made import STRONG, TINY, WEAK
 
 WON, LOST, OPEN = [1.0] * 8, [0.0] * 8, [1.0] * 4 + [0.0] * 4

@@ -10,9 +10,9 @@ from studies.paper.browsing import outcome_of
 from studies.paper.judging import JudgeSpec
 from studies.paper.methods import METHODS, temperatures
 from studies.paper.page import report_of, write_pages
+from studies.paper.published import CLAIMS, CONTRADICTIONS, UNSTATED
 from studies.paper.qualitative import preferred, qualitative
 from studies.paper.scales import SCALES
-from studies.paper.statements import CLAIMS, CONTRADICTIONS, UNSTATED
 from tests.studies.paper.made import STRONG, TINY, WEAK, Made
 from valuefree.cli import main as cli
 
