@@ -1,4 +1,4 @@
-"""Cells of the grid: what is run, and under which name its row and its responses are kept. No torch."""
+"""Cells of the grid, the names of their files, their rows, and the pairs of cells that judges compare."""
 
 import json
 from collections.abc import Sequence
@@ -6,10 +6,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from studies.paper.methods import Method, temperatures
+from studies.paper.methods import METHODS, OURS, REFERENCE, Method, temperatures
 from studies.paper.scales import MAIN_TAU, Scale
 from studies.small.files import write_text
-from valuefree.evaluation.stats import Estimate
 
 
 @dataclass(frozen=True)
@@ -21,6 +20,11 @@ class Cell:
     tau: float | None
     seed: int
     shuffled: bool = False
+
+    @classmethod
+    def of(cls, scale: str, method: str, tau: float | None, seed: int, *, shuffled: bool = False) -> "Cell":
+        """With the temperature that a method's cell carries: None where the method has no runs by temperature."""
+        return cls(scale, method, tau if METHODS[method].taus else None, seed, shuffled)
 
     @property
     def name(self) -> str:
@@ -36,12 +40,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """What a cell gave, or the error that ended it.
+    """The result of a cell, or the error that ended it.
 
-    reward, kl: estimates over the held-out prompts, or None where nothing can be said: no reward function, the
-    reference itself. length: tokens per response. steps, train_seconds (by the clock), cpu_seconds (of the training's
-    own processor time), prepare_seconds (tokenising, scores, partition). partition: summary of the partition report.
-    history: the trainer's log. seconds: of the whole cell.
+    reward, kl: estimates over the held-out prompts; None without a reward function, and for the KL of the reference.
+    length: tokens per response. train_seconds: wall-clock time of training. cpu_seconds: processor time of training.
+    prepare_seconds: tokenising, scores and partition. partition: summary of the partition report. history: the
+    trainer's log. seconds: of the whole cell.
     """
 
     cell: Cell
@@ -59,13 +63,9 @@ class Row:
     commit: str | None = None
     error: str | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        """For its file."""
-        return asdict(self)
-
     def write(self, folder: Path) -> None:
         """Keep it in the study's folder."""
-        write_text(self.cell.file(folder), json.dumps(self.to_dict(), indent=1, default=str))
+        write_text(self.cell.file(folder), json.dumps(asdict(self), indent=1, default=str))
 
     @classmethod
     def read(cls, file: Path) -> "Row":
@@ -79,14 +79,6 @@ class Row:
     def gain(self) -> float | None:
         """Mean reward, for paired differences over seeds."""
         return None if self.reward is None else self.reward["value"]
-
-
-def estimate_of(content: dict[str, Any] | None) -> Estimate | None:
-    """Back from `Estimate.to_dict`."""
-    if content is None:
-        return None
-    interval = content["interval"]
-    return Estimate(content["value"], None if interval is None else tuple(interval), content["n"])
 
 
 def cells_of(
@@ -114,5 +106,49 @@ def missing(cells: Sequence[Cell], folder: Path) -> list[Cell]:
 
 def responses_of(cell: Cell, folder: Path) -> list[dict[str, Any]]:
     """Rows of prompt, response, reward and tokens, in the order of the held-out prompts."""
-    text = cell.file(folder, "responses", "jsonl").read_text(encoding="utf-8")
-    return [json.loads(line) for line in text.split("\n") if line]  # answers may hold what splitlines splits at
+    return read_json_lines(cell.file(folder, "responses", "jsonl"))
+
+
+def read_json_lines(file: Path) -> list[dict[str, Any]]:
+    """The rows of a file of JSON lines; texts may hold the other line ends that `str.splitlines` splits at."""
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line]
+
+
+# -------------------------------------------------------------------------------------------------------------- pairs
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two methods whose answers judges compare, at one temperature where a method has runs by temperature."""
+
+    first: str
+    second: str
+    tau: float = MAIN_TAU
+
+    def cells(self, scale: str, seed: int) -> tuple[Cell, Cell]:
+        """The runs compared."""
+        return Cell.of(scale, self.first, self.tau, seed), Cell.of(scale, self.second, self.tau, seed)
+
+    def file(self, folder: Path, judge: str, scale: str, seed: int) -> Path:
+        """Where the verdicts of a judge, by its key, are kept."""
+        first, second = self.cells(scale, seed)
+        return folder / "judged" / f"{judge}-{first.name}--{second.name}.json"
+
+
+def paper_pairs(taus: Sequence[float]) -> list[Pair]:
+    """Of Tables III, IV and VI."""
+    found = [Pair("RPO", other) for other in (REFERENCE, "KTO", "DRO")]
+    found += [Pair("RPO", other, tau) for other in (REFERENCE, "RPO-noNorm") for tau in taus]
+    return list(dict.fromkeys(found))
+
+
+def our_pairs() -> list[Pair]:
+    """Pairs that the paper lacks: against supervised fine-tuning on everything, and the default against all."""
+    found = [Pair("RPO", other) for other in ("SFT-all", "SFT-best", "DRO-V")]
+    return found + [Pair(OURS, other) for other in (REFERENCE, "KTO", "DRO", "RPO", "DRO-V", "SFT-all", "SFT-best")]
+
+
+def pairs_of(methods: Sequence[str], taus: Sequence[float], *, ours: bool) -> list[Pair]:
+    """The pairs whose methods were run; with `ours` also those that the paper lacks."""
+    found = paper_pairs(taus) + (our_pairs() if ours else [])
+    return [one for one in found if one.first in methods and one.second in methods]

@@ -1,90 +1,71 @@
-"""Figures of the study. No torch."""
+"""Figures of the study."""
 
-from collections.abc import Sequence
 from statistics import fmean
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.figure import Figure
 
-from studies.paper.methods import label
+from studies.paper.cells import Pair
+from studies.paper.methods import REFERENCE
 from studies.paper.results import Results
-from studies.paper.scales import Scale
 from valuefree.report import Plot
-
-MARKERS = "osD^vPX*<>hd"
-
-
-def _colours() -> Sequence[tuple[float, float, float]]:
-    return mpl.colormaps["tab10"].colors  # type: ignore[attr-defined]
+from valuefree.report.drawing import COLOURS, GREY, colour, label, legend_above, mark, panels
 
 
-def frontier(results: Results, scale: Scale) -> Plot | None:
+def frontier(results: Results) -> Plot | None:
     """Reward against KL: every method at every temperature, a small mark per run, a large one for the mean."""
-    figure = Figure(figsize=(8.4, 4.8), layout="constrained")
-    axes = figure.add_subplot()
-    drawn = 0
-    for number, method in enumerate(results.methods):
-        colour, marker = _colours()[number % 10], MARKERS[number % len(MARKERS)]
-        for tau in results.taus if method.taus else [None]:
-            runs = [run for run in results.runs(scale.name, method.name, tau) if run.gain is not None]
-            if not runs:
-                continue
-            drawn += 1
-            kls = [0.0 if run.kl is None else max(run.kl["value"], 0.0) for run in runs]
-            rewards = [run.gain for run in runs if run.gain is not None]
-            axes.scatter(kls, rewards, s=10, color=colour, marker=marker, alpha=0.35, linewidths=0)
-            named = label(method.name, tau)
-            axes.scatter(fmean(kls), fmean(rewards), s=55, color=colour, marker=marker, label=named, edgecolors="white")
-            if tau is not None and tau != 1:
-                axes.annotate(
-                    f"τ {tau:g}", (fmean(kls), fmean(rewards)), (4, 3), textcoords="offset points", fontsize=7
-                )
+    figure, (axes,) = panels(1, width=8.4, height=5.4)
+    drawn, numbers = 0, {method.name: number for number, method in enumerate(results.methods)}
+    for method, tau, name in results.grid():
+        runs = [run for run in results.runs(method.name, tau) if run.gain is not None]
+        if not runs:
+            continue
+        drawn += 1
+        number = numbers[method.name]
+        kls = [0.0 if run.kl is None else max(run.kl["value"], 0.0) for run in runs]
+        rewards = [run.gain for run in runs if run.gain is not None]
+        style = {"color": colour(number), "marker": mark(number)}
+        axes.scatter(kls, rewards, s=10, alpha=0.35, linewidths=0, **style)
+        axes.scatter(fmean(kls), fmean(rewards), s=55, label=name, edgecolors="white", **style)
+        if tau is not None and tau != 1:
+            place = fmean(kls), fmean(rewards)
+            axes.annotate(f"τ {tau:g}", place, (4, 3), textcoords="offset points", fontsize=7)
     if not drawn:
         return None
     axes.set_xscale("symlog", linthresh=0.5)
     axes.set_xlim(left=-0.02)
     axes.minorticks_off()
-    axes.set_xlabel("KL(policy‖reference), nats per answer")
-    axes.set_ylabel("reward on held-out prompts")
-    axes.grid(alpha=0.25)
-    figure.legend(loc="outside right upper", fontsize=7, frameon=False)
-    caption = f"Reward against KL, {scale.title}: small marks are runs, large ones their means."
-    return Plot(f"frontier-{scale.name}", caption, figure)
+    label(axes, x="KL(policy‖reference), nats per answer", y="reward on held-out prompts")
+    legend_above(figure, axes)
+    title = results.scale.title
+    caption = f"Reward against KL, {title}: small marks are runs, large ones their means."
+    return Plot(f"frontier-{results.scale.name}", caption, figure)
 
 
-def gains(results: Results, scale: Scale) -> Plot | None:
+def gains(results: Results) -> Plot | None:
     """Gain over the reference with its interval, beside that on shuffled rewards."""
-    lines = []
-    for method in results.methods:
-        for tau in results.taus if method.taus else [None]:
-            found = results.gain(scale.name, method.name, tau) if method.make else None
-            if found is not None:
-                lines.append(
-                    (label(method.name, tau), found, results.gain(scale.name, method.name, tau, shuffled=True))
-                )
+    lines = [
+        (name, gain, results.gain(method.name, tau, shuffled=True))
+        for method, tau, name in results.grid()
+        if method.make and (gain := results.gain(method.name, tau)) is not None
+    ]
     if not lines:
         return None
-    figure = Figure(figsize=(7.2, 0.9 + 0.3 * len(lines)), layout="constrained")
-    axes = figure.add_subplot()
+    figure, (axes,) = panels(1, width=7.2, height=0.9 + 0.3 * len(lines))
     for place, (_, true, shuffled) in enumerate(reversed(lines)):
-        drawn = ((true, "#3465a4", 0.12, "true"), (shuffled, "#c17d11", -0.16, "shuffled"))
-        for estimate, colour, shift, name in drawn:
-            if estimate is None:
-                continue
-            low, high = estimate.interval or (estimate.value, estimate.value)
-            axes.plot([low, high], [place + shift] * 2, color=colour, linewidth=1.6)
-            axes.plot(estimate.value, place + shift, "o", color=colour, markersize=4, label=f"rewards {name}")
-    axes.axvline(0, color="0.4", linewidth=0.8)
+        for number, (estimate, shift, name) in enumerate(((true, 0.12, "true"), (shuffled, -0.16, "shuffled"))):
+            if estimate is not None:
+                low, high = estimate.interval or (estimate.value, estimate.value)
+                axes.plot([low, high], [place + shift] * 2, color=COLOURS[number], linewidth=1.6)
+                axes.plot(
+                    estimate.value, place + shift, "o", color=COLOURS[number], markersize=4, label=f"rewards {name}"
+                )
+    axes.axvline(0, color=GREY, linewidth=0.8)
     axes.set_yticks(range(len(lines)), [name for name, *_ in reversed(lines)], fontsize=8)
-    axes.set_xlabel("gain in held-out reward over the reference, 95 % interval")
-    axes.grid(axis="x", alpha=0.25)
-    entries = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    label(axes, x="gain in held-out reward over the reference, 95 % interval")
+    entries = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))  # each name once
     axes.legend(entries.values(), entries.keys(), fontsize=7, loc="lower right")
-    caption = (
-        f"Gain over the reference, {scale.title}; with rewards permuted within prompts, what survives did not come"
-    )
-    return Plot(f"gains-{scale.name}", f"{caption} from them.", figure)
+    caption = f"Gain over the reference, {results.scale.title}; with rewards permuted within prompts, what survives did"
+    return Plot(f"gains-{results.scale.name}", f"{caption} not come from them.", figure)
 
 
 def training_time(results: Results) -> Plot | None:
@@ -92,95 +73,85 @@ def training_time(results: Results) -> Plot | None:
     rows = results.timing
     if not rows:
         return None
-    sizes = list(dict.fromkeys(row["size"] for row in rows))
-    methods = list(dict.fromkeys(row["method"] for row in rows))
-    figure = Figure(figsize=(7.2, 3.2), layout="constrained")
-    axes = figure.add_subplot()
+    sizes, methods = (list(dict.fromkeys(row[name] for row in rows)) for name in ("size", "method"))
+    figure, (axes,) = panels(1, width=7.2, height=3.4)
     width = 0.8 / len(methods)
     for number, method in enumerate(methods):
         values = [
             [row["train_seconds"] for row in rows if row["size"] == size and row["method"] == method] for size in sizes
         ]
-        places = np.arange(len(sizes)) + (number - (len(methods) - 1) / 2) * width
         axes.bar(
-            places,
+            np.arange(len(sizes)) + (number - (len(methods) - 1) / 2) * width,
             [fmean(v) for v in values],
             width,
             yerr=[float(np.std(v, ddof=1)) if len(v) > 1 else 0.0 for v in values],
             label=method,
-            color=_colours()[number % 10],
+            color=colour(number),
             error_kw={"linewidth": 0.8},
         )
     axes.set_xticks(range(len(sizes)), sizes)
-    axes.set_ylabel(f"seconds of {rows[0]['steps']} steps")
-    axes.legend(fontsize=7, ncols=3, frameon=False)
-    axes.grid(axis="y", alpha=0.25)
+    label(axes, y=f"seconds of {rows[0]['steps']} steps")
+    legend_above(figure, axes)
     caption = "Figure 1, measured here: training time by method and size, same rows and batches, one process alone."
     return Plot("figure-1", caption, figure)
 
 
-def curves(results: Results, scale: Scale) -> Plot | None:
+CURVES = {
+    "loss": "loss, of its first value",
+    "logratio": "mean log-ratio on the rows",
+    "logratio_reward_correlation": "correlation of log-ratio and reward",
+}
+
+
+def curves(results: Results) -> Plot | None:
     """Loss (of its first value), log-ratio on the data and its correlation with the reward, by step, seed 0."""
-    names = (("loss", "loss, of its first value"), ("logratio", "mean log-ratio on the rows"))
-    names += (("logratio_reward_correlation", "correlation of log-ratio and reward"),)
-    figure = Figure(figsize=(10.5, 3.0), layout="constrained")
-    panels = figure.subplots(1, len(names))
-    drawn: dict[str, object] = {}
+    figure, axes = panels(len(CURVES), width=3.5, height=3.2)
     for number, method in enumerate(results.methods):
-        runs = results.runs(scale.name, method.name) if method.make else []
+        runs = results.runs(method.name) if method.make else []
         history = [entry for entry in (runs[0].history if runs else ()) if "loss" in entry]
-        for axes, (name, _) in zip(panels, names, strict=True):
+        for panel, name in zip(axes, CURVES, strict=True):
             points = [(entry["step"], float(entry[name])) for entry in history if name in entry]
-            if not points:
-                continue
-            first = abs(points[0][1]) if name == "loss" and points[0][1] else 1.0
-            (line,) = axes.plot(
-                [step for step, _ in points], [value / first for _, value in points], color=_colours()[number % 10]
-            )
-            drawn.setdefault(method.name, line)
-    if not drawn:
+            if points:
+                first = abs(points[0][1]) if name == "loss" and points[0][1] else 1.0
+                steps, values = [step for step, _ in points], [value / first for _, value in points]
+                dashed = "--" if number >= len(COLOURS) else "-"
+                panel.plot(steps, values, dashed, color=colour(number), label=method.name)
+    fullest = max(axes, key=lambda panel: len(panel.get_lines()))
+    if not fullest.get_lines():
         return None
-    for axes, (name, title) in zip(panels, names, strict=True):
-        axes.set_title(title, fontsize=8)
-        axes.set_xlabel("step", fontsize=8)
-        axes.tick_params(labelsize=7)
-        axes.grid(alpha=0.25)
-        if name == "loss":
-            axes.set_yscale("symlog")
-    figure.legend(drawn.values(), drawn.keys(), loc="outside right upper", fontsize=7, frameon=False)  # type: ignore
-    return Plot(f"curves-{scale.name}", f"Training curves of seed 0 at τ = 1, {scale.title}.", figure)
+    for panel, title in zip(axes, CURVES.values(), strict=True):
+        label(panel, title=title, x="step")
+    axes[0].set_yscale("symlog")
+    legend_above(figure, fullest)
+    caption = f"Training curves of seed 0 at τ = 1, {results.scale.title}."
+    return Plot(f"curves-{results.scale.name}", caption, figure)
 
 
-def rates_by_tau(results: Results, scale: Scale) -> Plot | None:
+def rates_by_tau(results: Results) -> Plot | None:
     """Tables IV and VI as lines: win rate of RPO over SFT and RPO-noNorm by temperature."""
-    figure = Figure(figsize=(7.2, 2.8), layout="constrained")
-    panels = figure.subplots(1, 2, sharey=True)
-    drawn = 0
-    for axes, other in zip(panels, ("SFT", "RPO-noNorm"), strict=True):
+    figure, axes = panels(2, width=3.6, height=3.2)
+    axes[1].sharey(axes[0])
+    for panel, other in zip(axes, (REFERENCE, "RPO-noNorm"), strict=True):
         for number, judge in enumerate(results.judges):
-            found = [(tau, results.judged(judge, scale.name, "RPO", other, tau, tau)) for tau in results.taus]
-            points = [(tau, one.rate) for tau, one in found if one is not None and one.rate is not None]
-            if not points:
-                continue
-            drawn += 1
-            values = [rate.mean for _, rate in points]
-            ends = [rate.interval or (rate.mean, rate.mean) for _, rate in points]
-            errors = [
-                [max(value - low, 0.0) for value, (low, _) in zip(values, ends, strict=True)],
-                [max(high - value, 0.0) for value, (_, high) in zip(values, ends, strict=True)],
-            ]
-            places = [tau * 1.06**number for tau, _ in points]
-            axes.errorbar(places, values, yerr=errors, marker="o", markersize=4, capsize=2, linewidth=1, label=judge)
-        axes.axhline(50, color="0.4", linewidth=0.8)
-        axes.set_xscale("log")
-        axes.set_xticks(results.taus, [f"{tau:g}" for tau in results.taus])
-        axes.minorticks_off()
-        axes.set_xlabel("τ")
-        axes.set_title(f"RPO over {other}", fontsize=9)
-        axes.grid(alpha=0.25)
-    if not drawn:
+            judged = results.judged_pairs(judge, [Pair("RPO", other, tau) for tau in results.taus])
+            points = [(pair.tau * 1.06**number, found.rate) for pair, found in judged.items() if found.rate is not None]
+            if points:
+                values = [rate.value for _, rate in points]
+                ends = [rate.interval or (rate.value, rate.value) for _, rate in points]
+                errors = [
+                    [max(value - low, 0.0) for value, (low, _) in zip(values, ends, strict=True)],
+                    [max(high - value, 0.0) for value, (_, high) in zip(values, ends, strict=True)],
+                ]
+                style = {"marker": "o", "markersize": 4, "capsize": 2, "linewidth": 1, "color": colour(number)}
+                panel.errorbar([place for place, _ in points], values, yerr=errors, label=judge, **style)
+        panel.axhline(50, color=GREY, linewidth=0.8)
+        panel.set_xscale("log")
+        panel.set_xticks(results.taus, [f"{tau:g}" for tau in results.taus])
+        panel.minorticks_off()
+        label(panel, title=f"RPO over {other}", x="τ", y="win rate, %")
+    labelled = [panel for panel in axes if panel.get_legend_handles_labels()[0]]
+    if not labelled:
         return None
-    panels[0].set_ylabel("win rate, %")
-    last = next(axes for axes in reversed(panels) if axes.get_legend_handles_labels()[0])
-    last.legend(fontsize=7)
-    return Plot(f"taus-{scale.name}", f"Tables IV and VI as lines, {scale.title}; intervals of 95 %.", figure)
+    legend_above(figure, labelled[-1], columns=2)
+    caption = f"Tables IV and VI as lines, {results.scale.title}; intervals of 95 %."
+    return Plot(f"taus-{results.scale.name}", caption, figure)

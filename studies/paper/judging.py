@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from studies.paper.cells import Cell, responses_of
-from studies.paper.methods import METHODS, REFERENCE
-from studies.paper.scales import MAIN_TAU
+from studies.paper.cells import Pair, responses_of
 from studies.paper.served import serving
 from studies.small.files import write_text
 from valuefree.demo.smollm2 import smollm2_folder
@@ -28,53 +26,6 @@ from valuefree.models.load import accelerator_device, load_model
 REWARD = "reward"
 SMOLLM2 = "smollm2"
 ANSWER_TOKENS = 12  # a label, and the words that small models put around it
-OURS = "RPO() auto"
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two methods at their temperatures; whose win rate, over whom."""
-
-    first: str
-    first_tau: float | None
-    second: str
-    second_tau: float | None
-
-    def cells(self, scale: str, seed: int) -> tuple[Cell, Cell]:
-        """The runs compared."""
-        return Cell(scale, self.first, self.first_tau, seed), Cell(scale, self.second, self.second_tau, seed)
-
-
-def _tau_of(method: str, tau: float) -> float | None:
-    return tau if METHODS[method].taus else None
-
-
-def pair(first: str, second: str, tau: float = MAIN_TAU) -> Pair:
-    """Both at `tau`, where they have one; the reference and such have none."""
-    return Pair(first, _tau_of(first, tau), second, _tau_of(second, tau))
-
-
-def paper_pairs(taus: Sequence[float]) -> list[Pair]:
-    """Of Tables III, IV and VI."""
-    found = [pair("RPO", other) for other in (REFERENCE, "KTO", "DRO")]
-    found += [pair("RPO", REFERENCE, tau) for tau in taus]
-    found += [pair("RPO", "RPO-noNorm", tau) for tau in taus]
-    return list(dict.fromkeys(found))
-
-
-def our_pairs() -> list[Pair]:
-    """Beyond the paper: against supervised fine-tuning on everything, and the default against all."""
-    found = [pair("RPO", other) for other in ("SFT-all", "SFT-best", "DRO-V")]
-    return found + [pair(OURS, other) for other in (REFERENCE, "KTO", "DRO", "RPO", "DRO-V", "SFT-all", "SFT-best")]
-
-
-def pairs_of(methods: Sequence[str], taus: Sequence[float], *, ours: bool) -> list[Pair]:
-    """Those whose methods were run."""
-    found = paper_pairs(taus) + (our_pairs() if ours else [])
-    return [one for one in found if one.first in methods and one.second in methods]
-
-
-# ----------------------------------------------------------------------------------------------------------- judges
 
 
 @dataclass(frozen=True)
@@ -107,6 +58,8 @@ class JudgeSpec:
     @property
     def key(self) -> str:
         """For files."""
+        if self.name == REWARD:
+            return REWARD
         return hashlib.blake2b(f"{self.name}|{self.address is None}".encode(), digest_size=4).hexdigest()
 
     @property
@@ -132,15 +85,6 @@ class JudgeSpec:
             yield ServerJudge(self.model, server=address, name=shown, concurrency=2 if here else 16)
 
 
-# ---------------------------------------------------------------------------------------------------------- judging
-
-
-def judged_file(spec: JudgeSpec, one: Pair, scale: str, seed: int, folder: Path) -> Path:
-    """Where the result of a judge on a pair is kept."""
-    first, second = one.cells(scale, seed)
-    return folder / "judged" / f"{REWARD if spec.name == REWARD else spec.key}-{first.name}--{second.name}.json"
-
-
 def judge_pairs(
     spec: JudgeSpec,
     todo: Sequence[tuple[Pair, str, int]],
@@ -149,38 +93,38 @@ def judge_pairs(
     prompts: int | None,
     say: Callable[[str], None],
 ) -> None:
-    """Judge the pairs (with scale and seed) that have no result, and keep each as it comes.
+    """Judge the pairs (with scale and seed) that have no result, and keep each result as it comes.
 
     Args:
         prompts: how many of the held-out ones, from the first; None for all.
     """
-    lacking = [entry for entry in todo if not _done(judged_file(spec, *entry, folder), prompts)]
+    files = {(pair, scale, seed): pair.file(folder, spec.key, scale, seed) for pair, scale, seed in todo}
+    lacking = [(entry, file) for entry, file in files.items() if not _done(file, prompts)]
     if not lacking:
         return
     with ExitStack() as stack:
         backend = None if spec.name == REWARD else stack.enter_context(spec.backend(folder))
         cache = stack.enter_context(JudgementCache(folder / f"judgements-{spec.key}.jsonl")) if backend else None
-        for number, (one, scale, seed) in enumerate(lacking, start=1):
-            cells = one.cells(scale, seed)
-            rows = [responses_of(cell, folder)[:prompts] for cell in cells]
-            names = (cells[0].name, cells[1].name)
-            result = _judged(rows, names, backend, cache)
+        for number, ((pair, scale, seed), file) in enumerate(lacking, start=1):
+            first, second = pair.cells(scale, seed)
+            rows = [responses_of(cell, folder)[:prompts] for cell in (first, second)]
+            result = _judged(rows, (first.name, second.name), backend, cache)
             content = {
                 "judge": spec.title,
-                "pair": [one.first, one.first_tau, one.second, one.second_tau],
+                "pair": [first.method, first.tau, second.method, second.tau],
                 "scale": scale,
                 "seed": seed,
                 "prompts": prompts,
                 "result": result.to_dict(),
-                "verdicts": [pair.to_dict() for pair in result.comparisons],
+                "verdicts": [comparison.to_dict() for comparison in result.comparisons],
             }
-            write_text(judged_file(spec, one, scale, seed, folder), json.dumps(content, ensure_ascii=False))
+            write_text(file, json.dumps(content, ensure_ascii=False))
             if backend is not None:
                 say(f"{spec.title}: {number} of {len(lacking)} pairs, coverage {result.coverage:.0%}")
 
 
 def _done(file: Path, prompts: int | None) -> bool:
-    """Whether it is there, about as many prompts, with no call missing."""
+    """Whether a result on as many prompts is there, with no call missing."""
     if not file.exists():
         return False
     content = json.loads(file.read_text(encoding="utf-8"))
@@ -196,6 +140,5 @@ def _judged(
     if backend is not None:
         protocol = Protocol(prompt=PROMPTS["paper"], max_new_tokens=ANSWER_TOKENS)
         return judge(prompts, ours, theirs, backend=backend, protocol=protocol, cache=cache, names=names)
-    # The rewards are known: the function would give them again.
-    known = iter([[row["reward"] for row in part] for part in rows])
+    known = iter([[row["reward"] for row in part] for part in rows])  # computed before: the function would repeat them
     return judge_by_reward(prompts, ours, theirs, lambda *_: next(known), names=names)

@@ -1,7 +1,10 @@
-"""The methods of the study, one table: the paper's five as its published code has them, and what it lacks."""
+"""The methods of the study, in one table: the paper's five as in its published code, and others that it lacks."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+
+import yaml
 
 from studies.paper.scales import MAIN_TAU
 from valuefree.cli.parse import unknown
@@ -9,69 +12,41 @@ from valuefree.errors import ConfigError
 from valuefree.objectives import DRO, KTO, RPO, SFT, Objective
 
 REFERENCE = "SFT"
+OURS = "RPO() auto"
 
 
 @dataclass(frozen=True)
 class Method:
     """A column of the tables.
 
-    make: its objective at a temperature; None for the untouched reference. published: its name in the paper, None for
-    what the paper lacks. taus: whether it has one run per temperature; else `make` takes `MAIN_TAU`. rewards: whether
-    it reads rewards, so that shuffling them says something. about: for the page.
+    make: its objective at a temperature; None for the untouched reference. published: whether the paper has it, under
+    this name. taus: whether it has one run per temperature; else `make` takes `MAIN_TAU`. rewards: whether it reads
+    rewards, so that training on shuffled ones is a control. about: for the report.
     """
 
     name: str
     make: Callable[[float], Objective] | None
     about: str
-    published: str | None = None
+    published: bool = False
     taus: bool = False
     rewards: bool = True
 
 
-def _code(tau: float) -> RPO:
-    return RPO.preset("paper-code", tau=tau)
-
-
+_OBJECTIVES: dict[str, Callable[[float], Objective]] = {
+    "KTO": lambda tau: replace(KTO.preset("paper-code"), beta=tau),
+    "DRO": lambda tau: DRO.preset("paper-code", tau=tau),
+    "RPO": lambda tau: RPO.preset("paper-code", tau=tau),
+    "RPO-noNorm": lambda tau: replace(RPO.preset("paper-code", tau=tau), estimator="zero"),
+    "RPO()": lambda tau: RPO(tau=tau),
+    "RPO() auto": lambda _: RPO(),
+    "RPO sums": lambda tau: RPO.preset("paper", tau=tau),
+    "DRO-V": lambda tau: DRO(tau=tau),
+    "SFT-all": lambda _: SFT(),
+    "SFT-best": lambda _: SFT(on="best"),
+}
 METHODS: dict[str, Method] = {
-    method.name: method
-    for method in (
-        Method(
-            REFERENCE,
-            None,
-            "the reference, untouched: the model that all others start from. The paper does not say what its SFT is, "
-            "and its code trains none",
-            published="SFT",
-            rewards=False,
-        ),
-        Method(
-            "KTO",
-            lambda tau: replace(KTO.preset("paper-code"), beta=tau),
-            "as published: token means, z0 of the matched batch, not clamped; the temperature is its beta",
-            published="KTO",
-            taus=True,
-        ),
-        Method(
-            "DRO",
-            lambda tau: DRO.preset("paper-code", tau=tau),
-            "as published: token means, a value head on the policy's own encoder, one learning rate",
-            published="DRO",
-            taus=True,
-        ),
-        Method("RPO", _code, "as published: eq. 19 and 21 with token means", published="RPO", taus=True),
-        Method(
-            "RPO-noNorm",
-            lambda tau: replace(_code(tau), estimator="zero"),
-            "RPO with V = 0 (section IV-G)",
-            published="RPO-noNorm",
-            taus=True,
-        ),
-        Method("RPO()", lambda tau: RPO(tau=tau), "the default of this package, at the temperatures above", taus=True),
-        Method("RPO() auto", lambda _: RPO(), "the default of this package, temperature chosen from the rows"),
-        Method("RPO sums", lambda tau: RPO.preset("paper", tau=tau), "eq. 19 and 21 as printed: sums over tokens"),
-        Method("DRO-V", lambda tau: DRO(tau=tau), "DRO as its authors have it: a value network of its own, sums"),
-        Method("SFT-all", lambda _: SFT(), "maximum likelihood on every response; no reward", rewards=False),
-        Method("SFT-best", lambda _: SFT(on="best"), "maximum likelihood on the best response of each prompt"),
-    )
+    name: Method(name, _OBJECTIVES.get(name), **fields)
+    for name, fields in yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")).items()
 }
 
 
@@ -98,10 +73,10 @@ def methods_of(text: str) -> list[Method]:
 
 
 def temperatures(method: Method, taus: Sequence[float]) -> list[float | None]:
-    """Of its runs; None where it has one run that no temperature names."""
+    """The temperatures of a method's runs; None for a method whose single run is not named by a temperature."""
     return list(taus) if method.taus else [None]
 
 
 def label(method: str, tau: float | None) -> str:
-    """A run for people: its temperature where it is not the main one."""
+    """Name of a run in the report: with its temperature where that is not the main one."""
     return method if tau is None or tau == MAIN_TAU else f"{method}, τ = {tau:g}"

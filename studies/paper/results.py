@@ -1,7 +1,8 @@
-"""The files of a study as tables and figures look at them. No torch."""
+"""The files of a study as tables and figures read them: at one scale, by method and temperature."""
 
+import copy
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from studies.paper.cells import Cell, Row, cells_of, responses_of
-from studies.paper.methods import METHODS, REFERENCE
+from studies.paper.cells import Cell, Pair, Row, cells_of, paper_pairs, responses_of
+from studies.paper.methods import METHODS, REFERENCE, Method, label, temperatures
 from studies.paper.scales import MAIN_TAU, Scale
+from studies.paper.verdicts import Spread, spread
 from valuefree.batches.rendering import as_text
 from valuefree.errors import DataError
 from valuefree.evaluation.stats import (
@@ -27,37 +29,15 @@ REWARD_JUDGE = "reward function"
 FLIPS = 0.5  # share of winners that change with the order, above which a judge's verdicts decide no claim
 
 
-@dataclass(frozen=True)
-class Spread:
-    """Several runs: mean, standard deviation over runs (None of one), each run's n, and a 95 % interval."""
-
-    mean: float
-    deviation: float | None
-    runs: int
-    n: int
-    interval: tuple[float, float] | None
-
-    @property
-    def sign(self) -> int:
-        """+1 or −1 where the interval excludes zero, else 0."""
-        if self.interval is None:
-            return 0
-        return 1 if self.interval[0] > 0 else -1 if self.interval[1] < 0 else 0
-
-
-def spread(values: Sequence[float], *, n: int, interval: tuple[float, float] | None) -> Spread:
-    """Of one value per run."""
-    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    return Spread(float(np.mean(values)), deviation, len(values), n, interval)
+def read_json(file: Path) -> Any:
+    """The content of a JSON file."""
+    return json.loads(file.read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A judge's verdicts on a pair of methods: one result per seed; scores by prompt, None unjudged."""
+    """A judge's verdicts on a pair of methods, one result per seed; a score is None where the judge gave none."""
 
-    judge: str
-    first: str
-    second: str
     seeds: Sequence[int]
     results: Sequence[dict[str, Any]]
     verdicts: Sequence[Sequence[dict[str, Any]]]
@@ -85,9 +65,9 @@ class Judged:
         """Of the exact sign test over prompts, by their mean score in all runs."""
         return win_tie_loss([float(np.mean(scores)) - 0.5 for scores in self._scores.values()]).p_value
 
-    def mean(self, name: str, value: Callable[[Any], float] = lambda found: found["value"]) -> float | None:
-        """Mean over runs of a number of the results; None where no run has it."""
-        found = [value(result[name]) for result in self.results if result.get(name) is not None]
+    def mean(self, name: str) -> float | None:
+        """Mean over runs of an estimate of the results; None where no run has it."""
+        found = [result[name]["value"] for result in self.results if result.get(name) is not None]
         return float(np.mean(found)) if found else None
 
     def of_seed(self, seed: int) -> Sequence[dict[str, Any]]:
@@ -96,12 +76,12 @@ class Judged:
 
     @property
     def coverage(self) -> float:
-        """Share of the pairs that are judged."""
+        """Share of the pairs of answers that are judged."""
         return float(np.mean([result["coverage"] for result in self.results]))
 
 
 class Results:
-    """All that a study's folder holds.
+    """The content of a study's folder, at one of its scales: the first, unless chosen by `at`.
 
     Raises:
         DataError: a folder without a study of the paper.
@@ -110,46 +90,54 @@ class Results:
     def __init__(self, folder: Path):
         self.folder = folder
         try:
-            self.study: dict[str, Any] = json.loads((folder / "study.json").read_text(encoding="utf-8"))
-            settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+            self.study: dict[str, Any] = read_json(folder / "study.json")
+            settings = read_json(folder / "settings.json")
             self.scales = [Scale(**settings["scales"][name]) for name in self.study["scales"]]
+            self.scale = self.scales[0]
             self.methods = [METHODS[name] for name in self.study["methods"]]
             self.taus: list[float] = self.study["taus"]
             self.decoding: str = settings["decoding"]
-            self.rows = self._rows()
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            control = self.study["control"] == "shuffle"
+            # Only the study's own grid: the folder may hold runs of a larger one from before.
+            cells = cells_of(self.scales, self.methods, self.taus, self.study["seeds"], control=control)
+            self.rows = [Row.read(cell.file(folder)) for cell in cells if cell.file(folder).exists()]
+        except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
             raise DataError(f"{folder} holds no finished study of the paper ({error!r}).") from error
         self._by_cell = {row.cell: row for row in self.rows}
         self._responses: dict[Cell, list[dict[str, Any]]] = {}
         self._verdict_files: dict[Path, dict[str, Any] | None] = {}
 
+    def at(self, scale: Scale) -> "Results":
+        """The same study at another of its scales."""
+        other = copy.copy(self)
+        other.scale = scale
+        return other
+
     @property
     def encoder(self) -> str | None:
-        """Of BERTScore, where it is not the default, roberta-large: the last two parts of its name."""
+        """Encoder of BERTScore where it is not the default, roberta-large: the last two parts of its name."""
         name = self.study["manifest"].get("config", {}).get("bertscore_model")
         return None if name is None else "/".join(Path(name).parts[-2:])
 
     # --------------------------------------------------------------------------------------------------------- runs
 
-    def _rows(self) -> list[Row]:
-        """Of the study's own grid: the folder may hold runs of a larger one from before."""
-        control = self.study["control"] == "shuffle"
-        cells = cells_of(self.scales, self.methods, self.taus, self.study["seeds"], control=control)
-        return [Row.read(cell.file(self.folder)) for cell in cells if cell.file(self.folder).exists()]
-
-    def cell(self, scale: str, method: str, tau: float | None, seed: int, *, shuffled: bool = False) -> Cell:
-        """With the temperature that a method's cell carries."""
-        return Cell(scale, method, tau if METHODS[method].taus else None, seed, shuffled)
-
-    def runs(self, scale: str, method: str, tau: float | None = MAIN_TAU, *, shuffled: bool = False) -> list[Row]:
-        """Rows of a method's seeds that did not fail."""
-        cells = [self.cell(scale, method, tau, seed, shuffled=shuffled) for seed in range(self.study["seeds"])]
+    def runs(self, method: str, tau: float | None = MAIN_TAU, *, shuffled: bool = False) -> list[Row]:
+        """Rows of a method's seeds that did not fail. shuffled: of the control."""
+        seeds = range(self.study["seeds"])
+        cells = [Cell.of(self.scale.name, method, tau, seed, shuffled=shuffled) for seed in seeds]
         found = [self._by_cell[cell] for cell in cells if cell in self._by_cell]
         return [row for row in found if row.error is None]
 
+    def grid(self) -> Iterator[tuple[Method, float | None, str]]:
+        """Every method at each of its temperatures that has runs, with its label."""
+        for method in self.methods:
+            for tau in temperatures(method, self.taus):
+                if self.runs(method.name, tau):
+                    yield method, tau, label(method.name, tau)
+
     @property
     def failed(self) -> list[Row]:
-        """With the error that ended them."""
+        """The rows with an error, at all scales."""
         return [row for row in self.rows if row.error is not None]
 
     def responses(self, cell: Cell) -> list[dict[str, Any]]:
@@ -158,29 +146,31 @@ class Results:
             self._responses[cell] = responses_of(cell, self.folder)
         return self._responses[cell]
 
-    def held_out(self, scale: str) -> dict[str, Any]:
+    def first_responses(self, methods: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+        """Responses of seed 0 at τ = 1, of the methods that have them."""
+        runs = {name: [run for run in self.runs(name) if run.cell.seed == 0] for name in methods}
+        return {name: self.responses(found[0].cell) for name, found in runs.items() if found}
+
+    @property
+    def held_out(self) -> dict[str, Any]:
         """Prompts, references and sentences about the data."""
-        return json.loads((self.folder / "world" / scale / "held_out.json").read_text(encoding="utf-8"))
+        return read_json(self.folder / "world" / self.scale.name / "held_out.json")
 
     # ------------------------------------------------------------------------------------------------------ metrics
 
-    def _metrics(self, scale: str, method: str, tau: float | None, name: str) -> dict[int, dict[str, Any]]:
+    def _metrics(self, method: str, tau: float | None, name: str) -> dict[int, dict[str, Any]]:
         """By seed, of the runs that have a value."""
         found = {}
-        for row in self.runs(scale, method, tau):
+        for row in self.runs(method, tau):
             file = row.cell.file(self.folder, "metrics", f"{self.study['metrics_key']}.json")
-            metric = json.loads(file.read_text(encoding="utf-8")).get(name) if file.exists() else None
+            metric = read_json(file).get(name) if file.exists() else None
             if metric is not None and metric["value"] is not None:
                 found[row.cell.seed] = metric
         return found
 
-    def metric_runs(self, scale: str, method: str, tau: float | None, name: str) -> dict[int, float]:
-        """A text metric by seed."""
-        return {seed: metric["value"] for seed, metric in self._metrics(scale, method, tau, name).items()}
-
-    def metric(self, scale: str, method: str, tau: float | None, name: str) -> Spread | None:
+    def metric(self, method: str, tau: float | None, name: str) -> Spread | None:
         """A text metric over a method's runs; with one run its interval over prompts, else Student's over runs."""
-        found = list(self._metrics(scale, method, tau, name).values())
+        found = list(self._metrics(method, tau, name).values())
         if not found:
             return None
         values = [metric["value"] for metric in found]
@@ -189,11 +179,17 @@ class Results:
             interval = (max(interval[0], 0.0), interval[1])
         return spread(values, n=found[0]["n"], interval=interval)
 
+    def metric_difference(self, first: tuple[str, float], second: tuple[str, float], name: str) -> Estimate | None:
+        """A text metric of `first` (method, τ) less that of `second`: Student's interval, paired on seeds."""
+        ours, theirs = (self._metrics(*one, name) for one in (first, second))
+        shared = sorted(ours.keys() & theirs.keys())
+        return t_mean([ours[seed]["value"] - theirs[seed]["value"] for seed in shared]) if shared else None
+
     # ------------------------------------------------------------------------------------------------------ rewards
 
-    def reward(self, scale: str, method: str, tau: float | None = MAIN_TAU, *, shuffled: bool = False) -> Spread | None:
+    def reward(self, method: str, tau: float | None = MAIN_TAU) -> Spread | None:
         """Mean reward of the held-out answers; interval over prompts, with all their runs."""
-        runs = self.runs(scale, method, tau, shuffled=shuffled)
+        runs = self.runs(method, tau)
         values, prompts = self._rewards(runs)
         if not values:
             return None
@@ -201,39 +197,22 @@ class Results:
         return spread([row.gain for row in runs if row.gain is not None], n=len(set(prompts)), interval=pooled.interval)
 
     def _rewards(self, runs: Sequence[Row]) -> tuple[list[float], list[str]]:
+        """Reward and prompt of every answer; none where an answer has no reward."""
         rows = [answer for row in runs for answer in self.responses(row.cell)]
         if any(answer["reward"] is None for answer in rows):
             return [], []
         return [answer["reward"] for answer in rows], [as_text(answer["prompt"]) for answer in rows]
 
-    def difference(
-        self, scale: str, first: tuple[str, float | None], second: tuple[str, float | None], *, shuffled: bool = False
-    ) -> Estimate | None:
-        """Mean reward of `first` (method, τ) less that of `second`, paired on prompt and seed.
-
-        shuffled: the first's runs on shuffled rewards.
-        """
-        ours, theirs = self.runs(scale, *first, shuffled=shuffled), self.runs(scale, *second)
-        pairs = [(a, b) for a in ours for b in theirs if a.cell.seed == b.cell.seed]
+    def difference(self, first: Sequence[Row], second: Sequence[Row]) -> Estimate | None:
+        """Mean reward of the first runs less that of the second, paired on prompt and seed; None without pairs."""
+        pairs = [(a, b) for a in first for b in second if a.cell.seed == b.cell.seed]
         one, prompts = self._rewards([a for a, _ in pairs])
         two, _ = self._rewards([b for _, b in pairs])
         return paired_difference(one, two, prompts) if one and two else None
 
-    def gain(self, scale: str, method: str, tau: float | None = MAIN_TAU, *, shuffled: bool = False) -> Estimate | None:
+    def gain(self, method: str, tau: float | None = MAIN_TAU, *, shuffled: bool = False) -> Estimate | None:
         """`difference` to the untouched reference."""
-        return self.difference(scale, (method, tau), (REFERENCE, None), shuffled=shuffled)
-
-    def used_rewards(self, scale: str, method: str, tau: float | None = MAIN_TAU) -> Estimate | None:
-        """The gain on true rewards less that on shuffled ones, paired on prompt and seed; None where not known."""
-        true, control = self.runs(scale, method, tau), self.runs(scale, method, tau, shuffled=True)
-        if not true or not control:
-            return None
-        pairs = [(a, b) for a in true for b in control if a.cell.seed == b.cell.seed]
-        one, prompts = self._rewards([a for a, _ in pairs])
-        two, _ = self._rewards([b for _, b in pairs])
-        if not one or not two:
-            return None
-        return paired_difference(one, two, prompts)
+        return self.difference(self.runs(method, tau, shuffled=shuffled), self.runs(REFERENCE))
 
     # ------------------------------------------------------------------------------------------------------- judges
 
@@ -244,66 +223,56 @@ class Results:
         has = any((self.folder / "judged").glob("reward-*.json"))
         return [*([REWARD_JUDGE] if has else []), *titles]
 
-    @property
-    def paper_pairs(self) -> list[tuple[str, str, float]]:
-        """Methods and temperature of Tables III, IV and VI."""
-        found = [("RPO", other, MAIN_TAU) for other in (REFERENCE, "KTO", "DRO")]
-        found += [("RPO", other, tau) for other in (REFERENCE, "RPO-noNorm") for tau in self.taus]
-        return list(dict.fromkeys(found))
+    def judged_pairs(self, judge: str, pairs: Sequence[Pair]) -> dict[Pair, Judged]:
+        """A judge's verdicts on those pairs that it judged."""
+        found = {pair: self.judged(judge, pair) for pair in pairs}
+        return {pair: one for pair, one in found.items() if one is not None}
 
-    def flip_rate(self, judge: str, scale: str) -> float | None:
+    def flip_rate(self, judge: str) -> float | None:
         """Share of the pairs judged in both orders whose winner changes with the order; None for the reward function.
 
         Over the pairs of Tables III, IV and VI.
         """
-        verdicts = [
-            verdict
-            for first, second, tau in self.paper_pairs
-            if (found := self.judged(judge, scale, first, second, tau, tau)) is not None
+        flipped = [
+            verdict["category"] == "disagreement"
+            for found in self.judged_pairs(judge, paper_pairs(self.taus)).values()
             for run in found.verdicts
             for verdict in run
             if verdict["score"] is not None and verdict["decided"] is None and len(verdict["opinions"]) == 2
         ]
-        flipped = [verdict["category"] == "disagreement" for verdict in verdicts]
         return float(np.mean(flipped)) if flipped else None
 
-    def counted(self, scale: str) -> list[str]:
+    @property
+    def reliable_judges(self) -> list[str]:
         """Judges whose winner stays with the answer rather than with its place in most pairs."""
-        rates = {judge: self.flip_rate(judge, scale) for judge in self.judges}
+        rates = {judge: self.flip_rate(judge) for judge in self.judges}
         return [judge for judge, rate in rates.items() if rate is None or rate <= FLIPS]
 
-    def judged(
-        self, judge: str, scale: str, first: str, second: str, first_tau: float | None = MAIN_TAU, second_tau=MAIN_TAU
-    ) -> Judged | None:
-        """Verdicts of a judge on a pair of methods at their temperatures; None where there are none."""
-        key = "reward"
+    def judged(self, judge: str, pair: Pair) -> Judged | None:
+        """Verdicts of a judge on a pair; None where there are none."""
+        key, prompts = "reward", None
         if judge != REWARD_JUDGE:
             key = next(entry["key"] for entry in self.study["judges"] if entry["title"] == judge)
-        prompts = None if judge == REWARD_JUDGE else self.study["judge_prompts"]
+            prompts = self.study["judge_prompts"]
         found: dict[int, dict[str, Any]] = {}
         for seed in range(self.study["seeds"]):
-            one, two = self.cell(scale, first, first_tau, seed), self.cell(scale, second, second_tau, seed)
-            content = self._judged_file(self.folder / "judged" / f"{key}-{one.name}--{two.name}.json")
+            file = pair.file(self.folder, key, self.scale.name, seed)
+            if file not in self._verdict_files:  # read once: every rule and table reads the same few
+                self._verdict_files[file] = read_json(file) if file.exists() else None
+            content = self._verdict_files[file]
             if content and content["prompts"] == prompts:  # else it is left from a run on fewer or more
                 found[seed] = content
         if not found:
             return None
         results, verdicts = ([content[part] for content in found.values()] for part in ("result", "verdicts"))
-        return Judged(judge, first, second, list(found), results, verdicts)
-
-    def _judged_file(self, file: Path) -> dict[str, Any] | None:
-        """Its content, read once: every rule and table asks for the same few; None without it."""
-        if file not in self._verdict_files:
-            self._verdict_files[file] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
-        return self._verdict_files[file]
+        return Judged(list(found), results, verdicts)
 
     # ------------------------------------------------------------------------------------------- beside the grid
 
     @cached_property
     def claim_rows(self) -> list[dict[str, Any]]:
         """Of the runs behind Table I and section VI."""
-        files = sorted((self.folder / "claims").glob("*.json"))
-        return [row for file in files for row in json.loads(file.read_text(encoding="utf-8"))]
+        return [row for file in sorted((self.folder / "claims").glob("*.json")) for row in read_json(file)]
 
     @cached_property
     def failed_claims(self) -> dict[str, str]:
@@ -315,4 +284,4 @@ class Results:
     def timing(self) -> list[dict[str, Any]]:
         """Rows of Figure 1's timings."""
         file = self.folder / "timing.json"
-        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
+        return read_json(file) if file.exists() else []

@@ -13,17 +13,17 @@ import torch
 
 from studies.harness.pool import WorkerDied, Workers
 from studies.options import StudyPaperConfig
-from studies.paper.cells import Cell, Row, cells_of, missing
+from studies.paper.cells import Cell, Pair, Row, cells_of, missing, pairs_of
 from studies.paper.claims import claim_tasks
+from studies.paper.claims.plan import Scale as ClaimScale
 from studies.paper.cost import estimate
-from studies.paper.judging import REWARD, JudgeSpec, Pair, judge_pairs, pairs_of
-from studies.paper.measuring import measure_cell, metrics_file, settings_key
+from studies.paper.judging import REWARD, JudgeSpec, judge_pairs
 from studies.paper.methods import Method, methods_of
 from studies.paper.page import write_pages
 from studies.paper.scales import Scale, scales_of
 from studies.paper.served import check_installed
 from studies.paper.timing import timed_runs
-from studies.paper.training import run_cell
+from studies.paper.training import measure_cell, metrics_file, run_cell, settings_key
 from studies.paper.world import Setup, made, make_world
 from studies.small.files import write_text
 from valuefree.errors import ConfigError, JudgeError
@@ -33,7 +33,6 @@ from valuefree.runs.manifest import git_commit, manifest
 Say = Callable[[str], None]
 PROGRESS_SECONDS = 20
 TIMING_REPEATS = 3
-CLAIM_SEEDS = 5
 KIND = "paper"
 
 
@@ -88,19 +87,19 @@ class Plan:
         """Processes."""
         return self.options.workers or (1 if torch.accelerator.is_available() else os.cpu_count() or 1)
 
-    def pairs(self, scale: Scale, *, ours: bool) -> list[Pair]:
-        """What is judged."""
-        return pairs_of([method.name for method in self.methods], self.options.tau_list(), ours=ours)
-
     def to_judge(self, spec: JudgeSpec) -> list[tuple[Pair, str, int]]:
-        """Pairs with scale and seed: all of them for the reward function, else those of the options."""
+        """Pairs with scale and seed: all of them for the reward function, else those of the options.
+
+        Models judge the pairs that the paper lacks only if they see all prompts anyway.
+        """
         reward = spec.name == REWARD
+        methods, ours = [method.name for method in self.methods], reward or self.options.judge_prompts == 0
         seeds = self.options.seeds if reward else min(self.options.judge_seeds, self.options.seeds)
         scales = [scale for scale in self.scales if not reward or self.setup.reward_of(scale) is not None]
         return [
             (pair, scale.name, seed)
             for scale in scales
-            for pair in self.pairs(scale, ours=reward or pair_limit(self.options))
+            for pair in pairs_of(methods, self.options.tau_list(), ours=ours)
             for seed in range(seeds)
         ]
 
@@ -122,11 +121,6 @@ def judges_of(texts: Sequence[str]) -> list[JudgeSpec]:
         if spec.name != REWARD:
             found.append(spec)
     return found
-
-
-def pair_limit(options: StudyPaperConfig) -> bool:
-    """Whether models judge the pairs that the paper lacks too: only if they see all prompts anyway."""
-    return options.judge_prompts == 0
 
 
 def study(options: StudyPaperConfig, *, say: Say, scales: Sequence[Scale] | None = None) -> StudyResult | None:
@@ -242,7 +236,7 @@ def _measure(plan: Plan, processes: Workers, say: Say) -> None:
 
 def _run_claims(folder: Path, processes: Workers, say: Say) -> None:
     """Rows of the runs behind Table I and section VI; a task that fails leaves its error, and is done again."""
-    tasks = claim_tasks(quick=False, seeds=CLAIM_SEEDS)
+    tasks = claim_tasks(ClaimScale())
     todo = [task for task in tasks if not (folder / "claims" / f"{task[0]}.json").exists()]
     if todo:
         say(f"{len(todo)} of {len(tasks)} runs behind Table I and section VI")

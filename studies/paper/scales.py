@@ -1,7 +1,10 @@
-"""The scales of the study: model, data and settings of each. No torch."""
+"""The scales of the study, from ``scales.yaml``: model, data and settings of each. No torch."""
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
+
+import yaml
 
 from valuefree.cli.parse import unknown
 from valuefree.errors import ConfigError
@@ -14,11 +17,12 @@ MAIN_TAU = 1.0  # of every table but the ablations
 class Scale:
     """One size of model with its data and settings.
 
-    published: the paper's name of this size; None for those that it has not. model: hub name, or None for the tiny T5
-    that is made from the training rows. feedback: ``demo`` rows of the package, or ``ultrafeedback``. parameters: of
-    the model. batch × accumulation: responses per step. prompt_limit, response_limit: tokens; longer texts are cut
-    (prompts) or their end is cut (responses). max_grad_norm: 0 does not clip. reference_epochs, width: of the made
-    reference. test_prompts: held out, measured and judged; kl_prompts: of them, whose KL is estimated.
+    published: the paper's name of this size, None for a size that the paper lacks. model: hub name, or None for the
+    reference that is made here. feedback: ``demo`` rows of the package, or ``ultrafeedback``. parameters: number of the
+    model's parameters. batch × accumulation: responses per step. prompt_limit, response_limit: tokens; longer prompts
+    are cut, longer responses lose their end. max_grad_norm: 0 does not clip. reference_epochs, width: of the tiny T5
+    that is trained as reference. test_prompts: prompts that are held out, measured and judged. kl_prompts: number of
+    them on which the KL is estimated.
     """
 
     name: str
@@ -47,75 +51,13 @@ class Scale:
     train_prompts: int | None = None
 
     def world(self) -> dict[str, Any]:
-        """What a folder's cells must share."""
+        """The settings that all cells of a folder share."""
         return asdict(self)
 
 
-def _flan(name: str, published: str, millions: float, batch: int, accumulation: int, limit: int) -> Scale:
-    return Scale(
-        name,
-        f"Flan-T5 {published}",
-        "encoder-decoder",
-        millions * 1e6,
-        published=published,
-        model=f"google/flan-t5-{name}",
-        batch=batch,
-        accumulation=accumulation,
-        prompt_limit=limit,
-        response_limit=limit,
-    )
-
-
-# Sizes, optimiser, schedule and data: section IV of the paper; batches, lengths and one epoch: its published scripts.
 SCALES: dict[str, Scale] = {
-    scale.name: scale
-    for scale in (
-        Scale(
-            "tiny",
-            "tiny T5",
-            "encoder-decoder",
-            0.3e6,
-            feedback="demo",
-            epochs=3.0,
-            lr=3e-4,
-            warmup_steps=5,
-            batch=32,
-            accumulation=1,
-            prompt_limit=256,
-            response_limit=256,
-            max_new_tokens=48,
-            max_grad_norm=1.0,
-            reference_epochs=20.0,
-            width=64,
-            test_prompts=80,
-            kl_prompts=80,
-            generation_batch=80,
-        ),
-        Scale(
-            "smol",
-            "SmolLM2-135M-Instruct, LoRA",
-            "decoder",
-            135e6,
-            feedback="demo",
-            epochs=2.0,
-            lr=1e-4,
-            warmup_steps=3,
-            batch=8,
-            accumulation=1,
-            prompt_limit=256,
-            response_limit=40,  # where the rows were cut when they were sampled
-            max_new_tokens=40,
-            lora_rank=16,
-            max_grad_norm=1.0,
-            test_prompts=80,
-            kl_prompts=32,
-            generation_batch=80,
-            train_prompts=112,
-        ),
-        _flan("small", "Small", 77, 16, 2, 512),
-        _flan("large", "Large", 783, 4, 8, 512),
-        _flan("xl", "XL", 2850, 2, 16, 256),
-    )
+    name: Scale(name, **fields)
+    for name, fields in yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")).items()
 }
 
 

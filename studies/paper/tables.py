@@ -1,240 +1,227 @@
-"""The paper's tables as this study fills them, each cell beside the published one. No torch."""
+"""The paper's tables as this study fills them, each cell beside the published one; and those that the paper lacks."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from studies.paper.judging import OURS
-from studies.paper.methods import REFERENCE
-from studies.paper.published import JUDGES, METRICS, printed, published
-from studies.paper.results import Judged, Results, Spread
+from studies.paper.cells import Pair, our_pairs, paper_pairs
+from studies.paper.methods import OURS, REFERENCE
+from studies.paper.published import METRICS, Metric, printed
+from studies.paper.results import REWARD_JUDGE, Judged, Results
 from studies.paper.scales import MAIN_TAU, Scale
-from valuefree.evaluation.stats import Estimate
+from studies.paper.verdicts import NONE, Spread, shown, spread
+from studies.paper.wording import sentence, table
+from valuefree.evaluation.stats import t_mean
 from valuefree.report import Table
 
-NONE = "–"
-PARTS = dict(zip(JUDGES, "ab", strict=True))
-OUR_COLUMNS = (REFERENCE, OURS, "RPO sums", "DRO-V", "SFT-all", "SFT-best")
+OUR_ROWS = (REFERENCE, OURS, "RPO sums", "DRO-V", "SFT-all", "SFT-best")
 
 
-def size_of(scale: Scale) -> str:
+def _size(scale: Scale) -> str:
     """The published size that a scale is set beside: its own, else Small."""
     return scale.published or "Small"
 
 
-def beside(scale: Scale) -> str:
-    """What the published columns are of."""
-    if scale.published:
-        return "the same model and data"
-    return "another model (Flan-T5 Small) on other data: its numbers are for orientation, differences no failure"
-
-
-def shown(found: Spread | None, digits: int = 3) -> str:
-    """Mean ± standard deviation over runs [interval]."""
-    if found is None:
-        return NONE
-    deviation = "" if found.deviation is None else f" ± {found.deviation:.{digits}f}"
-    interval = "" if found.interval is None else f" [{found.interval[0]:.{digits}f}, {found.interval[1]:.{digits}f}]"
-    return f"{found.mean:.{digits}f}{deviation}{interval}"
-
-
-def signed(found: Estimate | None, digits: int = 3) -> str:
-    """A difference with its interval."""
-    if found is None:
-        return NONE
-    if found.interval is None:
-        return f"{found.value:+.{digits}f}"
-    low, high = found.interval
-    return f"{found.value:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
+def _beside(scale: Scale) -> str:
+    """The model and data of the published columns."""
+    return sentence("same" if scale.published else "orientation")
 
 
 # --------------------------------------------------------------------------------------------------- tables II and V
 
 
-def table_2(results: Results, scale: Scale) -> Table:
-    """Six metrics of KTO, DRO and RPO, and of what the paper lacks."""
-    size = size_of(scale)
-    others = [name for name in OUR_COLUMNS if any(method.name == name for method in results.methods)]
-    rows = []
+def _metric_cells(results: Results, table: str, metric: Metric, found: Spread | None, column: str) -> list[str]:
+    """Here, published, difference; none to a BERTScore by another encoder."""
+    cell = printed(table, metric.name, column)
+    comparable = metric.ours != "bertscore" or results.encoder is None
+    difference = f"{found.value - cell.value:+.4f}" if found and cell and comparable else NONE
+    return [shown(found, digits=4), NONE if cell is None else f"{cell.value:.4f}", difference]
+
+
+def _titled(metric: Metric) -> str:
+    return f"{metric.name} {'↑' if metric.better == 'higher' else '↓'}"
+
+
+def table_2(results: Results) -> Table:
+    """Six metrics of KTO, DRO and RPO, and of the methods that the paper lacks."""
+    size, rows, lacking = _size(results.scale), [], []
+    others = [name for name in OUR_ROWS if any(method.name == name for method in results.methods)]
     for metric in METRICS:
-        for name in ("KTO", "DRO", "RPO"):
-            found = results.metric(scale.name, name, MAIN_TAU, metric.ours)
-            value = published("II", metric.name, f"{name} {size}").value
-            cells = _beside_published(found, value, comparable=_comparable(results, metric.ours))
-            rows.append([_titled(metric.name, metric.better), name, *cells])
-        for name in others:
-            found = results.metric(scale.name, name, MAIN_TAU, metric.ours)
-            if found is not None:
-                rows.append([_titled(metric.name, metric.better), name, shown(found, 4), NONE, NONE])
-    return Table(
-        f"Table II, {scale.title}",
-        ["metric", "method", "here", f"paper, {size}", "difference"],
+        values = {name: results.metric(name, MAIN_TAU, metric.ours) for name in ("KTO", "DRO", "RPO", *others)}
+        for name, found in values.items():
+            if name not in others or found is not None:
+                rows.append([_titled(metric), name, *_metric_cells(results, "II", metric, found, f"{name} {size}")])
+        if not any(values.values()):
+            lacking.append(metric.name)
+    return table(
+        "table_2",
         rows,
-        f"Mean ± standard deviation over runs [95 % interval: Student's over runs, of one run over prompts]; each run "
-        f"answers {scale.test_prompts} held-out prompts. {_unmeasured(rows)}{_encoder(results)}Published: "
-        f"{beside(scale)}. The reference texts are the best known answers to the prompts, so a metric is high for what "
-        "imitates the data.",
+        scale=results.scale.title,
+        size=size,
+        prompts=results.scale.test_prompts,
+        unmeasured=sentence("unmeasured", names=", ".join(lacking)) if lacking else "",
+        encoder=sentence("encoder", encoder=results.encoder) + " " if results.encoder else "",
+        beside=_beside(results.scale),
     )
 
 
-def _comparable(results: Results, metric: str) -> bool:
-    """Whether a metric is the published one: BERTScore only by the same encoder."""
-    return metric != "bertscore" or results.encoder is None
-
-
-def _encoder(results: Results) -> str:
-    if results.encoder is None:
-        return ""
-    return (
-        f"BERTScore is by another encoder ({results.encoder}) than the published code's roberta-large, so it has no "
-        "difference. "
-    )
-
-
-def _titled(name: str, better: str) -> str:
-    return f"{name} {'↑' if better == 'higher' else '↓'}"
-
-
-def _beside_published(found: Spread | None, value: float | None, *, comparable: bool) -> list[str]:
-    difference = NONE if found is None or value is None or not comparable else f"{found.mean - value:+.4f}"
-    return [shown(found, 4), NONE if value is None else f"{value:.4f}", difference]
-
-
-def _unmeasured(rows: Sequence[Sequence[str]]) -> str:
-    """The metrics (first column) that no method has a value (third column) of."""
-    known = {row[0] for row in rows if row[2] != NONE}
-    lacking = dict.fromkeys(row[0].split()[0] for row in rows if row[0] not in known)
-    if not lacking:
-        return ""
-    return f"Not measured here ({', '.join(lacking)}): no model or data for it was given (docs/metrics.md). "
-
-
-def table_5(results: Results, scale: Scale) -> Table:
+def table_5(results: Results) -> Table:
     """RPO and RPO-noNorm by temperature: six metrics."""
-    size = size_of(scale)
-    rows = []
+    size, rows = _size(results.scale), []
     for metric in METRICS:
         for tau in results.taus:
             for name in ("RPO", "RPO-noNorm"):
-                found = results.metric(scale.name, name, tau, metric.ours)
-                cell = printed("V", metric.name, f"{name} {tau} {size}")
+                found = results.metric(name, tau, metric.ours)
                 if found is not None:
-                    line = [_titled(metric.name, metric.better), f"{tau:g}", name]
-                    comparable = _comparable(results, metric.ours)
-                    value = None if cell is None else cell.value
-                    rows.append([*line, *_beside_published(found, value, comparable=comparable)])
-    return Table(
-        f"Table V, {scale.title}",
-        ["metric", "τ", "method", "here", f"paper, {size}", "difference"],
-        rows,
-        f"As Table II. Published: {beside(scale)}.",
-    )
+                    cells = _metric_cells(results, "V", metric, found, f"{name} {tau} {size}")
+                    rows.append([_titled(metric), f"{tau:g}", name, *cells])
+    return table("table_5", rows, scale=results.scale.title, size=size, beside=_beside(results.scale))
 
 
 # ---------------------------------------------------------------------------------------------- tables III, IV and VI
 
+FLIPPED = "decided by the place, see The judges"
+
 
 def rate_cell(found: Judged | None) -> str:
-    """Win rate in percent with its spread, n, and how much is judged."""
+    """Win rate in percent with its spread, n, and the share that is judged."""
     if found is None:
         return NONE
+    prompts = len(found.verdicts[0])
     if found.rate is None:
-        return f"none of {len(found.verdicts[0])} judged"
+        return f"none of {prompts} judged"
     covered = "" if found.coverage == 1 else f", {found.coverage:.0%} judged"
     runs = "" if found.rate.runs == 1 else f"{found.rate.runs} runs × "
-    return f"{shown(found.rate, 1)} ({runs}{len(found.verdicts[0])} prompts, p = {found.p_value:.2g}{covered})"
+    return f"{shown(found.rate, digits=1)} ({runs}{prompts} prompts, p = {found.p_value:.2g}{covered})"
 
 
-def _rates(found: Judged | None, table: str, row: str, column: str) -> list[str]:
-    cells = [cell for part in PARTS.values() if (cell := printed(f"{table}{part}", row, column)) is not None]
-    theirs = ", ".join(f"{cell.value:.2f} ± {cell.deviation:.2f}" for cell in cells) or NONE
-    if found is None or found.rate is None:
-        return [rate_cell(found), theirs, NONE]
-    return [rate_cell(found), theirs, ", ".join(f"{found.rate.mean - cell.value:+.1f}" for cell in cells) or NONE]
-
-
-FLIPPED = "decided by the place, see The judges"
-RATES = (
-    "Win rate in percent: win 1, neutral ½, loss 0, averaged over both orders. Mean ± standard deviation over runs "
-    "[95 % interval over prompts with all their runs], p of the sign test over prompts. "
-)
-
-
-def _rate_table(results: Results, scale: Scale, title: str, what: str, lines) -> Table:
-    """lines: (label, table, published column, pair of methods, τ of both)."""
-    rows, counted = [], results.counted(scale.name)
+def _rate_table(results: Results, number: str, what: str, lines: Sequence[tuple[str, str, Pair]]) -> Table:
+    """lines: (first cell, published column, pair)."""
+    size, rows, reliable = _size(results.scale), [], results.reliable_judges
     for judge in results.judges:
-        for name, table, column, (first, second), tau in lines:
-            found = results.judged(judge, scale.name, first, second, tau, tau)
-            if judge not in counted:
-                rows.append([judge, name, FLIPPED, *_rates(None, table, size_of(scale), column)[1:]])
-                continue
-            rows.append([judge, name, *_rates(found, table, size_of(scale), column)])
-    return Table(
-        f"{title}, {scale.title}",
-        ["judge", what, "win rate of RPO", f"paper {size_of(scale)}: {', '.join(JUDGES)}", "differences"],
-        rows,
-        RATES + f"Published: {beside(scale)}; how it counts neutral verdicts is not said.",
-    )
+        for name, column, pair in lines:
+            parts = [printed(f"{number}{part}", size, column) for part in "ab"]
+            theirs = [cell for cell in parts if cell is not None]
+            published = ", ".join(f"{cell.value:.2f} ± {cell.deviation:.2f}" for cell in theirs) or NONE
+            found = results.judged(judge, pair) if judge in reliable else None
+            rate = None if found is None else found.rate
+            differences = [f"{rate.value - cell.value:+.1f}" for cell in theirs] if rate else []
+            here = rate_cell(found) if judge in reliable else FLIPPED
+            rows.append([judge, name, here, published, ", ".join(differences) or NONE])
+    scale = results.scale
+    return table("rates", rows, number=number, scale=scale.title, what=what, size=size, beside=_beside(scale))
 
 
-def table_3(results: Results, scale: Scale) -> Table:
+def table_3(results: Results) -> Table:
     """RPO against SFT, KTO, DRO."""
-    lines = [(other, "III", other, ("RPO", other), MAIN_TAU) for other in (REFERENCE, "KTO", "DRO")]
-    return _rate_table(results, scale, "Table III", "against", lines)
+    lines = [(other, other, Pair("RPO", other)) for other in (REFERENCE, "KTO", "DRO")]
+    return _rate_table(results, "III", "against", lines)
 
 
-def table_4(results: Results, scale: Scale) -> Table:
+def table_4(results: Results) -> Table:
     """RPO against SFT by temperature."""
-    lines = [(f"{tau:g}", "IV", str(tau), ("RPO", REFERENCE), tau) for tau in results.taus]
-    return _rate_table(results, scale, "Table IV", "τ", lines)
+    return _rate_table(results, "IV", "τ", [(f"{t:g}", str(t), Pair("RPO", REFERENCE, t)) for t in results.taus])
 
 
-def table_6(results: Results, scale: Scale) -> Table:
+def table_6(results: Results) -> Table:
     """RPO against RPO-noNorm by temperature."""
-    lines = [(f"{tau:g}", "VI", str(tau), ("RPO", "RPO-noNorm"), tau) for tau in results.taus]
-    return _rate_table(results, scale, "Table VI", "τ", lines)
+    return _rate_table(results, "VI", "τ", [(f"{t:g}", str(t), Pair("RPO", "RPO-noNorm", t)) for t in results.taus])
+
+
+def more_rates_table(results: Results) -> Table:
+    """Win rates that the paper lacks: against SFT on everything, and of this package's default."""
+    rows = [
+        [judge, pair.first, pair.second, rate_cell(found), _length_controlled(found)]
+        for judge in results.judges
+        for pair, found in results.judged_pairs(judge, our_pairs()).items()
+    ]
+    return table("more_rates", rows, scale=results.scale.title)
+
+
+def _length_controlled(found: Judged) -> str:
+    rates = [controlled.get("rate") for result in found.results if (controlled := result.get("length_controlled"))]
+    return _mean([100 * rate["value"] for rate in rates if rate], ".1f")
+
+
+def _mean(values: Sequence[float | None], form: str) -> str:
+    known = [value for value in values if value is not None]
+    return f"{np.mean(known):{form}}" if known else NONE
+
+
+# ---------------------------------------------------------------------------------------- rewards, distances, judges
+
+
+def rewards_table(results: Results) -> Table:
+    """Every method: reward, gain over the reference, and the shuffle control."""
+    rows = []
+    for method, tau, name in results.grid():
+        shuffled = results.runs(method.name, tau, shuffled=True)
+        used = results.difference(results.runs(method.name, tau), shuffled)
+        sure = used is not None and used.interval is not None and used.interval[0] > 0
+        rows.append(
+            [
+                name,
+                shown(results.reward(method.name, tau)),
+                shown(results.gain(method.name, tau), signed=True) if method.make else NONE,
+                shown(results.gain(method.name, tau, shuffled=True), signed=True),
+                NONE if used is None else f"{'yes' if sure else 'not shown'}: {shown(used, signed=True)}",
+            ]
+        )
+    scale = results.scale
+    return table("rewards", rows, scale=scale.title, seeds=results.study["seeds"], prompts=scale.test_prompts)
+
+
+def distance_table(results: Results) -> Table:
+    """Every method: its distance from the reference, length of its answers, and its partition before training."""
+    rows = []
+    for method, tau, name in results.grid():
+        runs = [run for run in results.runs(method.name, tau) if run.kl is not None]
+        kls = [run.kl["value"] for run in runs if run.kl]
+        partitions = [run.partition for run in runs if run.partition]
+        if kls:
+            rows.append(
+                [
+                    name,
+                    shown(spread(kls, n=results.scale.kl_prompts, interval=t_mean(kls).interval), digits=2),
+                    _mean([run.length for run in runs], ".1f"),
+                    _mean([100 * found["level_share_unweighted"] for found in partitions], ".0f"),
+                    _mean([found["median_log_coverage"] for found in partitions], ".1f"),
+                ]
+            )
+    return table("distances", rows, scale=results.scale.title, kl_prompts=results.scale.kl_prompts)
+
+
+def judges_table(results: Results) -> Table:
+    """How far each judge can be believed: coverage, flips, the pull of the first place, agreement with the reward."""
+    rows = []
+    for judge in results.judges:
+        found = list(results.judged_pairs(judge, paper_pairs(results.taus)).values())
+        if judge == REWARD_JUDGE or not found:
+            continue
+        sizes = [sum(len(run) for run in one.verdicts) for one in found]
+        covered = sum(one.coverage * size for one, size in zip(found, sizes, strict=True)) / sum(sizes)
+        places, flips = ([one.mean(name) for one in found] for name in ("first_position_rate", "flip_rate"))
+        cells = [f"{covered:.0%}", _mean(places, ".0%"), _mean(flips, ".0%"), agreement_with_reward(results, judge)]
+        rows.append([judge, str(sum(sizes)), *cells])
+    return table("judges", rows, scale=results.scale.title)
+
+
+def agreement_with_reward(results: Results, judge: str) -> str:
+    """Share of a judge's decided pairs whose winner has the larger reward."""
+    same = []
+    for pair, theirs in results.judged_pairs(judge, paper_pairs(results.taus)).items():
+        truth = results.judged(REWARD_JUDGE, pair)
+        for seed, mine in zip(theirs.seeds, theirs.verdicts, strict=True):
+            rewards = () if truth is None else truth.of_seed(seed)
+            for verdict, reward in zip(mine, rewards, strict=False):  # a judge may see fewer prompts
+                if verdict["score"] not in (None, 0.5) and reward["score"] not in (None, 0.5):
+                    same.append((verdict["score"] > 0.5) == (reward["score"] > 0.5))
+    return f"{sum(same)} of {len(same)}" if same else NONE
 
 
 # ----------------------------------------------------------------------------------------------------------- figure 1
 
-
-def timing_table(results: Results) -> Table | None:
-    """Figure 1 in numbers: seconds by method and size, and what the difference is made of."""
-    rows = results.timing
-    if not rows:
-        return None
-    lines = []
-    for size in dict.fromkeys(row["size"] for row in rows):
-        own = [row for row in rows if row["size"] == size]
-        base = [row["train_seconds"] for row in own if row["method"] == "RPO"]
-        for method in dict.fromkeys(row["method"] for row in own):
-            here = [row for row in own if row["method"] == method]
-            train = [row["train_seconds"] for row in here]
-            whole = [row["train_seconds"] + row["prepare_seconds"] for row in here]
-            lines.append(
-                [
-                    f"{size}, {here[0]['parameters'] / 1e6:.2f} M",
-                    method,
-                    f"{np.mean(train):.2f} ± {np.std(train, ddof=1):.2f}",
-                    f"{np.mean(train) / np.mean(base):.2f}",
-                    f"{np.mean(whole):.2f}",
-                    CAUSES[method],
-                ]
-            )
-    repeats = len({row["repeat"] for row in rows})
-    return Table(
-        "Figure 1: training time",
-        ["size", "method", "seconds", "of RPO's", "with preparation", "what a step does"],
-        lines,
-        f"Seconds of {rows[0]['steps']} steps on the same rows in the same batches, mean ± standard deviation over "
-        f"{repeats} repetitions in rotating order, one process of one thread alone. Preparation: tokenising, scores of "
-        "the reference once for every answer (none for SFT), the partition. The paper's bars have no numbers in its "
-        "text, so there is nothing to subtract from.",
-    )
-
-
-CAUSES = {
+STEPS = {
     "SFT-all": "one forward and backward pass; no reference",
     "KTO": "one forward and backward pass (as published: z0 from the batch itself)",
     "DRO": "one forward and backward pass, and a small head on the encoder's states",
@@ -242,3 +229,22 @@ CAUSES = {
     "RPO": "one forward and backward pass; V̂ is looked up",
     "RPO() auto": "the same, and the rest of a split prompt's answers without gradient",
 }
+
+
+def timing_table(results: Results) -> Table | None:
+    """Figure 1 in numbers: seconds by method and size, and what a step of each method does."""
+    rows = results.timing
+    if not rows:
+        return None
+    lines = []
+    for size in dict.fromkeys(row["size"] for row in rows):
+        own = [row for row in rows if row["size"] == size]
+        base = np.mean([row["train_seconds"] for row in own if row["method"] == "RPO"])
+        for method in dict.fromkeys(row["method"] for row in own):
+            here = [row for row in own if row["method"] == method]
+            train = [row["train_seconds"] for row in here]
+            whole = [row["train_seconds"] + row["prepare_seconds"] for row in here]
+            seconds = f"{np.mean(train):.2f} ± {np.std(train, ddof=1):.2f}"
+            cells = [seconds, f"{np.mean(train) / base:.2f}", f"{np.mean(whole):.2f}", STEPS[method]]
+            lines.append([f"{size}, {here[0]['parameters'] / 1e6:.2f} M", method, *cells])
+    return table("timing", lines, steps=rows[0]["steps"], repeats=len({row["repeat"] for row in rows}))

@@ -1,26 +1,34 @@
-"""One cell: train by the method, answer the held-out prompts, keep the row and the responses."""
+"""One cell: train by the method, answer the held-out prompts, measure the answers; its row, responses and metrics."""
 
 import json
 import time
 import traceback
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from transformers import PrinterCallback
 
-from studies.paper.cells import Cell, Row
+from studies.options import StudyPaperConfig
+from studies.paper.cells import Cell, Row, responses_of
 from studies.paper.methods import METHODS
 from studies.paper.scales import MAIN_TAU, Scale
 from studies.paper.world import Setup, decoding_of, held_out_of, load_reference, train_rows
 from studies.small.files import write_text
 from valuefree.cli.commands.from_options import lora
+from valuefree.cli.commands.measure import text_metrics_of
 from valuefree.evaluation.generation import generate_ids, response_texts
 from valuefree.evaluation.kl import kl_to_reference
+from valuefree.evaluation.metrics.measure import TextMetrics
+from valuefree.evaluation.metrics.registry import DEFAULT, OWNED
 from valuefree.evaluation.reward_functions import load_reward, rewards_of
 from valuefree.evaluation.stats import bootstrap_mean
 from valuefree.models.load import accelerator_device
+from valuefree.runs.manifest import fingerprint
 from valuefree.training.trainer import PolicyTrainer, PolicyTrainingArguments
 
 LOGGED = 20  # points of a training curve
@@ -56,24 +64,42 @@ def training_arguments(setup: Setup, scale: Scale, *, seed: int, rows: int, max_
     )
 
 
-def make_trainer(setup: Setup, scale: Scale, cell: Cell, *, max_steps: int = -1) -> PolicyTrainer:
+def make_trainer(setup: Setup, scale: Scale, cell: Cell) -> PolicyTrainer:
     """The trainer of a cell, its rows prepared."""
     model, tokenizer = load_reference(setup, scale)
     rows = train_rows(setup, scale, cell.seed, shuffled=cell.shuffled)
-    make = METHODS[cell.method].make
-    if make is None:
-        raise ValueError(f"{cell.method} is not trained")
+    arguments = training_arguments(setup, scale, seed=cell.seed, rows=len(rows))
     torch.manual_seed(cell.seed)  # of an adapter's and a value network's weights
-    trainer = PolicyTrainer(
-        model,
-        make(MAIN_TAU if cell.tau is None else cell.tau),
-        training_arguments(setup, scale, seed=cell.seed, rows=len(rows), max_steps=max_steps),
-        rows,
-        processing_class=tokenizer,
-        peft_config=lora(scale.lora_rank) if scale.lora_rank else None,
-    )
+    adapter = lora(scale.lora_rank) if scale.lora_rank else None
+    return trainer_of(cell.method, cell.tau, model, arguments, rows, processing_class=tokenizer, peft_config=adapter)
+
+
+def trainer_of(method: str, tau: float | None, *inputs: Any, **options: Any) -> PolicyTrainer:
+    """Of a method at its temperature; model, arguments, rows and options as `PolicyTrainer` takes them.
+
+    Raises:
+        ValueError: a method that is not trained.
+    """
+    make = METHODS[method].make
+    if make is None:
+        raise ValueError(f"{method} is not trained")
+    model, arguments, rows = inputs
+    trainer = PolicyTrainer(model, make(MAIN_TAU if tau is None else tau), arguments, rows, **options)
     trainer.remove_callback(PrinterCallback)  # the log goes into the row
     return trainer
+
+
+def timed(make: Callable[[], PolicyTrainer]) -> tuple[PolicyTrainer, dict[str, float]]:
+    """A trainer that has been made and has trained, and the seconds of both."""
+    start = time.perf_counter()
+    trainer = make()
+    prepared, cpu = time.perf_counter(), time.process_time()
+    trainer.train()
+    return trainer, {
+        "prepare_seconds": prepared - start,
+        "train_seconds": time.perf_counter() - prepared,
+        "cpu_seconds": time.process_time() - cpu,
+    }
 
 
 def run_cell(cell: Cell, setup: Setup, scale: Scale, commit: str | None) -> Row:
@@ -95,19 +121,14 @@ def _trained(row: Row, setup: Setup, scale: Scale) -> tuple[Row, Any, Any]:
     if METHODS[cell.method].make is None:
         model, tokenizer = load_reference(setup, scale)
         return row, model.to(accelerator_device()), tokenizer
-    start = time.perf_counter()
-    trainer = make_trainer(setup, scale, cell)
-    prepared, cpu = time.perf_counter(), time.process_time()
-    trainer.train()
+    trainer, seconds = timed(partial(make_trainer, setup, scale, cell))
     found = replace(
         row,
         steps=trainer.state.global_step,
-        prepare_seconds=prepared - start,
-        train_seconds=time.perf_counter() - prepared,
-        cpu_seconds=time.process_time() - cpu,
         partition=trainer.report.to_dict() if trainer.report else None,
         objective=trainer.objective.to_dict(),
         history=trainer.state.log_history,
+        **seconds,
     )
     return found, trainer.model, trainer.processing_class
 
@@ -139,3 +160,34 @@ def _answered(row: Row, policy: Any, tokenizer: Any, setup: Setup, scale: Scale)
         kl=None if kl is None else kl.to_dict(),
         length=float(np.mean([len(t) for t in ids])),
     )
+
+
+# ------------------------------------------------------------------------------------------------------- text metrics
+
+
+def settings_key(options: StudyPaperConfig) -> str:
+    """Of the options that metrics depend on: another choice of metrics is kept beside the first, without training."""
+    chosen = {name: [getattr(options, name)] for name in (*OWNED, "metrics")}
+    return fingerprint(chosen)[:8]
+
+
+def metrics_file(cell: Cell, folder: Path, options: StudyPaperConfig) -> Path:
+    """Where a cell's metrics are kept."""
+    return cell.file(folder, "metrics", f"{settings_key(options)}.json")
+
+
+@lru_cache(maxsize=1)
+def _texts(options: StudyPaperConfig) -> TextMetrics:
+    found = text_metrics_of(options, options.metric_list() or DEFAULT)
+    if found is None:
+        raise ValueError("no metric of texts is asked for")
+    return found
+
+
+def measure_cell(cell: Cell, setup: Setup, scale: Scale, options: StudyPaperConfig) -> None:
+    """Write a cell's metrics against the best known answers."""
+    held_out = held_out_of(setup, scale)
+    answers = [row["response"] for row in responses_of(cell, setup.folder)]
+    found = _texts(options)(answers, held_out.references, prompts=held_out.prompts)
+    content = {name: asdict(metric) for name, metric in found.items()}
+    write_text(metrics_file(cell, setup.folder, options), json.dumps(content, indent=1))

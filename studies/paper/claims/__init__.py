@@ -1,9 +1,8 @@
 """Table I and section VI of the paper, measured in worlds whose optimum is known. No torch until a task runs."""
 
 from studies.paper.claims.figures import claim_figures
-from studies.paper.claims.finding import Finding
 from studies.paper.claims.findings import claim_findings
 from studies.paper.claims.plan import claim_tasks
-from studies.paper.claims.tables import ClaimTable, claim_tables
+from studies.paper.claims.tables import claim_tables
 
-__all__ = ["ClaimTable", "Finding", "claim_figures", "claim_findings", "claim_tables", "claim_tasks"]
+__all__ = ["claim_figures", "claim_findings", "claim_tables", "claim_tasks"]

@@ -1,4 +1,4 @@
-"""What one task computes: stability, sensitivity to V, what tuning V is worth, coverage, quality of the reference."""
+"""What one task computes: stability, sensitivity to V, tuning of V, coverage, quality of the reference."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -9,8 +9,7 @@ from torch import Tensor
 from studies.exact.policies import Batch, reference_points
 from studies.exact.problems import Optimum
 from studies.exact.training import Runs, Trained, finite_or_worst, train
-from studies.paper.claims.methods import BY_NAME as METHODS
-from studies.paper.claims.methods import TAU
+from studies.paper.claims.methods import METHODS, TAU
 from studies.paper.claims.plan import Row, Trial
 from studies.paper.claims.problems import make_claim_problem
 from valuefree.objectives import DRO, Objective
@@ -112,7 +111,8 @@ def stability(trial: Trial) -> list[Row]:
             chosen=number == chosen,
             curve=curves[:, s, :, number].mean(-1).tolist(),
             every=scale.every,
-            **_parameters(runs),
+            policy_parameters=runs.weights[0, 0].numel(),
+            value_parameters=runs.value_parameters,
             **{name: float(values[s, number]) for name, values in found.items()},
         )
         for number, lr in enumerate(scale.learning_rates)
@@ -162,11 +162,6 @@ def steps_to_reach(gaps: Tensor, start: Tensor, every: int) -> Tensor:
     return every * ((outside * index).amax(0) + 1).double()
 
 
-def _parameters(runs: Runs) -> Row:
-    """How many numbers the policy and a value network have to learn."""
-    return {"policy_parameters": runs.weights[0, 0].numel(), "value_parameters": runs.value_parameters}
-
-
 # ------------------------------------------------------------------------------------------------ sensitivity, tuning
 
 
@@ -191,10 +186,6 @@ def sensitivity(trial: Trial) -> list[Row]:
 
 def tuning(trial: Trial) -> list[Row]:
     """One choice of the value network's learning rate, or of the estimator of V̂; the policy's rate is tuned."""
-    return _tuned_rows(trial)
-
-
-def _tuned_rows(trial: Trial) -> list[Row]:
     batch = _batch(trial)
     run = _train(trial, batch)
     return list(_measured(trial, batch, run, tuned(run)))
@@ -205,18 +196,12 @@ def _tuned_rows(trial: Trial) -> list[Row]:
 
 def coverage(trial: Trial) -> list[Row]:
     """Against responses per prompt, under one condition."""
-    return [row for count in trial.scale.counts for row in _tuned_rows(trial.at(responses=count))]
+    return [row for count in trial.scale.counts for row in tuning(trial.at(responses=count))]
 
 
 def reference(trial: Trial) -> list[Row]:
     """Against the tilt of the reference, which also writes the data."""
-    return [row for tilt in trial.scale.tilts for row in _tuned_rows(trial.at(reference=tilt))]
+    return [row for tilt in trial.scale.tilts for row in tuning(trial.at(reference=tilt))]
 
 
-BY_NAME = {
-    "stability": stability,
-    "sensitivity": sensitivity,
-    "tuning": tuning,
-    "coverage": coverage,
-    "reference": reference,
-}
+EXPERIMENTS = {run.__name__: run for run in (stability, sensitivity, tuning, coverage, reference)}

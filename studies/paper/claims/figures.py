@@ -4,18 +4,16 @@ from collections.abc import Callable, Sequence
 from statistics import fmean
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from studies.paper.claims.plan import COVERAGE, SENSITIVITY, STABILITY
-from studies.paper.claims.results import Rows, distinct, mean, pick, shares
-from valuefree.evaluation.stats import Estimate
+from studies.paper.claims.results import Row, Rows, distinct, mean, pick, shares
+from valuefree.report import Plot
+from valuefree.report.drawing import colour, label, legend_above, mark, panels
 
-MARKS = ("o", "s", "^", "v", "D")
 
-
-def claim_figures(rows: Rows) -> list[tuple[str, str, Figure]]:
-    """(name, caption, figure) of every experiment that has rows."""
+def claim_figures(rows: Rows) -> list[Plot]:
+    """A figure of every experiment that has rows."""
     drawn: list[tuple[str, str, Callable[[Rows], Figure]]] = [
         ("stability", "J* − J on validation prompts against steps, mean over worlds and batch orders", _stability),
         ("sensitivity", "J* − J when V is off by δ (left) and when each prompt's V is off at random (right)", _off),
@@ -23,97 +21,86 @@ def claim_figures(rows: Rows) -> list[tuple[str, str, Figure]]:
         ("reference", "Share of the attainable J gained, against the tilt of the reference", _reference),
     ]
     there = {row.get("experiment") for row in rows}
-    return [(f"claims_{name}", caption, draw(rows)) for name, caption, draw in drawn if name in there]
+    return [Plot(f"claims_{name}", caption, draw(rows)) for name, caption, draw in drawn if name in there]
 
 
-def _panels(rows: int, columns: int) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=(4 * columns + 2.5, 3.2 * rows + 0.5), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
-
-
-def _legend(figure: Figure, panel: Axes) -> Figure:
-    figure.legend(*panel.get_legend_handles_labels(), loc="outside right upper", fontsize="small", frameon=False)
-    return figure
-
-
-def _line(panel: Axes, number: int, label: str, points: Sequence[tuple[float, Estimate | None]]) -> None:
-    known = [(x, found) for x, found in points if found is not None]
-    if not known:
-        return
-    colour = f"C{number}"
-    style = {"marker": MARKS[number % len(MARKS)], "markersize": 4, "color": colour, "label": label}
-    panel.plot([x for x, _ in known], [found.value for _, found in known], **style)
-    bands = [(x, *found.interval) for x, found in known if found.interval is not None]
-    if bands:
-        places, lows, highs = zip(*bands, strict=True)
-        panel.fill_between(places, lows, highs, color=colour, alpha=0.12, linewidth=0)
+def _lines(
+    panel: Axes,
+    methods: Sequence[str],
+    places: Sequence[float],
+    rows_at: Callable[[str, float], Sequence[Row]],
+    name: str = "gap",
+) -> None:
+    """A line per method through the means of a column at each place, with Student's intervals as a band."""
+    for number, method in enumerate(methods):
+        points = [(place, found) for place in places if (found := mean(rows_at(method, place), name)) is not None]
+        style = {"marker": mark(number), "markersize": 4, "color": colour(number), "label": method}
+        panel.plot([place for place, _ in points], [found.value for _, found in points], **style)
+        bands = [(place, *found.interval) for place, found in points if found.interval is not None]
+        if bands:
+            panel.fill_between(*zip(*bands, strict=True), color=colour(number), alpha=0.12, linewidth=0)
 
 
 def _stability(rows: Rows) -> Figure:
     conditions = distinct(rows, "stability", "condition")
-    figure, panels = _panels(1, len(conditions))
-    for panel, condition in zip(panels, conditions, strict=True):
+    figure, axes = panels(len(conditions), width=4.6, height=3.4)
+    for panel, condition in zip(axes, conditions, strict=True):
         for number, method in enumerate(STABILITY):
             found = pick(rows, "stability", method, condition=condition, chosen=True)
             if found:
                 curve = [fmean(values) for values in zip(*(row["curve"] for row in found), strict=True)]
                 steps = [found[0]["every"] * (index + 1) for index in range(len(curve))]
                 # Two methods may lie on one another: the later is drawn thinner.
-                panel.plot(steps, curve, color=f"C{number}", linewidth=3 - 0.5 * number, label=method)
-        panel.set_title(condition, fontsize="medium")
-        panel.set_xlabel("steps")
-        panel.set_ylabel("J* − J")
-    return _legend(figure, panels[0])
+                panel.plot(steps, curve, color=colour(number), linewidth=3 - 0.5 * number, label=method)
+        label(panel, title=condition, x="steps", y="J* − J")
+    legend_above(figure, axes[0])
+    return figure
 
 
 def _off(rows: Rows) -> Figure:
-    figure, panels = _panels(1, 2)
+    figure, axes = panels(2, width=4.6, height=3.4)
+    kinds = {"constant": "δ, reward units", "random": "standard deviation of δ over prompts"}
     deltas = sorted(distinct(rows, "sensitivity", "delta"))
-    for number, method in enumerate(SENSITIVITY):
-        for panel, kind in zip(panels, ("constant", "random"), strict=True):
-            points = []
-            for delta in deltas:
-                where = {"kind": "constant" if delta == 0 else kind, "delta": delta, "held": True}
-                points.append((delta, mean(pick(rows, "sensitivity", method, **where))))
-            _line(panel, number, method, points)
-    panels[0].set_xlabel("δ, reward units")
-    panels[1].set_xlabel("standard deviation of δ over prompts")
-    for panel in panels:
-        panel.set_ylabel("J* − J")
-    return _legend(figure, panels[0])
+    for panel, (kind, axis) in zip(axes, kinds.items(), strict=True):
+
+        def rows_at(method: str, delta: float, kind: str = kind) -> Sequence[Row]:
+            own = "constant" if delta == 0 else kind  # an error of 0 is the same run for both kinds
+            return pick(rows, "sensitivity", method, kind=own, delta=delta, held=True)
+
+        _lines(panel, SENSITIVITY, deltas, rows_at)
+        label(panel, x=axis, y="J* − J")
+    legend_above(figure, axes[0])
+    return figure
 
 
 def _coverage(rows: Rows) -> Figure:
     worlds, conditions = (distinct(rows, "coverage", name) for name in ("world", "condition"))
-    figure, panels = _panels(len(worlds), len(conditions))
-    places = [(world, condition) for world in worlds for condition in conditions]
-    for panel, (world, condition) in zip(panels, places, strict=True):
-        for number, method in enumerate(COVERAGE):
-            points = []
-            for count in distinct(rows, "coverage", "responses"):
-                where = {"world": world, "condition": condition, "responses": count}
-                points.append((count, mean(pick(rows, "coverage", method, **where))))
-            _line(panel, number, method, points)
+    counts = distinct(rows, "coverage", "responses")
+    figure, axes = panels(len(worlds) * len(conditions), columns=len(conditions), height=3.0)
+    places = [{"world": world, "condition": condition} for world in worlds for condition in conditions]
+    for panel, where in zip(axes, places, strict=True):
+        _lines(
+            panel,
+            COVERAGE,
+            counts,
+            lambda method, count, where=where: pick(rows, "coverage", method, **where, responses=count),
+        )
         panel.set_xscale("log", base=2)
-        panel.set_title(f"{world}, {condition}", fontsize="medium")
-        panel.set_xlabel("responses per prompt")
-        panel.set_ylabel("J* − J")
-    return _legend(figure, panels[0])
+        label(panel, title=", ".join(where.values()), x="responses per prompt", y="J* − J")
+    legend_above(figure, axes[0])
+    return figure
 
 
 def _reference(rows: Rows) -> Figure:
-    worlds = distinct(rows, "reference", "world")
-    figure, panels = _panels(1, len(worlds))
-    for panel, world in zip(panels, worlds, strict=True):
-        for number, method in enumerate(COVERAGE):
-            points = []
-            for tilt in distinct(rows, "reference", "reference"):
-                found = shares(pick(rows, "reference", method, world=world, reference=tilt))
-                points.append((tilt, mean(found, "share")))
-            _line(panel, number, method, points)
+    worlds, tilts = distinct(rows, "reference", "world"), distinct(rows, "reference", "reference")
+    figure, axes = panels(len(worlds), width=4.6, height=3.4)
+    for panel, world in zip(axes, worlds, strict=True):
+
+        def rows_at(method: str, tilt: float, world: str = world) -> Sequence[Row]:
+            return shares(pick(rows, "reference", method, world=world, reference=tilt))
+
+        _lines(panel, COVERAGE, tilts, rows_at, "share")
         panel.axhline(0, color="0.6", linewidth=0.8)
-        panel.set_title(world, fontsize="medium")
-        panel.set_xlabel("tilt of the reference by the reward")
-        panel.set_ylabel("share of the attainable J")
-    return _legend(figure, panels[0])
+        label(panel, title=world, x="tilt of the reference by the reward", y="share of the attainable J")
+    legend_above(figure, axes[0])
+    return figure

@@ -1,8 +1,12 @@
-"""What the rows say about section VI: coverage, noise, few responses, and the reference. No torch."""
+"""A verdict on each statement of section VI, from the rows: coverage, noise, few responses, the reference. No torch."""
 
-from studies.paper.claims.finding import MARGIN, Finding, above_zero, below_zero
+from collections.abc import Mapping
+
 from studies.paper.claims.plan import ALIKE, DEFAULT, DRAWN, DRO_V, EQ_19, MISSING, NOISY, ORACLE, Row
-from studies.paper.claims.results import Rows, combined, difference, distinct, mean, pick, shares, shown
+from studies.paper.claims.results import Rows, combined, difference, distinct, mean, pick, shares
+from studies.paper.verdicts import MARGIN, Finding, above_zero, below_zero, shown
+from studies.paper.wording import finding
+from valuefree.evaluation.stats import Estimate
 
 COUNT = 4  # responses per prompt at which conditions are compared
 HARMS = {
@@ -27,55 +31,43 @@ def _of(rows: Rows, world: str, method: str, condition: str, count: int = COUNT)
     return pick(rows, "coverage", method, world=world, condition=condition, responses=count)
 
 
-def _claim(text: str, world: str) -> str:
-    return f"Section VI, {text} ({world} responses)"
+def _listed(found: Mapping[str, Estimate | None], digits: int = 3, separator: str = "; ") -> str:
+    """Differences by name."""
+    return separator.join(f"{name} {shown(one, signed=True, digits=digits)}" for name, one in found.items())
 
 
 def _underestimates(rows: Rows, world: str) -> Finding:
-    found = mean(_of(rows, world, EQ_19, DRAWN), "value_bias")
-    others = ", ".join(
-        f"{condition} {shown(mean(_of(rows, world, EQ_19, condition), 'value_bias'), signed=True, digits=2)}"
-        for condition in distinct(rows, "coverage", "condition")
-        if condition != DRAWN
-    )
+    biases = {
+        condition: mean(_of(rows, world, EQ_19, condition), "value_bias")
+        for condition in (DRAWN, *distinct(rows, "coverage", "condition"))
+    }
+    found = biases.pop(DRAWN)
     learned = mean(_of(rows, world, DRO_V, DRAWN), "value_bias")
-    return Finding(
-        _claim("the empirical partition underestimates the reward landscape", world),
-        below_zero(found),
-        f"V̂ − V* of eq. 19 at n = {COUNT}, {DRAWN}: {shown(found, signed=True, digits=2)} reward units; {others}. "
-        "Without noise it is τ log π*(observed responses), below zero unless the data list every response. The V that "
-        f"DRO-V learned: {shown(learned, signed=True, digits=2)}.",
-    )
+    values = {"n": COUNT, "drawn": DRAWN, "found": found, "others": _listed(biases, 2, ", "), "learned": learned}
+    return finding("underestimates", below_zero(found), world=world, **values)
 
 
-def _harmed(rows: Rows, world: str, condition: str, name: str) -> Finding:
+def _harmed(rows: Rows, world: str, condition: str, what: str) -> Finding:
     """J* − J under a condition minus that of the data as drawn."""
-    harm = {method: _harm(rows, world, method, condition) for method in (EQ_19, DEFAULT, DRO_V, ORACLE)}
-    each = "; ".join(f"{method} {shown(found, signed=True)}" for method, found in harm.items())
+    harm = {
+        method: difference(_of(rows, world, method, condition), _of(rows, world, method, DRAWN))
+        for method in (EQ_19, DEFAULT, DRO_V, ORACLE)
+    }
     level, start = (mean(_of(rows, world, EQ_19, condition), column) for column in ("gap", "gap_reference"))
-    return Finding(
-        _claim(f"RPO is harmed by {name}", world),
-        above_zero(harm[EQ_19], MARGIN),
-        f"J* − J at n = {COUNT}, {condition} minus {DRAWN}: {each}. RPO eq. 19 is then at {shown(level)}, the "
-        f"reference at {shown(start)}. Decided for eq. 19; within ± {MARGIN} is no harm.",
-    )
-
-
-def _harm(rows: Rows, world: str, method: str, condition: str):
-    return difference(_of(rows, world, method, condition), _of(rows, world, method, DRAWN))
+    values = {"what": what, "n": COUNT, "condition": condition, "drawn": DRAWN, "each": _listed(harm), "margin": MARGIN}
+    return finding("harmed", above_zero(harm[EQ_19], MARGIN), world=world, level=level, start=start, **values)
 
 
 def _extrapolates(rows: Rows, world: str) -> Finding:
-    groups = [_of(rows, world, method, condition) for method in (EQ_19, DRO_V) for condition in (MISSING, DRAWN)]
-    found = combined(*zip((1.0, -1.0, -1.0, 1.0), groups, strict=True))
-    default = [_of(rows, world, DEFAULT, condition) for condition in (MISSING, DRAWN)]
-    versus = combined(*zip((1.0, -1.0, -1.0, 1.0), [*default, *groups[2:]], strict=True))
-    return Finding(
-        _claim("a trained value model extrapolates beyond observed samples, RPO does not", world),
-        above_zero(found, MARGIN),
-        f"What {MISSING} costs in J at n = {COUNT}: RPO eq. 19 minus DRO-V {shown(found, signed=True)}; RPO default "
-        f"minus DRO-V {shown(versus, signed=True)}. Above zero: the learned V suffers less.",
+    def cost(method: str) -> list[Row]:
+        return [_of(rows, world, method, condition) for condition in (MISSING, DRAWN)]
+
+    found, default = (
+        combined(*zip((1.0, -1.0, -1.0, 1.0), [*cost(method), *cost(DRO_V)], strict=True))
+        for method in (EQ_19, DEFAULT)
     )
+    values = {"missing": MISSING, "n": COUNT, "found": found, "default": default}
+    return finding("extrapolates", above_zero(found, MARGIN), world=world, **values)
 
 
 def _few(rows: Rows, world: str) -> Finding:
@@ -85,32 +77,24 @@ def _few(rows: Rows, world: str) -> Finding:
         method: difference(_of(rows, world, method, DRAWN, few), _of(rows, world, method, DRAWN, many))
         for method in (EQ_19, DEFAULT, DRO_V)
     }
-    each = "; ".join(f"{method} {shown(found, signed=True)}" for method, found in cost.items())
-    ends = [shown(mean(_of(rows, world, EQ_19, DRAWN, count))) for count in (few, many)]
-    return Finding(
-        _claim("few responses per prompt hurt RPO", world),
-        above_zero(cost[EQ_19], MARGIN),
-        f"J* − J at n = {few} minus n = {many}, {DRAWN}: {each}. RPO eq. 19 goes from {ends[0]} to {ends[1]}, the "
-        f"reference is at {shown(mean(_of(rows, world, EQ_19, DRAWN, few), 'gap_reference'))}.",
-    )
+    ends = [mean(_of(rows, world, EQ_19, DRAWN, count)) for count in (few, many)]
+    start = mean(_of(rows, world, EQ_19, DRAWN, few), "gap_reference")
+    values = {"few": few, "many": many, "drawn": DRAWN, "each": _listed(cost), "ends": ends, "start": start}
+    return finding("few", above_zero(cost[EQ_19], MARGIN), world=world, **values)
 
 
 def _reference(rows: Rows, world: str) -> Finding:
     tilts = sorted(distinct(rows, "reference", "reference"))
-    worst, best = tilts[0], tilts[-1]
-
-    def at(method: str, tilt: float) -> list[Row]:
-        return shares(pick(rows, "reference", method, world=world, reference=tilt))
-
-    cost = {method: difference(at(method, worst), at(method, best), "share") for method in (EQ_19, DEFAULT, DRO_V)}
-    each = "; ".join(f"{method} {shown(found, signed=True)}" for method, found in cost.items())
-    ends = [shown(mean(at(EQ_19, tilt), "share")) for tilt in (worst, best)]
-    rewards = [shown(mean(at(ORACLE, tilt), "reward"), digits=2) for tilt in (worst, best)]
-    biases = [shown(mean(at(EQ_19, tilt), "value_bias"), signed=True, digits=2) for tilt in (worst, best)]
-    return Finding(
-        _claim("a poorly aligned reference makes RPO less effective", world),
-        below_zero(cost[EQ_19]),
-        f"Share of the attainable J with the reference tilted by {worst:+g} minus {best:+g}: {each}. RPO eq. 19 gains "
-        f"{ends[0]} and {ends[1]}, with V̂ − V* = {biases[0]} and {biases[1]}. What is attainable differs too, for "
-        f"every method: with V* it ends at E r = {rewards[0]} and {rewards[1]}.",
-    )
+    ends = tilts[0], tilts[-1]
+    runs = {
+        method: [shares(pick(rows, "reference", method, world=world, reference=tilt)) for tilt in ends]
+        for method in (EQ_19, DEFAULT, DRO_V, ORACLE)
+    }
+    cost = {method: difference(*runs[method], "share") for method in (EQ_19, DEFAULT, DRO_V)}
+    values = {
+        "gained": [mean(own, "share") for own in runs[EQ_19]],
+        "rewards": [mean(own, "reward") for own in runs[ORACLE]],
+        "biases": [mean(own, "value_bias") for own in runs[EQ_19]],
+        "each": _listed(cost),
+    }
+    return finding("reference", below_zero(cost[EQ_19]), world=world, worst=ends[0], best=ends[1], **values)

@@ -20,24 +20,20 @@ def _rpo(name: str, estimator: str, *, level: float = math.inf) -> Method:
     return Method(name, "tau", lambda tau, on: RPO(tau=tau, estimator=estimator, level=level, on_policy=on))
 
 
-_ALL = [
-    replace(EXACT["RPO paper (eq. 19)"], name=plan.EQ_19),
-    replace(EXACT["RPO, tau tuned"], name=plan.DEFAULT),
-    replace(EXACT["RPO, oracle V*"], name=plan.ORACLE),
-    replace(EXACT["DRO-V"], name=plan.DRO_V),
-    _dro(plan.DRO_ORACLE, frozen=True, oracle=True),
-    _rpo(plan.RPO_GIVEN, "zero"),
-    _rpo(plan.RPO_LEVEL_1, "zero", level=1.0),
-    # Not rescaled, so that RPO and DRO learn at one rate: under Adam the rescaling is nothing else.
-    _dro(plan.DRO_FROZEN, frozen=True, rescale=False),
-    _dro(plan.DRO_LEARNS, rescale=False),
-    *(
-        _dro(name, value_lr=rate)
-        for name, rate in zip(plan.TUNING[: len(plan.VALUE_RATES)], plan.VALUE_RATES, strict=True)
-    ),
-    *(
-        _rpo(name, estimator)
-        for name, estimator in zip(plan.TUNING[len(plan.VALUE_RATES) :], plan.ESTIMATORS, strict=True)
-    ),
-]
-BY_NAME = {method.name: method for method in _ALL}
+METHODS = {
+    method.name: method
+    for method in (
+        replace(EXACT["RPO paper (eq. 19)"], name=plan.EQ_19),
+        replace(EXACT["RPO, tau tuned"], name=plan.DEFAULT),
+        replace(EXACT["RPO, oracle V*"], name=plan.ORACLE),
+        replace(EXACT["DRO-V"], name=plan.DRO_V),
+        _dro(plan.DRO_ORACLE, frozen=True, oracle=True),
+        _rpo(plan.RPO_GIVEN, "zero"),
+        _rpo(plan.RPO_LEVEL_1, "zero", level=1.0),
+        # Not rescaled, so that RPO and DRO learn at one rate: under Adam the rescaling is nothing else.
+        _dro(plan.DRO_FROZEN, frozen=True, rescale=False),
+        _dro(plan.DRO_LEARNS, rescale=False),
+        *(_dro(name, value_lr=rate) for rate, name in plan.TUNED_DRO.items()),
+        *(_rpo(name, estimator) for estimator, name in plan.TUNED_RPO.items()),
+    )
+}

@@ -1,4 +1,4 @@
-"""What is trained on what, as tasks for worker processes. No torch until one of them runs."""
+"""The experiments behind Table I and section VI as tasks for worker processes. No torch until a task runs."""
 
 import time
 from collections.abc import Callable
@@ -18,7 +18,9 @@ SENSITIVITY = (RPO_GIVEN, RPO_LEVEL_1, DRO_FROZEN, DRO_LEARNS)
 
 VALUE_RATES = (0.001, 0.01, 0.1, 1.0)
 ESTIMATORS = ("reference", "monte_carlo", "mean", "informed")
-TUNING = tuple(f"DRO-V, V's lr {rate:g}" for rate in VALUE_RATES) + tuple(f"RPO, V̂ {name}" for name in ESTIMATORS)
+TUNED_DRO = {rate: f"DRO-V, V's lr {rate:g}" for rate in VALUE_RATES}
+TUNED_RPO = {name: f"RPO, V̂ {name}" for name in ESTIMATORS}
+TUNING = (*TUNED_DRO.values(), *TUNED_RPO.values())
 
 WORLDS = {"long": (12, 6), "short": (3, 4)}  # tokens, alphabet: 2·10⁹ and 64 responses
 DRAWN, NOISY, MISSING, ALIKE = "as drawn", "noise 1", "top quarter missing", "little variety"
@@ -32,7 +34,7 @@ CONDITIONS: dict[str, dict[str, float]] = {
 
 @dataclass(frozen=True)
 class Setting:
-    """How one problem comes about, at τ = 1.
+    """Settings of one problem, at τ = 1.
 
     world: a name of `WORLDS`. responses, prompts: n and how many. noise: standard deviation on the rewards. missing:
     share of the responses with the highest rewards that the data lack. sharpness: responses are drawn from the
@@ -51,7 +53,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Scale:
-    """How much is spent, the same for every method.
+    """Size of the experiments, the same for every method.
 
     counts: responses per prompt of the coverage runs. offsets, spreads: δ of the sensitivity runs, constant and
     random. tilts: of the reference. conditions, stability: names of `CONDITIONS` for the coverage and the stability
@@ -76,27 +78,9 @@ class Scale:
     every: int = 5
 
 
-QUICK = Scale(
-    seeds=2,
-    prompts=48,
-    held_out=48,
-    learning_rates=(0.03, 0.1),
-    checkpoints=(20, 60),
-    counts=(1, 4, 16),
-    offsets=(-1.0, 0.0, 1.0),
-    spreads=(1.0,),
-    tilts=(-1.0, 0.0, 1.0),
-    conditions=(DRAWN, NOISY, MISSING),
-    stability=(NOISY,),
-    steps=60,
-    batch=12,
-    orders=2,
-)
-
-
 @dataclass(frozen=True)
 class Trial:
-    """One task: an experiment with one method, in the settings that it goes through."""
+    """One task: an experiment with one method."""
 
     experiment: str
     method: str
@@ -109,7 +93,7 @@ class Trial:
         return replace(self, setting=replace(self.setting, **changes))
 
     def row(self, seed: int, **values: Any) -> Row:
-        """What names a row, and its values."""
+        """A row: the settings that identify it, and its values."""
         named = {"experiment": self.experiment, "method": self.method, "condition": self.condition, "seed": seed}
         setting = {name: getattr(self.setting, name) for name in ("world", "responses", "noise", "reference")}
         return named | setting | values
@@ -123,14 +107,13 @@ def carry_out(trial: Trial) -> list[Row]:
 
     torch.set_num_threads(1)
     start = time.perf_counter()
-    rows = experiments.BY_NAME[trial.experiment](trial)
+    rows = experiments.EXPERIMENTS[trial.experiment](trial)
     seconds = time.perf_counter() - start
     return [row | {"task_seconds": seconds} for row in rows]
 
 
-def claim_tasks(*, quick: bool, seeds: int) -> list[tuple[str, Callable[[Trial], list[Row]], tuple[Trial]]]:
-    """(name, function, arguments) of every task, for `studies.harness.pool.Workers`; `seeds` worlds each."""
-    scale = replace(QUICK if quick else Scale(), seeds=seeds)
+def claim_tasks(scale: Scale) -> list[tuple[str, Callable[[Trial], list[Row]], tuple[Trial]]]:
+    """(name, function, arguments) of every task, for `studies.harness.pool.Workers`."""
     base = Setting(prompts=scale.prompts, held_out=scale.held_out)
     trials = [
         Trial("stability", method, scale, replace(base, **CONDITIONS[name]), name)

@@ -1,4 +1,4 @@
-"""Rows looked up and compared, paired by seed. No torch."""
+"""Rows of the claims' runs: looked up, averaged and compared, paired by seed. No torch."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,11 +16,6 @@ def pick(rows: Rows, experiment: str, method: str, **where: Any) -> list[Row]:
     return sorted(found, key=lambda row: row["seed"])
 
 
-def values_of(rows: Rows, name: str) -> dict[int, float]:
-    """By seed."""
-    return {row["seed"]: row[name] for row in rows}
-
-
 def mean(rows: Rows, name: str = "gap") -> Estimate | None:
     """Over seeds, with Student's interval; None without rows."""
     return t_mean([row[name] for row in rows]) if rows else None
@@ -28,7 +23,7 @@ def mean(rows: Rows, name: str = "gap") -> Estimate | None:
 
 def combined(*terms: tuple[float, Rows], name: str = "gap") -> Estimate | None:
     """Mean over seeds of a weighted sum of several rows of the same seed; None unless all have the same seeds."""
-    found = [(weight, values_of(rows, name)) for weight, rows in terms]
+    found = [(weight, {row["seed"]: row[name] for row in rows}) for weight, rows in terms]
     seeds = list(found[0][1])
     if not seeds or any(list(values) != seeds for _, values in found):
         return None
@@ -48,30 +43,3 @@ def shares(rows: Rows) -> list[Row]:
 def distinct(rows: Rows, experiment: str, name: str) -> list[Any]:
     """Values of a column, in the order of their rows."""
     return list(dict.fromkeys(row[name] for row in rows if row.get("experiment") == experiment))
-
-
-def sign(estimate: Estimate | None, margin: float = 0.0) -> int | None:
-    """+1 if the interval lies above the margin, −1 if below minus the margin, 0 if neither; None without interval."""
-    if estimate is None or estimate.interval is None:
-        return None
-    low, high = estimate.interval
-    return 1 if low > margin else -1 if high < -margin else 0
-
-
-def equal(estimate: Estimate | None, margin: float) -> bool:
-    """Whether the whole interval lies within ± the margin; or the value, where several seeds all have the same."""
-    if estimate is None or (estimate.interval is None and estimate.n < 2):
-        return False
-    low, high = estimate.interval or (estimate.value, estimate.value)
-    return -margin <= low and high <= margin
-
-
-def shown(estimate: Estimate | None, *, signed: bool = False, digits: int = 3) -> str:
-    """Value and interval as text; a dash for None."""
-    if estimate is None:
-        return "–"
-    form = f"{{:{'+' if signed else ''}.{digits}f}}"
-    text = form.format(estimate.value)
-    if estimate.interval is not None:
-        text += " [" + ", ".join(form.format(bound) for bound in estimate.interval) + "]"
-    return text

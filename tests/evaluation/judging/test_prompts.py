@@ -1,5 +1,6 @@
 """What judges are asked: the paper's words, and answers that stay in their place."""
 
+import hashlib
 import re
 from pathlib import Path
 
@@ -11,6 +12,12 @@ from valuefree.evaluation.judging.prompts import PROMPTS, JudgePrompt, ask_about
 
 PAPER = Path(__file__).parents[4] / "shared" / "paper-reward-partitioning.txt"
 GUARDED = PROMPTS["guarded"]
+PAPER_PROMPT = "1aa1ded4ac0debf52415d9c154d9d2f63f80037de12520a9a9658868af4690cb"  # sha256 of its words
+
+
+def test_the_paper_preset_has_the_words_that_were_read_from_the_paper():
+    words = " ".join(PROMPTS["paper"].template.split())
+    assert hashlib.sha256(words.encode()).hexdigest() == PAPER_PROMPT
 
 
 @pytest.mark.skipif(not PAPER.exists(), reason="the paper is not at hand")
@@ -25,6 +32,7 @@ def test_the_paper_preset_is_the_paper_to_the_letter():
     assert len(at) == 2
     del said[at[1] : at[1] + 4]
     assert PROMPTS["paper"].template.split() == said
+    assert hashlib.sha256(" ".join(said).encode()).hexdigest() == PAPER_PROMPT
 
 
 def test_texts_are_put_in_once_whatever_they_hold():

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from study.paper.made import Made, Make
+
+from tests.studies.paper.made import Made, Make
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from studies.paper.cells import Cell, Row
-from studies.paper.judging import JudgeSpec, judged_file, pair
+from studies.paper.cells import Cell, Pair, Row
+from studies.paper.judging import JudgeSpec
 from studies.paper.results import Results
 from studies.paper.scales import SCALES, Scale
 from valuefree.evaluation.judging.judge import judge_by_reward
@@ -117,14 +117,13 @@ class Made:
         tau: float = 1.0,
     ) -> None:
         """Verdicts of a judge: the first's score by prompt, 1, ½ or 0."""
-        compared = pair(first, second, tau)
         prompts = self.prompts[: len(scores)]
         rewards = iter([list(scores), [1 - score for score in scores]])
         result = judge_by_reward(
             prompts, ["a a"] * len(scores), ["b"] * len(scores), lambda *_: next(rewards), names=(first, second)
         )
         content = {"prompts": None, "result": result.to_dict(), "verdicts": [c.to_dict() for c in result.comparisons]}
-        file = judged_file(judge, compared, self.scale.name, seed, self.folder)
+        file = Pair(first, second, tau).file(self.folder, judge.key, self.scale.name, seed)
         self.write(str(file.relative_to(self.folder)), content)
 
     def timing(self, seconds: Mapping[str, Sequence[float]]) -> None:

@@ -3,16 +3,16 @@
 import json
 
 import pytest
-from study.paper.made import STRONG, TINY, WEAK
 
-from studies.paper.claims import Finding, claim_findings
+from studies.paper.cells import Pair
+from studies.paper.claims import claim_findings
 from studies.paper.claims.plan import CONDITIONS, EQ_19
-from studies.paper.findings import ELSEWHERE, MEASURED_ELSEWHERE, findings
-from studies.paper.judging import JudgeSpec, judged_file, pair
+from studies.paper.judging import JudgeSpec
 from studies.paper.methods import METHODS
-from studies.paper.published import METRICS
-from studies.paper.rules import RULES, decide
-from studies.paper.statements import CLAIMS
+from studies.paper.published import CLAIMS, METRICS
+from studies.paper.rules import MEASURED_ELSEWHERE, NOT_RUN, RULES, findings
+from studies.paper.verdicts import Finding, decide
+from tests.studies.paper.made import STRONG, TINY, WEAK
 
 WON, LOST, OPEN = [1.0] * 8, [0.0] * 8, [1.0] * 4 + [0.0] * 4
 REWARD, MISTRAL = JudgeSpec("reward"), JudgeSpec("mistral-7b-instruct-v0.3", "http://there/v1")
@@ -20,12 +20,12 @@ QUALITY = [metric.ours for metric in METRICS if metric.better == "higher"]
 
 
 def verdict(made, claim):
-    (found,) = [one for one in findings(made.results, TINY) if one.claim == claim]
+    (found,) = [one for one in findings(made.results) if one.claim == claim]
     return found.verdict
 
 
 def said(made, claim):
-    return next(one.text for one in findings(made.results, TINY) if one.claim == claim)
+    return next(one.text for one in findings(made.results) if one.claim == claim)
 
 
 @pytest.mark.parametrize(
@@ -46,16 +46,16 @@ def test_decide(sides, outcome):
 def test_every_claim_has_one_finding_and_the_rules_are_about_claims(make):
     made = make()
     keys = [claim.key for claim in CLAIMS]
-    assert [one.claim for one in findings(made.results, TINY)] == keys
-    assert set(RULES) | set(MEASURED_ELSEWHERE) | set(ELSEWHERE) <= set(keys)
-    assert not set(RULES) & (set(MEASURED_ELSEWHERE) | set(ELSEWHERE))
-    for one in findings(made.results, TINY):
+    assert [one.claim for one in findings(made.results)] == keys
+    assert set(RULES) | set(MEASURED_ELSEWHERE) | set(NOT_RUN) <= set(keys)
+    assert not set(RULES) & (set(MEASURED_ELSEWHERE) | set(NOT_RUN))
+    for one in findings(made.results):
         assert one.text.endswith("."), one
         assert not one.text.endswith((": .", "over: ."))
 
 
 def test_an_empty_study_decides_nothing_but_what_needs_no_run(make):
-    decided = {one.claim: one.verdict for one in findings(make().results, TINY) if one.verdict != "not tested"}
+    decided = {one.claim: one.verdict for one in findings(make().results) if one.verdict != "not tested"}
     assert decided == {"no-value-model": "supported"}
 
 
@@ -89,7 +89,7 @@ def test_verdicts_from_elsewhere_are_put_together(make, monkeypatch, verdicts, o
     made = make()
     made.write("claims/one.json", [{"experiment": "coverage"}])
     named = [Finding(f"{MEASURED_ELSEWHERE['limit-few']} ({n})", v, "") for n, v in enumerate(verdicts)]
-    monkeypatch.setattr("studies.paper.findings.claim_findings", lambda rows: named)
+    monkeypatch.setattr("studies.paper.rules.claim_findings", lambda rows: named)
     assert verdict(made, "limit-few") == outcome
     assert verdict(made, "limit-modes") == "not tested"
 
@@ -281,15 +281,15 @@ def test_a_judge_whose_winner_changes_with_the_order_decides_nothing(make):
     for flipped, counts in ((2, True), (6, False)):
         for other in ("SFT", "KTO", "DRO"):
             made.judged(WEAK, "RPO", other, LOST)
-            file = judged_file(WEAK, pair("RPO", other), TINY.name, 0, made.folder)
+            file = Pair("RPO", other).file(made.folder, WEAK.key, TINY.name, 0)
             content = json.loads(file.read_text())
             for number, row in enumerate(content["verdicts"]):
                 row["opinions"] = row["opinions"] * 2
                 if number < flipped:
                     row |= {"category": "disagreement", "score": 0.5}
             file.write_text(json.dumps(content))
-        assert made.results.flip_rate(WEAK.title, TINY.name) == flipped / 8
-        assert (WEAK.title in made.results.counted(TINY.name)) == counts
+        assert made.results.flip_rate(WEAK.title) == flipped / 8
+        assert (WEAK.title in made.results.reliable_judges) == counts
         assert verdict(made, "wins-everywhere") == ("contradicted" if counts else "not tested")
 
 

@@ -8,7 +8,7 @@ import pytest
 from conftest import make_t5
 from studies.__main__ import run as run_command
 from studies.options import StudyPaperConfig
-from studies.paper.cells import Cell, Row, cells_of, estimate_of, missing
+from studies.paper.cells import Cell, Row, cells_of, missing
 from studies.paper.cost import cell_hours, estimate
 from studies.paper.methods import METHODS, label, methods_of
 from studies.paper.run import Plan
@@ -77,9 +77,6 @@ def test_a_row_comes_back_from_its_file(tmp_path):
     found = Row.read(row.cell.file(tmp_path))
     assert found == row
     assert found.gain == 0.25
-    assert estimate_of(found.reward).interval == (0.125, 0.5)
-    assert estimate_of(found.kl).interval is None
-    assert estimate_of(None) is None
     assert Row(row.cell).gain is None
 
 
@@ -164,9 +161,8 @@ def test_v_of_rpo_without_normalisation_is_zero(tokenizer, rows, tmp_path):
 
 def test_only_the_reference_is_not_trained():
     assert [name for name, method in METHODS.items() if method.make is None] == ["SFT"]
-    assert {method.published: method.name for method in METHODS.values() if method.published} == {
-        name: name for name in ("SFT", "KTO", "DRO", "RPO", "RPO-noNorm")
-    }
+    published = [name for name, method in METHODS.items() if method.published]
+    assert published == ["SFT", "KTO", "DRO", "RPO", "RPO-noNorm"]
     for method in METHODS.values():
         if method.make is not None and not method.taus:  # one run: the temperature that is passed is MAIN_TAU
             assert method.make(1.0) is not None

@@ -8,7 +8,8 @@ import pytest
 
 from studies.options import StudyPaperConfig
 from studies.paper import judging
-from studies.paper.judging import JudgeSpec, Pair, judge_pairs, judged_file, pair, pairs_of, paper_pairs
+from studies.paper.cells import Pair, pairs_of, paper_pairs
+from studies.paper.judging import JudgeSpec, judge_pairs
 from studies.paper.methods import METHODS
 from studies.paper.run import Plan
 from studies.paper.scales import TAUS
@@ -19,9 +20,9 @@ from valuefree.evaluation.judging.backends import FunctionJudge
 
 
 def test_the_pairs_are_those_of_tables_three_four_and_six():
-    table_3 = [("RPO", 1.0, "SFT", None), ("RPO", 1.0, "KTO", 1.0), ("RPO", 1.0, "DRO", 1.0)]
-    table_4 = [("RPO", tau, "SFT", None) for tau in TAUS]
-    table_6 = [("RPO", tau, "RPO-noNorm", tau) for tau in TAUS]
+    table_3 = [("RPO", "SFT", 1.0), ("RPO", "KTO", 1.0), ("RPO", "DRO", 1.0)]
+    table_4 = [("RPO", "SFT", tau) for tau in TAUS]
+    table_6 = [("RPO", "RPO-noNorm", tau) for tau in TAUS]
     expected = {Pair(*fields) for fields in (*table_3, *table_4, *table_6)}
     found = paper_pairs(TAUS)
     assert set(found) == expected
@@ -29,22 +30,22 @@ def test_the_pairs_are_those_of_tables_three_four_and_six():
 
 
 def test_only_pairs_of_methods_that_were_run_are_judged():
-    assert pairs_of(["SFT", "RPO"], [1.0], ours=True) == [pair("RPO", "SFT")]
+    assert pairs_of(["SFT", "RPO"], [1.0], ours=True) == [Pair("RPO", "SFT")]
     ours = pairs_of(list(METHODS), TAUS, ours=True)
     assert set(paper_pairs(TAUS)) < set(ours)
-    assert Pair("RPO() auto", None, "RPO", 1.0) in ours
+    assert Pair("RPO() auto", "RPO", 1.0) in ours
     assert len(ours) == len(set(ours)) == 8 + 3 + 7
 
 
 def test_a_pair_compares_runs_of_one_seed():
-    first, second = pair("RPO", "SFT", 0.1).cells("tiny", 2)
+    first, second = Pair("RPO", "SFT", 0.1).cells("tiny", 2)
     assert (first.name, second.name) == ("tiny-RPO-tau0.1-seed2", "tiny-SFT-seed2")
 
 
 def test_models_judge_the_papers_pairs_unless_they_see_all_prompts(tmp_path):
     given = {"out": str(tmp_path), "methods": "RPO;SFT-all", "taus": "1", "seeds": 3, "judge_seeds": 2}
     plan = Plan.of(StudyPaperConfig(**given))
-    assert plan.to_judge(plan.judges[0]) == [(pair("RPO", "SFT"), "tiny", seed) for seed in range(2)]
+    assert plan.to_judge(plan.judges[0]) == [(Pair("RPO", "SFT"), "tiny", seed) for seed in range(2)]
     assert len(plan.to_judge(JudgeSpec("reward"))) == 2 * 3  # SFT-all too, all seeds
     everything = Plan.of(StudyPaperConfig(**given, judge_prompts=0))
     assert len(everything.to_judge(everything.judges[0])) == 2 * 2
@@ -144,11 +145,16 @@ def answered(make):
     return made
 
 
-TODO = [(pair("RPO", "SFT"), "tiny", seed) for seed in range(2)]
+TODO = [(Pair("RPO", "SFT"), "tiny", seed) for seed in range(2)]
 
 
 def verdicts(spec, entry, made):
-    return json.loads(judged_file(spec, *entry, made.folder).read_text())
+    return json.loads(kept(spec, entry, made).read_text())
+
+
+def kept(spec, entry, made):
+    compared, scale, seed = entry
+    return compared.file(made.folder, spec.key, scale, seed)
 
 
 def test_the_papers_prompt_is_put_in_both_orders(answered, fake):
@@ -168,10 +174,10 @@ def test_the_papers_prompt_is_put_in_both_orders(answered, fake):
 def test_what_is_judged_is_not_judged_again(answered, fake):
     spec, said = JudgeSpec("m"), []
     judge_pairs(spec, TODO[:1], answered.folder, prompts=3, say=said.append)
-    kept = judged_file(spec, *TODO[0], answered.folder).stat().st_mtime_ns
+    before = kept(spec, TODO[0], answered).stat().st_mtime_ns
     judge_pairs(spec, TODO, answered.folder, prompts=3, say=said.append)
     assert len(fake.asked) == 2 * 3 * 2  # the second seed's, and none of the first's
-    assert judged_file(spec, *TODO[0], answered.folder).stat().st_mtime_ns == kept
+    assert kept(spec, TODO[0], answered).stat().st_mtime_ns == before
     assert [line.split(":")[1] for line in said] == [" 1 of 1 pairs, coverage 100%"] * 2
     assert fake.opened == 2
     judge_pairs(spec, TODO, answered.folder, prompts=3, say=said.append)
@@ -216,7 +222,7 @@ def test_the_reward_function_judges_by_the_rewards_that_are_known(answered, fake
     found = verdicts(JudgeSpec("reward"), TODO[1], answered)
     assert [verdict["score"] for verdict in found["verdicts"]] == [1, 1, 1, 1, 1, 0.5, 0, 0]
     assert found["result"]["win_rate"]["value"] == pytest.approx(5.5 / 8)
-    assert judged_file(JudgeSpec("reward"), *TODO[1], answered.folder).name.startswith("reward-tiny-RPO-tau1-seed1--")
+    assert kept(JudgeSpec("reward"), TODO[1], answered).name.startswith("reward-tiny-RPO-tau1-seed1--")
 
 
 def test_answers_with_unusual_line_ends_are_read_whole(answered, fake):

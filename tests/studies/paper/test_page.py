@@ -5,15 +5,14 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
-from study.paper.made import STRONG, TINY, WEAK, Made
 
-from studies.paper.browsing import outcome_of
+from studies.paper.answers import outcome_of, preferred, qualitative
 from studies.paper.judging import JudgeSpec
 from studies.paper.methods import METHODS, temperatures
 from studies.paper.page import report_of, write_pages
-from studies.paper.qualitative import preferred, qualitative
+from studies.paper.published import CLAIMS, CONTRADICTIONS, UNSTATED
 from studies.paper.scales import SCALES
-from studies.paper.statements import CLAIMS, CONTRADICTIONS, UNSTATED
+from tests.studies.paper.made import STRONG, TINY, WEAK, Made
 from valuefree.cli import main as cli
 
 REWARD = JudgeSpec("reward")
@@ -212,8 +211,8 @@ def test_table_seven_takes_prompts_at_which_every_judge_prefers_rpo_to_both(make
     made.judged(WEAK, "RPO", "KTO", [1, 1, 0, 1, 1, 1, 1, 1])
     made.judged(STRONG, "RPO", "DRO", [1, 1, 1, 1, 1, 1, 1])  # sees seven prompts
     made.judged(STRONG, "RPO", "KTO", [1, 0, 1, 1, 1, 1, 1])
-    assert preferred(made.results, TINY) == ([0, 5, 6], 7)
-    section = qualitative(made.results, TINY, "", "")
+    assert preferred(made.results) == ([0, 5, 6], 7)
+    section = qualitative(made.results, "", "")
     chosen, drawn = section.tables
     assert chosen.head == ["prompt", "RPO", "DRO", "KTO"]
     assert [row[0] for row in chosen.rows] == ["prompt 0", "prompt 5", "prompt 6"]
@@ -225,23 +224,23 @@ def test_table_seven_takes_prompts_at_which_every_judge_prefers_rpo_to_both(make
 
 def test_the_draw_does_not_depend_on_the_verdicts(make):
     made = answered(make)
-    (before,) = qualitative(made.results, TINY, "", "").tables
+    (before,) = qualitative(made.results, "", "").tables
     made.judged(WEAK, "RPO", "DRO", [1] * 8)
     made.judged(WEAK, "RPO", "KTO", [1] * 8)
-    chosen, after = qualitative(made.results, TINY, "", "").tables
+    chosen, after = qualitative(made.results, "", "").tables
     assert after == before
     assert len(chosen.rows) == 5  # of eight, the first
 
 
 def test_without_verdicts_on_both_baselines_nothing_is_chosen(make):
     made = answered(make)
-    assert preferred(made.results, TINY) == ([], 0)
+    assert preferred(made.results) == ([], 0)
     made.judged(WEAK, "RPO", "DRO", [1] * 8)
-    assert preferred(made.results, TINY) == ([], 0)  # nothing is known of KTO
+    assert preferred(made.results) == ([], 0)  # nothing is known of KTO
 
 
 def test_without_answers_of_rpo_there_is_no_table_seven(make):
     made = make()
     made.cell("KTO", 0)
     made.cell("RPO", 0, error="no")
-    assert qualitative(made.results, TINY, "", "") is None
+    assert qualitative(made.results, "", "") is None

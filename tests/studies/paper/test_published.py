@@ -1,5 +1,12 @@
-"""The paper's numbers as data: each against the paper's text, and each count that the contradictions state."""
+"""The paper's numbers as data: each against the printed one, and each count that the contradictions state.
 
+``printed.tsv`` has the numbers of Tables II to VI as the paper prints them, and the number of words in the answers of
+Table VII. It was made from the paper's text, independently of the study's data. Where the text lies beside the
+repository, the fixture and the quotations are compared with it.
+"""
+
+import csv
+import hashlib
 import math
 import re
 import subprocess
@@ -34,6 +41,15 @@ from valuefree.evaluation.metrics.registry import PAPER as OUR_SIX
 PAPER = Path(__file__).parents[4] / "shared" / "paper-reward-partitioning.txt"
 beside_the_paper = pytest.mark.skipif(not PAPER.exists(), reason="the paper is not at hand")
 PARTS = dict(zip(JUDGES, "ab", strict=True))
+
+
+def facts() -> dict[str, dict[tuple[str, str], str]]:
+    """Table → (row, column) → as it is printed; from the fixture."""
+    found: dict[str, dict[tuple[str, str], str]] = {}
+    with Path(__file__).with_name("printed.tsv").open(encoding="utf-8") as lines:
+        for line in csv.DictReader(lines, delimiter="\t"):
+            found.setdefault(line["table"], {})[line["row"], line["column"]] = line["printed"]
+    return found
 
 
 def text() -> str:
@@ -92,15 +108,29 @@ def labelled(table: str) -> dict[tuple[str, str], str]:
     return found
 
 
-@beside_the_paper
 @pytest.mark.parametrize("table", TABLES)
 def test_every_number_is_the_one_printed_and_none_is_missing(table):
     ours = {(cell.row, cell.column): (cell.value, cell.deviation) for cell in NUMBERS if cell.table == table}
     printed = {}
-    for key, cell in labelled(table).items():
+    for key, cell in facts()[table].items():
         first, _, second = cell.partition("±")
         printed[key] = (float(first), float(second) if second else None)
     assert ours == printed
+
+
+def test_the_words_of_the_examples_are_those_counted_in_table_seven():
+    counted = facts()["VII"]
+    assert len(counted) == 3 * len(EXAMPLES) == 30
+    for number, example in enumerate(EXAMPLES, start=1):
+        assert example.words == {
+            name: int(counted[f"prompt {number}", f"words of {name}"]) for name in ("RPO", "DRO", "KTO")
+        }
+
+
+@beside_the_paper
+@pytest.mark.parametrize("table", TABLES)
+def test_the_fixture_is_the_text(table):
+    assert facts()[table] == {key: " ".join(cell.split()) for key, cell in labelled(table).items()}
 
 
 @beside_the_paper
@@ -134,14 +164,24 @@ SAID = [
 ]
 
 
-@beside_the_paper
-def test_every_quotation_is_in_the_paper_and_short():
-    said = flat(text())
-    quotations = [(key, quotation) for key, sentence in SAID for quotation in re.findall("“(.*?)”", sentence)]
-    assert len(quotations) > 40
-    for key, quotation in quotations:
-        assert quotation in said, f"{key}: {quotation}"
+QUOTATIONS = [(key, quotation) for key, sentence in SAID for quotation in re.findall("“(.*?)”", sentence)]
+FOUND_IN_THE_PAPER = "e9f54d44299b1c1e8ce3d7c0593e968f7b3903ca1979935674b0ca01d3918037"
+
+
+def test_quotations_are_short_and_those_that_were_found_in_the_paper():
+    """A changed quotation changes the digest. Check it against the paper by the next test, then update the digest."""
+    assert len(QUOTATIONS) > 40
+    for key, quotation in QUOTATIONS:
         assert len(quotation.split()) <= 12, key
+    words = "\n".join(sorted({quotation for _, quotation in QUOTATIONS}))
+    assert hashlib.sha256(words.encode()).hexdigest() == FOUND_IN_THE_PAPER
+
+
+@beside_the_paper
+def test_every_quotation_is_in_the_paper():
+    said = flat(text())
+    for key, quotation in QUOTATIONS:
+        assert quotation in said, f"{key}: {quotation}"
 
 
 @beside_the_paper
@@ -158,6 +198,9 @@ def test_settings_are_stated():
         *("Mistral v3", "LLaMA v3"),
     ):
         assert words in said, words
+
+
+def test_settings_are_those_of_section_four():
     assert PARAMETERS == {"Small": 77e6, "Large": 783e6, "XL": 2.85e9}
     given = {setting.name: setting.value for setting in SETTINGS}
     assert given["learning rate"] == 1e-4
@@ -210,7 +253,7 @@ def test_importing_the_numbers_imports_no_torch():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-# ----------------------------------------------------- what claims.py says about the cells, counted from the cells
+# ------------------------------------------------- what the statements say about the cells, counted from the cells
 
 
 def better(metric, one: float, two: float) -> bool:

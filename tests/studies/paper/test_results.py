@@ -5,11 +5,13 @@ import math
 import numpy as np
 import pytest
 from scipy import stats
-from study.paper.made import STRONG, TINY, WEAK
 
-from studies.paper import extra_tables, tables
+from studies.paper import tables
+from studies.paper.cells import Pair
 from studies.paper.published import published
-from studies.paper.results import REWARD_JUDGE, Results, spread
+from studies.paper.results import REWARD_JUDGE, Results
+from studies.paper.verdicts import side, spread
+from tests.studies.paper.made import STRONG, WEAK
 from valuefree.errors import DataError
 
 REWARD = WEAK.__class__("reward")
@@ -26,16 +28,16 @@ def cell_of(table, row, column):
 
 def test_a_spread_is_mean_and_deviation_over_runs():
     found = spread([1.0, 2.0, 6.0], n=8, interval=(0.5, 5.5))
-    assert (found.mean, found.runs, found.n) == (3.0, 3, 8)
+    assert (found.value, found.runs, found.n) == (3.0, 3, 8)
     assert found.deviation == pytest.approx(math.sqrt((4 + 1 + 9) / 2))
     assert spread([1.0], n=8, interval=None).deviation is None
 
 
 @pytest.mark.parametrize(
-    ("interval", "sign"), [((0.1, 2.0), 1), ((-2.0, -0.1), -1), ((-0.1, 0.1), 0), ((0.0, 1.0), 0), (None, 0)]
+    ("interval", "expected"), [((0.1, 2.0), 1), ((-2.0, -0.1), -1), ((-0.1, 0.1), 0), ((0.0, 1.0), 0), (None, 0)]
 )
-def test_an_interval_excludes_zero_or_holds_it(interval, sign):
-    assert spread([1.0], n=8, interval=interval).sign == sign
+def test_an_interval_excludes_zero_or_holds_it(interval, expected):
+    assert side(spread([1.0], n=8, interval=interval)) == expected
 
 
 # ------------------------------------------------------------------------------------------------------------ metrics
@@ -48,7 +50,7 @@ def test_table_two_has_the_metrics_their_published_values_and_the_differences(ma
         made.cell("RPO", seed, metrics={"rougeL": value})
         made.cell("SFT", seed, None, metrics={"rougeL": 0.1})
     made.cell("KTO", 0, metrics={"rougeL": 0.25, "bleu": 0.05})
-    table = tables.table_2(made.results, TINY)
+    table = tables.table_2(made.results)
     half = stats.t.ppf(0.975, 1) * 0.02
     rouge = {line[1]: line[2:] for line in table.rows if line[0] == "ROUGE-L ↑"}
     assert table.head == ["metric", "method", "here", "paper, Small", "difference"]
@@ -67,14 +69,14 @@ def test_a_method_that_was_not_run_is_no_metric_that_was_not_measured(make):
     made = make(methods=("SFT", "RPO"))
     names = ("bertscore", "rougeL", "bleu", "sacrebleu", "meteor", "toxicity")
     made.cell("RPO", 0, metrics=dict.fromkeys(names, 0.5))
-    assert "Not measured" not in tables.table_2(made.results, TINY).note
+    assert "Not measured" not in tables.table_2(made.results).note
 
 
 def test_student_intervals_of_metrics_do_not_go_below_zero(make):
     made = make()
     for seed, value in enumerate((0.01, 0.05)):
         made.cell("RPO", seed, metrics={"toxicity": value})
-    found = made.results.metric("tiny", "RPO", 1.0, "toxicity")
+    found = made.results.metric("RPO", 1.0, "toxicity")
     assert found.interval[0] == 0.0
     assert found.interval[1] == pytest.approx(0.03 + stats.t.ppf(0.975, 1) * 0.02)
 
@@ -84,7 +86,7 @@ def test_table_five_sets_both_variants_beside_the_paper_at_each_temperature(make
     for tau in made.taus:
         made.cell("RPO", 0, tau, metrics={"bleu": 0.04 + tau / 1000})
         made.cell("RPO-noNorm", 0, tau, metrics={"bleu": 0.01})
-    table = tables.table_5(made.results, TINY)
+    table = tables.table_5(made.results)
     assert [line[1:3] for line in table.rows] == [
         [tau, name] for tau in ("0.1", "1", "5") for name in ("RPO", "RPO-noNorm")
     ]
@@ -103,7 +105,7 @@ def test_table_three_has_win_rates_their_spread_and_the_differences(make):
     made.judged(WEAK, "RPO", "SFT", [1, 1, 1, 1, 1, 0.5, 0, 0])
     made.judged(WEAK, "RPO", "SFT", [1] * 8, seed=1)
     made.judged(WEAK, "RPO", "KTO", [0] * 8)
-    table = tables.table_3(made.results, TINY)
+    table = tables.table_3(made.results)
     assert table.head[3] == "paper Small: Mistral, LLaMA"
     sft, kto, dro = table.rows
     assert sft[:2] == ["weak (loaded here)", "SFT"]
@@ -121,12 +123,12 @@ def test_the_interval_of_a_rate_resamples_prompts_not_answers(make):
     made = make(seeds=4)
     scores = [1, 1, 1, 1, 1, 0, 0, 0]
     made.judged(WEAK, "RPO", "SFT", scores)
-    alone = made.results.judged(WEAK.title, "tiny", "RPO", "SFT").rate
+    alone = made.results.judged(WEAK.title, Pair("RPO", "SFT")).rate
     for seed in (1, 2, 3):
         made.judged(WEAK, "RPO", "SFT", scores, seed=seed)
-    four = made.results.judged(WEAK.title, "tiny", "RPO", "SFT").rate
+    four = made.results.judged(WEAK.title, Pair("RPO", "SFT")).rate
     assert four.interval == alone.interval
-    assert (four.mean, four.deviation, four.n, alone.deviation) == (62.5, 0.0, 8, None)
+    assert (four.value, four.deviation, four.n, alone.deviation) == (62.5, 0.0, 8, None)
 
 
 def test_tables_four_and_six_go_by_temperature(make):
@@ -134,7 +136,7 @@ def test_tables_four_and_six_go_by_temperature(make):
     for tau, wins in ((0.1, 8), (1.0, 4), (5.0, 6)):
         made.judged(WEAK, "RPO", "SFT", [1] * wins + [0] * (8 - wins), tau=tau)
         made.judged(WEAK, "RPO", "RPO-noNorm", [0] * wins + [1] * (8 - wins), tau=tau)
-    four, six = tables.table_4(made.results, TINY), tables.table_6(made.results, TINY)
+    four, six = tables.table_4(made.results), tables.table_6(made.results)
     assert [line[1] for line in four.rows] == ["0.1", "1", "5"]
     assert [line[2].split()[0] for line in four.rows] == ["100.0", "50.0", "75.0"]
     assert [line[2].split()[0] for line in six.rows] == ["0.0", "50.0", "25.0"]
@@ -147,10 +149,10 @@ def test_a_temperature_that_the_paper_lacks_has_nothing_beside_it(make):
     for tau in made.taus:
         made.judged(WEAK, "RPO", "SFT", [1] * 8, tau=tau)
         made.cell("RPO", 0, tau, metrics={"bleu": 0.04})
-    four = tables.table_4(made.results, TINY)
+    four = tables.table_4(made.results)
     assert four.rows[0][1:] == ["0.5", "100.0 [63.1, 100.0] (8 prompts, p = 0.0078)", "–", "–"]
     assert four.rows[1][3] == "82.78 ± 1.93, 63.66 ± 1.62"
-    five = tables.table_5(made.results, TINY)
+    five = tables.table_5(made.results)
     assert five.rows[0][1:] == ["0.5", "RPO", "0.0400 [0.0300, 0.0500]", "–", "–"]
 
 
@@ -160,10 +162,10 @@ def test_judges_stand_apart_and_the_reward_function_first(make):
     made.judged(WEAK, "RPO", "SFT", [1, 1, 0.5, 0, 0, 1, 0, 1])
     made.judged(STRONG, "RPO", "SFT", [1] * 8)
     assert made.results.judges == [REWARD_JUDGE, "weak (loaded here)", "strong (server)"]
-    assert [line[2].split()[0] for line in tables.table_3(made.results, TINY).rows[::3]] == ["75.0", "56.2", "100.0"]
+    assert [line[2].split()[0] for line in tables.table_3(made.results).rows[::3]] == ["75.0", "56.2", "100.0"]
     # of the weak judge's 7 decided pairs: 0, 1, 5 agree, 3 and 4 do not, 6 agrees, 7 does not
-    assert extra_tables.agreement_with_reward(made.results, TINY, WEAK.title) == "4 of 7"
-    judges = extra_tables.judges_table(made.results, TINY)
+    assert tables.agreement_with_reward(made.results, WEAK.title) == "4 of 7"
+    judges = tables.judges_table(made.results)
     assert [line[0] for line in judges.rows] == [WEAK.title, STRONG.title]
     assert judges.rows[0][1:3] == ["8", "100%"]
     assert judges.rows[1][5] == "6 of 8"
@@ -176,7 +178,7 @@ def test_verdicts_on_another_number_of_prompts_are_not_mixed_in(make):
     made.judged(WEAK, "RPO", "SFT", [0] * 8, seed=1)
     file = next(made.folder.glob("judged/*seed1*"))
     file.write_text(file.read_text().replace('"prompts": null', '"prompts": 3', 1))
-    assert made.results.judged(WEAK.title, "tiny", "RPO", "SFT").rate.mean == 100.0
+    assert made.results.judged(WEAK.title, Pair("RPO", "SFT")).rate.value == 100.0
 
 
 # ------------------------------------------------------------------------------------------------------------ rewards
@@ -189,12 +191,12 @@ def test_gains_are_paired_on_prompt_and_seed(make):
     for seed in range(2):
         made.cell("SFT", seed, None, rewards=list(hard))
         made.cell("RPO", seed, rewards=list(hard + 1 + seed), kl=0.5 + seed)
-    gain = made.results.gain("tiny", "RPO")
+    gain = made.results.gain("RPO")
     assert (gain.value, gain.interval, gain.n) == (1.5, None, 8)  # no two prompts differ
-    assert made.results.reward("tiny", "RPO").mean == 5.0
-    table = extra_tables.rewards_table(made.results, TINY)
+    assert made.results.reward("RPO").value == 5.0
+    table = tables.rewards_table(made.results)
     assert cell_of(table, ["RPO"], "gain over the reference") == "+1.500"
-    assert cell_of(extra_tables.distance_table(made.results, TINY), ["RPO"], "KL").startswith("1.00 ± 0.71 [")
+    assert cell_of(tables.distance_table(made.results), ["RPO"], "KL").startswith("1.00 ± 0.71 [")
     assert cell_of(table, ["SFT"], "gain over the reference") == "–"
     assert cell_of(table, ["RPO"], "used the rewards") == "–"  # no control was run
 
@@ -205,9 +207,9 @@ def test_a_seed_that_failed_is_left_out_on_both_sides(make):
         made.cell("SFT", seed, None, rewards=[0.0 + 5 * seed] * 8)
     made.cell("RPO", 0, error="RuntimeError: no memory")
     made.cell("RPO", 1, rewards=[6.0] * 8)
-    gain = made.results.gain("tiny", "RPO")
+    gain = made.results.gain("RPO")
     assert gain.value == 1.0  # 6 − 5, not 6 − 2.5
-    assert [row.cell.seed for row in made.results.runs("tiny", "RPO")] == [1]
+    assert [row.cell.seed for row in made.results.runs("RPO")] == [1]
     assert [row.error for row in made.results.failed] == ["RuntimeError: no memory"]
 
 
@@ -225,7 +227,7 @@ def test_rewards_were_used_if_the_gain_exceeds_that_on_shuffled_ones(make, shuff
     made.cell("RPO", 0, rewards=[1.0] * 8)
     around = [shuffled + 0.05 * (-1) ** number for number in range(8)]
     made.cell("RPO", 0, rewards=around, shuffled=True)
-    table = extra_tables.rewards_table(made.results, TINY)
+    table = tables.rewards_table(made.results)
     assert cell_of(table, ["RPO"], "used the rewards").startswith(used)
     assert cell_of(table, ["RPO"], "gain, rewards shuffled").startswith(f"{shuffled:+.3f} [")
 
@@ -277,10 +279,10 @@ def test_a_folder_without_a_study_is_refused(tmp_path):
 
 def test_an_empty_study_has_tables_of_dashes(make):
     results = make().results
-    assert results.gain("tiny", "RPO") is None
+    assert results.gain("RPO") is None
     assert results.judges == [WEAK.title]
-    for table in (tables.table_3(results, TINY), tables.table_4(results, TINY)):
+    for table in (tables.table_3(results), tables.table_4(results)):
         assert {line[2] for line in table.rows} == {"–"}
-    assert extra_tables.rewards_table(results, TINY).rows == []
-    assert extra_tables.beyond_table(results, TINY).rows == []
-    assert extra_tables.judges_table(results, TINY).rows == []
+    assert tables.rewards_table(results).rows == []
+    assert tables.more_rates_table(results).rows == []
+    assert tables.judges_table(results).rows == []

@@ -13,21 +13,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from study.paper.small import CELLS, OPTIONS, SMALL
 
 from studies.harness.pool import WorkerDied
 from studies.options import StudyPaperConfig
 from studies.paper import run, timing
-from studies.paper.cells import Cell, Row
+from studies.paper.cells import Cell, Pair, Row
 from studies.paper.results import Results
 from studies.paper.run import Plan, StudyResult, study
 from studies.paper.scales import SCALES
 from studies.paper.training import run_cell
 from studies.paper.world import Setup, make_world
+from tests.studies.paper.small import CELLS, OPTIONS, SMALL
 from valuefree.errors import ConfigError
 
 SCRIPT = """
-from study.paper.small import OPTIONS, SMALL
+from tests.studies.paper.small import OPTIONS, SMALL
 from studies.options import StudyPaperConfig
 from studies.paper.run import study
 if __name__ == "__main__":
@@ -111,17 +111,17 @@ def test_its_folder_holds_what_the_tables_are_made_of(done):
         assert max(a["tokens"] for a in answers) <= SMALL.max_new_tokens
         trained = row.cell.method != "SFT"
         assert (row.kl is not None, row.steps > 0, bool(row.history)) == (trained,) * 3
-    assert results.metric("tiny", "RPO", 1.0, "rougeL").runs == 2
-    assert results.metric("tiny", "RPO", 1.0, "toxicity") is None
-    assert results.judged("reward function", "tiny", "RPO", "KTO").rate.runs == 2
-    partition = results.runs("tiny", "RPO")[0].partition
+    assert results.metric("RPO", 1.0, "rougeL").runs == 2
+    assert results.metric("RPO", 1.0, "toxicity") is None
+    assert results.judged("reward function", Pair("RPO", "KTO")).rate.runs == 2
+    partition = results.runs("RPO")[0].partition
     assert {"level_share_unweighted", "median_log_coverage"} <= set(partition)
-    assert results.runs("tiny", "KTO")[0].partition is None
+    assert results.runs("KTO")[0].partition is None
 
 
 def test_the_same_prompts_and_rows_for_all_and_other_answers_by_seed(done):
     results = Results(done.folder)
-    world = results.held_out("tiny")
+    world = results.held_out
     assert all([a["prompt"] for a in results.responses(row.cell)] == world["prompts"] for row in results.rows)
     sft = [[a["response"] for a in results.responses(Cell("tiny", "SFT", None, seed))] for seed in range(2)]
     assert sft[0] != sft[1]
@@ -150,8 +150,8 @@ def test_other_metrics_cost_no_training(copied, tmp_path):
     assert f"metrics of {CELLS} runs: bleu,distinct1" in said
     assert stamps(copied.folder) == before
     results = Results(copied.folder)
-    assert results.metric("tiny", "RPO", 1.0, "distinct1").runs == 2
-    assert results.metric("tiny", "RPO", 1.0, "rougeL") is None  # of the settings from before
+    assert results.metric("RPO", 1.0, "distinct1").runs == 2
+    assert results.metric("RPO", 1.0, "rougeL") is None  # of the settings from before
     assert result.page.exists()
 
 
@@ -246,7 +246,7 @@ def test_a_claim_that_fails_leaves_its_error_and_is_measured_again(tmp_path, mon
             raise ValueError("no optimum")
         return [{"number": number}]
 
-    monkeypatch.setattr(run, "claim_tasks", lambda **_: [(f"claim {n}", rows, (n,)) for n in range(3)])
+    monkeypatch.setattr(run, "claim_tasks", lambda scale: [(f"claim {n}", rows, (n,)) for n in range(3)])
     said: list[str] = []
     run._run_claims(tmp_path, Here(died=(2,)), said.append)
     assert said == [

@@ -30,13 +30,15 @@ from studies.paper.claims.experiments import (
     tuned,
     variation,
 )
-from studies.paper.claims.finding import above_zero, below_zero
-from studies.paper.claims.methods import BY_NAME
+from studies.paper.claims.methods import METHODS
 from studies.paper.claims.plan import (
     COVERAGE,
+    DRAWN,
     DRO_FROZEN,
     DRO_LEARNS,
     EQ_19,
+    MISSING,
+    NOISY,
     RPO_GIVEN,
     RPO_LEVEL_1,
     SENSITIVITY,
@@ -47,9 +49,26 @@ from studies.paper.claims.plan import (
     Trial,
 )
 from studies.paper.claims.problems import make_claim_problem, with_reference, without_best
-from studies.paper.claims.results import combined, difference, shown, sign
+from studies.paper.claims.results import combined, difference
+from studies.paper.verdicts import above_zero, below_zero, shown, side
 from valuefree.objectives import DRO, RPO
 
+QUICK = Scale(
+    seeds=2,
+    prompts=48,
+    held_out=48,
+    learning_rates=(0.03, 0.1),
+    checkpoints=(20, 60),
+    counts=(1, 4, 16),
+    offsets=(-1.0, 0.0, 1.0),
+    spreads=(1.0,),
+    tilts=(-1.0, 0.0, 1.0),
+    conditions=(DRAWN, NOISY, MISSING),
+    stability=(NOISY,),
+    steps=60,
+    batch=12,
+    orders=2,
+)
 SMALL = Setting(world="short", prompts=24, held_out=16)
 SCALE = Scale(seeds=2, learning_rates=(0.01, 0.03), checkpoints=(5, 20), batch=6, orders=2, steps=12)
 
@@ -82,7 +101,7 @@ def test_a_shift_of_the_value_costs_what_it_does_by_hand(method):
     """
     batch = one_response()
     given = [torch.full((1,), -math.log(2.25), dtype=torch.float64)]
-    run = train(batch, BY_NAME[method], 1.0, [0.03], [400], given=given)
+    run = train(batch, METHODS[method], 1.0, [0.03], [400], given=given)
     assert float(run.outcomes["test"][0].gap) == pytest.approx(
         2 * (0.75 * math.log(1.5) - 0.25 * math.log(2)), abs=1e-4
     )
@@ -94,7 +113,7 @@ def test_with_the_same_value_the_gradients_are_proportional():
     """RPO : DRO : DRO rescaled = 1 : τ² : τ, and one direction, with τ in the unit that the objective sees."""
     batch = batch_of()
     given = [Optimum.at(p.world, p.train, 1.0).values + 0.7 for p in batch.problems]
-    rpo, dro = (Runs(batch, BY_NAME[name], 1.0, [0.01], given=given) for name in (RPO_GIVEN, DRO_FROZEN))
+    rpo, dro = (Runs(batch, METHODS[name], 1.0, [0.01], given=given) for name in (RPO_GIVEN, DRO_FROZEN))
     for runs in (rpo, dro):
         runs.step()
     tau = dro.rows[0].objective.tau
@@ -110,7 +129,7 @@ def test_with_the_same_value_rpo_and_dro_end_alike():
     batch = batch_of()
     given = [Optimum.at(p.world, p.train, 1.0).values + 0.7 for p in batch.problems]
     rpo, dro = (
-        train(batch, BY_NAME[name], 1.0, [0.03], [100], given=given).outcomes["test"][0].gap
+        train(batch, METHODS[name], 1.0, [0.03], [100], given=given).outcomes["test"][0].gap
         for name in (RPO_GIVEN, DRO_FROZEN)
     )
     assert float(rpo) > 0.01
@@ -121,7 +140,7 @@ def test_a_value_that_learns_forgets_a_constant_error_and_a_frozen_one_does_not(
     batch = batch_of()
     true = [Optimum.at(p.world, p.train, 1.0).values for p in batch.problems]
     given = [value - 1.0 for value in true]
-    frozen, learns = (train(batch, BY_NAME[m], 1.0, [0.03], [300], given=given) for m in (DRO_FROZEN, DRO_LEARNS))
+    frozen, learns = (train(batch, METHODS[m], 1.0, [0.03], [300], given=given) for m in (DRO_FROZEN, DRO_LEARNS))
     torch.testing.assert_close(frozen.values[0, 0], given[0])
     assert (learns.values[0, 0] - true[0]).abs().max() < 0.05
 
@@ -130,7 +149,7 @@ def test_eq_19_is_off_by_the_coverage_of_the_distinct_responses():
     """V̂ − V* = τ log π*(observed set), a response drawn twice counted once."""
     batch = batch_of(responses=16)
     problem = batch.problems[0]
-    values = Runs(batch, BY_NAME[EQ_19], 1.0, [0.01]).values()[0, 0]
+    values = Runs(batch, METHODS[EQ_19], 1.0, [0.01]).values()[0, 0]
     best, true = optimum(problem.train.reference, problem.train.reward, 1.0)
     found = score(best, problem.tokens).exp()
     for p in range(len(values)):
@@ -168,7 +187,7 @@ def test_losses_of_dro_are_given_in_the_unit_of_rpo():
 
 
 def test_a_batch_of_all_prompts_in_another_order_is_the_whole_step():
-    whole, parts = (Runs(batch_of(), BY_NAME["DRO-V"], 1.0, [0.01, 0.03]) for _ in range(2))
+    whole, parts = (Runs(batch_of(), METHODS["DRO-V"], 1.0, [0.01, 0.03]) for _ in range(2))
     order = torch.randperm(24, generator=torch.Generator().manual_seed(1))[None]
     for _ in range(3):
         (_, own), (_, theirs) = whole.step(), parts.step(order)
@@ -226,15 +245,15 @@ def test_sensitivity_at_zero_is_one_run_and_held_settings_are_those_of_zero():
 
 
 def test_the_tuned_setting_has_the_best_mean_gap_on_validation_prompts():
-    run = train(batch_of(), BY_NAME["RPO, V*"], 1.0, [0.001, 0.1], [5, 40])
+    run = train(batch_of(), METHODS["RPO, V*"], 1.0, [0.001, 0.1], [5, 40])
     assert tuned(run) == (1, 1)
     gaps = [float(outcome.gap.min()) for outcome in run.outcomes["validation"]]
     assert gaps[1] < gaps[0]
 
 
 def test_every_method_of_a_plan_is_known():
-    assert {*STABILITY, *SENSITIVITY, *TUNING, *COVERAGE} <= set(BY_NAME)
-    assert all(isinstance(method, Method) and name == method.name for name, method in BY_NAME.items())
+    assert {*STABILITY, *SENSITIVITY, *TUNING, *COVERAGE} <= set(METHODS)
+    assert all(isinstance(method, Method) and name == method.name for name, method in METHODS.items())
 
 
 # -------------------------------------------------------------------------------------------- tables and findings
@@ -252,7 +271,7 @@ def test_differences_are_paired_and_need_the_same_seeds():
     found = difference(ours, theirs)
     assert found.value == pytest.approx(0.25)
     assert found.interval == pytest.approx((0.25 - 12.7062 * 0.05, 0.25 + 12.7062 * 0.05), abs=1e-3)
-    assert sign(found) == 0
+    assert side(found) == 0
     assert difference(ours, theirs[:1]) is None
     assert combined((1.0, []), (-1.0, [])) is None
     assert shown(None) == "–"
@@ -366,7 +385,7 @@ def test_without_rows_nothing_is_decided():
 
 def test_the_quick_run_gives_every_table_figure_and_finding():
     rows = []
-    for name, function, arguments in claim_tasks(quick=True, seeds=2):
+    for name, function, arguments in claim_tasks(QUICK):
         found = function(*arguments)
         assert found, name
         rows += found
@@ -374,7 +393,7 @@ def test_the_quick_run_gives_every_table_figure_and_finding():
     tables = claim_tables(rows)
     assert len(tables) == 5 + 3 * 2
     assert all(len(line) == len(table.head) for table in tables for line in table.rows)
-    assert {name for name, _, _ in claim_figures(rows)} == {
+    assert {plot.name for plot in claim_figures(rows)} == {
         f"claims_{name}" for name in ("stability", "sensitivity", "coverage", "reference")
     }
     assert verdict(rows, "by its loss") == "contradicted"
@@ -382,7 +401,7 @@ def test_the_quick_run_gives_every_table_figure_and_finding():
 
 
 def test_the_public_names_need_no_torch():
-    code = "import sys, studies.paper.claims as c; c.claim_tasks(quick=True, seeds=2)"
+    code = "import sys, studies.paper.claims as c; from studies.paper.claims.plan import Scale; c.claim_tasks(Scale())"
     code += "; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
