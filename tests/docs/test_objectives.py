@@ -103,7 +103,7 @@ def test_the_table_of_what_objectives_need_is_that_of_the_classes():
             "reference_logps" in needs,
             "value_outputs" in needs,
         )
-        assert "mismatched" not in scores or "baseline" in needs
+        assert "mismatched" not in scores or "kl_estimate" in needs
         assert (pairs != "no") == (name in objectives_that_read("pair_id"))
         if name != "sft":  # whose fields decide
             assert (groups != "no") == ("groups" in needs)
