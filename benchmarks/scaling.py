@@ -424,7 +424,7 @@ def facts(given: Assumptions) -> str:
     lines = []
     for model in MODELS:
         share = attention_flops(model, given, 1200) / forward_flops(model, given, 1200)
-        lines.append(f"- {model.name}: the products of attention, which are left out, would add {share:.1%} of FLOPs.")
+        lines.append(f"- {model.name}: the products of attention (left out) would add {share:.1%} to the FLOPs.")
     for model in MODELS:
         wide, narrow = (f"{size * parameters(model) / GB:.0f} GB" for size in (6, 2))
         lines.append(f"- {model.name}: scoring holds weights of {wide} in float32 with casts, of {narrow} in bfloat16.")
