@@ -1,7 +1,7 @@
-"""Memory, hours and communication of training at scale, as arithmetic: nothing here was measured on a GPU.
+"""Memory, hours and communication of training at scale, by arithmetic; nothing here was measured on a GPU.
 
 ``python -m benchmarks.scaling`` prints the tables of docs/scaling.md; ``--write docs/scaling.md`` puts them between its
-markers. The assumptions are flags. Standard library alone.
+markers. The assumptions are flags. Uses the standard library only.
 """
 
 import argparse
@@ -119,7 +119,7 @@ MODELS: tuple[Model, ...] = (T5(), Decoder())
 
 
 def parameters(model: Model) -> int:
-    """All of them."""
+    """Number of all parameters."""
     return sum(part.parameters for part in model.parts())
 
 
@@ -128,7 +128,7 @@ def parameters(model: Model) -> int:
 
 @dataclass(frozen=True)
 class Assumptions:
-    """What the tables rest on; every field is a flag."""
+    """The assumptions of the tables; every field is a flag."""
 
     rows: int = 240_000
     prompt_tokens: int = 110
@@ -191,7 +191,7 @@ def states(model: Model, strategy: str, lora_rank: int, gpus: int) -> float:
 
 
 def activations(model: Model, given: Assumptions, *, checkpointing: bool) -> float:
-    """Bytes of a micro-batch that wait for the backward pass."""
+    """Bytes of a micro-batch that are kept for the backward pass."""
     tokens = given.seen(given.micro_batch)
     width = given.prompt_tokens + given.response_tokens
     if isinstance(model, T5):
@@ -263,7 +263,7 @@ def number(value: float) -> str:
 
 
 def duration(in_hours: float) -> str:
-    """Hours, minutes or seconds, whichever reads best."""
+    """In the largest unit (h, min, s) that gives at least 1."""
     for unit, scale in (("h", 1), ("min", 60)):
         if in_hours * scale >= 1:
             return f"{number(in_hours * scale)} {unit}"
@@ -271,7 +271,7 @@ def duration(in_hours: float) -> str:
 
 
 def modes(given: Assumptions) -> tuple[tuple[str, int], ...]:
-    """What is trained, and the rank of the adapter."""
+    """Names of what is trained, each with the rank of its adapter (0: none)."""
     return (("all weights", 0), (f"LoRA r {given.lora_rank}", given.lora_rank))
 
 
@@ -354,13 +354,13 @@ def hours_table(given: Assumptions) -> str:
 
 
 def _passes(rank: int) -> list[tuple[str, float]]:
-    """Forward passes that a training step is worth: backward counts two, or one where weight gradients are missing."""
+    """Cost of a training step in forward passes: backward counts as two, or as one without weight gradients."""
     step = 2.0 if rank else 3.0
     return [("", step), (", checkpointing", step + 1)]
 
 
 def speed_table(given: Assumptions) -> str:
-    """Tokens of prompts and responses per second and GPU, each counted as in the data set."""
+    """Rows and tokens per second and GPU; tokens of prompts and responses are counted as in the data set."""
     rows = []
     width = given.prompt_tokens + given.response_tokens
     for model in MODELS:
@@ -388,7 +388,8 @@ def method_table(given: Assumptions) -> str:
     for name, (epoch, before, networks) in methods.items():
         costs = [number(2 * cost) for cost in (epoch, before, epoch + before, 3 * epoch + before)]
         rows.append([name, *costs, networks])
-    return table(["in units of N · tokens", "an epoch", "before", "1 epoch", "3 epochs", "networks in memory"], rows)
+    heads = ["in units of N · tokens", "per epoch", "before", "total, 1 epoch", "total, 3 epochs", "networks in memory"]
+    return table(heads, rows)
 
 
 def traffic_table(given: Assumptions) -> str:
@@ -409,7 +410,7 @@ def traffic_table(given: Assumptions) -> str:
 
 
 def hiding_table(given: Assumptions) -> str:
-    """Tokens from which communication hides: bytes · peak · MFU / (2 · passes · bandwidth)."""
+    """Tokens from which computation hides communication: bytes · peak · MFU / (2 · passes · bandwidth)."""
     rows = []
     for kind, (size, passes) in TRAFFIC.items():
         links = [(gpu.peak * given.mfu, link * given.bandwidth_share) for gpu in GPUS for link in gpu[2:4]]
@@ -419,17 +420,18 @@ def hiding_table(given: Assumptions) -> str:
 
 
 def facts(given: Assumptions) -> str:
-    """The single numbers that the text leans on."""
+    """Single numbers that the text needs."""
     lines = []
     for model in MODELS:
         share = attention_flops(model, given, 1200) / forward_flops(model, given, 1200)
-        lines.append(f"- {model.name}: the products of attention, left out, would add {share:.1%} to the FLOPs.")
+        lines.append(f"- {model.name}: the products of attention (left out) would add {share:.1%} to the FLOPs.")
     for model in MODELS:
         wide, narrow = (f"{size * parameters(model) / GB:.0f} GB" for size in (6, 2))
-        lines.append(f"- {model.name}, while it is scored: {wide} in float32 with casts, {narrow} in bfloat16.")
+        lines.append(f"- {model.name}: scoring holds weights of {wide} in float32 with casts, of {narrow} in bfloat16.")
     for n in WORLD:
         batch = n * given.micro_batch
-        lines.append(f"- {n} GPU{'s' if n > 1 else ''}: {batch} responses in a step, {given.rows // batch:,} steps.")
+        steps = f"{batch} responses per step, {given.rows // batch:,} steps per epoch"
+        lines.append(f"- {n} GPU{'s' if n > 1 else ''}: {steps}.")
     return "\n".join(lines)
 
 
