@@ -1,4 +1,4 @@
-"""Comparisons of speed and memory, as ratios within one run on one machine; see RESULTS.md.
+"""Benchmarks of speed and memory, reported as ratios of two runs on one machine; see RESULTS.md.
 
 python -m benchmarks.run [NAME …] [--pairs N] [--rows N] [--smoke]    run, write results/<name>.json
 python -m benchmarks.results                                          write RESULTS.md from them

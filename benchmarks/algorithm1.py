@@ -1,4 +1,4 @@
-"""Algorithm 1 of the paper, written plainly, and the same work by the library."""
+"""A direct implementation of Algorithm 1 of the paper, and the same work by the library."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ TAU = 1.0
 
 
 def ours(bench: Bench) -> Measured:
-    """Tokenising, scoring, partition and one epoch, in the paper's form: the reference estimator, eq. 21 on sums."""
+    """Tokenisation, scoring, partition and one epoch in the paper's form: reference estimator, and eq. 21 on sums."""
     bench.warm_up()
     bench.meter.start()
     policy_trainer(bench, RPO.preset("paper", tau=TAU)).train()
@@ -27,7 +27,7 @@ def ours(bench: Bench) -> Measured:
 
 
 def theirs(bench: Bench) -> Measured:
-    """Algorithm 1: pad to the longest, estimate V̂ by one pass of the reference, run the reference in every step."""
+    """Algorithm 1: pad to the maximum length, estimate V̂ by one reference pass, and run the reference in every step."""
     policy, reference = bench.model, bench.new_model().eval()
     meter = bench.new_meter(policy, reference)
     bench.warm_up()
@@ -63,7 +63,7 @@ def _shuffled(count: int, seed: int) -> Iterator[list[int]]:
 
 
 def _padded(bench: Bench, rows: Sequence[int]) -> dict[str, Any]:
-    """Prompts and responses, each padded to the longest that there may be."""
+    """Prompts and responses, each padded to the maximum length of the distribution."""
     width, tokenizer, part = bench.lengths.longest, bench.tokenizer, bench.rows[list(rows)]
     prompts = tokenizer(part["prompt"], padding="max_length", max_length=width, return_tensors="pt")
     responses = [[*ids, EOS] for ids in tokenizer(text_target=part["response"])["input_ids"]]
@@ -72,7 +72,7 @@ def _padded(bench: Bench, rows: Sequence[int]) -> dict[str, Any]:
 
 
 def _logps(model: Any, batch: dict[str, Any]) -> Tensor:
-    """Log-probability of each response, shape (R,), through the log-softmax of all logits."""
+    """Log-probability of each response from the log-softmax of all logits, shape (R,)."""
     labels, prompts = batch["labels"], batch["prompts"]
     start = torch.full_like(labels[:, :1], PAD)
     inputs = torch.cat([start, labels[:, :-1].masked_fill(labels[:, :-1] == IGNORED, PAD)], dim=1)

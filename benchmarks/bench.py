@@ -1,4 +1,4 @@
-"""What every side starts from: rows, tokenizer, model and training settings, the same for both."""
+"""Setup that both sides of a comparison share: rows, tokenizer, model and training settings."""
 
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,14 @@ from benchmarks.meter import Meter, MeterCallback
 from benchmarks.models import SIZES, make_model, shape_of
 from benchmarks.rows import make_rows, make_tokenizer, response_tokens
 
-MAX_LENGTH = 1024  # longest prompt and longest response together: nothing is cut on any side
+MAX_LENGTH = 1024  # the longest prompt plus the longest response, so no side truncates
 
 
 class Bench:
     """Rows, tokenizer, model and meter of one side.
 
     Args:
-        setting: which side. folder: for what the libraries write. profiler: runs while the meter does.
+        setting: the side to run. folder: output folder of the libraries. profiler: runs while the meter runs.
     """
 
     def __init__(self, setting: Setting, folder: Path, profiler: Any = None):
@@ -37,15 +37,15 @@ class Bench:
         self.meter = self.new_meter(self.model)
 
     def new_model(self) -> PreTrainedModel:
-        """The model of the seed, once more."""
+        """A new model from the same seed."""
         return make_model(self.family, self.setting.size, seed=self.setting.seed)
 
     def new_meter(self, *models: PreTrainedModel) -> Meter:
-        """A meter of these models."""
+        """A meter that records these models."""
         return Meter(shape_of(self.family, self.setting.size), *models, profiler=self.profiler)
 
     def training(self) -> dict[str, Any]:
-        """Settings of `transformers.TrainingArguments` that all sides share."""
+        """Arguments of `transformers.TrainingArguments` that all sides share."""
         return {
             "output_dir": str(self.folder / "out"),
             "per_device_train_batch_size": MICRO_BATCH,
@@ -67,29 +67,29 @@ class Bench:
         }
 
     def train(self, trainer: Any) -> dict[str, Any]:
-        """Train by `trainer`, and what the meter saw from its first step to its last."""
+        """Train with `trainer`; returns the measurements from its first to its last step."""
         self.warm_up()
         trainer.add_callback(MeterCallback(self.meter))
         trainer.train()
         return self.measured(self.meter)
 
     def measured(self, meter: Meter) -> dict[str, Any]:
-        """What `meter` saw of one pass over the rows.
+        """Measurements of one pass over the rows.
 
         Raises:
-            RuntimeError: the head ran on fewer positions than there are response tokens, so the hooks missed some.
+            RuntimeError: the hooks recorded the head on fewer positions than there are response tokens.
         """
-        found = meter.measured(len(self.rows))
+        measured = meter.measured(len(self.rows))
         tokens = response_tokens(self.rows)
-        if found["head_positions"] < tokens:
+        if measured["head_positions"] < tokens:
             raise RuntimeError(
-                f"the recorder saw the head on {found['head_positions']} positions for {tokens} response tokens: it is "
-                "no longer called as a module, and its operations would be missing from the bound."
+                f"the recorder saw the head on {measured['head_positions']} positions for {tokens} response tokens: "
+                "the head is no longer called as a module, so its operations would be missing from the bound."
             )
-        return found
+        return measured
 
     def warm_up(self) -> None:
-        """One small step without an update, so that no side pays for what happens once in a process."""
+        """Run one small step without an update, so that one-time costs of a process are not measured."""
         ids = torch.full((2, 32), 5)
         named = {"decoder_input_ids": ids} if self.family == "t5" else {}
         self.model.train()

@@ -1,9 +1,9 @@
-"""Floating-point operations of a forward pass, from shapes alone: what bounds the ratio of two sides.
+"""Floating-point operations of a forward pass, computed from shapes; they bound the speed ratio of two sides.
 
 A multiply-add counts as two. Projections, attention and head are counted; norms, softmax, rotary embeddings and the
-optimiser are not. Attention is counted dense, queries × keys, the masked part included, because a kernel that takes
-a mask computes it. A backward pass is twice the forward pass, as every weight is trained. Nothing that is computed a
-second time for the backward pass is counted.
+optimiser are not. Attention is counted as dense, queries × keys, including the masked part, because a kernel with a
+mask computes it. A backward pass counts twice the forward pass, as every weight is trained. Operations that the
+backward pass computes a second time are not counted.
 """
 
 from collections.abc import Iterable
@@ -54,17 +54,18 @@ class T5Shape:
 
 
 Shape = LlamaShape | T5Shape
-Attended = tuple[int, ...]  # queries × keys over all rows, of self and cross attention
+Attended = tuple[int, ...]  # queries × keys, summed over all rows, of self attention and cross attention
 
 
 @dataclass(frozen=True)
 class Call:
-    """One forward pass through a stack or the head, as it was fed.
+    """Shapes of one forward pass through a stack or the head.
 
-    stack: ``causal``, ``encoder``, ``decoder`` or ``head``. rows × width: of its input, padding included (for the head
-    rows are positions and width is 1). source_rows × source_width: of the encoder states that a decoder attends to.
-    real: positions that are not padding. grad: whether a backward pass follows. attended: queries × keys over all
-    rows of self attention, and then of cross attention, where they are not those of the input: with packed rows.
+    stack: ``causal``, ``encoder``, ``decoder`` or ``head``. rows, width: shape of the input, including padding (for
+    the head, rows are positions and width is 1). source_rows, source_width: shape of the encoder states that a decoder
+    attends to. real: positions that are not padding. grad: whether a backward pass follows. attended: queries × keys,
+    summed over all rows, of self attention and cross attention; for packed rows only, whose attention runs on rows
+    of other shapes than the input.
     """
 
     stack: str
@@ -78,7 +79,7 @@ class Call:
 
 
 def attention(products: int, inner: int) -> int:
-    """Scores and weighted sum, dense: 4·products·inner for so many pairs of a query and a key."""
+    """Scores and weighted sum of dense attention: 4·products·inner, where products counts pairs of query and key."""
     return 4 * products * inner
 
 
@@ -100,7 +101,7 @@ def t5_encoder(shape: T5Shape, rows: int, width: int, attended: Attended = ()) -
 def t5_decoder(
     shape: T5Shape, rows: int, width: int, source_rows: int, source_width: int, attended: Attended = ()
 ) -> int:
-    """Forward pass of the decoder without the head; keys and values of the source are projected in every layer."""
+    """Forward pass of the decoder without the head; every layer projects keys and values of the source."""
     weights = 6 * shape.hidden * shape.inner + 3 * shape.hidden * shape.feed_forward
     source = 2 * shape.hidden * shape.inner
     layer = 2 * rows * width * weights + 2 * source_rows * source_width * source
@@ -115,7 +116,7 @@ def head(shape: Shape, positions: int) -> int:
 
 
 def flops(shape: Shape, calls: Iterable[Call]) -> int:
-    """All operations of `calls`, backward passes included where they follow."""
+    """All operations of `calls`, including the backward passes of calls with gradient."""
     return sum(forward(shape, call) * (FORWARD_AND_BACKWARD if call.grad else 1) for call in calls)
 
 
@@ -123,7 +124,7 @@ def forward(shape: Shape, call: Call) -> int:
     """Operations of the forward pass of one call.
 
     Raises:
-        ValueError: a stack that this kind of model does not have.
+        ValueError: this kind of model has no such stack.
     """
     if call.stack == "head":
         return head(shape, call.rows)

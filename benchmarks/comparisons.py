@@ -1,4 +1,4 @@
-"""What is compared with what, and what is expected of it. No torch, so that the program that waits stays small."""
+"""The comparisons and their expected results. Imports no torch, so that the parent process stays small."""
 
 from dataclasses import dataclass
 
@@ -12,11 +12,11 @@ class Comparison:
     """One comparison: ours against theirs.
 
     Args:
-        what: one line for the table. family: ``t5`` or ``llama``. per_prompt: responses of a prompt.
-        rows: of the default run, so that a side takes about a minute on two cores at 100 GFLOP/s.
-        speed: ratio of responses per second that is expected at least. memory: ratio of memory expected at most.
-        sides: in the order in which they run; those that end in ``_memory`` are for memory alone.
-        at_scale: whether the batches of a larger set are counted as well.
+        what: description for the table. family: ``t5`` or ``llama``. per_prompt: responses per prompt.
+        rows: rows of the default run; a side then takes about a minute on two cores at 100 GFLOP/s.
+        speed: smallest expected ratio of responses per second. memory: largest expected ratio of memory.
+        sides: in the order in which they run; sides that end in ``_memory`` measure memory only.
+        at_scale: whether to count the operations of the batches of a larger data set, too.
     """
 
     name: str
@@ -30,9 +30,9 @@ class Comparison:
     at_scale: bool = False
 
 
-# What is freed goes back to the system, so that the peak is of what is in use, not of what was kept. It costs a third
-# of the speed, so the sides that measure memory are not those that measure speed.
-NOTHING_KEPT = (
+# With these settings the C library returns freed memory to the system, so that the peak measures memory in use. They
+# cost a third of the speed, so memory and speed are measured by different sides.
+RETURN_FREED_MEMORY = (
     ("MALLOC_ARENA_MAX", "1"),
     ("MALLOC_MMAP_THRESHOLD_", "131072"),
     ("MALLOC_TRIM_THRESHOLD_", "131072"),
@@ -99,10 +99,10 @@ COMPARISONS = {
 
 @dataclass(frozen=True)
 class Setting:
-    """What one process runs: one side of one comparison.
+    """One side of one comparison, which one process runs.
 
-    size: of the model, ``full``, ``smoke`` (two narrow layers, short rows) or ``toy`` (one layer eight wide, rows of
-    full length: only the shapes of its batches are of interest).
+    size: size of the model: ``full``, ``smoke`` (two narrow layers, short rows) or ``toy`` (one layer of width eight,
+    rows of full length, to count the shapes of batches only).
     """
 
     name: str
@@ -113,20 +113,20 @@ class Setting:
 
     @property
     def comparison(self) -> Comparison:
-        """Whose side it is."""
+        """The comparison that this side belongs to."""
         return COMPARISONS[self.name]
 
     @property
     def environment(self) -> dict[str, str]:
-        """What its process gets beside the common environment."""
-        return dict(NOTHING_KEPT) if self.side.endswith("_memory") else {}
+        """Environment variables of its process, in addition to those of the parent process."""
+        return dict(RETURN_FREED_MEMORY) if self.side.endswith("_memory") else {}
 
 
 def named(names: list[str]) -> list[Comparison]:
-    """The comparisons whose names begin with one of `names`; all when there are none.
+    """The comparisons whose names begin with one of `names`; all if `names` is empty.
 
     Raises:
-        ValueError: a name that fits none.
+        ValueError: no comparison begins with one of the names.
     """
     for name in names:
         if not any(known.startswith(name) for known in COMPARISONS):

@@ -1,6 +1,6 @@
-"""Ten million rows: seconds and peak memory from Parquet to the report of the partition, each size in its own process.
+"""Seconds and peak memory from a Parquet file of ten million rows to the partition report, one process per size.
 
-Run as ``python benchmarks/data_rows.py`` (a few minutes, 3 GB of disk below $TMPDIR), with ``--quick`` for a look.
+Run as ``python benchmarks/data_rows.py`` (a few minutes, 3 GB of disk below $TMPDIR); ``--quick`` takes fewer rows.
 Writes results/data_rows.json beside this file.
 """
 
@@ -29,8 +29,8 @@ from valuefree.training.scored_dataset import response_numbers
 
 RESULT = Path(__file__).parent / "results" / "data_rows.json"
 SEED = 0
-CHUNK = 250_000  # rows made at a time
-BYTES_PER_ROW = 600  # of the Parquet file, of the spilled rows, and room to spare
+CHUNK = 250_000  # rows generated at a time
+BYTES_PER_ROW = 600  # disk space: Parquet file, spilled rows, and a margin
 SECONDS, GIBIBYTES, RATIO = 300, 4.0, 11.0
 WORDS = [
     "the",
@@ -52,24 +52,24 @@ WORDS = [
 
 
 def texts(generator: np.random.Generator, numbers: np.ndarray, lowest: int, highest: int) -> pa.Array:
-    """A text per number, of `lowest` to `highest` characters, ASCII, distinct for distinct numbers."""
+    """An ASCII text of `lowest` to `highest` characters for each number; distinct numbers give distinct texts."""
     long = np.frombuffer(" ".join(generator.choice(WORDS, 200_000)).encode(), dtype=np.uint8)
     lengths = generator.integers(lowest, highest + 1, len(numbers))
     ends = np.cumsum(lengths)
     starts = ends - lengths
     shifts = generator.integers(0, len(long) - highest, len(numbers)) - starts
     content = long[np.arange(ends[-1]) + np.repeat(shifts, lengths)]
-    for place in range(10):  # the number, in digits, begins the text
+    for place in range(10):  # each text begins with the digits of its number
         content[starts + place] = 48 + numbers // 10 ** (9 - place) % 10
     offsets = np.concatenate([[0], ends]).astype(np.int32)
     return pa.Array.from_buffers(pa.string(), len(numbers), [None, pa.py_buffer(offsets), pa.py_buffer(content)])
 
 
 def write_rows(file: Path, rows: int) -> int:
-    """A Parquet file of `rows` rows; returns the characters in it.
+    """Write a Parquet file of `rows` rows; returns its number of characters.
 
     Groups have 1 to 7 responses, 4 on average. Prompts take 40 to 120 characters, responses 20 to 180. One row in 50
-    repeats the row before.
+    repeats the response of the row before.
     """
     generator = np.random.default_rng(SEED)
     characters = prompts = written = 0
@@ -133,7 +133,7 @@ def measure(file: Path) -> dict:
 
 
 def run(sizes: tuple[int, int]) -> dict:
-    """Make the files, measure each in a process of its own, and judge."""
+    """Write the files, measure each in a separate process, and compare with the limits."""
     measured = []
     with tempfile.TemporaryDirectory(prefix="data_rows-") as name:
         folder = Path(name)
@@ -142,7 +142,7 @@ def run(sizes: tuple[int, int]) -> dict:
             raise SystemExit(f"{folder} has {free / 2**30:.1f} GiB free; {needed / 2**30:.1f} GiB are needed.")
         for rows in sizes:
             file = folder / f"{rows}.parquet"
-            # Linux hands the peak of a process on to its children: the rows are made by a child as well.
+            # On Linux a child inherits the peak memory of its parent, so a separate child writes the rows.
             characters = _in_child("--make", file, "--rows", rows)
             measured.append(_in_child("--measure", file) | {"mean_characters": characters / rows})
             file.unlink()
@@ -175,7 +175,7 @@ def _row(comparison: str, expected: str, measured: str, met: bool) -> dict:
 
 
 def main() -> None:
-    """Measure, print, and write the results unless it was a quick look."""
+    """Measure, print, and write the results; with --quick, print only."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="20,000 and 200,000 rows, printed instead of written")
     parser.add_argument("--out", type=Path, help=f"where to write the results (default {RESULT})")

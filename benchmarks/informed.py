@@ -1,8 +1,8 @@
-"""V̂ by `informed` for a million prompts: seconds, and memory beyond the features, each width in its own process.
+"""Seconds and added memory of the estimator `informed` on a million prompts, one process per feature width.
 
-Run as ``python -m benchmarks.informed`` (a few minutes, 4 GB of memory), with ``--quick`` for a look. Writes
-results/informed.json beside this file. Features are random float32, one response per prompt, a tenth of the variance
-of the rewards is linear in the features.
+Run as ``python -m benchmarks.informed`` (a few minutes, 4 GB of memory), or with ``--quick`` on fewer prompts.
+Writes results/informed.json beside this file. Features are random float32; there is one response per prompt; a tenth of
+the variance of the rewards is linear in the features.
 """
 
 import argparse
@@ -23,12 +23,12 @@ from valuefree.runs.manifest import git_commit, machine
 RESULT = Path(__file__).parent / "results" / "informed.json"
 SEED = 0
 WIDTHS = (64, 256, 576)
-SECONDS, GIBIBYTES = 600, 1.0  # for the widest
-CHUNK = 65536  # prompts made at a time
+SECONDS, GIBIBYTES = 600, 1.0  # limits for every width
+CHUNK = 65536  # prompts generated at a time
 
 
 def measure(prompts: int, width: int) -> dict[str, Any]:
-    """Seconds of one call, memory before it with features and rewards made, and the peak."""
+    """Seconds of one call, memory before the call (with features and rewards in it), and peak memory."""
     generator = torch.Generator().manual_seed(SEED)
     features = torch.empty(prompts, width)
     for part in features.split(CHUNK):
@@ -60,7 +60,7 @@ def _peak_gib() -> float:
 
 
 def run(prompts: int) -> dict[str, Any]:
-    """Measure every width and judge."""
+    """Measure every width and compare with the limits."""
     measured = []
     for width in WIDTHS:
         command = [sys.executable, "-m", "benchmarks.informed", "--measure", str(prompts), str(width)]
@@ -87,7 +87,7 @@ def _row(comparison: str, expected: str, measured: str, met: bool) -> dict[str, 
 
 
 def main() -> None:
-    """Measure, print, and write the results unless it was a quick look."""
+    """Measure, print, and write the results; with --quick, print only."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="20,000 prompts, printed instead of written")
     parser.add_argument("--out", type=Path, default=RESULT, help="where to write the results (default: %(default)s)")

@@ -1,4 +1,4 @@
-"""Lengths of prompts and responses: where they come from, and how they are drawn. Imports nothing heavy."""
+"""Distributions of prompt and response lengths, and how lengths are drawn. Imports the standard library only."""
 
 import math
 import random
@@ -8,7 +8,7 @@ from statistics import NormalDist
 
 @dataclass(frozen=True)
 class Lengths:
-    """Lognormal lengths in tokens, like those of UltraFeedback: medians, sigmas of the logarithm, longest."""
+    """Lognormal lengths in tokens: medians, sigmas of the logarithm, maximum; defaults: as in UltraFeedback."""
 
     prompt_median: float = 110
     prompt_sigma: float = 0.9
@@ -28,9 +28,9 @@ SHORT = Lengths(prompt_median=8, response_median=10, longest=24)
 
 
 def draw(median: float, sigma: float, longest: int, count: int, generator: random.Random) -> list[int]:
-    """`count` lengths between 2 and `longest`, one from each of `count` slices of equal probability, shuffled.
+    """`count` lengths between 2 and `longest`: one from each of `count` slices of equal probability, shuffled.
 
-    Slices, because a plain draw of ten prompts rarely looks like the distribution that it came from.
+    This stratified sample represents the distribution even for ten prompts; an independent sample rarely does.
     """
     normal = NormalDist()
     shares = [min(max((slot + generator.random()) / count, 1e-9), 1 - 1e-9) for slot in range(count)]

@@ -1,4 +1,4 @@
-"""What one side did between start and stop: seconds, memory, and the shapes that its models were fed."""
+"""Measurements of one side between start and stop: seconds, memory, and the input shapes of its models."""
 
 import time
 from dataclasses import astuple
@@ -16,20 +16,20 @@ from valuefree.models.packed_attention import PackedRows
 
 
 class Recorder:
-    """Hooks on the stacks and the head of models; notes what they are fed while `on`.
+    """Records the input shapes of the stacks and the head of models by hooks, while `on`.
 
-    What runs within a backward pass is left out: it is computed for the second time.
+    Calls within a backward pass are not recorded, since they compute something for the second time.
     """
 
-    def __init__(self, *models: PreTrainedModel):
+    def __init__(self, *models: Any):
         self.calls: list[Call] = []
         self.on = False
         for model in models:
             if model.config.is_encoder_decoder:
                 for stack, name in ((model.get_encoder(), "encoder"), (model.get_decoder(), "decoder")):
                     self._watch(stack, name)
-                    # Packed rows go to the layers, not through the stack.
-                    self._watch(stack.block[0], f"packed {name}")  # type: ignore[union-attr,index]
+                    # Packed rows bypass the stack and go directly to its layers.
+                    self._watch(stack.block[0], f"packed {name}")
             else:
                 self._watch(getattr(model, model.base_model_prefix), "causal")
             model.get_output_embeddings().register_forward_pre_hook(lambda _, args: self.saw_head(args[0]))
@@ -39,7 +39,7 @@ class Recorder:
         stack.register_forward_pre_hook(lambda _, args, named: self._saw(name, args, named), with_kwargs=True)
 
     def _watch_linear_logps(self) -> None:
-        """Where gradients are wanted, the library multiplies by the weight of the head without calling it."""
+        """Record calls of `linear_logps`, which uses the head's weight without calling the head's module."""
         original = logprobs.linear_logps
 
         def watched(hidden: Tensor, *rest: Any) -> Tensor:
@@ -60,7 +60,7 @@ class Recorder:
             self._saw_rows(stack, args, named)
 
     def _saw_packed(self, stack: str, packed: PackedRows, args: tuple) -> None:
-        """One row without padding in the linear layers, ordinary rows in attention."""
+        """Record packed rows: one row without padding in the linear layers, ordinary rows in attention."""
         tokens = len(packed.pack)
         attended = [sum(rows * width**2 for rows, width in packed.blocks)]
         source = (0, 0)
@@ -78,11 +78,11 @@ class Recorder:
             self._note(Call(stack, rows, width, torch.is_grad_enabled(), real))
             return
         source = named["encoder_hidden_states"]
-        # A decoder's first token is the padding token, and counts.
+        # The first input token of each decoder row is the padding token but is not padding.
         self._note(Call(stack, rows, width, torch.is_grad_enabled(), real + rows, *source.shape[:2]))
 
     def saw_head(self, hidden: Tensor) -> None:
-        """The head is about to run on `hidden`, of shape (…, hidden)."""
+        """Record that the head runs on `hidden`, shape (…, d)."""
         positions = hidden.numel() // hidden.shape[-1]
         last = self.calls[-1] if self.calls else None
         if self.on and last is not None and last.stack == "head" and last.grad == torch.is_grad_enabled():
@@ -93,18 +93,18 @@ class Recorder:
 
 
 def padding_share(calls: list[Call]) -> float:
-    """Share of the positions fed to the stacks that is padding."""
+    """Share of padding among the positions that enter the stacks."""
     fed = sum(call.rows * call.width for call in calls if call.stack != "head")
     return 1 - sum(call.real for call in calls) / fed if fed else 0.0
 
 
 def peak_mb() -> float:
-    """Largest resident size of this process so far, in MB (VmHWM; ru_maxrss would count its parent's before exec)."""
+    """Peak resident size of this process in MB (VmHWM; ru_maxrss would include the parent's size before exec)."""
     return _status("VmHWM")
 
 
 def resident_mb() -> float:
-    """Resident size now, in MB."""
+    """Current resident size in MB."""
     return _status("VmRSS")
 
 
@@ -116,7 +116,7 @@ def _status(name: str) -> float:
 
 
 class Meter:
-    """Stopwatch, memory and recorder of one side; with a profiler, it too runs from start to stop."""
+    """Time, memory and recorded calls of one side; an optional profiler runs from start to stop, too."""
 
     def __init__(self, shape: Shape, *models: PreTrainedModel, profiler: Any = None):
         self.shape, self.profiler = shape, profiler
@@ -124,7 +124,7 @@ class Meter:
         self.seconds = self.before_mb = self.peak_before_mb = 0.0
 
     def start(self) -> None:
-        """From here on."""
+        """Start measuring."""
         self.before_mb, self.peak_before_mb = resident_mb(), peak_mb()
         if self.profiler is not None:
             self.profiler.start()
@@ -132,14 +132,14 @@ class Meter:
         self._since = time.perf_counter()
 
     def stop(self) -> None:
-        """Up to here."""
+        """Stop measuring."""
         self.seconds += time.perf_counter() - self._since
         self.recorder.on = False
         if self.profiler is not None:
             self.profiler.stop()
 
     def measured(self, responses: int) -> dict[str, Any]:
-        """Numbers for the record: seconds, MB, floating-point operations."""
+        """All measurements: seconds, MB, floating-point operations, calls."""
         calls = self.recorder.calls
         heads = [call for call in calls if call.stack == "head"]
         return {
@@ -166,9 +166,9 @@ class MeterCallback(TrainerCallback):
         self.meter = meter
 
     def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
-        """Before the first step."""
+        """Start the meter before the first step."""
         self.meter.start()
 
     def on_train_end(self, *args: Any, **kwargs: Any) -> None:
-        """After the last."""
+        """Stop the meter after the last step."""
         self.meter.stop()

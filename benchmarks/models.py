@@ -91,12 +91,12 @@ def make_model(family: str, size: str, *, seed: int) -> PreTrainedModel:
         if family != "t5":
             return LlamaForCausalLM(config)
         model = T5ForConditionalGeneration(config)
-    # Flan-T5's head has weights of its own, which transformers finds out only when it loads a checkpoint.
+    # Flan-T5 does not tie its head to the embedding; transformers unties it only when it loads a checkpoint.
     model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.detach().clone())
     return model
 
 
 def shape_of(family: str, size: str) -> Shape:
-    """Sizes that the count of operations needs; a toy model stands for the full one."""
+    """Sizes for counting operations; for a toy model, those of the full model that it represents."""
     config = make_config(family, "full" if size == "toy" else size)
     return T5Shape.of(config) if family == "t5" else LlamaShape.of(config)

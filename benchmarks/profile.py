@@ -1,4 +1,4 @@
-"""Where the time of one side goes: the operators that take most of it, over one training run of few rows.
+"""Profile one side: the operators that take the most time in one training run on few rows.
 
 python -m benchmarks.profile NAME [--side ours] [--rows 16] [--smoke] [--out FOLDER]
 """
@@ -16,7 +16,7 @@ TOP = 15
 
 
 def profiled(setting: Setting) -> str:
-    """The operators of the measured part, by their own time on the processor."""
+    """Table of the operators in the measured part, sorted by their own CPU time."""
     profiler = profile(activities=[ProfilerActivity.CPU])
     measured = run_side(setting, profiler)
     table = profiler.key_averages().table(sort_by="self_cpu_time_total", row_limit=TOP, max_name_column_width=45)
@@ -33,11 +33,11 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=SMOKE_ROWS)
     parser.add_argument("--smoke", action="store_true")
     parser.add_argument("--out", type=Path, default=RESULTS)
-    given = parser.parse_args()
-    text = profiled(Setting(given.name, given.side, given.rows, "smoke" if given.smoke else "full"))
-    suffix = "" if given.side == "ours" else f"_{given.side}"
-    given.out.mkdir(parents=True, exist_ok=True)
-    (given.out / f"profile_{given.name}{suffix}.txt").write_text(text, encoding="utf-8")
+    options = parser.parse_args()
+    text = profiled(Setting(options.name, options.side, options.rows, "smoke" if options.smoke else "full"))
+    suffix = "" if options.side == "ours" else f"_{options.side}"
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / f"profile_{options.name}{suffix}.txt").write_text(text, encoding="utf-8")
     print(text)
 
 

@@ -17,44 +17,45 @@ Result = dict[str, Any]
 MEMORY = ("resident_before", "peak_before", "peak")
 
 METHOD = f"""\
-Every number is a ratio of two sides that ran on one machine, in turn, each in a process of its own: median over the
-pairs, with the lowest and the highest. Both sides see the same rows, the same model with random weights, micro-batches
-of {MICRO_BATCH} responses, AdamW at a learning rate of 1e-5, float32, no accumulation, no checkpointing, no dropout and
-no logs. Speed is responses per second, from the first training step to the last unless the row says otherwise. Memory
-is the peak resident size of the process (VmHWM). For `head_memory` that of the same step without a head is taken off,
-and the C library is told to give back what is freed (MALLOC_ARENA_MAX=1, MALLOC_MMAP_THRESHOLD_ and
-MALLOC_TRIM_THRESHOLD_ at 128 kB); speed is measured in other processes, without these settings. Encoder-decoders have
-the shape of Flan-T5-small, decoders that of SmolLM2-135M.
+Each ratio compares two sides that ran in turn on one machine, each in a separate process. It is the median over the
+pairs, with minimum and maximum in parentheses. Both sides use the same rows, the same model with random weights,
+micro-batches of {MICRO_BATCH} responses, AdamW with a learning rate of 1e-5, and float32, without accumulation,
+checkpointing, dropout or logs. Speed is responses per second, from the first to the last training step unless the row
+says otherwise. Memory is the peak resident size of the process (VmHWM). For `head_memory`, the peak of the same step
+without a head is subtracted, and the C library is set to return freed memory (MALLOC_ARENA_MAX=1,
+MALLOC_MMAP_THRESHOLD_ and MALLOC_TRIM_THRESHOLD_ of 128 kB); its speed is measured in other processes without these
+settings. Encoder-decoders have the shape of Flan-T5-small, decoders that of SmolLM2-135M.
 
-Lengths are LENGTHS, drawn one from each slice of equal probability, so that few rows look like many; the lengths of a
-prompt's responses are independent. Texts are words of a word-level tokenizer, so that every library sees exactly these
-lengths; there is no chat template.
+Lengths are LENGTHS. One length is drawn from each slice of equal probability, so that few rows represent the
+distribution. The lengths of a prompt's responses are independent. Texts consist of words of a word-level tokenizer, so
+that every library gets exactly these lengths. There is no chat template.
 
-**Bound** is the ratio of the floating-point operations that the two sides must do on the batches they really formed,
-padding included: projections, dense attention and head, a backward pass being twice a forward pass, nothing counted
-that is computed a second time for the backward pass (`head_memory` alone counts it, as that is what it trades).
-**Share** is the measured ratio over the bound; at least 0.9 is asked for. **Expected** was written down beforehand.
+**Bound** is the ratio of the floating-point operations that the two sides need for the batches that they formed,
+including padding. Projections, dense attention and head are counted, and a backward pass counts twice a forward pass.
+Operations that the backward pass computes a second time are not counted, except in `head_memory`, which trades them
+for memory. **Share** is the measured ratio divided by the bound; it should be at least 0.9. **Expected** was written
+down before the measurement.
 
-Length grouping: transformers sorts windows of up to 50 batches, but on fewer than 200 batches only a quarter of the
-set at a time. On the few rows here that would leave nothing to sort, so its window is set to the whole set, in its
-favour. `Seq2SeqTrainer` groups by the length of the encoder's input, which is what its option does by itself.
-For the training comparisons the batches of {SCALE_ROWS:,} rows are counted as well, without training on them: a ratio
-on few rows depends on how well few rows can be grouped, on either side, and the bound at {SCALE_ROWS:,} rows says what
-to expect of a real set."""
+Length grouping: transformers sorts windows of up to 50 batches, but on fewer than 200 batches a window is only a
+quarter of the set. The few rows here would leave nothing to sort, so the window is set to the whole set, which favours
+transformers. `Seq2SeqTrainer` groups by the length of the encoder's input, as its option does by default. For the
+training comparisons, the operations for the batches of {SCALE_ROWS:,} rows are also counted, without training. On few
+rows, a ratio depends on how well these rows can be grouped; the bound at {SCALE_ROWS:,} rows predicts the ratio on a
+real data set."""
 
 
 def read(folder: Path) -> list[Result]:
-    """All results of `folder`, those of `COMPARISONS` first, in their order."""
-    found = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("*.json"))}
-    names = [name for name in COMPARISONS if name in found] + [name for name in found if name not in COMPARISONS]
-    return [found[name] for name in names]
+    """All results of `folder`; those of `COMPARISONS` come first, in their order."""
+    results = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("*.json"))}
+    names = [name for name in COMPARISONS if name in results] + [name for name in results if name not in COMPARISONS]
+    return [results[name] for name in names]
 
 
 def render(results: Sequence[Result], folder: Path) -> str:
     """The page: method, table, details.
 
     Args:
-        results: as `read` returns them. folder: where profiles may lie.
+        results: see `read`. folder: folder of the profiles, if any.
     """
     parts = ["# Speed and memory", "Generated by `make bench`; do not edit.", _method(), table(results)]
     parts += [_origin(results), "## Details"]
@@ -98,20 +99,20 @@ def _origin(results: Sequence[Result]) -> str:
 
 
 def section(result: Result, folder: Path) -> str:
-    """What was measured, in short; the profile too when a row missed what was asked of it and there is one."""
-    found, name = result["details"], result["name"]
+    """Measurements of one result; also the profile, if there is one, when a row missed its expectation."""
+    raw, name = result["details"], result["name"]
     parts = [f"### {name}", f"{result['date']}, commit {str(result['commit'])[:12]}."]
-    if "setting" in found:
-        setting = found["setting"]
+    if "setting" in raw:
+        setting = raw["setting"]
         parts[-1] += f" {setting['rows']} rows, {setting['pairs']} pairs, model size: {setting['size']}."
         parts[-1] += "".join(f" {name} {version}." for name, version in setting.get("versions", {}).items())
-    if "sides" in found:
-        parts.append(_sides(found["sides"]))
-    parts += _remarks(found)
+    if "sides" in raw:
+        parts.append(_sides(raw["sides"]))
+    parts += _remarks(raw)
     missed = [row for row in result["rows"] if not row["met"] or row.get("criterion_met") is False]
     profile = folder / f"profile_{name}.txt"
     if missed and profile.exists():
-        parts.append("Where our time goes:\n\n```\n" + profile.read_text(encoding="utf-8").rstrip() + "\n```")
+        parts.append("Profile of our side:\n\n```\n" + profile.read_text(encoding="utf-8").rstrip() + "\n```")
     return "\n\n".join(parts)
 
 
@@ -133,22 +134,21 @@ def _mb(runs: list[dict[str, Any]], name: str) -> str:
     return ", ".join(f"{run[name]:.0f}" for run in runs)
 
 
-def _remarks(found: dict[str, Any]) -> list[str]:
+def _remarks(raw: dict[str, Any]) -> list[str]:
     remarks = []
-    if "bound_with_head_on_responses" in found:
+    if "bound_with_head_on_responses" in raw:
         remarks.append(
-            "Without Triton, as here, TRL's head runs on every position and computes entropies as well; on a GPU it "
-            "runs on the responses alone. The bound would then be "
-            f"{found['bound_with_head_on_responses']:.2f} instead of the one in the table."
+            "Without Triton, as here, TRL's head runs on every position and also computes entropies. On a GPU it runs "
+            f"on the responses only, and the bound would be {raw['bound_with_head_on_responses']:.2f}."
         )
-    if "at_scale" in found:
-        scale = found["at_scale"]
+    if "at_scale" in raw:
+        scale = raw["at_scale"]
         text = (
             f"Batches of {scale['ours']['responses']:,} rows: bound {scale['bound']:.2f}; padding "
             f"{scale['ours']['padding_share']:.0%} (ours), {scale['theirs']['padding_share']:.0%} (theirs)."
         )
         if "bound_with_head_on_responses" in scale:
-            text += f" With their head on responses alone: {scale['bound_with_head_on_responses']:.2f}."
+            text += f" With their head on responses only: {scale['bound_with_head_on_responses']:.2f}."
         remarks.append(text)
     return remarks
 
@@ -158,8 +158,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "RESULTS.md")
-    given = parser.parse_args()
-    given.out.write_text(render(read(given.results), given.results), encoding="utf-8")
+    options = parser.parse_args()
+    options.out.write_text(render(read(options.results), options.results), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The rows that every side of a comparison trains on: texts that have exactly the lengths drawn."""
+"""The rows that both sides of a comparison train on: texts with exactly the drawn lengths."""
 
 import random
 
@@ -13,10 +13,10 @@ PAD, EOS = 0, 1
 
 
 def make_rows(count: int, per_prompt: int, vocabulary: int, *, lengths: Lengths, seed: int) -> datasets.Dataset:
-    """`count` rows of prompt, response, reward and prompt_id, `per_prompt` to a prompt, prompt after prompt.
+    """`count` rows of prompt, response, reward and prompt_id, sorted by prompt, `per_prompt` rows per prompt.
 
-    A response of length n is n − 1 words and the end-of-sequence token that every library adds. It starts with a
-    space, so that prompt + response splits into the same words as the two apart.
+    A response of length n has n − 1 words, and every library adds the end-of-sequence token. It starts with a space, so
+    that prompt + response has the same words as the two texts separately.
     """
     generator = random.Random(seed)
     prompts = draw(lengths.prompt_median, lengths.prompt_sigma, lengths.longest, -(-count // per_prompt), generator)
@@ -40,7 +40,7 @@ def _words(count: int, vocabulary: int, generator: random.Random) -> str:
 
 
 def make_tokenizer(vocabulary: int) -> PreTrainedTokenizerFast:
-    """One token per word; nothing is added by itself, no chat template."""
+    """A tokenizer with one token per word, without added special tokens and without a chat template."""
     ids = {word: index for index, word in enumerate(SPECIAL)}
     ids |= {f"w{index}": index for index in range(len(SPECIAL), vocabulary)}
     tokenizer = Tokenizer(models.WordLevel(ids, unk_token="<unk>"))
@@ -51,5 +51,5 @@ def make_tokenizer(vocabulary: int) -> PreTrainedTokenizerFast:
 
 
 def response_tokens(rows: datasets.Dataset) -> int:
-    """Response tokens of all rows, ends of sequence included."""
+    """Number of response tokens of all rows, including end-of-sequence tokens."""
     return sum(len(text.split()) + 1 for text in rows["response"])

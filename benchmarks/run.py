@@ -1,8 +1,8 @@
-"""Run comparisons, each side in a process of its own, and write benchmarks/results/<name>.json.
+"""Run comparisons, each side in a separate process, and write benchmarks/results/<name>.json.
 
 python -m benchmarks.run [NAME …] [--pairs N] [--rows N] [--smoke] [--out FOLDER]
 
-A NAME stands for all comparisons that begin with it; none stands for all.
+A NAME selects all comparisons that begin with it; without a NAME, all comparisons run.
 """
 
 import argparse
@@ -29,10 +29,10 @@ Execute = Callable[[Setting], dict[str, Any]]
 
 
 def in_own_process(setting: Setting) -> dict[str, Any]:
-    """Run one side by `benchmarks.side` in a fresh process, so that its memory is its own.
+    """Run one side by `benchmarks.side` in a new process, so that its memory is measured alone.
 
     Raises:
-        RuntimeError: the side failed; its output was shown.
+        RuntimeError: the side failed; the process has printed its error.
     """
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "measured.json"
@@ -42,7 +42,9 @@ def in_own_process(setting: Setting) -> dict[str, Any]:
         environment = {**os.environ, **caches, **setting.environment}
         done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, check=False)
         if done.returncode:
-            raise RuntimeError(f"{' '.join(command[1:6])} ended with {done.returncode}; its message stands above.")
+            raise RuntimeError(
+                f"{' '.join(command[1:6])} failed with exit code {done.returncode}; see the error above."
+            )
         return json.loads(out.read_text(encoding="utf-8"))
 
 
@@ -56,10 +58,10 @@ def compare(
     execute: Execute = in_own_process,
     say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
-    """The sides in turn, `pairs` times, on the same rows; then the batches of a larger set, counted on a toy model.
+    """Run the sides in turn, `pairs` times, on the same rows; then count a larger set's batches with a toy model.
 
     Returns:
-        ``name``, ``rows`` of the table, ``details`` with all raw numbers.
+        ``name``, ``rows`` of the table, and ``details`` with all raw numbers.
     """
     sides: dict[str, list[dict[str, Any]]] = {side: [] for side in comparison.sides}
     for pair in range(pairs):
@@ -72,30 +74,30 @@ def compare(
         large = {side: execute(Setting(comparison.name, side, scale_rows, "toy")) for side in ("ours", "theirs")}
     setting = {"rows": rows, "pairs": pairs, "micro_batch": MICRO_BATCH, "size": size, "seed": 0}
     setting["versions"] = {name: version(name) for name in PACKAGES}
-    found = {"setting": setting, **details(comparison, sides, large)}
-    return {"name": comparison.name, "rows": table_rows(comparison, sides), "details": found}
+    raw = {"setting": setting, **details(comparison, sides, large)}
+    return {"name": comparison.name, "rows": table_rows(comparison, sides), "details": raw}
 
 
 def main() -> None:
     """Parse, run, write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help="comparisons, or what their names begin with")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="comparisons, or prefixes of their names")
     parser.add_argument("--pairs", type=int, default=3, help="runs of each side (default 3)")
-    parser.add_argument("--rows", type=int, help="responses a side trains on; default: of each comparison")
-    parser.add_argument("--smoke", action="store_true", help="tiny models and short rows: shows that it runs")
+    parser.add_argument("--rows", type=int, help="responses that a side trains on; default: set by each comparison")
+    parser.add_argument("--smoke", action="store_true", help="test run with tiny models and short rows")
     parser.add_argument(
         "--out", type=Path, help="folder (default benchmarks/results, or outputs/benchmarks if --smoke)"
     )
-    given = parser.parse_args()
-    folder = given.out or (ROOT / "outputs" / "benchmarks" if given.smoke else RESULTS)
+    options = parser.parse_args()
+    folder = options.out or (ROOT / "outputs" / "benchmarks" if options.smoke else RESULTS)
     origin = {"commit": git_commit(), "machine": machine()}
-    for comparison in named(given.names):
+    for comparison in named(options.names):
         result = compare(
             comparison,
-            pairs=given.pairs,
-            rows=given.rows or (SMOKE_ROWS if given.smoke else comparison.rows),
-            size="smoke" if given.smoke else "full",
-            scale_rows=8 * SMOKE_ROWS if given.smoke else SCALE_ROWS,
+            pairs=options.pairs,
+            rows=options.rows or (SMOKE_ROWS if options.smoke else comparison.rows),
+            size="smoke" if options.smoke else "full",
+            scale_rows=8 * SMOKE_ROWS if options.smoke else SCALE_ROWS,
             say=lambda line: print(line, flush=True),
         )
         for row in result["rows"]:

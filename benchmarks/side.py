@@ -1,4 +1,4 @@
-"""Run one side of one comparison in this process and write what was measured.
+"""Run one side of one comparison in this process and write its measurements.
 
 python -m benchmarks.side NAME --side ours|theirs --rows N [--size full|smoke|toy] --out FILE
 """
@@ -22,7 +22,7 @@ from benchmarks.sides import sides
 
 
 def run_side(setting: Setting, profiler: Any = None) -> dict[str, Any]:
-    """What the side measured of itself; see `Meter.measured`."""
+    """Run one side; returns its measurements, see `Meter.measured`."""
     datasets.disable_progress_bars()
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(setting, Path(folder), profiler)
@@ -38,9 +38,9 @@ def main() -> None:
     parser.add_argument("--size", default="full")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)
-    given = parser.parse_args()
-    measured = run_side(Setting(given.name, given.side, given.rows, given.size, given.seed))
-    given.out.write_text(json.dumps(measured), encoding="utf-8")
+    options = parser.parse_args()
+    measured = run_side(Setting(options.name, options.side, options.rows, options.size, options.seed))
+    options.out.write_text(json.dumps(measured), encoding="utf-8")
 
 
 if __name__ == "__main__":

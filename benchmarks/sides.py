@@ -1,4 +1,4 @@
-"""The two sides of each comparison: functions from a `Bench` to what was measured."""
+"""The two sides of each comparison: functions from a `Bench` to measurements."""
 
 import importlib
 from collections.abc import Callable
@@ -25,12 +25,12 @@ Measured = dict[str, Any]
 
 
 def rpo(bench: Bench) -> Measured:
-    """Training by `PolicyTrainer` with RPO; reference scores and partition are made before the clock starts."""
+    """Training by `PolicyTrainer` with RPO; reference scores and partition are computed before the measured part."""
     return bench.train(policy_trainer(bench, RPO()))
 
 
 def policy_trainer(bench: Bench, objective: RPO) -> PolicyTrainer:
-    """The trainer with the settings that all sides share, and a score cache of its own, which is empty."""
+    """The trainer with the settings that all sides share and an empty score cache."""
     arguments = PolicyTrainingArguments(
         **bench.training(), max_length=MAX_LENGTH, score_cache_dir=str(bench.folder / "scores")
     )
@@ -43,8 +43,8 @@ def policy_trainer(bench: Bench, objective: RPO) -> PolicyTrainer:
 def group_over_all_rows() -> None:
     """Let transformers' length grouping sort windows of up to 50 batches, as it does on a large set.
 
-    On fewer than 200 batches it takes a quarter of the set for its window, which on a few batches leaves nothing to
-    sort; a measurement on few rows would then charge padding that a real run does not have.
+    On fewer than 200 batches its window is a quarter of the set. A few batches then leave nothing to sort, and the
+    measurement would include padding that a run on a real data set does not have.
     """
     original = trainer_pt_utils.get_length_grouped_indices
 
@@ -56,7 +56,7 @@ def group_over_all_rows() -> None:
 
 
 def seq2seq_sft(bench: Bench) -> Measured:
-    """Supervised fine-tuning by transformers' `Seq2SeqTrainer`; its length grouping looks at the encoder's input."""
+    """Supervised fine-tuning by transformers' `Seq2SeqTrainer`; it groups by the length of the encoder's input."""
     group_over_all_rows()
     tokenizer = bench.tokenizer
 
@@ -75,24 +75,26 @@ def seq2seq_sft(bench: Bench) -> Measured:
 
 
 def watch_fused_head(bench: Bench) -> None:
-    """TRL multiplies by the weight of the head without calling it: note what it multiplies."""
+    """Record the hidden states that TRL multiplies by the head's weight without calling the head's module."""
     utils = importlib.import_module("trl.trainer.utils")
     original = utils._ChunkedLogProbFunction
     original = getattr(original, "original", original)
 
     class Watched:
+        original: Any = None
+
         @staticmethod
         def apply(hidden: torch.Tensor, *rest: Any) -> Any:
             bench.meter.recorder.saw_head(hidden)
             return original.apply(hidden, *rest)
 
-    Watched.original = original  # type: ignore[attr-defined]
+    Watched.original = original
     utils._ChunkedLogProbFunction = Watched
 
 
 def trl_sft(bench: Bench) -> Measured:
-    """Supervised fine-tuning by TRL's `SFTTrainer`: prompt and completion, loss on the completion alone."""
-    from trl import SFTConfig, SFTTrainer  # noqa: PLC0415  a second that the other sides need not wait
+    """Supervised fine-tuning by TRL's `SFTTrainer` on prompt and completion, with the loss on the completion only."""
+    from trl import SFTConfig, SFTTrainer  # noqa: PLC0415  the import takes a second, which other sides do not need
 
     group_over_all_rows()
     watch_fused_head(bench)
@@ -108,7 +110,7 @@ def trl_sft(bench: Bench) -> Measured:
 
 
 def _head_on_responses(bench: Bench, measured: Measured, passes: int) -> Measured:
-    """Adds the operations there would be on a GPU, where TRL's head leaves out all but the response tokens."""
+    """Add the operations that TRL would need on a GPU, where its head runs on the response tokens only."""
     share = passes * response_tokens(bench.rows) / measured["head_positions"]
     fewer = round(measured["head_flops"] * (1 - share))
     return {**measured, "flops_with_head_on_responses": measured["flops"] - fewer}
@@ -128,7 +130,7 @@ def trl_kto(bench: Bench) -> Measured:
     rows = bench.rows.rename_column("response", "completion").select_columns(["prompt", "completion"])
     rows = rows.add_column("label", [reward > middle for reward in rewards])
     trainer = KTOTrainer(bench.model, args=arguments, train_dataset=rows, processing_class=bench.tokenizer)
-    return _head_on_responses(bench, bench.train(trainer), passes=2)  # the second is of the mismatched pairs
+    return _head_on_responses(bench, bench.train(trainer), passes=2)  # the second pass runs the mismatched pairs
 
 
 # -------------------------------------------------------------------------------------------------------------- scoring
@@ -145,7 +147,7 @@ def scoring(bench: Bench) -> Measured:
 
 
 def bare_forward(bench: Bench) -> Measured:
-    """The model's own forward pass without gradient, row by row, so without padding; its logits are thrown away."""
+    """The model's own forward pass without gradient, row by row and therefore without padding; logits are discarded."""
     table = _tokenized(bench)
     prompts, responses = table["prompt_ids"], table["response_ids"]
     bench.warm_up()
@@ -167,8 +169,8 @@ def _tokenized(bench: Bench) -> Any:
 
 
 def sides() -> dict[tuple[str, str], Callable[[Bench], Measured]]:
-    """(comparison, side) → what runs."""
-    from benchmarks import algorithm1, head  # noqa: PLC0415  they use policy_trainer and Measured from here
+    """The function that runs each (comparison, side)."""
+    from benchmarks import algorithm1, head  # noqa: PLC0415  both modules import from this one
 
     return {
         ("algorithm1", "ours"): algorithm1.ours,

@@ -1,4 +1,4 @@
-"""From what the sides measured to the rows of the table. No torch."""
+"""Compute the rows of the table from the measurements of the sides. Imports no torch."""
 
 from collections.abc import Mapping, Sequence
 from statistics import median
@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks.comparisons import Comparison
 
-CRITERION = 0.9  # of the bound
+CRITERION = 0.9  # smallest accepted share of the bound
 Measured = Mapping[str, Any]
 Sides = Mapping[str, Sequence[Measured]]
 
@@ -17,17 +17,17 @@ def flops_per_response(measured: Measured, name: str = "flops") -> float:
 
 
 def bound(ours: Measured, theirs: Measured) -> float:
-    """Ratio of the operations that the two sides must do: the ratio of speeds at equal efficiency."""
+    """Ratio of the operations that the two sides need, which is the speed ratio at equal efficiency."""
     return flops_per_response(theirs) / flops_per_response(ours)
 
 
 def table_rows(comparison: Comparison, sides: Sides) -> list[dict[str, Any]]:
-    """One row for speed and, where memory is expected of the comparison, one for memory."""
+    """One row for speed and, if the comparison has an expected memory ratio, one for memory."""
     ratios = speed_ratios(sides)
     ours, theirs = sides["ours"][0], sides["theirs"][0]
     limit = bound(ours, theirs)
     if "without_memory" in sides:
-        # Chunks are computed twice on purpose, so that is part of what this comparison's bound has to pay for.
+        # This comparison trades time for memory: the bound includes the second computation of each chunk.
         again = (ours["flops"] + ours["head_forward_flops"]) / ours["responses"]
         limit = flops_per_response(theirs) / again
     share = median(ratios) / limit
@@ -60,13 +60,13 @@ def table_rows(comparison: Comparison, sides: Sides) -> list[dict[str, Any]]:
 
 
 def speed_ratios(sides: Sides) -> list[float]:
-    """Responses per second, ours over theirs, one ratio a pair."""
+    """Responses per second, ours divided by theirs, one ratio per pair."""
     pairs = zip(sides["ours"], sides["theirs"], strict=True)
     return [ours["responses_per_second"] / theirs["responses_per_second"] for ours, theirs in pairs]
 
 
 def memory_ratios(sides: Sides) -> list[float]:
-    """Peak memory, ours over theirs, one ratio a pair; less the peak of the run without a head, if there is one."""
+    """Peak memory, ours divided by theirs, per pair; the peak of a run without a head, if any, is subtracted first."""
     if "without_memory" not in sides:
         return [a["peak_mb"] / b["peak_mb"] for a, b in zip(sides["ours"], sides["theirs"], strict=True)]
     runs = zip(sides["ours_memory"], sides["theirs_memory"], sides["without_memory"], strict=True)
@@ -75,39 +75,39 @@ def memory_ratios(sides: Sides) -> list[float]:
 
 
 def spread(ratios: Sequence[float]) -> str:
-    """Median, with the lowest and the highest."""
+    """Median, with minimum and maximum in parentheses."""
     return f"{median(ratios):.2f}× ({min(ratios):.2f}–{max(ratios):.2f})"
 
 
 def details(comparison: Comparison, sides: Sides, at_scale: Mapping[str, Measured] | None) -> dict[str, Any]:
-    """All raw numbers: ratios of each pair, what each side measured, and the batches of the first pair."""
-    found: dict[str, Any] = {
+    """All raw numbers: ratios of each pair, measurements of each side, and the batch shapes of the first pair."""
+    raw: dict[str, Any] = {
         "ratios": speed_ratios(sides),
         "sides": {side: [_without_calls(measured) for measured in runs] for side, runs in sides.items()},
         "calls": {side: runs[0]["calls"] for side, runs in sides.items()},
     }
     if comparison.memory is not None:
-        found["memory_ratios"] = memory_ratios(sides)
+        raw["memory_ratios"] = memory_ratios(sides)
     theirs, ours = sides["theirs"][0], sides["ours"][0]
     if "flops_with_head_on_responses" in theirs:
         fewer = flops_per_response(theirs, "flops_with_head_on_responses")
-        found["bound_with_head_on_responses"] = fewer / flops_per_response(ours)
+        raw["bound_with_head_on_responses"] = fewer / flops_per_response(ours)
     if at_scale is not None:
-        found["at_scale"] = _at_scale(at_scale["ours"], at_scale["theirs"])
-    return found
+        raw["at_scale"] = _at_scale(at_scale["ours"], at_scale["theirs"])
+    return raw
 
 
 def _at_scale(ours: Measured, theirs: Measured) -> dict[str, Any]:
     kept = ("responses", "flops", "padding_share", "head_positions", "flops_with_head_on_responses")
-    found: dict[str, Any] = {
+    raw: dict[str, Any] = {
         "bound": bound(ours, theirs),
         "ours": {name: ours[name] for name in kept if name in ours},
         "theirs": {name: theirs[name] for name in kept if name in theirs},
     }
     if "flops_with_head_on_responses" in theirs:
         fewer = flops_per_response(theirs, "flops_with_head_on_responses")
-        found["bound_with_head_on_responses"] = fewer / flops_per_response(ours)
-    return found
+        raw["bound_with_head_on_responses"] = fewer / flops_per_response(ours)
+    return raw
 
 
 def _without_calls(measured: Measured) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""1,000 predictions of 200 words: seconds of `valuefree evaluate --metrics lexical`, start and writing included.
+"""Seconds of `valuefree evaluate --metrics lexical` on 1,000 predictions of 200 words, including start and output.
 
 Run as ``python -m benchmarks.text_metrics``, with ``--quick`` for 100 predictions, printed instead of written. Needs
 nltk's data (`make nltk-data`). Writes results/text_metrics.json beside this file.
@@ -24,7 +24,7 @@ REPEATS = 3
 
 
 def write_pairs(file: Path, count: int) -> None:
-    """Predictions and references: stretches of the demo's answers; half of each prediction is its reference's."""
+    """Write predictions and references from the demo's answers; half of each prediction equals its reference."""
     words = " ".join(feedback()["response"]).split()
     draw = random.Random(0)
 
@@ -41,7 +41,7 @@ def write_pairs(file: Path, count: int) -> None:
 
 
 def measure(count: int) -> dict:
-    """Seconds of the whole command, and of the processors in all its processes, for each repeat."""
+    """Wall-clock seconds of the whole command and CPU seconds of all its processes, for each repeat."""
     runs = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -69,7 +69,7 @@ def measure(count: int) -> dict:
 
 
 def main() -> None:
-    """Measure, print, and write the result unless it was a quick look."""
+    """Measure, print, and write the result; with --quick, print only."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="100 predictions, printed only")
     quick = parser.parse_args().quick

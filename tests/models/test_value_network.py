@@ -141,7 +141,7 @@ def test_a_checkpoint_without_it_is_an_error(tmp_path, rows, tokenizer):
     first = trainer(tmp_path, make_llama(tokenizer), rows, tokenizer, callbacks=[StopAt(1)])
     first.train()
     second = trainer(tmp_path, make_llama(tokenizer), rows, tokenizer, DRO())
-    with pytest.raises(ConfigError, match="the value network cannot go on"):
+    with pytest.raises(ConfigError, match="the value network cannot resume"):
         second.train(resume_from_checkpoint=True)
 
 

@@ -1,1 +1,1 @@
-"""From rows to tensors: chat templates, tokens, which rows form a micro-batch, padding or packing."""
+"""From rows to tensors: chat templates, tokenisation, sampling of micro-batches, padding and packing."""

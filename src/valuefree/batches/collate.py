@@ -1,6 +1,6 @@
 """From tokenised rows to the tensors that `response_logps` reads, padded or packed."""
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,35 +9,35 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from valuefree.batches.packing import groups_of, pack_decoder, pack_encoder_decoder
+from valuefree.batches.grouping import groups_of
+from valuefree.batches.packing import TokenRows, pack_decoder, pack_encoder_decoder
 from valuefree.errors import ConfigError
 
-IGNORED = -100  # label of what is not a response token
-Groups = list[list[int]]
+IGNORED = -100  # label of a token that does not belong to the response
 Numbers = Sequence[int] | np.ndarray
 
 
-def _padded(rows: Sequence[Sequence[int]], value: int, side: str) -> Tensor:
+def _padded(rows: TokenRows, value: int, side: str) -> Tensor:
     width = max(len(row) for row in rows)
     fill = [[value] * (width - len(row)) for row in rows]
     return torch.tensor([[*pad, *row] if side == "left" else [*row, *pad] for row, pad in zip(rows, fill, strict=True)])
 
 
-def prompt_batch(prompts: Sequence[Sequence[int]], pad_token_id: int) -> dict[str, Tensor]:
-    """Prompts by themselves, padded at the end: input_ids and attention_mask, (P, L)."""
+def prompt_batch(prompts: TokenRows, pad_token_id: int) -> dict[str, Tensor]:
+    """Prompts without responses, padded on the right: input_ids and attention_mask, (P, L)."""
     ones = [[1] * len(prompt) for prompt in prompts]
     return {"input_ids": _padded(prompts, pad_token_id, "right"), "attention_mask": _padded(ones, 0, "right")}
 
 
 def collate(
-    prompts: Sequence[Sequence[int]],
-    responses: Sequence[Sequence[int]],
+    prompts: TokenRows,
+    responses: TokenRows,
     *,
     pad_token_id: int,
     encoder_decoder: bool,
     padding_side: str = "right",
 ) -> dict[str, Tensor]:
-    """One row per response in the Hugging Face form: input_ids, attention_mask, labels (−100 where not a response)."""
+    """One row per response in the Hugging Face form: input_ids, attention_mask, and labels (−100 outside responses)."""
     if padding_side not in ("left", "right"):
         raise ConfigError(f"padding_side is {padding_side!r}; expected left or right.")
     if encoder_decoder:
@@ -48,13 +48,13 @@ def collate(
     return {
         "input_ids": _padded(rows, pad_token_id, padding_side),
         "attention_mask": _padded([[1] * len(row) for row in rows], 0, padding_side),
-        # The decoder of an encoder-decoder starts at its first column, so its padding stands at the end.
+        # The decoder of an encoder-decoder counts positions from its first column, so its padding is on the right.
         "labels": _padded(labels, IGNORED, "right" if encoder_decoder else padding_side),
     }
 
 
 def pad_right(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """An encoder-decoder's batch with all padding on the right: each row is rolled to its first token or label."""
+    """An encoder-decoder's batch with its padding moved to the right: each row is rolled to its first real token."""
     mask, labels = batch["attention_mask"], batch["labels"]
     prompts, responses = _rolled(mask != 0), _rolled(labels != IGNORED)
     return {
@@ -66,21 +66,24 @@ def pad_right(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _rolled(real: Tensor) -> Tensor:
-    """Columns of each row in order from the first that is `real`, shape of `real`; the columns before it come last."""
+    """Column order of each row that starts at its first `real` column, shape of `real`; earlier columns come last."""
     width = real.shape[1]
     start = real.to(torch.uint8).argmax(1, keepdim=True)
     return (torch.arange(width, device=real.device) + start) % width
 
 
 def collate_shared(
-    prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], groups: Groups, *, pad_token_id: int
+    prompts: TokenRows, responses: TokenRows, groups: Sequence[Sequence[int]], *, pad_token_id: int
 ) -> dict[str, Tensor]:
-    """For an encoder-decoder: as `collate`, with one input row per prompt, and encoder_rows (R,), which is whose."""
-    owner = {row: index for index, rows in enumerate(groups) for row in rows}
+    """As `collate` for an encoder-decoder, but with one input row per prompt.
+
+    ``encoder_rows`` (R,) holds the input row of each response. groups: rows of each distinct prompt.
+    """
+    encoder_row = {row: index for index, rows in enumerate(groups) for row in rows}
     return {
         **prompt_batch([prompts[rows[0]] for rows in groups], pad_token_id),
         "labels": _padded(responses, IGNORED, "right"),
-        "encoder_rows": torch.tensor([owner[row] for row in range(len(responses))]),
+        "encoder_rows": torch.tensor([encoder_row[row] for row in range(len(responses))]),
     }
 
 
@@ -88,8 +91,8 @@ def collate_shared(
 class Collator:
     """From rows of a tokenised table to the batch that `response_logps` reads.
 
-    share_prompts: run each prompt once for its responses; prompts are the same where all their tokens are.
-    padding_free: one packed row instead of padded ones; a decoder shares prompts in this form alone.
+    share_prompts: run each distinct prompt once for all its responses. Prompts are equal if all their tokens are.
+    padding_free: one packed row instead of padded rows. A decoder can share prompts only in this form.
     """
 
     pad_token_id: int
@@ -98,26 +101,27 @@ class Collator:
     padding_free: bool = True
 
     def batch(self, table: datasets.Dataset, rows: Sequence[int]) -> dict[str, Tensor]:
-        """The batch of `rows`, one value per row in that order."""
+        """The batch of the rows with these numbers; `response_logps` returns one value per row, in this order."""
         return self.tensors(table[list(rows)])
 
     def tensors(self, columns: Mapping[str, Sequence[Any]]) -> dict[str, Tensor]:
-        """The batch of columns prompt_ids and response_ids."""
+        """The batch made from the columns prompt_ids and response_ids."""
         prompts, responses = columns["prompt_ids"], columns["response_ids"]
-        groups = self._groups(map(tuple, prompts))
+        groups = self.groups([tuple(prompt) for prompt in prompts])
         if self.padding_free:
             return (pack_encoder_decoder if self.encoder_decoder else pack_decoder)(prompts, responses, groups)
         if self.encoder_decoder and self.share_prompts:
             return collate_shared(prompts, responses, groups, pad_token_id=self.pad_token_id)
         return collate(prompts, responses, pad_token_id=self.pad_token_id, encoder_decoder=self.encoder_decoder)
 
-    def _groups(self, prompts: Iterable[Hashable]) -> Groups:
-        return groups_of(prompts if self.share_prompts else range(len(list(prompts))))
+    def groups(self, prompts: Sequence[Hashable]) -> list[list[int]]:
+        """Row numbers of each prompt that is run once: equal prompts together, or every row alone."""
+        return groups_of(prompts if self.share_prompts else range(len(prompts)))
 
     def positions(self, prompt_tokens: Numbers, response_tokens: Numbers, prompt_numbers: Numbers) -> int:
-        """Positions that a batch of rows of these lengths sends through the linear layers, padding included.
+        """Positions that a batch of rows of these lengths sends through the linear layers, including padding.
 
-        prompt_numbers: equal where the tokens of the prompts are.
+        prompt_numbers: equal for rows whose prompts have equal tokens.
         """
         shared = self.share_prompts and (self.encoder_decoder or self.padding_free)
         prompts = [prompt_tokens[rows[0]] for rows in groups_of(prompt_numbers)] if shared else prompt_tokens
@@ -128,10 +132,10 @@ class Collator:
         return len(prompts) * max(p + r for p, r in zip(prompt_tokens, response_tokens, strict=True))
 
     def padding(self, batch: Mapping[str, Tensor]) -> tuple[int, int]:
-        """(padding, all positions) that a batch sends through the linear layers."""
+        """(padding positions, all positions) that a batch sends through the linear layers."""
         if "pack" in batch:
-            own = len(batch["target_ids"]) if self.encoder_decoder else 0
-            return 0, batch["input_ids"].numel() + own
+            decoder_positions = len(batch["target_ids"]) if self.encoder_decoder else 0
+            return 0, batch["input_ids"].numel() + decoder_positions
         parts = [batch["attention_mask"] == 0]
         if self.encoder_decoder:
             parts.append(batch["labels"] == IGNORED)  # the labels are the decoder's positions
@@ -141,23 +145,22 @@ class Collator:
 def scoring_batches(
     collator: Collator, lengths: tuple[np.ndarray, np.ndarray], prompt_numbers: np.ndarray, batch_tokens: int
 ) -> list[list[int]]:
-    """All rows in batches of like length, a prompt's rows together, longest first, padded size within `batch_tokens`.
+    """All rows, cut into batches for scoring: sorted by length, longest first, with a prompt's rows together.
 
     Args:
-        lengths: tokens of prompts and of responses, each (R,). prompt_numbers: equal where the tokens of the prompts
-            are, (R,).
+        lengths: tokens of prompts and of responses, (R,) each.
+        prompt_numbers: equal for rows whose prompts have equal tokens, (R,).
+        batch_tokens: most positions of a batch, including padding; a prompt's rows stay together even above it.
     """
     prompts, responses = lengths
-    groups = collator._groups(prompt_numbers.tolist())
+    groups = collator.groups(prompt_numbers.tolist())
     groups.sort(key=lambda rows: -(int(prompts[rows[0]]) + int(responses[rows].max())))
     batches: list[list[int]] = []
     for group in groups:
         if batches:
             rows = [*batches[-1], *group]
-            if (
-                collator.positions(prompts[rows].tolist(), responses[rows].tolist(), prompt_numbers[rows])
-                <= batch_tokens
-            ):
+            positions = collator.positions(prompts[rows].tolist(), responses[rows].tolist(), prompt_numbers[rows])
+            if positions <= batch_tokens:
                 batches[-1] = rows
                 continue
         batches.append(list(group))

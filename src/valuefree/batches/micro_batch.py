@@ -1,4 +1,4 @@
-"""The type of a micro-batch, on its way from the collator through the trainer to the objective."""
+"""The type of a micro-batch, which the collator makes and the trainer and the objective read."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -6,27 +6,30 @@ from typing import Any
 
 from torch import Tensor
 
-TokenBatch = Mapping[str, Tensor]  # what `valuefree.models.logprobs.response_logps` reads
+TokenBatch = Mapping[str, Tensor]  # input of `valuefree.models.logprobs.response_logps`
 
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """The rows that one process runs at a time: R rows with gradient, and C further rows of their prompts without.
+    """The rows that one process runs at a time: R rows with gradient, and C other rows of their prompts without.
 
     Attributes:
         row_numbers: numbers of the R rows in the data set.
-        counted: the first `counted` of the R rows enter the loss. The others keep the processes in step.
+        counted: number of rows that enter the loss, which are the first of the R rows. The others have weight zero
+            and keep the processes synchronised.
         response_tokens: response tokens of the counted rows.
-        loss_denominator: share of the counted rows in the divisor of the loss; see `Objective.loss_denominator`.
+        loss_denominator: contribution of the counted rows to the divisor of the loss; see
+            `Objective.loss_denominator`.
         batch: tokens of the R rows.
         context: tokens of the C rows, in batches of at most R.
-        prompt_of, group_size: prompt of each row, and rows of that prompt in the data set, int64, (R + C,).
-        rewards: as they enter the target, float64, (R + C,).
-        reference_logps, values: log π_ref and V̂ of each row, float64, (R + C,); None where not required.
-        columns: what `Objective.precompute` made, (R + C,) each.
+        prompt_of, group_size: prompt of each row, and the number of rows with that prompt in the data set, int64,
+            (R + C,).
+        rewards: rewards that enter the target, float64, (R + C,).
+        reference_logps, values: log π_ref and V̂ of each row, float64, (R + C,); None if not required.
+        columns: outputs of `Objective.precompute`, (R + C,) each.
         prompts: tokens of the P distinct prompts, for a value network; None without one.
-        prompt_row: which of the P prompts each row has, int64, (R + C,).
-        padding, positions: padding and all positions that `batch` sends through the linear layers.
+        prompt_row: index of each row's prompt among the P prompts, int64, (R + C,).
+        padding, positions: padding positions and all positions that `batch` sends through the linear layers.
         step_inputs: inputs that are computed once per optimizer step; see `valuefree.training.step_inputs`.
     """
 

@@ -1,4 +1,4 @@
-"""What a reward model reads: prompt and response as one row of tokens, the same in training and in scoring."""
+"""Inputs of a reward model: prompt and response as one row of tokens, the same in training and in scoring."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,8 +9,9 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerBase
 
-from valuefree.batches.rendering import Prompt, as_messages, as_text
-from valuefree.batches.turns import separated
+from valuefree.batches.rendering import pad_id
+from valuefree.batches.turns import eos_id, separated
+from valuefree.data.prompts import Prompt, as_messages, as_text
 from valuefree.errors import ConfigError
 
 
@@ -18,12 +19,12 @@ from valuefree.errors import ConfigError
 class RewardInputs:
     """Renders and pads rows for a sequence classifier.
 
-    With a chat template a row is the whole chat. Without one it is prompt and response as the tokenizer joins two
-    texts, with a newline between them where the tokenizer puts nothing there. A row wider than `max_length` loses the
-    beginning of its prompt, then that of the response, never the response's end. Padding is on the right.
+    With a chat template a row is the whole chat. Without one the tokenizer joins prompt and response as a pair of
+    texts; a newline separates them if the tokenizer does not. If a row has more than `max_length` tokens, the
+    beginning of its prompt is removed, then the beginning of the response, never its end. Padding is on the right.
 
-    encoder_decoder: T5 and BART read the state at the last end of sequence, of which all rows must have the same
-    number: those within the texts are left out, and a missing one at the end is added.
+    encoder_decoder: T5 and BART read the state at the last end-of-sequence token, and all rows of a batch must have
+    equally many of these tokens. Those inside the texts are removed, and a missing one at the end is added.
     segments: the model takes token_type_ids.
     """
 
@@ -39,28 +40,28 @@ class RewardInputs:
             raise ConfigError("the tokenizer has no padding token; set one, and the same in the model's config.")
 
     def batch(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> tuple[dict[str, Tensor], int]:
-        """Arguments of the model, one row per response, and how many rows were cut."""
+        """Arguments of the model, one row per response, and the number of truncated rows."""
         encoding = self._encoded(prompts, responses)
         kept = [self._kept(encoding, row) for row in range(len(responses))]
         rows = [
-            [encoding["input_ids"][row][at] for at in places] + ([self.tokenizer.eos_token_id] if ended else [])
-            for row, (places, ended, _) in enumerate(kept)
+            [encoding["input_ids"][row][at] for at in places] + ([eos_id(self.tokenizer)] if add_end else [])
+            for row, (places, add_end, _) in enumerate(kept)
         ]
         batch = {
-            "input_ids": _padded(rows, self.tokenizer.pad_token_id),  # type: ignore[arg-type]
+            "input_ids": _padded(rows, pad_id(self.tokenizer)),
             "attention_mask": _padded([[1] * len(ids) for ids in rows], 0),
         }
         if self.segments and "token_type_ids" in encoding:
             types = [[encoding["token_type_ids"][row][at] for at in places] for row, (places, _, _) in enumerate(kept)]
             batch["token_type_ids"] = _padded(types, self.tokenizer.pad_token_type_id)
-        return batch, sum(cut for _, _, cut in kept)
+        return batch, sum(truncated for _, _, truncated in kept)
 
     def _encoded(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> Any:
-        quiet: dict[str, Any] = {"truncation": False, "verbose": False}  # too long is no surprise here
+        quiet: dict[str, Any] = {"truncation": False, "verbose": False}  # no warning: `_kept` truncates long rows
         if not self.tokenizer.chat_template:
             texts = [as_text(prompt) for prompt in prompts]
             alone, both = (self.tokenizer.num_special_tokens_to_add(pair=pair) for pair in (False, True))
-            if alone == both:  # no special token stands between the two
+            if alone == both:  # no special token separates the two texts
                 texts = separated(self.tokenizer, texts)
             return self.tokenizer(texts, list(responses), **quiet)
         chats = [
@@ -71,35 +72,39 @@ class RewardInputs:
         return self.tokenizer(texts, add_special_tokens=False, **quiet)
 
     def _kept(self, encoding: Any, row: int) -> tuple[list[int], bool, bool]:
-        """Places of the tokens that stay, whether an end of sequence is to follow, and whether any was too many."""
+        """Indices of the kept tokens, whether to add an end-of-sequence token, and whether the row was truncated."""
         ids = encoding["input_ids"][row]
         places = list(range(len(ids)))
         if self.encoder_decoder:
-            end = self.tokenizer.eos_token_id
+            end = eos_id(self.tokenizer)
             owners = self._owners(encoding, row)
             places = [at for at in places if not (ids[at] == end and owners[at] is not None)]
-            ended = not places or ids[places[-1]] != end
+            add_end = not places or ids[places[-1]] != end
         else:
-            # The model takes the last token that is not padding for the end of the row.
+            # The model reads its score at the last token that is not padding.
             while len(places) > 1 and ids[places[-1]] == self.tokenizer.pad_token_id:
                 places.pop()
-            ended = False
-        excess = len(places) + ended - self.max_length
+            add_end = False
+        excess = len(places) + add_end - self.max_length
         if excess <= 0:
-            return places, ended, False
+            return places, add_end, False
         owners = self._owners(encoding, row)
-        texts = [at for owner in (0, 1) for at in places if owners[at] == owner]
-        gone = set(texts[:excess])
-        return [at for at in places if at not in gone], ended, True
+        removable = [at for owner in (0, 1) for at in places if owners[at] == owner]
+        removed = set(removable[:excess])
+        return [at for at in places if at not in removed], add_end, True
 
     def _owners(self, encoding: Any, row: int) -> Sequence[int | None]:
-        """For each token which of the two texts it is of: 0, 1, or None for what the tokenizer adds."""
+        """For each token: 0 if it belongs to the prompt, 1 if to the response, None if the tokenizer added it.
+
+        With a chat template, the whole chat is one text, 0.
+        """
         if self.tokenizer.chat_template:
             return [0] * len(encoding["input_ids"][row])
         if not self.tokenizer.is_fast:
             raise ConfigError(
-                f"{type(self.tokenizer).__name__} does not tell prompt from response (it is no fast tokenizer), so a "
-                f"row wider than max_length={self.max_length} cannot be cut. Raise max_length, or take another model."
+                f"{type(self.tokenizer).__name__} is not a fast tokenizer and cannot tell prompt from response, so a "
+                f"row longer than max_length={self.max_length} cannot be truncated. Raise max_length, or use another "
+                "model."
             )
         return encoding.sequence_ids(row)
 

@@ -1,55 +1,51 @@
-"""Which rows make an optimiser step, and how they are cut into micro-batches: by prompt, length, tokens and rank."""
+"""Sample the rows of each optimiser step and split them into micro-batches, by prompt, length, tokens and rank."""
 
 import itertools
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 
+from valuefree.batches.grouping import groups_of, rows_of_prompts
 from valuefree.errors import ConfigError
 
 Strategy = Literal["random", "sequential", "group_by_length"]
-WINDOW_GROUPS = 32  # prompts looked at to fill a batch exactly
-WINDOW_STEPS = 50  # steps whose prompts are sorted by length together, as many as transformers' length grouping takes
-
-
-class Size(Protocol):
-    """Positions that a batch of rows takes in the linear layers, padding included."""
-
-    def __call__(self, rows: Sequence[int], /) -> int:
-        """Of these row numbers."""
-        ...
+Size = Callable[[Sequence[int]], int]  # row numbers → their positions in the linear layers, including padding
+WINDOW_GROUPS = 32  # prompts among which the sampler searches for those that fill a batch exactly
+WINDOW_STEPS = 50  # steps whose prompts are sorted by length together, as in transformers' length grouping
 
 
 @dataclass(frozen=True)
 class Lengths:
-    """Tokens of each row's prompt and response, shape (R,)."""
+    """Numbers of tokens of each row's prompt and response, shape (R,)."""
 
     prompt: np.ndarray
     response: np.ndarray
 
     def of_groups(self, rows_of: Sequence[np.ndarray]) -> np.ndarray:
-        """Length by which prompts are sorted, shape (P,): of the prompt and of its longest response."""
+        """Sort key of each prompt, shape (P,): the length of the prompt plus that of its longest response."""
         return np.array([int(self.prompt[rows[0]]) + int(self.response[rows].max()) for rows in rows_of])
 
 
 class GroupBatches:
     """Batches of row numbers for a data loader: every row once per epoch, a prompt's rows together.
 
-    An optimiser step is `batch_size` × `micro_batches` rows, and what it sees does not depend on how it is cut up: the
-    prompts stand in one sequence, ordered such that they end where steps and micro-batches end, as far as their sizes
-    allow. `strategy` says in which order they come: shuffled by seed and epoch, as in the data, or shuffled and then
-    sorted by length within windows of some steps, whose order is shuffled again.
+    An optimiser step has `batch_size` × `micro_batches` rows, and its rows do not depend on how they are split into
+    micro-batches. All prompts form one sequence, ordered so that the ends of steps and micro-batches coincide with
+    ends of prompts as far as the sizes of the prompts allow. `strategy` sets the order: shuffled by seed and epoch
+    (random), as in the data (sequential), or shuffled, then sorted by length within windows of `WINDOW_STEPS` steps,
+    and the steps shuffled again (group_by_length).
 
-    With `whole_groups`, or with `batch_tokens`, a micro-batch holds whole prompts only: it is closed before it would
-    pass `batch_size` rows or `batch_tokens` positions, so that steps differ in their number of rows. Which rows share
-    a micro-batch then depends on the seed alone, and their order on the epoch. A prompt that passes a limit by itself
-    is cut.
+    With `whole_groups` or `batch_tokens`, a micro-batch holds whole prompts only. It is closed before it would exceed
+    `batch_size` rows or `batch_tokens` positions, so the number of rows varies between steps. The seed alone then
+    determines which rows share a micro-batch; the epoch changes only the order of the micro-batches. A prompt that
+    exceeds a limit by itself is split.
 
-    Over several processes, `micro_batches` counts those of all ranks, and each rank takes its share. All ranks see
-    equally many micro-batches; where rows run out, one holds a row number ~row < 0: it is run, and does not count.
+    With several processes, `micro_batches` counts those of all ranks, and each rank takes its share. All ranks see
+    equally many micro-batches: when the rows run out, a rank gets a negative number ~i, which runs row i with weight
+    zero.
     """
 
     drop_last = False
@@ -74,25 +70,23 @@ class GroupBatches:
         if strategy == "group_by_length" and lengths is None:
             raise ConfigError("strategy='group_by_length' needs lengths.")
         if batch_tokens is not None and size is None:
-            raise ConfigError("batch_tokens needs size, which says how many positions a batch takes.")
+            raise ConfigError("batch_tokens needs size, the function that counts the positions of a batch.")
         self.batch_size, self.micro_batches, self.seed, self.epoch = batch_size, micro_batches, seed, 0
         self.strategy, self.size, self.batch_tokens = strategy, size, batch_tokens
         self.rank, self.world_size = rank, world_size
         self._prompt_of = np.asarray(prompt_of, dtype=np.int64)
-        order = np.argsort(self._prompt_of, kind="stable")
-        ends = np.flatnonzero(np.diff(self._prompt_of[order], append=-1)) + 1
-        first_seen = np.argsort(order[np.concatenate([[0], ends[:-1]])]) if len(ends) else ends
-        groups = np.split(order, ends[:-1])
-        self._groups = [groups[index] for index in first_seen]
+        groups = rows_of_prompts(self._prompt_of)
+        first_rows = np.fromiter((rows[0] for rows in groups), dtype=np.int64, count=len(groups))
+        self._groups = [groups[index] for index in np.argsort(first_rows)]  # prompts by first appearance
         self._lengths = lengths.of_groups(self._groups) if lengths is not None else None
         self._bins = self._binned() if whole_groups or batch_tokens is not None else None
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by the trainer; the order depends on it."""
+        """Set the epoch, which determines the order; the trainer calls this."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        """Micro-batches of one rank."""
+        """Number of micro-batches of one rank."""
         if self._bins is not None:
             return -(-len(self._bins) // self.world_size)
         whole, rest = divmod(len(self._prompt_of), self.batch_size * self.micro_batches)
@@ -101,20 +95,18 @@ class GroupBatches:
 
     def __iter__(self) -> Iterator[list[int]]:
         """Row numbers of each micro-batch of this rank."""
-        for slot in self._slots():
-            yield slot[self.rank] if self.rank < len(slot) else [~slot[0][0]]
+        for micro_batches in self._concurrent():
+            yield micro_batches[self.rank] if self.rank < len(micro_batches) else [~micro_batches[0][0]]
 
-    def _slots(self) -> Iterator[list[list[int]]]:
-        """What the ranks run at the same time, at most one micro-batch each."""
+    def _concurrent(self) -> Iterator[list[list[int]]]:
+        """Micro-batches that the ranks run at the same time, at most one per rank."""
         if self._bins is not None:
-            slots = [self._bins[at : at + self.world_size] for at in range(0, len(self._bins), self.world_size)]
-            self._shuffle(slots, self.epoch)
-            yield from slots
+            rounds = list(_chunked(self._bins, self.world_size))
+            self._shuffle(rounds, self.epoch)
+            yield from rounds
             return
         for step in self._steps():
-            parts = [step[at : at + self.batch_size] for at in range(0, len(step), self.batch_size)]
-            for at in range(0, len(parts), self.world_size):
-                yield parts[at : at + self.world_size]
+            yield from _chunked(list(_chunked(step, self.batch_size)), self.world_size)
 
     # ------------------------------------------------------------------------------------------------------- order
 
@@ -123,20 +115,21 @@ class GroupBatches:
             random.Random(self.seed if epoch is None else f"{self.seed}/{epoch}").shuffle(items)
 
     def _ordered(self, epoch: int | None) -> list[list[int]]:
-        """The rows of each prompt, the prompts in the order of the strategy; `epoch` None for the same in every."""
+        """The rows of each prompt, prompts in the order of the strategy; with `epoch` None, the same in every epoch."""
         numbers = list(range(len(self._groups)))
         self._shuffle(numbers, epoch)
-        if self.strategy == "group_by_length" and self._lengths is not None:
+        lengths = self._lengths
+        if self.strategy == "group_by_length" and lengths is not None:
             rows_per_prompt = len(self._prompt_of) / max(len(numbers), 1)
             window = max(int(WINDOW_STEPS * self.batch_size * self.micro_batches / rows_per_prompt), 1)
-            parts = [numbers[at : at + window] for at in range(0, len(numbers), window)]
-            numbers = [n for part in parts for n in sorted(part, key=lambda n: -int(self._lengths[n]))]  # type: ignore[index]
+            windows = _chunked(numbers, window)
+            numbers = [number for part in windows for number in sorted(part, key=lambda n: -int(lengths[n]))]
         return [self._groups[number].tolist() for number in numbers]
 
     def _steps(self) -> Iterator[list[int]]:
         step_rows = self.batch_size * self.micro_batches
         rows = [row for group in aligned(self._ordered(self.epoch), step_rows) for row in group]
-        steps = [rows[at : at + step_rows] for at in range(0, len(rows), step_rows)]
+        steps = list(_chunked(rows, step_rows))
         if self.strategy == "group_by_length":
             rest = [steps.pop()] if steps and len(steps[-1]) < step_rows else []
             self._shuffle(steps, self.epoch)
@@ -145,14 +138,15 @@ class GroupBatches:
             yield self._by_micro_batch(step)
 
     def _by_micro_batch(self, rows: list[int]) -> list[int]:
-        """The rows of one step, their prompts ordered to end where micro-batches do."""
-        parts: dict[int, list[int]] = {}
-        for row in rows:
-            parts.setdefault(int(self._prompt_of[row]), []).append(row)
-        return [row for part in aligned(list(parts.values()), self.batch_size) for row in part]
+        """The rows of one step, with prompts ordered so that they end where micro-batches end."""
+        groups = groups_of(self._prompt_of[rows].tolist())
+        return [rows[index] for group in aligned(groups, self.batch_size) for index in group]
 
     def _binned(self) -> list[list[int]]:
-        """Whole prompts until a limit; of the next ones that fit, rather one with which others fill all rows."""
+        """Micro-batches of whole prompts within the limits.
+
+        Of the next prompts that fit, one is preferred that fills all remaining rows exactly together with others.
+        """
         coming = (piece for group in self._ordered(None) for piece in self._pieces(group))
         waiting = list(itertools.islice(coming, WINDOW_GROUPS))
         bins: list[list[int]] = []
@@ -169,7 +163,7 @@ class GroupBatches:
         return bins
 
     def _pieces(self, group: list[int]) -> list[list[int]]:
-        """The group, cut where it passes a limit by itself; a row alone is never cut."""
+        """The group, split if it exceeds a limit by itself; a single row is never split."""
         if self._fits(group):
             return [group]
         pieces = [group[:1]]
@@ -186,11 +180,16 @@ class GroupBatches:
         return self.batch_tokens is None or self.size is None or self.size(rows) <= self.batch_tokens
 
 
-def aligned(groups: list[list[int]], capacity: int, window: int = WINDOW_GROUPS) -> list[list[int]]:
-    """`groups` reordered a little, so that group ends fall on multiples of `capacity` where their sizes allow.
+def _chunked(items: list, size: int) -> Iterator[list]:
+    return (items[start : start + size] for start in range(0, len(items), size))
 
-    Of the next `window` groups the first is taken that leaves room which others of the window fill exactly; if none
-    does, the first that fits; if none fits, the first, which then straddles. Groups that fit in order stay in order.
+
+def aligned(groups: list[list[int]], capacity: int, window: int = WINDOW_GROUPS) -> list[list[int]]:
+    """`groups` in a slightly different order, so that groups end at multiples of `capacity` where their sizes allow.
+
+    The next group is chosen among the next `window` groups: the first one after which other groups of the window can
+    fill the remaining room exactly; else the first one that fits; else the first one, which then crosses a multiple.
+    Groups that fit in the given order keep it.
     """
     coming = iter(groups)
     waiting = list(itertools.islice(coming, window))
@@ -209,11 +208,11 @@ def aligned(groups: list[list[int]], capacity: int, window: int = WINDOW_GROUPS)
 
 
 def _fills(sizes: list[int], index: int, room: int) -> bool:
-    """Whether the group at `index`, with some of the others, fills `room` exactly."""
+    """Whether the group at `index`, together with some of the others, fills `room` exactly."""
     rest = room - sizes[index]
     if rest <= 0:
         return rest == 0
-    reachable = 1  # bit k: some of the others sum to k
+    reachable = 1  # bit k is set if some of the other sizes sum to k
     for other, size in enumerate(sizes):
         if other != index and size <= rest:
             reachable |= (reachable << size) & ((2 << rest) - 1)

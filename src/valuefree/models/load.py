@@ -1,13 +1,13 @@
-"""Load a policy: encoder-decoder or decoder-only, from a hub name, a local folder or a GGUF file; adapters.
+"""Load encoder-decoder and decoder-only policies from the hub, a folder or a GGUF file; add and switch off adapters.
 
 Weights are read from safetensors or GGUF only; code from the hub runs only with `trust_remote_code`.
 """
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate import PartialState
@@ -27,50 +27,55 @@ from valuefree.runs.files import read_json
 logger = logging.getLogger(__name__)
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-CHANGES_BASE = ("pissa", "olora", "loftq", "corda", "lora_ga")  # values of init_lora_weights, or their beginning
+CHANGES_BASE = ("pissa", "olora", "loftq", "corda", "lora_ga")  # prefixes of init_lora_weights
 ADAPTER = "adapter_config.json"
 PROBE_TOKENS = 8
-PROBE_TOLERANCE = 1e-2  # of the largest logit: above the rounding of bfloat16, below what an adapter of rank 1 changes
+PROBE_TOLERANCE = 1e-2  # share of the largest logit: above bfloat16 rounding, below the effect of an adapter of rank 1
 DROPOUT_FIELDS = ("dropout", "attention_dropout", "activation_dropout", "hidden_dropout")
 
 
-def is_encoder_decoder(model: nn.Module) -> bool:
-    """Whether prompt and response go to two stacks."""
-    return bool(model.config.is_encoder_decoder)  # type: ignore[union-attr]
+def is_encoder_decoder(model: Any) -> bool:
+    """Whether a transformers model, or a peft model around one, has an encoder for the prompt."""
+    return bool(model.config.is_encoder_decoder)
 
 
-def unwrap_model(model: nn.Module) -> nn.Module:
-    """The transformers model within wrappers; an adapter stays in force, as its layers sit inside."""
-    while isinstance(getattr(model, "module", None), nn.Module):
-        model = model.module  # type: ignore[assignment]
-    return model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]
+def unwrap_model(model: nn.Module) -> Any:
+    """The transformers model inside wrappers (DDP, DeepSpeed, peft); an adapter stays active, as its layers are inside.
+
+    The result is typed Any, since attributes differ between the architectures of transformers.
+    """
+    while isinstance(inner := getattr(model, "module", None), nn.Module):
+        model = inner
+    get_base_model = getattr(model, "get_base_model", None)
+    return model if get_base_model is None else get_base_model()
 
 
-def backbone_of(core: nn.Module) -> nn.Module:
-    """What reads a prompt: the encoder, or a decoder without its head."""
-    return core.get_encoder() if is_encoder_decoder(core) else getattr(core, core.base_model_prefix)  # type: ignore
+def backbone_of(core: Any) -> nn.Module:
+    """The part of a transformers model that reads a prompt: the encoder, or the decoder without its head."""
+    return core.get_encoder() if is_encoder_decoder(core) else getattr(core, core.base_model_prefix)
 
 
 def _gguf(name: str, gguf_file: str | None) -> tuple[str, str | None]:
+    """Folder or hub name, and the name of the GGUF file in it, if the weights are in one."""
     path = Path(name)
     if path.suffix == ".gguf":
         return str(path.parent), path.name
     if gguf_file is None and path.is_dir() and not (path / "config.json").exists():
-        found = sorted(path.glob("*.gguf"))
-        if len(found) == 1:
-            return name, found[0].name
-        if found:
-            raise ConfigError(f"{name} holds {len(found)} GGUF files ({', '.join(f.name for f in found)}): name one.")
+        files = [file.name for file in sorted(path.glob("*.gguf"))]
+        if len(files) == 1:
+            return name, files[0]
+        if files:
+            raise ConfigError(f"{name} holds {len(files)} GGUF files ({', '.join(files)}). Name one of them.")
     return name, gguf_file
 
 
 def load_tokenizer(name: str, *, gguf_file: str | None = None, trust_remote_code: bool = False):
-    """The tokenizer of `name`; its padding token is its end-of-sequence token when it has none of its own."""
+    """The tokenizer of `name`; a tokenizer without a padding token pads with its end-of-sequence token."""
     name, gguf_file = _gguf(name, gguf_file)
     extra = {"gguf_file": gguf_file} if gguf_file else {}
     tokenizer = _loaded(AutoTokenizer.from_pretrained, name, trust_remote_code=trust_remote_code, **extra)
     if tokenizer.eos_token_id is None:
-        raise ConfigError(f"the tokenizer of {name} has no end-of-sequence token; a response needs one to end with.")
+        raise ConfigError(f"the tokenizer of {name} has no end-of-sequence token, which every response must end with.")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -84,18 +89,18 @@ def load_model(
     attn_implementation: str | None = None,
     trust_remote_code: bool = False,
 ) -> tuple[Any, PreTrainedTokenizerBase]:
-    """Model, in evaluation mode, and tokenizer.
+    """Load a model, in evaluation mode, and its tokenizer.
 
     Args:
-        name: hub name, folder, or path of a ``.gguf`` file. The folder of an adapter gives the model that it belongs
-            to with the adapter on, a `peft.PeftModel`.
-        gguf_file: a GGUF file within `name`.
-        dtype: of the weights: float32, bfloat16 or float16.
-        attn_implementation: as transformers names them (eager, sdpa, flash_attention_2); default: its choice.
+        name: hub name, folder, or path of a ``.gguf`` file. For the folder of an adapter, the adapter's base model is
+            loaded with the adapter switched on, as a `peft.PeftModel`.
+        gguf_file: name of a GGUF file in the folder or repository `name`.
+        dtype: type of the weights: float32, bfloat16 or float16.
+        attn_implementation: attention of transformers (eager, sdpa, flash_attention_2); default: transformers' choice.
         trust_remote_code: run model code from the hub.
 
     Raises:
-        ConfigError: no such model, a model that is neither kind, an unknown dtype.
+        ConfigError: no such model, a model that is neither encoder-decoder nor decoder-only, an unknown dtype.
     """
     if (Path(name) / ADAPTER).exists():
         settings = {"attn_implementation": attn_implementation, "trust_remote_code": trust_remote_code}
@@ -110,14 +115,14 @@ def load_model(
     config_extra = {"gguf_file": gguf_file} if gguf_file else {}
     config = _loaded(AutoConfig.from_pretrained, folder, trust_remote_code=trust_remote_code, **config_extra)
     auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-    extra["config"] = config  # else a GGUF file is read once more, at seconds a reading
+    extra["config"] = config  # otherwise transformers reads a GGUF file a second time, which takes seconds
     model = _loaded(auto.from_pretrained, folder, dtype=DTYPES[dtype], trust_remote_code=trust_remote_code, **extra)
     if gguf_file:
         model = _plain_copy(model, auto)
     if model.generation_config is not None and model.generation_config.pad_token_id is None:
         model.generation_config.pad_token_id = tokenizer.pad_token_id
     source = Path(folder) / (gguf_file or "")
-    if source.exists():  # peft notes the name in an adapter's config, which may be read from another directory
+    if source.exists():  # peft stores this name in an adapter's config, to be loaded from any working directory
         model.name_or_path = model.config.name_or_path = str(source.resolve())
     return model.eval(), tokenizer
 
@@ -128,7 +133,7 @@ def _with_adapter(folder: str, **settings: Any) -> tuple[Any, PreTrainedTokenize
     file = Path(folder) / ADAPTER
     base = read_json(file).get("base_model_name_or_path")
     if not base:
-        raise ConfigError(f"{file} does not say which model it belongs to (base_model_name_or_path).")
+        raise ConfigError(f"{file} does not name the adapter's base model (base_model_name_or_path).")
     model, tokenizer = load_model(base, **settings)
     return PeftModel.from_pretrained(model, folder).eval(), tokenizer
 
@@ -144,7 +149,7 @@ def _loaded(load: Any, name: str, **options: Any) -> Any:
 
 
 def _plain_copy(model: PreTrainedModel, auto: Any) -> PreTrainedModel:
-    """The same weights without the GGUF quantisation record, which makes a model refuse to be saved."""
+    """A model with the same weights without the GGUF quantisation config, which makes transformers refuse to save."""
     config = model.config
     if hasattr(config, "quantization_config"):
         delattr(config, "quantization_config")
@@ -155,18 +160,18 @@ def _plain_copy(model: PreTrainedModel, auto: Any) -> PreTrainedModel:
 
 
 def add_adapter(model: PreTrainedModel, peft_config: Any, *, as_reference: bool = False) -> Any:
-    """The model with a fresh peft adapter.
+    """The model with a new peft adapter.
 
-    as_reference: the model with its adapter off is to be the reference, and the policy is to start from it; both are
-    checked on a few tokens.
+    as_reference: the model with its adapter off is the reference, and the policy has to start at the reference. Both
+    conditions are checked on the logits of a few tokens.
 
     Raises:
-        ConfigError: `as_reference`, and the initialisation of the adapter changes the weights of the model (as PiSSA
-            does), or the adapter changes the output before any training.
+        ConfigError: with `as_reference`, if the initialisation of the adapter changes the weights of the model (as
+            PiSSA does), or if the new adapter changes the output before any training.
     """
     from peft import get_peft_model  # noqa: PLC0415  peft takes a second to import
 
-    checked = as_reference and not peft_config.is_prompt_learning  # which `valuefree.models.logprobs` refuses by itself
+    checked = as_reference and not peft_config.is_prompt_learning  # `valuefree.models.logprobs` rejects prompt learning
     before = _probe(model) if checked else None
     adapted = get_peft_model(model, peft_config)
     if before is None:
@@ -179,7 +184,7 @@ def add_adapter(model: PreTrainedModel, peft_config: Any, *, as_reference: bool 
     on = float((_probe(adapted) - before).abs().max())
     if not on <= scale:
         raise ConfigError(
-            f"the fresh adapter ({type(peft_config).__name__}) changes the logits of a probe by {on:.2g} before any "
+            f"the new adapter ({type(peft_config).__name__}) changes the logits of a probe by {on:.2g} before any "
             "training, so the policy would not start at the reference. Choose an initialisation that starts at zero "
             "(LoRA: init_lora_weights=True), or pass reference_model, the model to compare with."
         )
@@ -189,18 +194,18 @@ def add_adapter(model: PreTrainedModel, peft_config: Any, *, as_reference: bool 
 @torch.no_grad()
 def _probe(model: nn.Module) -> torch.Tensor:
     """Logits of a few tokens, on the CPU in float32."""
-    table = unwrap_model(model).get_input_embeddings()  # type: ignore[operator]
-    ids = torch.arange(PROBE_TOKENS, device=table.weight.device)[None] % table.num_embeddings
+    embedding = unwrap_model(model).get_input_embeddings()
+    ids = torch.arange(PROBE_TOKENS, device=embedding.weight.device)[None] % embedding.num_embeddings
     decoder = {"decoder_input_ids": ids} if is_encoder_decoder(model) else {}
     with evaluating(model):
         return model(input_ids=ids, attention_mask=torch.ones_like(ids), **decoder).logits.float().cpu()
 
 
-def _no_reference(what: str) -> ConfigError:
+def _no_reference(cause: str) -> ConfigError:
     return ConfigError(
-        f"the initialisation of the adapter changed the weights of the model itself ({what}), so the model with the "
-        "adapter off is not the reference. Choose an initialisation that leaves them (LoRA: init_lora_weights=True, "
-        "'gaussian' or 'eva'), or pass the untouched model as the reference."
+        f"the initialisation of the adapter changed the weights of the model itself ({cause}), so the model with the "
+        "adapter off is not the reference. Choose an initialisation that keeps these weights (LoRA: "
+        "init_lora_weights=True, 'gaussian' or 'eva'), or pass the untouched model as the reference."
     )
 
 
@@ -209,37 +214,43 @@ def has_adapter(model: nn.Module) -> bool:
     return hasattr(model, "peft_config") and hasattr(model, "disable_adapter")
 
 
-def reference_context(model: nn.Module) -> Any:
-    """Within it, `model` is the reference that its adapter started from.
+def reference_context(model: Any) -> AbstractContextManager[Any]:
+    """Context in which the adapter of `model` is off, so that `model` is the reference; no effect without an adapter.
 
     Raises:
-        ConfigError: an adapter whose initialisation changes the weights of the model itself.
+        ConfigError: the initialisation of an adapter changed the weights of the model itself.
     """
     if not has_adapter(model):
         return nullcontext()
-    for name, config in model.peft_config.items():  # type: ignore[union-attr]
+    for name, config in model.peft_config.items():
         start = str(getattr(config, "init_lora_weights", True)).lower()
         if start.startswith(CHANGES_BASE):
             raise _no_reference(f"adapter {name!r}, init_lora_weights={start!r}")
-    return model.disable_adapter()  # type: ignore[operator]
+    return model.disable_adapter()
 
 
 def check_reference(policy: nn.Module, reference: nn.Module | None) -> None:
-    """Raise ConfigError unless `policy` has a reference, of the same type of weights; None is its adapter off."""
+    """Check that `policy` has a reference with weights of the same dtype.
+
+    reference: None stands for the policy with its adapter off.
+
+    Raises:
+        ConfigError: no reference, or one of another dtype.
+    """
     if reference is None:
         if not has_adapter(policy):
             raise ConfigError("the policy has no adapter to switch off; pass reference=, the model it started from.")
         return
-    own, other = unwrap_model(policy).dtype, unwrap_model(reference).dtype
-    if own != other:
+    policy_dtype, reference_dtype = unwrap_model(policy).dtype, unwrap_model(reference).dtype
+    if policy_dtype != reference_dtype:
         raise ConfigError(
-            f"the policy has weights of {own} and the reference of {other}, so their log-ratio would not be 0 where "
-            "they agree: rounding alone tells them apart. Load both in the same dtype."
+            f"the policy has {policy_dtype} weights and the reference {reference_dtype} weights. Rounding would make "
+            "their log-ratio differ from 0 even for equal models. Load both in the same dtype."
         )
 
 
 def disable_dropout(model: nn.Module) -> int:
-    """Set every dropout of `model` to zero; returns how many were not."""
+    """Set every dropout of `model` to zero; returns the number of changed settings."""
     changed = 0
     for module in model.modules():
         if isinstance(module, nn.Dropout) and module.p > 0:
@@ -252,17 +263,18 @@ def disable_dropout(model: nn.Module) -> int:
 
 
 def policy_of(model: PreTrainedModel, peft_config: Any, reference: nn.Module | None, *, compared: bool) -> Any:
-    """The policy to train: `model`, with a fresh adapter if `peft_config` asks for one.
+    """The policy to train: `model`, with a new adapter if there is a `peft_config`.
 
-    compared: the objective reads log-ratios to `reference`; None is the policy as it starts, its adapter off.
+    reference: None stands for the policy with its adapter off.
+    compared: the objective requires log-ratios to the reference.
 
     Raises:
         ConfigError: two adapters; a policy that does not start at its reference.
     """
     if peft_config is not None and has_adapter(model):
-        raise ConfigError("model already has an adapter and peft_config asks for another; pass one of the two.")
-    alone = compared and reference is None
-    policy = model if peft_config is None else add_adapter(model, peft_config, as_reference=alone)
+        raise ConfigError("model already has an adapter, and peft_config adds another. Pass only one of the two.")
+    as_reference = compared and reference is None
+    policy = model if peft_config is None else add_adapter(model, peft_config, as_reference=as_reference)
     if reference is not None:
         check_reference(policy, reference)
     return policy
@@ -270,7 +282,7 @@ def policy_of(model: PreTrainedModel, peft_config: Any, reference: nn.Module | N
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; the mode it had comes back."""
+    """Evaluation mode without gradients; the previous mode is restored at the end."""
     training = model.training
     model.eval()
     try:
@@ -281,13 +293,13 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def accelerator_device() -> torch.device:
-    """The GPU of this process, or the CPU; started by a launcher, the processes find each other here."""
-    return PartialState(cpu=not torch.accelerator.is_available()).device  # type: ignore[return-value]
+    """The GPU of this process, or the CPU. Under a launcher, this call initialises the process group."""
+    return cast("torch.device", PartialState(cpu=not torch.accelerator.is_available()).device)
 
 
 @contextmanager
 def on_device(model: nn.Module, device: torch.device) -> Iterator[None]:
-    """`model` on `device`; it goes back to where it was."""
+    """Move `model` to `device`, and back to its previous device at the end."""
     before = next(model.parameters()).device
     model.to(device)
     try:

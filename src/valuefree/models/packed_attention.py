@@ -1,9 +1,9 @@
-"""Attention for packed rows: linear layers see every token once, without padding; attention sees ordinary rows.
+"""Attention over packed rows: linear layers run on each token once, without padding; attention runs on ordinary rows.
 
-A packed batch is one row of N tokens, each prompt once and each response once (`valuefree.batches.packing`). Attention
-gathers from it ordinary rows, padded at the end, for a decoder-only model prompt and response; runs torch's kernel on
-them, and puts each token's output back. So the values are those of unshared rows, a causal kernel keeps its causal
-form, and the gradients of a prompt's keys and values add up over its responses.
+A packed batch is one row of N tokens, with each prompt and each response once (`valuefree.batches.packing`). Attention
+gathers ordinary rows from it, padded on the right (prompt and response, for a decoder-only model), runs torch's kernel
+on them, and scatters the outputs back. The outputs therefore equal those of unshared rows, a causal kernel stays
+causal, and the gradients of a prompt's keys and values are summed over its responses.
 """
 
 from typing import Any, NamedTuple
@@ -18,10 +18,10 @@ NAME = "valuefree_packed"
 
 
 class PackedRows(NamedTuple):
-    """Where tokens of a packed row stand in ordinary rows, and back (`valuefree.batches.packing`).
+    """Index maps between a packed row and ordinary rows (`valuefree.batches.packing`).
 
-    blocks: (rows, width) of each block. unpack: packed positions of the tokens of all blocks. pack: (N,), for each
-    packed token its place among those. key_blocks, key_unpack: the same of the keys of cross attention.
+    blocks: (rows, width) of each block. unpack: packed positions of the tokens of all blocks. pack: (N,), index of
+    each packed token among the tokens of the blocks. key_blocks, key_unpack: the same for the keys of cross attention.
     """
 
     blocks: list[list[int]]
@@ -41,20 +41,21 @@ def packed_attention(
     position_bias: Tensor | None = None,
     **options: Any,
 ) -> tuple[Tensor, Tensor | None]:
-    """`sdpa` of transformers; with `packed_rows`, block by block over the rows that they describe.
+    """`sdpa` of transformers; with `packed_rows`, block by block over the ordinary rows.
 
     Args:
-        query, key, value: (1, heads, N, D) when packed. attention_mask: (rows, 1, 1, keys) of the ordinary rows in the
-            order of the blocks, when packed; causal attention needs none then, since padding stands at the end, and
-            reads none. position_bias: (1, heads, queries, keys) of the widest rows; of narrower ones it is a corner.
+        query, key, value: (1, heads, N, D) if packed.
+        attention_mask: (rows, 1, 1, keys) of the ordinary rows in the order of the blocks, if packed. Packed causal
+            attention ignores it, since padding on the right needs no mask.
+        position_bias: (1, heads, queries, keys) of the widest rows; narrower rows use its upper left part.
 
     Returns:
-        Output (1, N, heads, D), and None.
+        Output (1, N, heads, D), and None in place of attention weights.
     """
     attend = ALL_ATTENTION_FUNCTIONS["sdpa"]
     if packed_rows is None:
-        given = options if position_bias is None else {**options, "position_bias": position_bias}
-        return attend(module, query, key, value, attention_mask, **given)
+        bias = {} if position_bias is None else {"position_bias": position_bias}
+        return attend(module, query, key, value, attention_mask, **bias, **options)
     causal = bool(getattr(module, "is_causal", True))
     blocks, unpack, pack, key_blocks, key_unpack = packed_rows
     if causal or key_blocks is None or key_unpack is None:
@@ -62,18 +63,18 @@ def packed_attention(
     queries = _unpacked(query, blocks, unpack)
     keys, values = _unpacked(key, key_blocks, key_unpack), _unpacked(value, key_blocks, key_unpack)
     outputs, first = [], 0
-    for (rows, width), (_, reach), q, k, v in zip(blocks, key_blocks, queries, keys, values, strict=True):
-        mask = None if causal or attention_mask is None else attention_mask[first : first + rows, ..., :reach]
-        bias = {} if position_bias is None else {"position_bias": position_bias[..., :width, :reach]}
+    for (rows, width), (_, key_width), q, k, v in zip(blocks, key_blocks, queries, keys, values, strict=True):
+        mask = None if causal or attention_mask is None else attention_mask[first : first + rows, ..., :key_width]
+        bias = {} if position_bias is None else {"position_bias": position_bias[..., :width, :key_width]}
         outputs.append(attend(module, q, k, v, mask, **bias, **options)[0].flatten(0, 1))
         first += rows
     return torch.cat(outputs).index_select(0, pack)[None], None
 
 
-def _unpacked(tensor: Tensor, blocks: list[list[int]], where: Tensor) -> list[Tensor]:
-    """(1, heads, N, D) to (rows, heads, width, D) of each block."""
+def _unpacked(tensor: Tensor, blocks: list[list[int]], unpack: Tensor) -> list[Tensor]:
+    """From (1, heads, N, D) to (rows, heads, width, D) for each block."""
     heads, size = tensor.shape[1], tensor.shape[-1]
-    parts = tensor[0].index_select(1, where).split([rows * width for rows, width in blocks], dim=1)
+    parts = tensor[0].index_select(1, unpack).split([rows * width for rows, width in blocks], dim=1)
     shapes = zip(parts, blocks, strict=True)
     return [part.reshape(heads, rows, width, size).transpose(0, 1) for part, (rows, width) in shapes]
 
@@ -82,18 +83,18 @@ AttentionInterface.register(NAME, packed_attention)
 AttentionMaskInterface.register(NAME, ALL_MASK_ATTENTION_FUNCTIONS["sdpa"])
 
 
-def use_packed_attention(model: nn.Module) -> None:
-    """Switch a model from ``sdpa`` to `packed_attention`, which is the same wherever rows are not packed."""
-    if model.config._attn_implementation != NAME:  # type: ignore[union-attr]
-        model.set_attn_implementation(NAME)  # type: ignore[operator]
+def use_packed_attention(model: Any) -> None:
+    """Switch a model from ``sdpa`` to `packed_attention`, which equals ``sdpa`` for rows that are not packed."""
+    if model.config._attn_implementation != NAME:
+        model.set_attn_implementation(NAME)
 
 
-def attention_name(model: nn.Module) -> str:
-    """The attention that the user chose: ``sdpa`` for a model that was switched."""
-    name = model.config._attn_implementation  # type: ignore[union-attr]
+def attention_name(model: Any) -> str:
+    """The attention that the user chose; ``sdpa`` for a model that `use_packed_attention` switched."""
+    name = model.config._attn_implementation
     return "sdpa" if name == NAME else str(name)
 
 
 def no_mask(device: torch.device) -> Tensor:
-    """A four-dimensional mask, which transformers passes on as it is instead of building one of N × N."""
+    """A four-dimensional mask, which transformers passes on unchanged instead of building an N × N mask."""
     return torch.ones(1, 1, 1, 1, dtype=torch.bool, device=device)

@@ -1,4 +1,4 @@
-"""States of the reference, one vector per prompt, from which a partition may be regressed."""
+"""Prompt features: mean hidden states of the reference, on which a partition can be regressed."""
 
 import shutil
 from collections.abc import Sequence
@@ -25,23 +25,23 @@ def prompt_features(
 ) -> np.ndarray:
     """Mean of the last hidden states over each prompt's tokens, float32 of shape (P, d).
 
-    Beyond `SPILL_BYTES` the array is mapped from a temporary file, which is removed when the process ends.
+    An array larger than `SPILL_BYTES` is mapped from a temporary file, which is removed when the process ends.
 
     Args:
-        reference: the model; of a peft model the adapter is switched off.
+        reference: the model; the adapter of a peft model is switched off.
         prompts: token ids of each prompt; the column of a data set is read batch by batch.
-        batch_tokens: positions of a batch, padding included.
-        autocast: compute type, as in scoring.
+        batch_tokens: positions of a batch, including padding.
+        autocast: compute dtype, as in scoring.
 
     Raises:
-        ConfigError: no room for the temporary file.
+        ConfigError: the disk has no room for the temporary file.
     """
     device = next(reference.parameters()).device
-    casting = torch.autocast(device.type, dtype=autocast) if autocast else nullcontext()
+    autocast_context = torch.autocast(device.type, dtype=autocast) if autocast else nullcontext()
     lengths = np.fromiter((len(prompt) for prompt in prompts), dtype=np.int64, count=len(prompts))
     order = np.argsort(-lengths, kind="stable")
     features = np.empty((0, 0), dtype=np.float32)
-    with evaluating(reference), reference_context(reference), casting:
+    with evaluating(reference), reference_context(reference), autocast_context:
         start = 0
         while start < len(order):
             chosen = order[start : start + max(batch_tokens // int(lengths[order[start]]), 1)]
@@ -49,21 +49,21 @@ def prompt_features(
             batch = {name: tensor.to(device) for name, tensor in batch.items()}
             states = prompt_means(backbone_of(unwrap_model(reference)), batch).float().cpu().numpy()
             if start == 0:
-                features = _room(len(order), states.shape[1])
+                features = _allocate(len(order), states.shape[1])
             features[chosen] = states
             start += len(chosen)
     return features
 
 
-def _room(prompts: int, width: int) -> np.ndarray:
-    """An array for the features, in memory or in a temporary file."""
+def _allocate(prompts: int, width: int) -> np.ndarray:
+    """An empty array for the features, in memory or in a temporary file."""
     if prompts * width * 4 <= SPILL_BYTES:
         return np.empty((prompts, width), dtype=np.float32)
     folder = temporary_folder()
     free, needed = shutil.disk_usage(folder).free, prompts * width * 4
     if free < needed:
         raise ConfigError(
-            f"the states of {prompts} prompts need {needed / 2**30:.1f} GiB under {folder.parent}, which has "
+            f"the features of {prompts} prompts need {needed / 2**30:.1f} GiB under {folder.parent}, which has "
             f"{free / 2**30:.1f} GiB free. Make room, set VALUEFREE_CACHE to another folder, or use estimator='mean'."
         )
     return np.memmap(folder / "features", dtype=np.float32, mode="w+", shape=(prompts, width))

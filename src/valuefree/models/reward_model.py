@@ -1,4 +1,4 @@
-"""Load a sequence classifier with one output, and settle how rows are rendered for it."""
+"""Load a reward model, a sequence classifier with one output, and configure how rows are rendered for it."""
 
 import inspect
 from typing import Any
@@ -24,12 +24,13 @@ def load_reward_model(
     """A sequence classifier with one output, in evaluation mode, and its tokenizer.
 
     Args:
-        name: hub name or folder. new_head: add the output, untrained, to a model that has none.
+        name: hub name or folder.
+        new_head: add an untrained output to a model without one.
         dtype: float32, bfloat16 or float16; default: as saved.
-        attn_implementation, trust_remote_code: as of `valuefree.load_model`.
+        attn_implementation, trust_remote_code: see `valuefree.load_model`.
 
     Raises:
-        ConfigError: no such model, one of another number of outputs, an unknown dtype.
+        ConfigError: no such model, a model with another number of outputs, an unknown dtype.
     """
     options: dict[str, Any] = {"use_safetensors": True, "trust_remote_code": trust_remote_code}
     if dtype is not None and dtype not in DTYPES:
@@ -40,10 +41,10 @@ def load_reward_model(
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
         model = AutoModelForSequenceClassification.from_pretrained(name, **options).eval()
-    except (OSError, ValueError, ImportError, RuntimeError) as error:  # the last: a head of other outputs
+    except (OSError, ValueError, ImportError, RuntimeError) as error:  # RuntimeError: a head with more outputs
         raise ConfigError(
             f"could not load a reward model from {name!r}: {error}\nExpected a hub name or a folder with config.json "
-            "and safetensors weights, of a kind that transformers has a sequence classifier for."
+            "and safetensors weights, of an architecture for which transformers has a sequence classifier."
         ) from error
     if model.config.num_labels != 1:
         raise ConfigError(f"{name} has {model.config.num_labels} outputs; a reward model has one.")
@@ -51,10 +52,10 @@ def load_reward_model(
 
 
 def reward_inputs(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_length: int) -> RewardInputs:
-    """How rows are rendered for `model`; makes tokenizer and model agree on the padding token.
+    """The renderer of rows for `model`; also gives tokenizer and model the same padding token.
 
-    Without one of its own the tokenizer takes its end of sequence. Rows are no longer than the tokenizer says its model
-    can take.
+    A tokenizer without a padding token pads with its end-of-sequence token. Rows are at most as long as the tokenizer's
+    `model_max_length`.
     """
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token

@@ -1,4 +1,4 @@
-"""A value V_φ(x) beside the policy, for objectives that learn one; it is not saved or loaded with the policy."""
+"""A value network V_φ(x) for objectives that learn one, saved and loaded apart from the policy."""
 
 import copy
 import inspect
@@ -14,14 +14,14 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from valuefree.errors import ConfigError
 from valuefree.models.load import backbone_of, has_adapter, unwrap_model
 
-NAME = "value_network"  # of the submodule of the policy, which `valuefree.models.logprobs` calls
+NAME = "value_network"  # name of the policy's submodule, which `valuefree.models.logprobs` calls
 FILE_NAME = "value_network.safetensors"
 
 
 def prompt_means(backbone: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
-    """Mean over each prompt's tokens of the last hidden states, float32 at least, shape (P, d).
+    """Mean of the last hidden states over each prompt's tokens, at least float32, shape (P, d).
 
-    batch: input_ids and attention_mask, (P, L), padded at the end.
+    batch: input_ids and attention_mask, (P, L), padded on the right.
     """
     accepted = inspect.signature(backbone.forward).parameters
     options = {"use_cache": False} if "use_cache" in accepted else {}
@@ -32,44 +32,45 @@ def prompt_means(backbone: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
 
 
 class ValueNetwork(nn.Module):
-    """One value per prompt: that of each token of the prompt, averaged under the mask.
+    """One value per prompt: a head on the mean hidden state of the prompt's tokens.
 
-    Its gradients have to be averaged over processes with the policy's, so it lives inside the policy as a submodule,
-    and the same forward pass runs both. `state_dict` of the policy leaves it out; its own has all that is trained.
+    Its gradients have to be averaged over processes together with the policy's. It is therefore a submodule of the
+    policy, and one forward pass runs both. The policy's `state_dict` leaves it out; its own holds all trained weights.
 
     Args:
-        model: the policy before its adapter is added; its prompt side is copied. A policy that has an adapter already
-            is copied without it.
-        shared_encoder: no copy, but two layers on the mean of the policy's own states, with gradient into the policy.
+        model: the policy before its adapter is added. The part that reads prompts is copied; if the policy has an
+            adapter already, without the adapter.
+        shared_encoder: no copy, but two layers on the policy's own hidden states, with gradient into the policy.
         peft_config: adapter of the copy, whose other weights are then frozen.
     """
 
-    def __init__(self, model: nn.Module, *, shared_encoder: bool = False, peft_config: Any = None):
+    def __init__(self, model: Any, *, shared_encoder: bool = False, peft_config: Any = None):
         super().__init__()
         if has_adapter(model):
             peft_config = peft_config or model.active_peft_config
-            model = model if shared_encoder else copy.deepcopy(model).unload()  # type: ignore[operator]
+            model = model if shared_encoder else copy.deepcopy(model).unload()
         core = unwrap_model(model)
         weight = next(core.parameters())
-        width = int(core.config.get_text_config().hidden_size)  # type: ignore[union-attr, operator]
-        place: dict[str, Any] = {"dtype": weight.dtype, "device": weight.device}
-        # The policy's adapter shall start the same whether or not there is a value network.
+        width = int(core.config.get_text_config().hidden_size)
+        like_policy: dict[str, Any] = {"dtype": weight.dtype, "device": weight.device}
+        # The random state is restored, so that the policy's adapter starts the same with and without a value network.
         with torch.random.fork_rng(devices=[]):
-            last = nn.Linear(width, 1, **place)
-            self.head = nn.Sequential(nn.Linear(width, width, **place), nn.ReLU(), last) if shared_encoder else last
+            last = nn.Linear(width, 1, **like_policy)
+            hidden_layers = [nn.Linear(width, width, **like_policy), nn.ReLU()] if shared_encoder else []
+            self.head = nn.Sequential(*hidden_layers, last) if shared_encoder else last
             self.backbone = None if shared_encoder else _copied(core, peft_config)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
 
     def forward(self, core: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
-        """Values of the prompts of `batch` (see `prompt_means`), float32 at least, shape (P,)."""
+        """Values of the prompts of `batch` (see `prompt_means`), at least float32, shape (P,)."""
         means = prompt_means(backbone_of(core) if self.backbone is None else self.backbone, batch)
         weight = next(self.head.parameters())
         values = self.head(means.to(weight.dtype)).squeeze(-1)
         return values.to(torch.promote_types(values.dtype, torch.float32))
 
     def state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """Its own weights; nothing where a module around it collects its parts."""
+        """The weights of this module; nothing if a parent module collects the weights of its submodules."""
         if kwargs.get("destination") is not None:
             return kwargs["destination"]
         return super().state_dict(*args, **kwargs)
@@ -79,27 +80,30 @@ class ValueNetwork(nn.Module):
         return {name: weight for name, weight in self.named_parameters() if weight.requires_grad}
 
     def whole(self) -> dict[str, Tensor]:
-        """What `load` reads, gathered from all processes where it is sharded; each has to call it."""
+        """The trained weights on the CPU, as `load` reads them; sharded weights are gathered.
+
+        All processes have to call this method.
+        """
         return {
             name: (weight.full_tensor() if isinstance(weight, DTensor) else weight).detach().cpu().contiguous()
             for name, weight in self.trained().items()
         }
 
     def load(self, folder: str | Path) -> None:
-        """Take the weights that `save` wrote.
+        """Load the weights that `save` wrote.
 
         Raises:
-            ConfigError: no such file, or one of another network.
+            ConfigError: no such file, or the file of another network.
         """
         file = Path(folder) / FILE_NAME
         if not file.exists():
-            raise ConfigError(f"{file} is not there, so the value network cannot go on from {folder}. Start anew.")
-        stored, own = load_file(file), self.trained()
-        if stored.keys() != own.keys():
-            strange = sorted(stored.keys() ^ own.keys())[:5]
-            raise ConfigError(f"{file} belongs to another value network: {strange} stand in only one of the two.")
+            raise ConfigError(f"{file} does not exist, so the value network cannot resume from {folder}. Start anew.")
+        stored, trained = load_file(file), self.trained()
+        if stored.keys() != trained.keys():
+            different = sorted(stored.keys() ^ trained.keys())[:5]
+            raise ConfigError(f"{file} belongs to another value network: only one of the two has {different}.")
         with torch.no_grad():
-            for name, weight in own.items():
+            for name, weight in trained.items():
                 value = stored[name].to(weight.device)
                 if isinstance(weight, DTensor):
                     value = distribute_tensor(value, weight.device_mesh, weight.placements)
@@ -107,31 +111,31 @@ class ValueNetwork(nn.Module):
 
 
 def save(weights: Mapping[str, Tensor], folder: str | Path) -> None:
-    """Write ``value_network.safetensors``, given `ValueNetwork.whole`."""
+    """Write the weights of `ValueNetwork.whole` to ``value_network.safetensors`` in `folder`."""
     save_file(dict(weights), Path(folder) / FILE_NAME)
 
 
 def attach(policy: nn.Module, network: ValueNetwork | None) -> None:
-    """Make `network` a part of the policy; None takes away what an earlier run left."""
+    """Make `network` a submodule of the policy; None removes the network of an earlier run."""
     core = unwrap_model(policy)
     if hasattr(core, NAME):
         delattr(core, NAME)
     if network is None:
         return
     core.add_module(NAME, network)
-    core.register_load_state_dict_post_hook(_do_not_miss)
+    core.register_load_state_dict_post_hook(_ignore_missing)
 
 
-def _do_not_miss(core: nn.Module, incompatible: Any) -> None:
-    """A state that has no value network is whole."""
-    kept = [name for name in incompatible.missing_keys if NAME not in name.split(".")]
-    incompatible.missing_keys[:] = kept
+def _ignore_missing(core: nn.Module, incompatible: Any) -> None:
+    """Accept a policy's state without the weights of a value network."""
+    missing = [name for name in incompatible.missing_keys if NAME not in name.split(".")]
+    incompatible.missing_keys[:] = missing
 
 
 def check_sharding(state: Any) -> None:
-    """Raise ConfigError where the weights of a value network could not be saved whole.
+    """Raise ConfigError if the weights of a value network cannot be saved under this kind of sharding.
 
-    state: of the accelerator.
+    state: state of the accelerator.
     """
     deepspeed, fsdp = getattr(state, "deepspeed_plugin", None), getattr(state, "fsdp_plugin", None)
     if deepspeed is not None and deepspeed.zero_stage == 3:
@@ -146,26 +150,26 @@ def network_of(policy: nn.Module) -> ValueNetwork | None:
 
 
 def _copied(core: nn.Module, peft_config: Any) -> nn.Module:
-    """A copy of the prompt side, with an adapter of its own on the modules that the policy's is on."""
+    """A copy of the part that reads prompts, with a separate adapter on the same modules as the policy's adapter."""
     if peft_config is None:
         return copy.deepcopy(backbone_of(core))
     from peft import inject_adapter_in_model  # noqa: PLC0415  peft takes a second to import
 
     config = copy.deepcopy(peft_config)
-    config.task_type = config.modules_to_save = None  # the copy has no head to keep
-    # On a copy of the whole, since the adapter may name modules by their full path.
+    config.task_type = config.modules_to_save = None  # the copy has no head
+    # The adapter may name modules by their full path, so it is added to a copy of the whole model.
     return backbone_of(inject_adapter_in_model(config, copy.deepcopy(core)))
 
 
 def split_groups(optimizer: torch.optim.Optimizer, network: ValueNetwork | None, rates: Mapping[str, float]) -> None:
-    """Give the parameters of the policy and of the value network their own groups and learning rates.
+    """Give the policy and the value network separate parameter groups and learning rates.
 
-    Each new group keeps the weight decay that its parameters had.
+    Each new group keeps the weight decay of its parameters.
     """
-    own = {id(weight) for weight in network.parameters()} if network is not None else set()
+    value_ids = {id(weight) for weight in network.parameters()} if network is not None else set()
     for group in list(optimizer.param_groups):
-        value = [weight for weight in group["params"] if id(weight) in own]
-        group["params"] = [weight for weight in group["params"] if id(weight) not in own]
+        value = [weight for weight in group["params"] if id(weight) in value_ids]
+        group["params"] = [weight for weight in group["params"] if id(weight) not in value_ids]
         group["lr"] = rates["policy"]
         if value:
             rest = {name: setting for name, setting in group.items() if name != "params"}

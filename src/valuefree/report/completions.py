@@ -4,18 +4,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from valuefree.data.prompts import as_text
 from valuefree.report.model import Completions, Verdict
 
 SAME = 1e-9  # rewards that differ by less are equal, as in the counts of wins
-
-
-def prompt_text(prompt: Any) -> str:
-    """A prompt as text: messages one below the other, a single user's as it is."""
-    if isinstance(prompt, str):
-        return prompt
-    if len(prompt) == 1 and prompt[0]["role"] == "user":
-        return prompt[0]["content"]
-    return "\n\n".join(f"{message['role']}: {message['content']}" for message in prompt)
 
 
 def rewarded(rows: Iterable[Mapping[str, Any]], names: Mapping[str, str], *, judge: str) -> list[Completions]:
@@ -33,7 +25,7 @@ def rewarded(rows: Iterable[Mapping[str, Any]], names: Mapping[str, str], *, jud
         outcome = "neutral" if abs(ahead) <= SAME else "first" if ahead > 0 else "second"
         found.append(
             Completions(
-                prompt_text(row["prompt"]),
+                as_text(row["prompt"]),
                 {names[who]: text for who, text in row["responses"].items()},
                 rewards,
                 [Verdict(judge, policy, reference, outcome)],

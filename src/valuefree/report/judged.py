@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from valuefree.report.completions import prompt_text, side_by_side
+from valuefree.data.prompts import as_text
+from valuefree.report.completions import side_by_side
 from valuefree.report.drawing import label, panels
 from valuefree.report.folders import RunFiles
 from valuefree.report.gains import estimate_of
@@ -278,7 +279,7 @@ def judged_completions(run: JudgedRun, judge: str) -> list[Completions]:
     rows = run.folder.lines("verdicts.jsonl")
     for row in rows:
         # The k-th row of two systems about a prompt is about their k-th answers to it.
-        key = (row["run"], prompt_text(row["prompt"]))
+        key = (row["run"], as_text(row["prompt"]))
         pair = (*key, *row["systems"])
         places = verdicts[key]
         if times[pair] == len(places):
@@ -288,7 +289,7 @@ def judged_completions(run: JudgedRun, judge: str) -> list[Completions]:
     answered: Counter[Any] = Counter()
     found = []
     for row in kept or [{"run": number, "prompt": text, "responses": {}} for number, text in _asked(verdicts)]:
-        key = (row["run"], prompt_text(row["prompt"]))
+        key = (row["run"], as_text(row["prompt"]))
         said = verdicts[key][answered[key]] if answered[key] < len(verdicts[key]) else []
         answered[key] += 1
         found.append(Completions(key[1], row["responses"], verdicts=said))

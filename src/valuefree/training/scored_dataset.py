@@ -16,6 +16,7 @@ from torch.utils.data import Dataset as TorchDataset
 from transformers import PreTrainedTokenizerBase, TrainingArguments
 
 from valuefree.batches.collate import Collator, prompt_batch
+from valuefree.batches.grouping import rows_of_prompts
 from valuefree.batches.micro_batch import MicroBatch, TokenBatch
 from valuefree.batches.rendering import Truncation, pad_id
 from valuefree.batches.sampling import GroupBatches, Lengths
@@ -92,10 +93,9 @@ class ScoredDataset(TorchDataset[int]):
         """Tokens of prompt 0 … P−1."""
         return self.table.select(np.unique(self.prompt_of, return_index=True)[1])["prompt_ids"]
 
-    def rows_of_prompts(self) -> list[list[int]]:
-        """Row numbers of prompt 0 … P−1."""
-        order = np.argsort(self.prompt_of, kind="stable")
-        return [rows.tolist() for rows in np.split(order, np.cumsum(np.bincount(self.prompt_of))[:-1])]
+    def rows_of_prompts(self) -> dict[int, list[int]]:
+        """Row numbers of each prompt."""
+        return {int(self.prompt_of[rows[0]]): rows.tolist() for rows in rows_of_prompts(self.prompt_of)}
 
 
 @dataclass
