@@ -1,4 +1,4 @@
-"""What the partition of the training data looked like before training, from metrics.json."""
+"""Diagnostics of the partition of the training data before training, from metrics.json."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,13 +13,13 @@ PER_PROMPT = {
     "sizes": "responses per prompt",
     "effective_sizes": "effective responses, weighted by e^(r/τ)",
     "spreads": "spread of the rewards",
-    "log_coverage": "log-probability that the reference gives to a prompt's responses together",
+    "log_coverage": "joint log-probability of a prompt's responses under the reference, nats",
     "values": "V̂, reward units",
 }
 
 
 def partition_section(partitions: Mapping[str, Partition], *, several: bool) -> Section | None:
-    """Diagnostics of runs, by name; None if no run has a partition. several: of several runs, so that names count."""
+    """The diagnostics of runs by name; None if no run has a partition. several: show the names of the runs."""
     if not partitions:
         return None
     items = [
@@ -29,7 +29,7 @@ def partition_section(partitions: Mapping[str, Partition], *, several: bool) -> 
     ]
     return Section(
         "partition",
-        "The data and the partition, before training",
+        "Data and partition before training",
         items=items,
         tables=[_table(partitions, several)],
         plots=[_plot(partitions)],
@@ -43,12 +43,12 @@ def _table(partitions: Mapping[str, Partition], several: bool) -> Table:
         "estimator, τ": [f"{p['estimator']}, {p['tau']:.3g}" for p in found],
         "spread of rewards within prompts": [f"{p['spread_within']:.3g}" for p in found],
         "effective responses, weighted by e^(r/τ), median": [f"{p['median_effective_size']:.3g}" for p in found],
-        "log-probability that the reference gives to a prompt's responses together, median, nats": [
+        "joint log-probability of a prompt's responses under the reference, median, nats": [
             f"{p['median_log_coverage']:.3g}" for p in found
         ],
         "share of the initial loss that compares prompts": [f"{p['level_share']:.1%}" for p in found],
         "  the same at level ∞": [f"{p['level_share_unweighted']:.1%}" for p in found],
-        "least τ for monte_carlo": [
+        "smallest τ for monte_carlo": [
             f"{p['tau_floor']:.3g}" if math.isfinite(float(p["tau_floor"])) else "–, one response per prompt"
             for p in found
         ],
@@ -60,7 +60,7 @@ def _table(partitions: Mapping[str, Partition], several: bool) -> Table:
 
 
 def _plot(partitions: Mapping[str, Partition]) -> Plot:
-    """Quantiles of the targets, and of what varies by prompt."""
+    """Quantiles of the targets, and of the values per prompt."""
     names = [name for name in PER_PROMPT if all(name in found.get("per_prompt", {}) for found in partitions.values())]
     figure, (targets, *others) = panels(1 + len(names))
     targets.axhline(0, color=GREY, linewidth=1)
@@ -75,7 +75,7 @@ def _plot(partitions: Mapping[str, Partition]) -> Plot:
     legend_above(figure, targets)
     return Plot(
         "partition",
-        "Quantiles: across, the share of the responses or prompts; up, the value that they lie below.",
+        "Quantiles: the horizontal axis is the share of responses or prompts whose value lies below the curve.",
         figure,
     )
 
