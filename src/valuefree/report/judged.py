@@ -97,10 +97,10 @@ def _sentence(judge: str, pair: Mapping[str, Any]) -> str:
     return f"{head}: win rate {_share(pair['win_rate'])} over {tested}; this judge {preference}."
 
 
-def _share(found: Mapping[str, Any] | None) -> str:
-    if found is None:
+def _share(share: Mapping[str, Any] | None) -> str:
+    if share is None:
         return "–"
-    rate = estimate_of(found)
+    rate = estimate_of(share)
     if rate.interval is None:
         return f"{rate.value:.1%} (n = {rate.n})"
     return f"{rate.value:.1%} [{rate.interval[0]:.1%}, {rate.interval[1]:.1%}]"
@@ -138,9 +138,9 @@ def _rates(
     head += ["neutral", "orders disagree", "unjudged"]
     tables = [Table("", head, rows, note)]
     agreement = [
-        [judges[run.name], source, str(found["n"]), *_agreed(found)]
+        [judges[run.name], source, str(measured["n"]), *_agreed(measured)]
         for run in runs
-        for source, found in run.agreement.items()
+        for source, measured in run.agreement.items()
     ]
     if agreement:
         tables.append(Table("Agreement", ["judge", "with", "pairs", "agreed", "Cohen's κ [95 %]"], agreement))
@@ -159,9 +159,11 @@ def _counted(counts: Mapping[str, int]) -> list[str]:
     return [*both, *(str(counts[name]) for name in ("neutral", "disagreement", "unjudged"))]
 
 
-def _agreed(found: Mapping[str, Any]) -> list[str]:
-    kappa = str(estimate_of(found["kappa"])) if found["kappa"] is not None else f"undefined: {found['reason']}"
-    return [f"{found['observed']:.1%}" if found["observed"] is not None else "–", kappa]
+def _agreed(agreement: Mapping[str, Any]) -> list[str]:
+    kappa = (
+        str(estimate_of(agreement["kappa"])) if agreement["kappa"] is not None else f"undefined: {agreement['reason']}"
+    )
+    return [f"{agreement['observed']:.1%}" if agreement["observed"] is not None else "–", kappa]
 
 
 def _bars(pairs: Sequence[tuple[str, Mapping[str, Any]]]) -> Plot:
@@ -231,29 +233,29 @@ def _reasons(pairs: Iterable[tuple[str, Mapping[str, Any]]]) -> Counter[str]:
 def _measured(runs: Sequence[JudgedRun], judges: Mapping[str, str]) -> Section | None:
     tables = []
     for run in runs:
-        for number, found in enumerate(run.metrics):
-            names = list(next(iter(found.values())))
-            rows = [[system, *(_metric(metrics[name]) for name in names)] for system, metrics in found.items()]
+        for number, by_system in enumerate(run.metrics):
+            names = list(next(iter(by_system.values())))
+            rows = [[system, *(_metric(metrics[name]) for name in names)] for system, metrics in by_system.items()]
             title = f"{judges[run.name]}, run {number}" if len(runs) + len(run.metrics) > 2 else ""
             tables.append(Table(title, ["system", *names], rows, "Value [95 % interval, bootstrap over prompts] (n)."))
     return Section("metrics", "Metrics of the same answers", tables=tables) if tables else None
 
 
-def _metric(found: Mapping[str, Any]) -> str:
-    unscored = f", {found['unscored']} unscored" if found["unscored"] else ""
-    if found["value"] is None:
-        return f"none (n = {found['n']}{unscored})"
-    if found["interval"] is None:
-        return f"{found['value']:.4g} (n = {found['n']}{unscored})"
-    low, high = found["interval"]
-    return f"{found['value']:.4g} [{low:.4g}, {high:.4g}] ({found['n']}{unscored})"
+def _metric(metric: Mapping[str, Any]) -> str:
+    unscored = f", {metric['unscored']} unscored" if metric["unscored"] else ""
+    if metric["value"] is None:
+        return f"none (n = {metric['n']}{unscored})"
+    if metric["interval"] is None:
+        return f"{metric['value']:.4g} (n = {metric['n']}{unscored})"
+    low, high = metric["interval"]
+    return f"{metric['value']:.4g} [{low:.4g}, {high:.4g}] ({metric['n']}{unscored})"
 
 
 def _ranked(runs: Sequence[JudgedRun], judges: Mapping[str, str]) -> Section | None:
     tables = []
     for run in runs:
         for ranking in run.rankings:
-            strengths = [estimate_of(found) for found in ranking["strengths"]]
+            strengths = [estimate_of(strength) for strength in ranking["strengths"]]
             best_first = sorted(zip(strengths, ranking["names"], strict=True), key=lambda pair: -pair[0].value)
             rows = [[str(name), str(strength)] for strength, name in best_first]
             tables.append(Table(judges[run.name], ["system", "strength, log-odds [95 %]"], rows))
@@ -271,8 +273,8 @@ def judged_completions(run: JudgedRun, judge: str) -> list[Completions]:
     verdicts: dict[Any, list[Verdict]] = defaultdict(list)  # by run, prompt, and number of the answer to the prompt
     rows = run.folder.lines("verdicts.jsonl")
     # The k-th row of two systems about a prompt is about their k-th answers to it.
-    for ((number, prompt, *systems), k), row in with_occurrence(rows, lambda row: (*_key(row), *row["systems"])):
-        verdicts[(number, prompt), k].append(Verdict(judge, *systems, OUTCOMES[row["category"]]))
+    for ((key, first, second), k), row in with_occurrence(rows, lambda row: (_key(row), *row["systems"])):
+        verdicts[key, k].append(Verdict(judge, first, second, OUTCOMES[row["category"]]))
     answers = list(with_occurrence(run.folder.completions(), _key)) or [(key, {"responses": {}}) for key in verdicts]
     return [Completions(key[0][1], row["responses"], verdicts=verdicts.get(key, [])) for key, row in answers]
 

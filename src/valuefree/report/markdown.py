@@ -39,7 +39,7 @@ def escape_cell(text: str) -> str:
 
 def _opened(text: str) -> str:
     """Escape characters that would begin a list, a heading or a rule."""
-    return _OPENING.sub(lambda found: f"{found[1]}{_escaped_opening(found[2])}", text)
+    return _OPENING.sub(lambda match: f"{match[1]}{_escaped_opening(match[2])}", text)
 
 
 def _escaped_opening(mark: str) -> str:

@@ -24,8 +24,8 @@ def partition_section(partitions: Mapping[str, Partition], *, several: bool) -> 
         return None
     items = [
         f"{run}: {sentence}" if several else sentence
-        for run, found in partitions.items()
-        for sentence in (found["warnings"] if several else found.get("sentences", found["warnings"]))
+        for run, diagnostics in partitions.items()
+        for sentence in (diagnostics["warnings"] if several else diagnostics.get("sentences", diagnostics["warnings"]))
     ]
     return Section(
         "partition",
@@ -37,23 +37,23 @@ def partition_section(partitions: Mapping[str, Partition], *, several: bool) -> 
 
 
 def _table(partitions: Mapping[str, Partition], several: bool) -> Table:
-    found = list(partitions.values())
+    diagnostics = list(partitions.values())
     numbers = {
-        "responses, prompts": [f"{p['rows']}, {p['prompts']}" for p in found],
-        "estimator, τ": [f"{p['estimator']}, {p['tau']:.3g}" for p in found],
-        "spread of rewards within prompts": [f"{p['spread_within']:.3g}" for p in found],
-        "effective responses, weighted by e^(r/τ), median": [f"{p['median_effective_size']:.3g}" for p in found],
+        "responses, prompts": [f"{p['rows']}, {p['prompts']}" for p in diagnostics],
+        "estimator, τ": [f"{p['estimator']}, {p['tau']:.3g}" for p in diagnostics],
+        "spread of rewards within prompts": [f"{p['spread_within']:.3g}" for p in diagnostics],
+        "effective responses, weighted by e^(r/τ), median": [f"{p['median_effective_size']:.3g}" for p in diagnostics],
         "joint log-probability of a prompt's responses under the reference, median, nats": [
-            f"{p['median_log_coverage']:.3g}" for p in found
+            f"{p['median_log_coverage']:.3g}" for p in diagnostics
         ],
-        "share of the initial loss that compares prompts": [f"{p['level_share']:.1%}" for p in found],
-        "  the same at level ∞": [f"{p['level_share_unweighted']:.1%}" for p in found],
+        "share of the initial loss that compares prompts": [f"{p['level_share']:.1%}" for p in diagnostics],
+        "  the same at level ∞": [f"{p['level_share_unweighted']:.1%}" for p in diagnostics],
         "smallest τ for monte_carlo": [
             f"{p['tau_floor']:.3g}" if math.isfinite(float(p["tau_floor"])) else "–, one response per prompt"
-            for p in found
+            for p in diagnostics
         ],
-        "duplicate rows": [str(p["duplicates"]) for p in found],
-        "prompts with one response, with equal rewards": [f"{p['singletons']}, {p['all_equal']}" for p in found],
+        "duplicate rows": [str(p["duplicates"]) for p in diagnostics],
+        "prompts with one response, with equal rewards": [f"{p['singletons']}, {p['all_equal']}" for p in diagnostics],
     }
     head = ["", *(partitions if several else ["value"])]
     return Table("", head, [[name, *cells] for name, cells in numbers.items()])
@@ -61,14 +61,18 @@ def _table(partitions: Mapping[str, Partition], several: bool) -> Table:
 
 def _plot(partitions: Mapping[str, Partition]) -> Plot:
     """Quantiles of the targets, and of the values per prompt."""
-    names = [name for name in PER_PROMPT if all(name in found.get("per_prompt", {}) for found in partitions.values())]
+    names = [
+        name
+        for name in PER_PROMPT
+        if all(name in diagnostics.get("per_prompt", {}) for diagnostics in partitions.values())
+    ]
     figure, (targets, *others) = panels(1 + len(names))
     targets.axhline(0, color=GREY, linewidth=1)
-    for number, (run, found) in enumerate(partitions.items()):
+    for number, (run, diagnostics) in enumerate(partitions.items()):
         style = {"color": colour(number), "marker": mark(number), "markersize": 4, "linewidth": 1.1, "label": run}
-        targets.plot(*_points(found["target_quantiles"]), **style)
+        targets.plot(*_points(diagnostics["target_quantiles"]), **style)
         for panel, name in zip(others, names, strict=True):
-            panel.plot(*_points(found["per_prompt"][name]), **style)
+            panel.plot(*_points(diagnostics["per_prompt"][name]), **style)
     label(targets, title="targets (r − V̂)/τ, nats", x="share of the responses, %")
     for panel, name in zip(others, names, strict=True):
         label(panel, title=PER_PROMPT[name], x="share of the prompts, %")

@@ -155,9 +155,9 @@ def _about(run: TrainedRun) -> list[str]:
 
 def _pairs_table(runs: Sequence[TrainedRun]) -> Table:
     rows = [
-        [run.name, f"{found['pairs']:.0f}", *(f"{found[name]:.4g}" for name in ("accuracy", "margin", "loss"))]
+        [run.name, f"{pairs['pairs']:.0f}", *(f"{pairs[name]:.4g}" for name in ("accuracy", "margin", "loss"))]
         for run in runs
-        if (found := run.held_out_pairs) is not None
+        if (pairs := run.held_out_pairs) is not None
     ]
     return Table("On held-out pairs", ["run", "pairs", "ordered correctly", "margin, nats", "loss, nats"], rows)
 

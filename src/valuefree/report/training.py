@@ -63,21 +63,21 @@ def training_section(histories: Mapping[str, History], objectives: Mapping[str, 
     return Section("training", "Training", plots=plots)
 
 
-def _apart(found: dict[str, Any], objectives: Mapping[str, str], run: str) -> dict[str, Any]:
+def _apart(series: dict[str, Any], objectives: Mapping[str, str], run: str) -> dict[str, Any]:
     """The curves; if the runs have several objectives, losses are named after the objective of the run."""
     if len({objectives[name] for name in objectives}) < 2:
-        return found
-    named = {name: f"{name}{OF}{objectives[run]}" for name in found if name.removeprefix("eval_").startswith("loss")}
-    return {named.get(name, name): points for name, points in found.items()}
+        return series
+    named = {name: f"{name}{OF}{objectives[run]}" for name in series if name.removeprefix("eval_").startswith("loss")}
+    return {named.get(name, name): points for name, points in series.items()}
 
 
 def _plot(key: str, names: Sequence[str], drawn: Mapping[str, Mapping[str, Any]], caption: str) -> Plot:
     figure, axes = panels(len(names))
     for panel, name in zip(axes, names, strict=True):
-        for number, (run, found) in enumerate(drawn.items()):
-            if name not in found and OF in name:
+        for number, (run, series) in enumerate(drawn.items()):
+            if name not in series and OF in name:
                 continue  # the loss of another objective
-            points = found.get(name, [])
+            points = series.get(name, [])
             steps, values = [step for step, _ in points], [value for _, value in points]
             panel.plot(steps, values, color=colour(number), marker=mark(number), markersize=3, linewidth=1.1, label=run)
         plain, of, objective = name.removeprefix("eval_").partition(OF)

@@ -25,12 +25,12 @@ class Tens:
     def __str__(self) -> str:
         if not self.all:
             return "no score of 10"
-        found = f"{self.all} scores of 10"
+        text = f"{self.all} scores of 10"
         if self.unchecked:
-            found += ", which cannot be checked without ratings"
+            text += ", which cannot be checked without ratings"
         else:
-            found += f", of which {self.certain} certainly wrong and {self.doubtful} doubtful"
-        return f"{found}; {self.dropped} dropped, {self.fixed} set to 1"
+            text += f", of which {self.certain} certainly wrong and {self.doubtful} doubtful"
+        return f"{text}; {self.dropped} dropped, {self.fixed} set to 1"
 
 
 @dataclass(frozen=True)

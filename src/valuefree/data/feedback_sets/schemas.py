@@ -51,14 +51,14 @@ class Schema:
         """Raise ConfigError unless the rows hold this reward."""
         if reward_field in self.tops:
             return
-        said = f"{self.name} rows hold no {reward_field} reward; they hold {', '.join(self.tops)}."
+        message = f"{self.name} rows hold no {reward_field} reward; they hold {', '.join(self.tops)}."
         if "preference" in self.tops:
-            said += (
+            message += (
                 " A preference compares two responses and rates neither. Pass reward_field='preference' "
                 "(--reward-field preference) for rewards whose difference within a pair is the preference, or write "
                 "columns prompt, chosen and rejected and use read_pairs (train --chosen --rejected)."
             )
-        raise ConfigError(said)
+        raise ConfigError(message)
 
 
 def _text_or_none(values: Values, name: str) -> str | None:
@@ -92,10 +92,10 @@ def _context(values: Values) -> Any:
 
 
 def _completions(values: Values) -> Iterator[Item]:
-    found = values["completions"]
-    if not isinstance(found, list) or not all(isinstance(item, Mapping) for item in found):
-        raise RowError("completions is not a list of objects", f": {found!r:.60}")
-    for item in found:
+    completions = values["completions"]
+    if not isinstance(completions, list) or not all(isinstance(item, Mapping) for item in completions):
+        raise RowError("completions is not a list of objects", f": {completions!r:.60}")
+    for item in completions:
         rated = _annotations(item.get("annotations"))
         fine = rated.mean() if rated is not None else number(item.get("fine-grained_score"), "fine-grained_score")
         scores = {"overall": number(item.get("overall_score"), "overall_score"), "fine_grained": fine}
@@ -104,13 +104,15 @@ def _completions(values: Values) -> Iterator[Item]:
         )
 
 
-def _annotations(found: Any) -> Ratings | None:
+def _annotations(annotations: Any) -> Ratings | None:
     """The ratings of the four aspects; None where a completion has no annotations at all."""
-    if not found:
+    if not annotations:
         return None
-    if not isinstance(found, Mapping) or not all(isinstance(item, Mapping) for item in found.values() if item):
-        raise RowError("annotations is not an object of objects", f": {found!r:.60}")
-    return ratings({name: item["Rating"] for name, item in found.items() if item and "Rating" in item}, 1, 5)
+    if not isinstance(annotations, Mapping) or not all(
+        isinstance(item, Mapping) for item in annotations.values() if item
+    ):
+        raise RowError("annotations is not an object of objects", f": {annotations!r:.60}")
+    return ratings({name: item["Rating"] for name, item in annotations.items() if item and "Rating" in item}, 1, 5)
 
 
 def _pair(reward: str, chosen_score: str, rejected_score: str) -> Callable[[Values], Iterator[Item]]:

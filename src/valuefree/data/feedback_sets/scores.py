@@ -34,19 +34,19 @@ def number(value: Any, name: str) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise RowError(f"{name} is not a number", f": {value!r:.60}")
     try:
-        found = float(value)
+        parsed = float(value)
     except ValueError:
         raise RowError(f"{name} is not a number", f": {value!r:.60}") from None
-    if math.isinf(found):
-        raise RowError(f"{name} is not finite", f": {found}")
-    return None if math.isnan(found) else found
+    if math.isinf(parsed):
+        raise RowError(f"{name} is not finite", f": {parsed}")
+    return None if math.isnan(parsed) else parsed
 
 
 def ratings(values: Mapping[str, Any], low: float, high: float) -> Ratings:
     """Named ratings on a scale from `low` to `high`; raises `RowError` for other values."""
-    found = [number(value, f"rating {name}") for name, value in values.items()]
+    numbers = [number(value, f"rating {name}") for name, value in values.items()]
     return Ratings(
-        usable=tuple(value for value in found if value is not None and low <= value <= high),
-        not_given=sum(value is None for value in found),
-        off_scale=sum(value is not None and not low <= value <= high for value in found),
+        usable=tuple(value for value in numbers if value is not None and low <= value <= high),
+        not_given=sum(value is None for value in numbers),
+        off_scale=sum(value is not None and not low <= value <= high for value in numbers),
     )
