@@ -1,28 +1,28 @@
-"""Everything that valuefree raises on purpose.
+"""The exceptions of valuefree.
 
 ::
 
     ValueFreeError
-    ├── ConfigError   (ValueError)    a setting that cannot be meant, or that contradicts another
-    ├── DataError     (ValueError)    input rows that cannot be used; lists them
+    ├── ConfigError   (ValueError)    an invalid setting, or settings that contradict each other
+    ├── DataError     (ValueError)    unusable input rows; lists them
     ├── ScoringError  (RuntimeError)  reference scores that are missing or not finite
-    ├── ServingError  (RuntimeError)  prompts that a model server left without an answer
-    └── JudgeError    (RuntimeError)  a judge that could not be asked
+    ├── ServingError  (RuntimeError)  prompts without an answer from a model server
+    └── JudgeError    (RuntimeError)  a judge that cannot be called, or unusable answers
 
-Each is also the standard type that it refines, so ``except ValueError`` keeps working.
+Each is also the standard type in parentheses, so ``except ValueError`` keeps working.
 """
 
 
 class ValueFreeError(Exception):
-    """Root of the hierarchy; catch it to catch all that this package raises on purpose."""
+    """Base class of all exceptions of this package."""
 
 
 class ConfigError(ValueFreeError, ValueError):
-    """A setting that cannot be meant, or two that contradict each other."""
+    """An invalid setting, or settings that contradict each other."""
 
 
 class DataError(ValueFreeError, ValueError):
-    """Input that cannot be used. `faults` holds what was found, `count` how many in all."""
+    """Unusable input. `faults` lists the faults, `count` is their number."""
 
     def __init__(self, message: str, *, faults: tuple[str, ...] = (), count: int | None = None):
         super().__init__(message)
@@ -33,7 +33,7 @@ class DataError(ValueFreeError, ValueError):
 
     @classmethod
     def from_faults(cls, heading: str, faults: list[str], advice: str) -> "DataError":
-        """One error for many faults: the heading, the first 20, how many more, and what to do."""
+        """One error for many faults: the heading, the first 20 faults, the number of others, and advice."""
         shown = [f"  {fault}" for fault in faults[: cls.SHOWN]]
         if len(faults) > cls.SHOWN:
             shown.append(f"  … and {len(faults) - cls.SHOWN} more")
@@ -45,11 +45,11 @@ class ScoringError(ValueFreeError, RuntimeError):
 
 
 class ServingError(ValueFreeError, RuntimeError):
-    """Prompts that a model server left without an answer; those it answered are kept."""
+    """Prompts without an answer from a model server; the answers to other prompts are kept."""
 
 
 class JudgeError(ValueFreeError, RuntimeError):
-    """A judge that could not be asked, or whose answers cannot be used."""
+    """A judge that cannot be called, or whose answers are unusable."""
 
 
 def number_of(count: int, noun: str) -> str:

@@ -83,7 +83,7 @@ def test_hub_that_cannot_be_reached_is_a_data_error(monkeypatch):
         raise ConnectionError("offline")
 
     monkeypatch.setattr(datasets, "load_dataset", load)
-    with pytest.raises(DataError, match="no local file, and could not be loaded as a hub data set: offline"):
+    with pytest.raises(DataError, match="not a local file, and could not be loaded as a hub data set: offline"):
         read_triplets("someone/feedback")
 
 

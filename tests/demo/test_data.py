@@ -5,8 +5,8 @@ from collections import defaultdict
 
 import pytest
 
+from scripts.demo_feedback import make_tasks
 from valuefree.demo.data import FEEDBACK, feedback, reward, shuffle_rewards, take_prompts
-from valuefree.demo.tasks import make_tasks
 from valuefree.errors import DataError
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from valuefree.demo.tasks import REQUESTS, TOPICS, make_tasks
+from scripts.demo_feedback import REQUESTS, TOPICS, make_tasks
 from valuefree.demo.verifiers import KINDS, check, constraint_reward, describe, on_topic, words
 from valuefree.errors import ConfigError
 

@@ -95,7 +95,7 @@ def test_what_a_judge_cannot_decide_is_told_apart(here):
     outcomes = [entry.verdicts[0].outcome for entry in report.completions]
     assert outcomes == ["neutral"] * 8 + ["unjudged"] * 2 + ["neutral"] * 2
     assert report.sections[0].items == ["report_judges:sometimes: 4 calls have no answer."]
-    assert report.sections[1].items == ["report_judges:sometimes, unread, the judge gave no answer: 4"]
+    assert report.sections[1].items == ["report_judges:sometimes, no verdict, the judge gave no answer: 4"]
 
 
 def test_an_arena_is_ranked_and_metrics_are_tabled(here):
@@ -123,7 +123,7 @@ def test_verdicts_are_shown_where_answers_were_not_kept(here):
     report = read_report([here / "one"])
     assert len(report.completions) == 12
     assert not any(entry.responses for entry in report.completions)
-    assert any("answers are not in its folder" in item for item in report.sections[0].items)
+    assert any("answers are not in the folder" in item for item in report.sections[0].items)
 
 
 def test_training_and_judging_make_one_report(here, trained):

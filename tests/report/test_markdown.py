@@ -83,7 +83,7 @@ def test_a_few_completions_stand_side_by_side_and_the_rest_is_counted(tmp_path):
     assert "| prompt | a (reward 0.500) | b |" in text
     assert f"| prompt 4 | {'x' * 600}… (700 characters) | short |" in text
     assert "prompt 5 |" not in text
-    assert "All 7 can be searched in the HTML file." in text
+    assert "The HTML file contains all 7, with a search." in text
     assert "- j, a against b: neutral" in text
 
 

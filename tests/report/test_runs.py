@@ -49,8 +49,8 @@ def test_equal_gains_are_told_without_an_interval(trained):
     content["evaluation"]["gain"]["interval"] = None
     file.write_text(json.dumps(content))
     assert read_report([run]).verdict == [
-        "Gain +0.500 on each of 2 prompts, won / tied / lost 1 / 1 / 0 (sign test p = 1): no interval, for no two "
-        "gains differ."
+        "Gain +0.500 on each of 2 prompts, won / tied / lost 1 / 1 / 0 (sign test p = 1): all gains are equal, so "
+        "no interval."
     ]
 
 
@@ -121,7 +121,9 @@ def test_a_run_without_an_evaluation_says_so(trained):
     (run / "metrics.json").write_text(json.dumps({"evaluation": None, "partition": None}))
     (run / "completions.jsonl").unlink()
     report = read_report([run])
-    assert report.verdict == ["Nothing was compared: no reward function, or no held-out prompts."]
+    assert report.verdict == [
+        "The policy was not evaluated: there is no reward function, or there are no held-out prompts."
+    ]
     assert not report.completions
     assert [section.key for section in report.sections] == ["overview", "training"]
 
@@ -132,9 +134,9 @@ def test_a_reward_model_shows_its_held_out_pairs(trained):
     (run / "metrics.json").write_text(json.dumps({"held_out_pairs": pairs}))
     (run / "completions.jsonl").unlink()
     report = read_report([run])
-    assert report.verdict == ["Orders 75.0% of 12 held-out pairs rightly."]
+    assert report.verdict == ["Orders 75.0% of 12 held-out pairs correctly."]
     (run / "metrics.json").write_text(json.dumps({"held_out_pairs": pairs | {"pairs": 4}}))
-    few = "Orders 75.0% of 4 held-out pairs rightly. With so few pairs this share is uncertain by tens of"
+    few = "Orders 75.0% of 4 held-out pairs correctly. With so few pairs this share is uncertain by tens of"
     assert read_report([run]).verdict == [f"{few} percentage points."]
     assert table(report, "overview").rows == [["run", "12", "0.75", "1.5", "0.6"]]
 
@@ -160,12 +162,15 @@ def test_curves_leave_out_what_is_no_number_and_a_repeated_step_counts_once():
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (lambda run: (run / "metrics.json").unlink(), "metrics.json is missing: the run did not end"),
+        (lambda run: (run / "metrics.json").unlink(), "metrics.json is missing: the run did not finish"),
         (lambda run: (run / "metrics.json").write_text("{"), "metrics.json cannot be read"),
         (lambda run: (run / "completions.jsonl").write_text("{"), "completions.jsonl cannot be read"),
         (lambda run: (run / "manifest.json").unlink(), "looked for manifest.json of valuefree train, demo"),
-        (lambda run: (run / "manifest.json").write_text('{"command": "prepare"}'), "of command 'prepare', of which"),
-        (lambda run: (run / "manifest.json").write_text("[]"), "of command None, of which there is no report"),
+        (
+            lambda run: (run / "manifest.json").write_text('{"command": "prepare"}'),
+            "of command 'prepare', which has no report",
+        ),
+        (lambda run: (run / "manifest.json").write_text("[]"), "of command None, which has no report"),
     ],
 )
 def test_a_folder_that_cannot_be_read_says_what_was_looked_for(trained, spoil, words):
@@ -181,7 +186,7 @@ def test_no_folder_and_a_folder_twice_are_errors(trained, tmp_path):
         read_report([])
     with pytest.raises(DataError, match="is given twice"):
         read_report([run, run.parent / "." / run.name])
-    with pytest.raises(DataError, match="is no folder; looked for"):
+    with pytest.raises(DataError, match="is not a folder; looked for"):
         read_report([tmp_path / "nowhere"])
 
 

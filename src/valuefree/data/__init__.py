@@ -1,4 +1,4 @@
-"""① Triplets: read, validate, split and standardise (prompt, response, reward) rows; pairs as such rows."""
+"""Read, validate, split and standardise rows of (prompt, response, reward), and pairs as such rows."""
 
 from valuefree.data.feedback_sets.ultrafeedback import FeedbackReport, read_ultrafeedback, split_top_score
 from valuefree.data.pairs import read_pairs, read_pairs_with_summary

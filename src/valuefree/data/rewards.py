@@ -1,4 +1,4 @@
-"""Standardise rewards: fitted on the training rows, frozen, saved with the run. No torch."""
+"""Standardisation of rewards, fitted on the training rows and saved with the run. No torch."""
 
 import logging
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Which prompts a policy was trained on, as hashes in a file of its run."""
+"""Hashes of the prompts that a policy was trained on, in a file of its run."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ from valuefree.runs.manifest import PROMPTS
 
 
 def prompt_hashes(prompts: Iterable[Any]) -> np.ndarray:
-    """64 bits per prompt; of ten million prompts 80 MB.
+    """64 bits per prompt; 80 MB for ten million prompts.
 
-    A prompt is mistaken for one of n others with a probability of about n/2⁶⁴.
+    A prompt collides with one of n others with a probability of about n/2⁶⁴.
     """
     digests = (blake2b(prompt_key(p).encode("utf-8", "surrogatepass"), digest_size=8).digest() for p in prompts)
     return np.fromiter((int.from_bytes(digest, "little") for digest in digests), dtype=np.uint64)
@@ -25,7 +25,7 @@ def prompt_hashes(prompts: Iterable[Any]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class SeenPrompts:
-    """Hashes of the prompts that a policy was trained on, and of those that its checkpoint was chosen by."""
+    """Hashes of the training prompts of a policy, and of the validation prompts that chose its checkpoint."""
 
     trained: np.ndarray
     validation: np.ndarray
@@ -34,11 +34,11 @@ class SeenPrompts:
     def of(
         cls, trained: Iterable[Any], validation: Iterable[Any] = (), *, earlier: "SeenPrompts | None" = None
     ) -> "SeenPrompts":
-        """From the prompts of a run; `earlier`: of the policy that it starts from."""
-        found = np.unique(prompt_hashes(trained)), np.unique(prompt_hashes(validation))
-        if earlier is None:
-            return cls(*found)
-        return cls(np.union1d(found[0], earlier.trained), np.union1d(found[1], earlier.validation))
+        """From the prompts of a run; `earlier`: the seen prompts of the policy that the run starts from."""
+        before = earlier or cls(np.empty(0, np.uint64), np.empty(0, np.uint64))
+        return cls(
+            np.union1d(prompt_hashes(trained), before.trained), np.union1d(prompt_hashes(validation), before.validation)
+        )
 
     def save(self, file: Path) -> None:
         """Write both as a NumPy archive."""
@@ -53,14 +53,14 @@ class SeenPrompts:
             DataError: the file is broken.
         """
         try:
-            with np.load(file) as found:
-                return cls(found["trained"], found["validation"])
+            with np.load(file) as arrays:
+                return cls(arrays["trained"], arrays["validation"])
         except (OSError, ValueError, KeyError) as error:
             raise DataError(f"{file} is not the list of a run's training prompts ({error}); remove it.") from error
 
     @classmethod
     def of_model(cls, model: str) -> "SeenPrompts | None":
-        """What the run recorded whose ``model`` or ``checkpoints/checkpoint-N`` this folder is; None if it is none."""
+        """The record of the run of which `model` is the folder ``model`` or a checkpoint; None without one."""
         path = Path(model).resolve()
         run = path.parent if path.name == "model" else path.parent.parent if path.parent.name == "checkpoints" else None
         if run is None or not (run / PROMPTS).exists():
@@ -68,8 +68,8 @@ class SeenPrompts:
         return cls.load(run / PROMPTS)
 
     def among(self, prompts: Iterable[Any]) -> dict[str, int]:
-        """How many prompts there are, how many were trained on, and how many more were validation prompts."""
-        asked = prompt_hashes(prompts)
-        trained = np.isin(asked, self.trained)
-        validation = np.isin(asked, self.validation) & ~trained
-        return {"prompts": len(asked), "trained": int(trained.sum()), "validation": int(validation.sum())}
+        """Numbers of all prompts, of training prompts among them, and of other validation prompts."""
+        hashes = prompt_hashes(prompts)
+        trained = np.isin(hashes, self.trained)
+        validation = np.isin(hashes, self.validation) & ~trained
+        return {"prompts": len(hashes), "trained": int(trained.sum()), "validation": int(validation.sum())}

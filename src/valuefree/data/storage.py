@@ -1,4 +1,4 @@
-"""Rows on their way to a data set: in memory while they are few, in a temporary file when they are many."""
+"""Storage of rows that become a data set: in memory if they are few, else in a temporary file."""
 
 import atexit
 import ctypes
@@ -16,11 +16,11 @@ from datasets.table import InMemoryTable
 from valuefree.errors import ConfigError
 
 DONT_NEED = 4  # MADV_DONTNEED of Linux
-SPILL_BYTES = 128 * 2**20  # rows beyond this many bytes go to a file
+SPILL_BYTES = 128 * 2**20  # more bytes than this go to a file
 
 
 def cache_root() -> Path:
-    """``$VALUEFREE_CACHE``, or ``valuefree`` in the user's cache folder: all that can be made again is kept there."""
+    """``$VALUEFREE_CACHE``, or ``valuefree`` in the user's cache folder, for files that can be recreated."""
     if "VALUEFREE_CACHE" in os.environ:
         return Path(os.environ["VALUEFREE_CACHE"])
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "valuefree"
@@ -29,10 +29,10 @@ def cache_root() -> Path:
 class RowStore:
     """Record batches of one schema that become a `datasets.Dataset`.
 
-    Up to `SPILL_BYTES` they stay in memory. Beyond, they are written to an Arrow file of their own folder under
-    ``rows`` in `cache_root`, which the data set maps into memory. The folder, and what `datasets` caches beside the
-    file, is removed when the process that made it ends; workers forked from it remove nothing. Folders that a killed
-    process left behind on this machine are removed by the next one that needs the space.
+    Up to `SPILL_BYTES` they stay in memory. Larger ones are written to an Arrow file in a new folder under ``rows`` in
+    `cache_root`, which the data set maps into memory. The folder, with the files that `datasets` caches there, is
+    removed when the process that created it ends; forked workers remove nothing. Folders of killed processes on this
+    machine are removed by the next process that needs such a folder.
     """
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ class RowStore:
             ) from error
 
     def changed(self, change: Callable[[pa.RecordBatch], pa.RecordBatch]) -> "RowStore":
-        """A store of the same rows, each batch changed; this one is used up."""
+        """A store of the same rows with each batch changed; this store cannot be used afterwards."""
         other = RowStore()
         for batch in self._batches:
             other.write(change(batch))
@@ -81,7 +81,7 @@ class RowStore:
         return other
 
     def dataset(self) -> datasets.Dataset:
-        """All rows, in the order written; the store takes no more. At least one batch must have been written."""
+        """All rows in the order written; needs at least one batch, and ends writing."""
         if self._writer is None:
             return datasets.Dataset(InMemoryTable(pa.Table.from_batches(self._batches)))
         self._writer.close()
@@ -89,10 +89,10 @@ class RowStore:
 
 
 def release_pages(dataset: datasets.Dataset) -> None:
-    """Give back the pages that were read of the files which a data set maps into memory.
+    """Release the pages in memory of the files that a data set maps.
 
-    They are read from the file again when they are wanted, but count as memory of this process until then. Linux tells
-    where files are mapped; elsewhere nothing is done.
+    They would count as memory of this process; later accesses read them from the file again. On systems other than
+    Linux, which do not list mapped files, this does nothing.
     """
     files = {str(Path(file["filename"]).resolve()) for file in dataset.cache_files}
     maps = Path("/proc/self/maps")
@@ -101,13 +101,13 @@ def release_pages(dataset: datasets.Dataset) -> None:
     libc = ctypes.CDLL(None)
     for line in maps.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
         addresses, rights, _, _, _, path = (*line.split(maxsplit=5), "")[:6]
-        if path in files and rights.startswith("r--"):  # never written, so that nothing can be lost
+        if path in files and rights.startswith("r--"):  # a read-only mapping, so nothing can be lost
             start, end = (int(address, 16) for address in addresses.split("-"))
             libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), DONT_NEED)
 
 
 def temporary_folder() -> Path:
-    """A new folder under ``rows`` in `cache_root`, removed with all it holds when this process ends."""
+    """A new folder under ``rows`` in `cache_root`, removed with its content when this process ends."""
     parent = cache_root() / "rows"
     parent.mkdir(parents=True, exist_ok=True)
     _remove_orphans(parent)
@@ -117,13 +117,13 @@ def temporary_folder() -> Path:
 
 
 def _remove(folder: Path, owner: int) -> None:
-    """Remove the folder, unless this is a fork of the process that made it."""
+    """Remove the folder, unless this process is a fork of the owner."""
     if os.getpid() == owner:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _remove_orphans(parent: Path) -> None:
-    """Folders of processes of this machine that ended without removing theirs."""
+    """Remove folders of processes on this machine that ended without removing theirs."""
     for folder in parent.glob(f"{socket.gethostname()}-*-*"):
         owner = folder.name.removeprefix(f"{socket.gethostname()}-").split("-")[0]
         if owner.isdigit() and not _is_running(int(owner)):
@@ -135,6 +135,6 @@ def _is_running(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # it runs, and belongs to someone else
+    except OSError:  # the process belongs to another user
         return True
     return True

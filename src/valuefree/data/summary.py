@@ -1,4 +1,4 @@
-"""Counts over the rows of a data set: how many, how alike, what was dropped."""
+"""Counts over the rows of a data set: prompts, duplicates, dropped rows."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -14,11 +14,11 @@ from valuefree.data.validation import prompt_text
 
 @dataclass(frozen=True)
 class DataSummary:
-    """What was read: rows kept and prompts; rows dropped by reason; and what is odd but usable.
+    """Counts of the rows that were read: rows kept, prompts, rows dropped by reason, and usable peculiarities.
 
-    merged: exact prompts that are counted with another one, from which white space (or ignored case) alone tells them.
-    duplicates: rows whose (prompt, response) stood before. singletons: prompts with one response. all_equal: prompts
-    with several responses, all rewarded alike.
+    merged: exact prompts that differ from another one only in white space (or ignored case) and are counted with it.
+    duplicates: rows that repeat an earlier (prompt, response). singletons: prompts with one response. all_equal:
+    prompts with several responses of equal reward.
     """
 
     rows: int
@@ -35,7 +35,7 @@ class DataSummary:
             f"prompts with one response, {self.all_equal} with equal rewards"
         )
         if self.merged:
-            text += f"; {self.merged} prompts merged with one that differs in white space (or ignored case) alone"
+            text += f"; {self.merged} prompts merged with one that differs only in white space (or ignored case)"
         if self.dropped:
             reasons = ", ".join(f"{count} × {reason}" for reason, count in self.dropped.items())
             text += f"; dropped {sum(self.dropped.values())} rows ({reasons})"
@@ -47,7 +47,7 @@ class DataSummary:
 
 
 def summarize(dataset: datasets.Dataset, dropped: Mapping[str, int] | None = None) -> DataSummary:
-    """Counts over a data set that `read_triplets` made; responses are equal where 128 bits of hash are."""
+    """Counts over a data set that `read_triplets` made; responses are compared by 128 bits of hash."""
     ids_R, rewards_R = to_numpy(dataset["prompt_id"], np.int64), to_numpy(dataset["reward"], np.float64)
     exact_R = factorize(*combine_hashes(ids_R, _prompt_hashes(dataset)))
     merged = int(exact_R.max(initial=-1) - factorize(ids_R).max(initial=-1))

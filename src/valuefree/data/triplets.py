@@ -1,4 +1,4 @@
-"""① Triplets: read, validate, group by prompt, split by prompt."""
+"""Triplets of (prompt, response, reward): read, validate, group by prompt, split by prompt."""
 
 import random
 from functools import partial
@@ -41,18 +41,18 @@ def read_triplets(
         split: of a hub data set or a `DatasetDict`; default ``train``.
         on_bad: ``raise`` one error that lists the faults, or ``drop`` the rows, counted in a log line.
         thumbs: also take true/false, up/down and thumbs_up/thumbs_down as rewards +1/−1.
-        desirable: name of a column of true/false, which KTO reads in place of a threshold on the rewards. Where the
-            first row has no column ``reward``, the rewards are +1 and −1 by this one.
-        ignore_case: prompts that differ in upper and lower case alone are the same, too.
+        desirable: name of a column of true/false, which KTO reads in place of a threshold on the rewards. If the first
+            row has no column ``reward``, the rewards are +1 and −1 according to this column.
+        ignore_case: prompts that differ only in upper and lower case are also the same.
 
     Returns:
         Columns prompt (str, or messages if any prompt is a list of messages), response (str), reward (float64),
-        prompt_id (int64, 0 … P−1 by first appearance), and desirable (bool) if asked for. Prompts are the same where
-        `valuefree.data.validation.normalize` makes them equal: white space at the ends does not count, nor how much of
-        it stands between words. Each row keeps its own prompt's text. More rows than fit 128 MB are written to a
-        temporary file under ``$VALUEFREE_CACHE`` (or ~/.cache/valuefree), which is mapped into memory, and removed when
-        the process ends. Prompts are equal where 128 bits of hash are: among n distinct ones two are mistaken for each
-        other with a probability of about n²/2¹²⁹, 10⁻²⁵ for ten million.
+        prompt_id (int64, 0 … P−1 by first appearance), and desirable (bool) if requested. Prompts are the same if
+        `valuefree.data.validation.normalize` makes them equal: white space at the ends and the amount of white space
+        between words are ignored. Each row keeps its own prompt text. More than 128 MB of rows are written to a
+        temporary file under ``$VALUEFREE_CACHE`` (or ~/.cache/valuefree), which is mapped into memory and removed when
+        the process ends. Prompts are compared by 128 bits of hash: among n distinct prompts any two collide with a
+        probability of about n²/2¹²⁹, 10⁻²⁵ for ten million.
 
     Raises:
         DataError: faults, each with file, line and reason (the first 20 and the count), or no usable row.
@@ -75,11 +75,11 @@ def read_with_summary(
     desirable: str | None = None,
     ignore_case: bool = False,
 ) -> tuple[datasets.Dataset, DataSummary]:
-    """As `read_triplets`, with the counts of what was read, dropped and odd."""
+    """`read_triplets`, with the counts of rows read, dropped and merged."""
     names = (prompt, response, reward)
     if len({*names, desirable}) < 4:
-        asked = ", ".join(repr(name) for name in (*names, desirable) if name is not None)
-        raise ConfigError(f"prompt, response, reward and desirable need columns of their own; got {asked}.")
+        columns = ", ".join(repr(name) for name in (*names, desirable) if name is not None)
+        raise ConfigError(f"prompt, response, reward and desirable need different columns; got {columns}.")
     stands_in = desirable is not None and reward == "reward" and _first_lacks(source, split, reward)
     columns = ColumnNames(prompt, response, None if stands_in else reward, thumbs, desirable)
     validate_row = partial(validate_triplets, columns=columns)
@@ -90,7 +90,7 @@ def read_with_summary(
 
 
 def _first_lacks(source: Any, split: str | None, name: str) -> bool:
-    """Whether the first row could be read and has no such key, nor responses that may have one."""
+    """Whether the first row is readable and has neither the key nor nested responses that may have it."""
     first = next(rows_of(source, split), None)
     return first is not None and not first.fault and not {name, *NESTED} & first.values.keys()
 
@@ -98,9 +98,9 @@ def _first_lacks(source: Any, split: str | None, name: str) -> bool:
 def split_by_prompt(
     dataset: datasets.Dataset, *, test_prompts: int, seed: int
 ) -> tuple[datasets.Dataset, datasets.Dataset]:
-    """(train, test) with `test_prompts` prompts in test, and no prompt on both sides; prompt_id factorize anew in each.
+    """(train, test) with `test_prompts` prompts in test and no prompt on both sides; each has prompt_id from 0.
 
-    Prompts that `read_triplets` takes for the same, as they differ in white space alone, land on the same side.
+    Prompts that differ only in white space are the same prompt, and so on the same side.
 
     Raises:
         ConfigError: fewer than one prompt would be left on either side.
@@ -118,7 +118,7 @@ def split_by_prompt(
 
 
 def prompts_of(dataset: datasets.Dataset) -> list[Any]:
-    """Each prompt once, by first appearance; of prompts with one prompt_id the first."""
+    """The first prompt of each prompt_id, in order of appearance."""
     first = np.unique(to_numpy(dataset["prompt_id"], np.int64), return_index=True)[1]
     return dataset.select(np.sort(first))["prompt"][:]
 
@@ -138,4 +138,4 @@ def selected(dataset: datasets.Dataset, ids_R: np.ndarray, chosen_R: np.ndarray)
         for batch in kept.to_batches():
             store.write(batch)
         start += len(table)
-    return store.dataset().add_column("prompt_id", factorize(ids_R[chosen_R]))  # type: ignore[call-arg]
+    return store.dataset().add_column("prompt_id", factorize(ids_R[chosen_R]))  # type: ignore[call-arg]  # as in `reading`

@@ -1,1 +1,1 @@
-"""The embedded default: feedback rows that the project made itself, and the command that runs them."""
+"""The data, reward function and models of ``valuefree demo``."""

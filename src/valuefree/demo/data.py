@@ -1,4 +1,4 @@
-"""The demo's rows, its reward function, and the control that takes the rewards' meaning away. No torch."""
+"""The demo's rows, its reward function, and the control with shuffled rewards. No torch."""
 
 import random
 from collections.abc import Sequence
@@ -9,28 +9,32 @@ from typing import Any
 import datasets
 
 from valuefree.data import read_triplets
-from valuefree.demo.tasks import Task, make_tasks
+from valuefree.data.columns import rows_by_key
 from valuefree.demo.verifiers import constraint_reward
 from valuefree.errors import DataError
+from valuefree.runs.files import read_jsonl
 
 FEEDBACK = Path(__file__).with_name("feedback.jsonl")
 
 
 @cache
-def _tasks() -> dict[str, Task]:
-    return {task.prompt: task for task in make_tasks()}
+def _tasks() -> dict[str, dict[str, Any]]:
+    return {row["prompt"]: row for row in read_jsonl(FEEDBACK)}
 
 
 def reward(prompts: Sequence[Any], responses: Sequence[str]) -> list[float]:
-    """Checked share of the constraints, and a little for staying on topic; for the demo's own prompts.
+    """0.85 × share of the prompt's constraints that a response keeps + 0.15 if it is on topic; for the demo's prompts.
 
     Usable as ``--reward-function valuefree.demo.data:reward``.
+
+    Raises:
+        DataError: other prompts.
     """
-    strangers = [prompt for prompt in prompts if prompt not in _tasks()]
-    if strangers:
-        raise DataError(f"{len(strangers)} prompts are not of the demo (first: {strangers[0]!r}).")
+    unknown = [prompt for prompt in prompts if prompt not in _tasks()]
+    if unknown:
+        raise DataError(f"{len(unknown)} prompts are not of the demo (first: {unknown[0]!r}).")
     pairs = zip((_tasks()[prompt] for prompt in prompts), responses, strict=True)
-    return [constraint_reward(text.strip(), task.constraints, task.topic_words) for task, text in pairs]
+    return [constraint_reward(text.strip(), task["constraints"], task["topic_words"]) for task, text in pairs]
 
 
 def feedback() -> datasets.Dataset:
@@ -46,12 +50,9 @@ def take_prompts(rows: datasets.Dataset, count: int) -> datasets.Dataset:
 def shuffle_rewards(rows: datasets.Dataset, *, seed: int) -> datasets.Dataset:
     """The same rows with the rewards permuted within each prompt; the prompts' mean rewards stay."""
     generator = random.Random(seed)
-    members: dict[int, list[int]] = {}
-    for row, prompt in enumerate(rows["prompt_id"]):
-        members.setdefault(prompt, []).append(row)
     rewards = list(rows["reward"])
     shuffled = list(rewards)
-    for group in members.values():
+    for group in rows_by_key(rows["prompt_id"]).values():
         for row, source in zip(group, generator.sample(group, len(group)), strict=True):
             shuffled[row] = rewards[source]
     columns = {name: rows[name] for name in rows.column_names}

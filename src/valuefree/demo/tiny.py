@@ -1,4 +1,4 @@
-"""A tiny T5 made on the spot: tokenizer and weights trained in seconds on the demo's texts."""
+"""A tiny T5 whose tokenizer and weights are trained in seconds on the demo's texts."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ VOCABULARY = 1500
 def tiny_tokenizer(texts: Sequence[str], vocabulary: int = VOCABULARY) -> PreTrainedTokenizerFast:
     """A BPE tokenizer with T5's special tokens: <pad> 0, </s> 1, <unk> 2; a text ends with </s>.
 
-    BPE, because training a unigram model gives other pieces in every process.
+    BPE, because training a unigram tokenizer is not deterministic across processes.
     """
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
     tokenizer.normalizer = normalizers.NFKC()
@@ -34,7 +34,7 @@ def tiny_tokenizer(texts: Sequence[str], vocabulary: int = VOCABULARY) -> PreTra
 
 
 def tiny_t5(tokenizer: PreTrainedTokenizerFast, *, seed: int = 0, width: int = 64) -> T5ForConditionalGeneration:
-    """A T5 with random weights: two layers a side, `width` wide."""
+    """A T5 with random weights: two layers in encoder and decoder, `width` wide."""
     config = T5Config(
         vocab_size=len(tokenizer),
         d_model=width,

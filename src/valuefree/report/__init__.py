@@ -1,6 +1,6 @@
-"""Reports: what runs showed, as one HTML file, as Markdown, and as figures. No torch.
+"""Reports of runs as one HTML file, as Markdown, and as figures. No torch.
 
-`model` is what a report holds, `write_report` writes it, and `read_report` makes one from the folders of runs.
+`model` defines the content of a report, `read_report` makes one from the folders of runs, `write_report` writes it.
 """
 
 from valuefree.report.model import Completions, Plot, Report, Section, Table, Verdict

@@ -71,7 +71,7 @@
   }
 
   function said([judge, first, second, outcome]) {
-    const names = { first: `${systems[first]} wins`, second: `${systems[second]} wins`, disagree: "its two orders disagree" };
+    const names = { first: `${systems[first]} wins`, second: `${systems[second]} wins`, disagree: "the two orders disagree" };
     const line = make("li", "", `${judges[judge]}, ${systems[first]} against ${systems[second]}: `);
     line.append(make("strong", "", names[outcome] || outcome));
     return line;
@@ -204,7 +204,7 @@
   function nameChoices() {
     const [one, two] = pair().map((number) => systems[number]);
     const outcomes = [["", "any verdict"], ["first", `${one} wins`], ["second", `${two} wins`], ["neutral", "neutral"],
-      ["disagree", "its two orders disagree"], ["unjudged", "unjudged"]];
+      ["disagree", "the two orders disagree"], ["unjudged", "unjudged"]];
     for (const select of at("outcomes").querySelectorAll("select")) choose(select, outcomes, select.value);
     choose(order, [["", "as given"], ["left", `${one} ahead in reward`], ["right", `${two} ahead in reward`]], order.value);
   }

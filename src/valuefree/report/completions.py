@@ -1,29 +1,30 @@
-"""Completions from the rows of completions.jsonl, and those of several runs side by side."""
+"""Completions from the rows of completions.jsonl, and the merged completions of several runs."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 from valuefree.data.prompts import as_text
 from valuefree.report.model import Completions, Verdict
 
-SAME = 1e-9  # rewards that differ by less are equal, as in the counts of wins
+T = TypeVar("T")
+K = TypeVar("K")
+SAME = 1e-9  # rewards that differ by at most this are a tie, as in the counts of wins
 
 
 def rewarded(rows: Iterable[Mapping[str, Any]], names: Mapping[str, str], *, judge: str) -> list[Completions]:
-    """Completions of an evaluation, with the reward as a judge: the larger one wins.
+    """Completions of an evaluation, with the reward as a judge: the larger reward wins.
 
     Args:
-        rows: of completions.jsonl. names: of the systems `policy` and `reference`, as they are to be called.
-        judge: what the reward is called.
+        rows: of completions.jsonl. names: display names of `policy` and `reference`. judge: name of the reward.
     """
-    found = []
+    completions = []
     for row in rows:
         rewards = {names[who]: value for who, value in row["rewards"].items()}
         policy, reference = names["policy"], names["reference"]
         ahead = rewards[policy] - rewards[reference]
         outcome = "neutral" if abs(ahead) <= SAME else "first" if ahead > 0 else "second"
-        found.append(
+        completions.append(
             Completions(
                 as_text(row["prompt"]),
                 {names[who]: text for who, text in row["responses"].items()},
@@ -31,20 +32,27 @@ def rewarded(rows: Iterable[Mapping[str, Any]], names: Mapping[str, str], *, jud
                 [Verdict(judge, policy, reference, outcome)],
             )
         )
-    return found
+    return completions
+
+
+def with_occurrence(items: Iterable[T], key: Callable[[T], K]) -> Iterator[tuple[tuple[K, int], T]]:
+    """Each item with its key and how many items before it have the same key."""
+    times: Counter[K] = Counter()
+    for item in items:
+        name = key(item)
+        yield (name, times[name]), item
+        times[name] += 1
 
 
 def side_by_side(runs: Iterable[Sequence[Completions]]) -> list[Completions]:
-    """Completions of several runs, those to the same prompt as one: the k-th of each.
+    """Completions of several runs; the k-th completions of one prompt are merged.
 
-    Where two runs have different texts or rewards of one system, both stand by themselves.
+    Completions with different texts or rewards of one system stay separate.
     """
     merged: dict[tuple[str, int], list[Completions]] = {}
     for run in runs:
-        times: Counter[str] = Counter()
-        for entry in run:
-            places = merged.setdefault((entry.prompt, times[entry.prompt]), [])
-            times[entry.prompt] += 1
+        for key, entry in with_occurrence(run, lambda entry: entry.prompt):
+            places = merged.setdefault(key, [])
             for place, other in enumerate(places):
                 if _agree(other, entry):
                     places[place] = _joined(other, entry)

@@ -1,4 +1,4 @@
-"""Figures of one look. No pyplot: nothing global is touched, and a figure goes when its report does."""
+"""Figures in one style. Without pyplot there is no global state, and a figure is freed with its report."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,14 +8,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 
-# Okabe and Ito (2008), apart for the colour-blind; yellow left out, which is faint on white.
+# Okabe and Ito (2008): distinguishable for colour-blind readers; without yellow, which is faint on white.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
 MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
 GREY = "#8a949e"
 
 
 def panels(count: int, *, columns: int = 3, width: float = 3.4, height: float = 2.6) -> tuple[Figure, list[Axes]]:
-    """A figure of `count` panels, `columns` in a row at most; width and height of a panel in inches."""
+    """A figure of `count` panels, at most `columns` in a row; width and height of a panel in inches."""
     columns = min(columns, count)
     rows = -(-count // columns)
     figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
@@ -33,10 +33,10 @@ def panels(count: int, *, columns: int = 3, width: float = 3.4, height: float = 
 
 @contextmanager
 def stacked(figure: Figure, *, width: float = 3.8, height: float = 2.8) -> Iterator[None]:
-    """The panels of a figure one below the other, as a phone shows them, and side by side again afterwards."""
+    """Stack the panels of a figure for a narrow screen, and restore them afterwards."""
     before = [(panel, place) for panel in figure.axes if (place := panel.get_subplotspec()) is not None]
     size, grid = (figure.get_figwidth(), figure.get_figheight()), GridSpec(len(before), 1, figure=figure)
-    columns = [(legend, vars(legend)["_ncols"]) for legend in figure.legends]  # there is set_ncols, and no get_ncols
+    columns = [(legend, vars(legend)["_ncols"]) for legend in figure.legends]  # matplotlib has no get_ncols
     for number, (panel, _) in enumerate(before):
         panel.set_subplotspec(grid[number])
     for legend in figure.legends:
@@ -53,24 +53,24 @@ def stacked(figure: Figure, *, width: float = 3.8, height: float = 2.8) -> Itera
 
 
 def colour(number: int) -> str:
-    """Of the n-th thing drawn; they repeat, `mark` then tells apart."""
+    """Colour of the n-th series; colours repeat, and `mark` then distinguishes the series."""
     return COLOURS[number % len(COLOURS)]
 
 
 def mark(number: int) -> str:
-    """Of the n-th thing drawn."""
+    """Marker of the n-th series."""
     return MARKS[number % len(MARKS)]
 
 
 def label(panel: Axes, *, title: str = "", x: str = "", y: str = "") -> None:
-    """Name a panel and its axes."""
+    """Set the title and the axis labels of a panel."""
     panel.set_title(title, fontsize=9, loc="left")
     panel.set_xlabel(x, fontsize=8)
     panel.set_ylabel(y, fontsize=8)
 
 
 def legend_above(figure: Figure, panel: Axes, *, columns: int = 4) -> None:
-    """One legend for all panels, of what is drawn in `panel`; none for a single thing."""
+    """One legend for all panels, with the series of `panel`; none for a single series."""
     handles, names = panel.get_legend_handles_labels()
     if len(names) > 1:
         figure.legend(handles, names, loc="outside upper left", ncols=columns, fontsize=8, frameon=False)

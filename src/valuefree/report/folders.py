@@ -1,13 +1,13 @@
-"""The folders that runs leave: which kind one is, and what stands in it."""
+"""Folders of finished runs: their manifest and their files."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from valuefree.errors import DataError
-from valuefree.runs.manifest import COMPLETIONS
+from valuefree.runs.files import read_json, read_jsonl
+from valuefree.runs.manifest import COMPLETIONS, MANIFEST
 
 T = TypeVar("T")
 TRAINED = ("train", "demo", "evaluate")
@@ -16,7 +16,7 @@ JUDGED = "judge"
 
 @dataclass(frozen=True)
 class RunFiles:
-    """A folder with its manifest, and a name by which its run is known among others."""
+    """The files of a finished run. `name` distinguishes the run from others in the report."""
 
     name: str
     path: Path
@@ -24,59 +24,56 @@ class RunFiles:
 
     @property
     def command(self) -> str:
-        """The verb that made it."""
+        """The verb of the command line that made the run."""
         return str(self.manifest["command"])
 
     def read(self, name: str) -> Any:
-        """What a JSON file of the folder holds.
+        """The content of a JSON file.
 
         Raises:
-            DataError: it is missing or broken.
+            DataError: the file is missing or broken.
         """
-        return _parsed(self.path / name, json.loads)
+        return _checked(read_json, self.path / name)
 
     def has(self, name: str) -> bool:
-        """Whether it holds a file of that name."""
+        """Whether the folder contains the file `name`."""
         return (self.path / name).exists()
 
     def lines(self, name: str) -> list[Any]:
-        """What the lines of a JSON lines file hold; none if there is no such file.
+        """The lines of a JSON lines file; none if there is no such file.
 
         Raises:
-            DataError: it is broken.
+            DataError: the file is broken.
         """
-        if not self.has(name):
-            return []
-        # Not splitlines(): a text may hold U+2028, which ends no line of JSON lines.
-        return _parsed(self.path / name, lambda text: [json.loads(line) for line in text.split("\n") if line.strip()])
+        return _checked(read_jsonl, self.path / name) if self.has(name) else []
 
     def completions(self) -> list[dict[str, Any]]:
         """Rows of prompt, responses by system, and rewards by system where there are any."""
         return self.lines(COMPLETIONS)
 
 
-def _parsed(file: Path, parse: Callable[[str], T]) -> T:
+def _checked(read: Callable[[Path], T], file: Path) -> T:
     try:
-        return parse(file.read_text(encoding="utf-8"))
+        return read(file)
     except FileNotFoundError:
-        raise DataError(f"{file} is missing: the run did not end, or its folder is not whole. Run it again.") from None
+        raise DataError(
+            f"{file} is missing: the run did not finish, or its folder is incomplete. Run it again."
+        ) from None
     except (OSError, ValueError) as error:
         raise DataError(f"{file} cannot be read: {error}. Run it again.") from error
 
 
 def open_runs(paths: Sequence[Path]) -> list[RunFiles]:
-    """The folders with their manifests, each by a name of its own: the shortest end of its path that is unique.
+    """The runs in these folders. The name of each is the shortest end of its path that is unique.
 
     Raises:
-        DataError: a folder without a manifest of a verb that a report can show, or given twice.
+        DataError: a folder without the manifest of a verb that a report can show, or a folder that is named twice.
     """
     resolved = [path.resolve() for path in paths]
     for number, path in enumerate(resolved):
         if path in resolved[:number]:
             raise DataError(f"{paths[number]} is given twice; name each run once.")
-    return [
-        RunFiles(_name(path, resolved), given, _manifest(given)) for path, given in zip(resolved, paths, strict=True)
-    ]
+    return [RunFiles(_name(end, resolved), path, _manifest(path)) for end, path in zip(resolved, paths, strict=True)]
 
 
 def _name(path: Path, among: Sequence[Path]) -> str:
@@ -92,11 +89,11 @@ def _manifest(folder: Path) -> dict[str, Any]:
         "folder that --out named."
     )
     if not folder.is_dir():
-        raise DataError(f"{folder} is no folder; {looked_for}")
-    if not (folder / "manifest.json").exists():
-        raise DataError(f"{folder} is not a run's: {looked_for}")
-    found = _parsed(folder / "manifest.json", json.loads)
-    command = found.get("command") if isinstance(found, dict) else None
+        raise DataError(f"{folder} is not a folder; {looked_for}")
+    if not (folder / MANIFEST).exists():
+        raise DataError(f"{folder} is not the folder of a run; {looked_for}")
+    manifest = _checked(read_json, folder / MANIFEST)
+    command = manifest.get("command") if isinstance(manifest, dict) else None
     if command not in (*TRAINED, JUDGED):
-        raise DataError(f"{folder}/manifest.json is of command {command!r}, of which there is no report; {looked_for}")
-    return found
+        raise DataError(f"{folder / MANIFEST} is of command {command!r}, which has no report; {looked_for}")
+    return manifest

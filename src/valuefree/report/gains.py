@@ -1,4 +1,4 @@
-"""What policies gained over their references on the same prompts, in sentences, tables and figures.
+"""The gain of policies over their references on the same prompts, in sentences, tables and figures.
 
 An evaluation is a mapping here, as `valuefree.evaluation.Evaluation.to_dict` makes it and metrics.json keeps it.
 """
@@ -15,35 +15,36 @@ from valuefree.report.drawing import GREY, colour, label, panels
 from valuefree.report.model import Plot, Table
 
 Evaluation = Mapping[str, Any]
-FEW_PAIRS = 10  # up to this many the 95 % interval of a share spans 28 points and more
+FEW_PAIRS = 10  # with at most so many pairs the 95 % interval of a share spans at least 28 percentage points
 NOTE = (
-    "Intervals: 95 % over prompts, by bootstrap; where few prompts make that too short, by Student's t, which may pass "
-    "the bounds of a reward. The gain is paired on prompts. The KL is an estimate and may fall below 0."
+    "Intervals are 95 % bootstrap intervals over prompts. With few prompts they are Student's t intervals, which can "
+    "exceed the bounds of the reward. The gain is a paired difference on the same prompts. The KL is an estimate and "
+    "can be negative."
 )
 
 
-def estimate_of(found: Mapping[str, Any]) -> Estimate:
-    """An `Estimate` that was kept as a mapping."""
-    interval = found["interval"]
-    bounds = None if interval is None else (float(interval[0]), float(interval[1]))  # JSON keeps infinity as text
-    return Estimate(found["value"], bounds, found["n"])
+def estimate_of(stored: Mapping[str, Any]) -> Estimate:
+    """The `Estimate` that `to_dict` made a mapping of."""
+    interval = stored["interval"]
+    bounds = None if interval is None else (float(interval[0]), float(interval[1]))  # JSON stores infinity as text
+    return Estimate(stored["value"], bounds, stored["n"])
 
 
 def signed(estimate: Estimate) -> str:
-    """A difference with its sign and its interval."""
+    """A difference with its sign and interval."""
     if estimate.interval is None:
         return f"{estimate.value:+.3f} (n = {estimate.n})"
     return f"{estimate.value:+.3f} [{estimate.interval[0]:+.3f}, {estimate.interval[1]:+.3f}]"
 
 
 def never_seen(evaluation: Evaluation) -> bool:
-    """Whether it is known that the policy was neither trained on any of the prompts nor chosen by them."""
+    """Whether it is known that no prompt was a training or validation prompt of the policy."""
     seen = evaluation.get("seen")
     return seen is not None and not seen["trained"] and not seen["validation"]
 
 
 def on_which_prompts(evaluation: Evaluation) -> str:
-    """The prompts of an evaluation, as a heading says it."""
+    """Heading that says whether the policy was trained on the prompts."""
     seen = evaluation.get("seen")
     if seen is None:
         return "On these prompts"
@@ -54,30 +55,30 @@ def on_which_prompts(evaluation: Evaluation) -> str:
 
 
 def verdict(evaluation: Evaluation) -> str:
-    """What the interval of the gain supports, in one sentence."""
+    """One sentence on the gain: better, worse, or no difference shown."""
     gain = estimate_of(evaluation["gain"])
     tested = f"won / tied / lost {_tested(evaluation)}"
     if gain.interval is None and gain.n == 1:
         return f"Gain {gain.value:+.3f} on one prompt: no interval, no conclusion."
     if gain.interval is None:
-        return f"Gain {gain.value:+.3f} on each of {gain.n} prompts, {tested}: no interval, for no two gains differ."
+        return f"Gain {gain.value:+.3f} on each of {gain.n} prompts, {tested}: all gains are equal, so no interval."
     low, high = gain.interval
     interval = f"95 % interval [{low:+.3f}, {high:+.3f}] over {gain.n} prompts"
     reward = "held-out reward" if never_seen(evaluation) else "reward"
-    said = f"Gain in {reward} {gain.value:+.3f}, {interval}, {tested}: "
+    sentence = f"Gain in {reward} {gain.value:+.3f}, {interval}, {tested}: "
     if low > 0:
-        return said + "the policy is better than its reference on this reward."
+        return sentence + "the policy is better than its reference on this reward."
     if high < 0:
-        return said + "the policy is worse than its reference on this reward."
-    return said + "this run does not show a difference."
+        return sentence + "the policy is worse than its reference on this reward."
+    return sentence + "this run does not show a difference."
 
 
 def pairs_verdict(held_out: Mapping[str, float]) -> str:
-    """How a reward model ordered held-out pairs, in words."""
+    """One sentence on how many held-out pairs a reward model orders correctly."""
     pairs = int(held_out["pairs"])
-    said = f"Orders {held_out['accuracy']:.1%} of {number_of(pairs, 'held-out pair')} rightly."
+    sentence = f"Orders {held_out['accuracy']:.1%} of {number_of(pairs, 'held-out pair')} correctly."
     few = " With so few pairs this share is uncertain by tens of percentage points."
-    return said + (few if pairs <= FEW_PAIRS else "")
+    return sentence + (few if pairs <= FEW_PAIRS else "")
 
 
 def _outcomes(evaluation: Evaluation) -> str:
@@ -98,7 +99,7 @@ def _lengths(evaluation: Evaluation) -> str:
 
 
 def evaluation_rows(evaluation: Evaluation) -> list[tuple[str, str]]:
-    """Rows of (what, value) of one evaluation."""
+    """Rows of (measure, value) of one evaluation."""
     rows = [
         ("prompts × samples", f"{evaluation['prompts']} × {evaluation['samples_per_prompt']}"),
         ("mean reward, reference", str(estimate_of(evaluation["reference"]))),
@@ -113,24 +114,26 @@ def evaluation_rows(evaluation: Evaluation) -> list[tuple[str, str]]:
 
 
 def comparison_table(evaluations: Mapping[str, Evaluation], about: Mapping[str, Sequence[str]]) -> Table:
-    """A row per run; rewards and tokens are the reference's → the policy's. about: by run, objective and seed.
+    """A row per run. about: objective and seed of each run.
 
-    What is the same for all, seed or size, has no column.
+    Rewards and tokens are shown as reference → policy. Seeds and sizes have a column only if they differ.
     """
     rows = []
-    sizes = {run: f"{found['prompts']} × {found['samples_per_prompt']}" for run, found in evaluations.items()}
+    sizes = {
+        run: f"{evaluation['prompts']} × {evaluation['samples_per_prompt']}" for run, evaluation in evaluations.items()
+    }
     seeds, several_sizes = len({about[run][1] for run in evaluations}) > 1, len(set(sizes.values())) > 1
-    for run, found in evaluations.items():
-        kl = found["kl"]
+    for run, evaluation in evaluations.items():
+        kl = evaluation["kl"]
         rows.append(
             [
                 run,
                 about[run][0],
-                signed(estimate_of(found["gain"])),
+                signed(estimate_of(evaluation["gain"])),
                 f"{kl['value']:.2f}{_interval(estimate_of(kl))}" if kl is not None else "not measured",
-                f"{_outcomes(found)} (p = {found['outcomes']['p_value']:.3g})",
-                f"{found['reference']['value']:.3f} → {found['policy']['value']:.3f}",
-                _lengths(found),
+                f"{_outcomes(evaluation)} (p = {evaluation['outcomes']['p_value']:.3g})",
+                f"{evaluation['reference']['value']:.3f} → {evaluation['policy']['value']:.3f}",
+                _lengths(evaluation),
                 *(about[run][1:] if seeds else []),
                 *([sizes[run]] if several_sizes else []),
             ]
@@ -138,19 +141,19 @@ def comparison_table(evaluations: Mapping[str, Evaluation], about: Mapping[str, 
     head = ["run", "objective", "gain [95 %]", "KL, nats", "win / tie / loss (sign test)", "reward"]
     head += ["tokens", *(["seed"] if seeds else []), *(["prompts × samples"] if several_sizes else [])]
     note = NOTE if several_sizes else f"{next(iter(sizes.values()))} prompts × samples. {NOTE}"
-    if all(never_seen(found) for found in evaluations.values()):
+    if all(never_seen(evaluation) for evaluation in evaluations.values()):
         return Table("On prompts they never saw", head, rows, note)
     notes = [
         f"{run}: {seen['trained']} of {seen['prompts']} prompts were trained on"
         + (f", and {seen['validation']} were validation prompts." if seen["validation"] else ".")
-        for run, found in evaluations.items()
-        if (seen := found.get("seen")) is not None and not never_seen(found)
+        for run, evaluation in evaluations.items()
+        if (seen := evaluation.get("seen")) is not None and not never_seen(evaluation)
     ]
     return Table("On these prompts", head, rows, " ".join([*notes, note]))
 
 
 def paired_table(evaluations: Mapping[str, Evaluation]) -> Table | None:
-    """The first run's policy beside each other one, on the prompts that both were asked; None if no two share any."""
+    """Each other policy minus the first run's, on the prompts of both; None if no other run shares a prompt with it."""
     first, *others = evaluations
     mine = _by_prompt(evaluations[first])
     rows = []
@@ -162,7 +165,7 @@ def paired_table(evaluations: Mapping[str, Evaluation]) -> Table | None:
             rows.append([f"{other} minus {first}", signed(difference), str(difference.n)])
     if not rows:
         return None
-    note = "Mean reward of one policy minus the other's, prompt by prompt, where both were asked. "
+    note = "Difference of the policies' mean rewards on each prompt that both runs evaluated. "
     return Table("Policy against policy", ["runs", "difference [95 %]", "prompts"], rows, note + NOTE)
 
 
@@ -171,13 +174,13 @@ def _by_prompt(evaluation: Evaluation) -> dict[str, float]:
 
 
 def gain_plot(evaluation: Evaluation) -> Plot:
-    """Mean reward per prompt, policy against reference; and the gains, sorted."""
+    """Mean reward per prompt, policy against reference, and the sorted gains."""
     reference, policy = (np.asarray(evaluation[f"{who}_rewards"]) for who in ("reference", "policy"))
     figure, (together, apart) = panels(2, width=3.8, height=3.2)
     ends = [min(reference.min(), policy.min()), max(reference.max(), policy.max())]
     together.plot(ends, ends, color=GREY, linewidth=1)
     together.scatter(reference, policy, s=20, alpha=0.45, color=colour(0), linewidths=0)
-    label(together, title="a point per prompt", x="reference: mean reward of a prompt", y="policy")
+    label(together, title="one point per prompt", x="reference: mean reward of a prompt", y="policy")
     gains = np.sort(policy - reference)
     apart.axhline(0, color=GREY, linewidth=1)
     apart.bar(np.arange(len(gains)), gains, width=1.0, color=[colour(0) if gain > 0 else colour(1) for gain in gains])
@@ -185,34 +188,34 @@ def gain_plot(evaluation: Evaluation) -> Plot:
     apart.axhline(mean, color="black", linewidth=1, linestyle="--")
     apart.annotate(f"mean {mean:+.3f}", (0, mean), textcoords="offset points", xytext=(2, 3), fontsize=8)
     label(apart, title="gain by prompt, sorted", x="prompts", y="policy minus reference")
-    caption = "Mean reward of each prompt, policy against reference (above the line the policy is better), "
-    return Plot("gains", caption + "and the difference, sorted.", figure)
+    caption = "Left: mean reward of each prompt, policy against reference; above the line the policy is better. "
+    return Plot("gains", caption + "Right: the gain of each prompt, sorted.", figure)
 
 
 def forest_plot(evaluations: Mapping[str, Evaluation]) -> Plot:
-    """The gain of each run with its interval, and against its KL where all have one."""
-    measured = all(found["kl"] is not None for found in evaluations.values())
+    """The gain of each run with its interval; also against the KL if all runs have one."""
+    measured = all(evaluation["kl"] is not None for evaluation in evaluations.values())
     height = max(0.9 + 0.36 * len(evaluations), 2.6 if measured else 0)
     figure, (panel, *more) = panels(2 if measured else 1, width=5.0, height=height)
     for against in more:
         _gain_against_kl(against, evaluations)
     panel.axvline(0, color=GREY, linewidth=1)
-    for place, found in enumerate(evaluations.values()):
-        gain = estimate_of(found["gain"])
+    for place, evaluation in enumerate(evaluations.values()):
+        gain = estimate_of(evaluation["gain"])
         if gain.interval is not None:
             panel.plot(gain.interval, [place, place], color=colour(place), linewidth=2)
         panel.plot([gain.value], [place], marker="o", color=colour(place))
     panel.set_yticks(range(len(evaluations)), list(evaluations), fontsize=8)
     panel.set_ylim(len(evaluations) - 0.5, -0.5)
     label(panel, x="gain in reward over the run's own reference, 95 % interval")
-    caption = "The gain of each run over its reference on its prompts, with 95 % intervals"
-    return Plot("gains", f"{caption}; and against the KL to the reference." if measured else f"{caption}.", figure)
+    caption = "Gain of each run over its reference on its prompts, with 95 % intervals."
+    return Plot("gains", f"{caption} Right: the same against the KL to the reference." if measured else caption, figure)
 
 
 def _gain_against_kl(panel: Axes, evaluations: Mapping[str, Evaluation]) -> None:
     panel.axhline(0, color=GREY, linewidth=1)
-    for place, (run, found) in enumerate(evaluations.items()):
-        gain, kl = estimate_of(found["gain"]), found["kl"]["value"]
+    for place, (run, evaluation) in enumerate(evaluations.items()):
+        gain, kl = estimate_of(evaluation["gain"]), evaluation["kl"]["value"]
         if gain.interval is not None:
             panel.plot([kl, kl], gain.interval, color=colour(place), linewidth=2)
         panel.plot([kl], [gain.value], marker="o", color=colour(place))

@@ -1,8 +1,8 @@
-"""A report as one HTML file: style, script, figures and completions inlined, and nothing fetched.
+"""A report as one HTML file: style, script, figures and completions inlined, fetching nothing.
 
-Model text reaches the page as JSON in a data block, and the script puts it there as text nodes alone; all other text is
-escaped by the template. A content security policy allows the page's own script and style, by their hashes, and images
-that stand in the page; so that even markup that slipped through could neither run nor load anything.
+Model text is stored in the page as JSON in a data block, and the script inserts it as text nodes only; the template
+escapes all other text. A content security policy allows only the page's own script and style, by their hashes, and
+inlined images, so injected markup could neither run nor load anything.
 """
 
 import base64
@@ -15,13 +15,13 @@ import jinja2
 from valuefree.report.json_text import embedded, indented
 from valuefree.report.model import Completions, Report
 
-BROAD = 6.5  # inches of a figure above which a phone scrolls it, in place of making it too small to read
-SVG_LIMIT = 400_000  # bytes of a figure above which the PNG is inlined
+BROAD = 6.5  # inches; a wider figure scrolls on a phone, because it would be too small to read
+SVG_LIMIT = 400_000  # bytes; of a larger figure the PNG is inlined
 Drawn = Mapping[str, tuple[bytes, bytes]]
 
 
 def html_of(report: Report, drawn: Drawn, narrow: Drawn) -> str:
-    """The page. drawn: of each plot, by name, its SVG and its PNG; narrow: of those that look otherwise on a phone."""
+    """The page. drawn: SVG and PNG of each plot by name. narrow: the same of plots with another layout on a phone."""
     folder = files("valuefree.report")
     style = _asset(folder, "report.css")
     script = "\n".join(_asset(folder, name) for name in ("words.js", "browser.js")) if report.completions else ""
@@ -46,7 +46,7 @@ def html_of(report: Report, drawn: Drawn, narrow: Drawn) -> str:
 
 
 def browsed(completions: Sequence[Completions]) -> dict[str, object]:
-    """What the browser of completions reads: names of systems and judges once, and entries that number them."""
+    """Data of the completions browser: names of systems and judges once, and entries that refer to them by number."""
     verdicts = [verdict for entry in completions for verdict in entry.verdicts]
     systems = [name for entry in completions for name in (*entry.responses, *entry.rewards)]
     number = _numbers([*systems, *(name for v in verdicts for name in (v.first, v.second))])

@@ -1,4 +1,4 @@
-"""JSON that any reader takes: no NaN, no infinity, nothing that would end a script element."""
+"""JSON that every reader accepts: without NaN and infinity, and without text that would end a script element."""
 
 import json
 import math
@@ -6,23 +6,23 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-# What could end the element or begin a comment in it; what JavaScript once took for line ends; half surrogate pairs.
+# Characters that end the element or begin a comment; line ends of older JavaScript; halves of surrogate pairs.
 _UNSAFE = re.compile("[<>&\u2028\u2029\ud800-\udfff]")
 
 
 def embedded(value: Any) -> str:
-    """`value` as JSON for a ``<script type="application/json">``; parsing it gives the very same texts."""
+    """`value` as JSON for a ``<script type="application/json">``; parsing it gives the same texts."""
     text = json.dumps(jsonable(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def indented(value: Any) -> str:
-    """`value` as JSON to be read by people."""
+    """`value` as indented JSON for readers."""
     return json.dumps(jsonable(value), indent=2, ensure_ascii=False, allow_nan=False)
 
 
 def jsonable(value: Any) -> Any:
-    """`value` with numbers that JSON lacks (NaN, ±∞) and objects that it cannot hold as their text."""
+    """`value` with NaN, ±∞ and objects that JSON does not have replaced by their text."""
     if isinstance(value, Mapping):
         return {str(name): jsonable(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 
 from valuefree.data.prompts import as_text
-from valuefree.report.completions import side_by_side
+from valuefree.report.completions import side_by_side, with_occurrence
 from valuefree.report.drawing import label, panels
 from valuefree.report.folders import RunFiles
 from valuefree.report.gains import estimate_of
 from valuefree.report.model import Completions, Plot, Report, Section, Table, Verdict
 from valuefree.runs.manifest import COMPLETIONS
 
-# Of a row of verdicts.jsonl → as a report says it: half a win (neutral in the other order) is one.
+# Category in verdicts.jsonl → outcome in a report; a half win (neutral in the other order) counts as a win.
 OUTCOMES = {
     "win": "first",
     "half win": "first",
@@ -36,26 +36,26 @@ SHADES = {
 
 
 class JudgedRun:
-    """What one folder of ``valuefree judge`` holds. pairs: what was found of each two systems, in each run."""
+    """The content of one folder of ``valuefree judge``. pairs: results of each two systems in each run."""
 
     def __init__(self, folder: RunFiles):
         self.folder, self.name = folder, folder.name
-        found = folder.read("judge.json")
-        self.judge: str = found["judge"]
-        self.metrics: list[dict[str, Any]] = found["metrics"]
-        self.agreement: dict[str, Any] = found["agreement"]
-        self.missing: int = found["missing_calls"]
-        self.rankings = [run["ranking"] for run in found["runs"] if run["ranking"] is not None]
-        several = len(found["runs"]) > 1
+        content = folder.read("judge.json")
+        self.judge: str = content["judge"]
+        self.metrics: list[dict[str, Any]] = content["metrics"]
+        self.agreement: dict[str, Any] = content["agreement"]
+        self.missing: int = content["missing_calls"]
+        self.rankings = [run["ranking"] for run in content["runs"] if run["ranking"] is not None]
+        several = len(content["runs"]) > 1
         self.pairs = [
             {**pair, "run": f", run {number}" if several else ""}
-            for number, run in enumerate(found["runs"])
+            for number, run in enumerate(content["runs"])
             for pair in run["pairs"]
         ]
 
 
 def judged_report(folders: Sequence[RunFiles]) -> Report:
-    """The report of what judges said; several folders are several judges, or other systems.
+    """The report of one or several folders of judgements; they may differ in the judge or in the systems.
 
     Raises:
         DataError: a folder whose files are missing or broken.
@@ -76,7 +76,7 @@ def judged_report(folders: Sequence[RunFiles]) -> Report:
 
 
 def judge_names(runs: Sequence[JudgedRun]) -> dict[str, str]:
-    """What to call the judge of each folder: by its name, and by its folder's where two have the same."""
+    """Display name of each folder's judge, with the folder's name where two judges have the same."""
     times = Counter(run.judge for run in runs)
     return {run.name: run.judge if times[run.judge] == 1 else f"{run.judge} ({run.name})" for run in runs}
 
@@ -88,20 +88,20 @@ def _sentence(judge: str, pair: Mapping[str, Any]) -> str:
     first, second = pair["systems"]
     head = f"{judge}: {first} against {second}{pair['run']}"
     if pair["win_rate"] is None:
-        return f"{head}: none of {pair['pairs']} pairs is judged."
+        return f"{head}: none of the {pair['pairs']} pairs is judged."
     rate = estimate_of(pair["win_rate"])
     if rate.interval is None:
         return f"{head}: win rate {rate.value:.1%} on one prompt: no interval, no conclusion."
     low, high = rate.interval
-    said = f"prefers {first}" if low > 0.5 else f"prefers {second}" if high < 0.5 else "shows no preference"
+    preference = f"prefers {first}" if low > 0.5 else f"prefers {second}" if high < 0.5 else "shows no preference"
     tested = f"{rate.n} prompts (sign test p = {pair['prompts']['p_value']:.3g})"
-    return f"{head}: win rate {_share(pair['win_rate'])} over {tested}; this judge {said}."
+    return f"{head}: win rate {_share(pair['win_rate'])} over {tested}; this judge {preference}."
 
 
-def _share(found: Mapping[str, Any] | None) -> str:
-    if found is None:
+def _share(share: Mapping[str, Any] | None) -> str:
+    if share is None:
         return "–"
-    rate = estimate_of(found)
+    rate = estimate_of(share)
     if rate.interval is None:
         return f"{rate.value:.1%} (n = {rate.n})"
     return f"{rate.value:.1%} [{rate.interval[0]:.1%}, {rate.interval[1]:.1%}]"
@@ -122,10 +122,10 @@ def _rates(
         for judge, pair in pairs
     ]
     note = (
-        "Win rate: mean over prompts of win 1, neutral ½, loss 0, averaged over the orders; 95 % interval over "
-        "prompts: bootstrap, and Clopper's and Pearson's where all agree. By half: in one order, and neutral in the "
-        "other. Where the orders disagree, the winner changes with them. Unjudged is not neutral: it counts nowhere "
-        "but here."
+        "The win rate is the mean over prompts of win 1, neutral ½ and loss 0, averaged over the two orders. Its 95 % "
+        "interval is a bootstrap over prompts, or Clopper and Pearson's where all prompts agree. A half win or loss is "
+        "one order, with neutral in the other. Orders disagree if the winner changes with the order. Unjudged pairs "
+        "do not enter the win rate."
     )
     head = [
         "judge",
@@ -139,16 +139,16 @@ def _rates(
     head += ["neutral", "orders disagree", "unjudged"]
     tables = [Table("", head, rows, note)]
     agreement = [
-        [judges[run.name], source, str(found["n"]), *_agreed(found)]
+        [judges[run.name], source, str(measured["n"]), *_agreed(measured)]
         for run in runs
-        for source, found in run.agreement.items()
+        for source, measured in run.agreement.items()
     ]
     if agreement:
         tables.append(Table("Agreement", ["judge", "with", "pairs", "agreed", "Cohen's κ [95 %]"], agreement))
     missing = [f"{judges[run.name]}: {run.missing} calls have no answer." for run in runs if run.missing]
     missing += [
-        f"{judges[run.name]}: the answers are not in its folder, so the verdicts stand without them; judge again "
-        "to keep them."
+        f"{judges[run.name]}: the answers are not in the folder, so the verdicts are shown without them. Judge again "
+        "to store them."
         for run in runs
         if not run.folder.has(COMPLETIONS)
     ]
@@ -160,9 +160,11 @@ def _counted(counts: Mapping[str, int]) -> list[str]:
     return [*both, *(str(counts[name]) for name in ("neutral", "disagreement", "unjudged"))]
 
 
-def _agreed(found: Mapping[str, Any]) -> list[str]:
-    kappa = str(estimate_of(found["kappa"])) if found["kappa"] is not None else f"undefined: {found['reason']}"
-    return [f"{found['observed']:.1%}" if found["observed"] is not None else "–", kappa]
+def _agreed(agreement: Mapping[str, Any]) -> list[str]:
+    kappa = (
+        str(estimate_of(agreement["kappa"])) if agreement["kappa"] is not None else f"undefined: {agreement['reason']}"
+    )
+    return [f"{agreement['observed']:.1%}" if agreement["observed"] is not None else "–", kappa]
 
 
 def _bars(pairs: Sequence[tuple[str, Mapping[str, Any]]]) -> Plot:
@@ -181,10 +183,10 @@ def _bars(pairs: Sequence[tuple[str, Mapping[str, Any]]]) -> Plot:
     panel.set_xlim(0, 100)
     label(panel, x="% of the pairs, for the first system")
     figure.legend(loc="outside upper left", ncols=len(SHADES), fontsize=8, frameon=False)
-    return Plot("verdicts", "Verdicts of each judge on each two systems, for the first of the two.", figure)
+    return Plot("verdicts", "Verdicts of each judge on each pair of systems, for the first of the two.", figure)
 
 
-# --------------------------------------------------------------------------------------------------- what to be wary of
+# -------------------------------------------------------------------------------------------------------------- bias
 
 
 def _care(pairs: Sequence[tuple[str, Mapping[str, Any]]]) -> Section:
@@ -203,98 +205,80 @@ def _care(pairs: Sequence[tuple[str, Mapping[str, Any]]]) -> Section:
                 ", ".join(f"{name} {count}" for name, count in pair["decided"].items()) or "none",
             ]
         )
-    head = ["judge", "systems", "win rate at equal length", "first position picked", "winner changes with the order"]
-    head += ["if all unjudged were lost, won", "decided without a call"]
+    head = ["judge", "systems", "win rate at equal length", "first position preferred", "winner changes with the order"]
+    head += ["win rate if all unjudged lost, won", "decided without a call"]
     items = [f"{reason}: {count}" for reason, count in _reasons(pairs).items()]
     return Section(
         "care",
-        "What to be wary of",
+        "Biases of the judges",
         paragraphs=[
-            "A judge that looks at places or at length says less about the answers than its win rate seems to. One "
-            "that does not look at places picks the first in half of the pairs."
+            "A win rate says less about the answers if the judge prefers a position or longer answers. A judge without "
+            "position bias prefers the first position in half of the pairs."
         ],
         items=items,
         tables=[
             Table("", head, rows),
-            Table("How it was judged", ["judge", "signature"], _signatures(pairs)),
+            Table("Settings", ["judge", "signature"], [[judge, pair["signature"]] for judge, pair in pairs]),
         ],
     )
 
 
-def _signatures(pairs: Iterable[tuple[str, Mapping[str, Any]]]) -> list[list[str]]:
-    return [[judge, pair["signature"]] for judge, pair in pairs]
-
-
 def _reasons(pairs: Iterable[tuple[str, Mapping[str, Any]]]) -> Counter[str]:
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for judge, pair in pairs:
-        found.update({f"{judge}, unread, {reason}": count for reason, count in pair["unread"].items()})
-        found.update({f"{judge}, text read because {reason}": count for reason, count in pair["fallbacks"].items()})
-    return found
+        counts.update({f"{judge}, no verdict, {reason}": count for reason, count in pair["unread"].items()})
+        counts.update({f"{judge}, verdict from text, {reason}": count for reason, count in pair["fallbacks"].items()})
+    return counts
 
 
 def _measured(runs: Sequence[JudgedRun], judges: Mapping[str, str]) -> Section | None:
     tables = []
     for run in runs:
-        for number, found in enumerate(run.metrics):
-            names = list(next(iter(found.values())))
-            rows = [[system, *(_metric(metrics[name]) for name in names)] for system, metrics in found.items()]
+        for number, by_system in enumerate(run.metrics):
+            names = list(next(iter(by_system.values())))
+            rows = [[system, *(_metric(metrics[name]) for name in names)] for system, metrics in by_system.items()]
             title = f"{judges[run.name]}, run {number}" if len(runs) + len(run.metrics) > 2 else ""
             tables.append(Table(title, ["system", *names], rows, "Value [95 % interval, bootstrap over prompts] (n)."))
     return Section("metrics", "Metrics of the same answers", tables=tables) if tables else None
 
 
-def _metric(found: Mapping[str, Any]) -> str:
-    unscored = f", {found['unscored']} unscored" if found["unscored"] else ""
-    if found["value"] is None:
-        return f"none (n = {found['n']}{unscored})"
-    if found["interval"] is None:
-        return f"{found['value']:.4g} (n = {found['n']}{unscored})"
-    low, high = found["interval"]
-    return f"{found['value']:.4g} [{low:.4g}, {high:.4g}] ({found['n']}{unscored})"
+def _metric(metric: Mapping[str, Any]) -> str:
+    unscored = f", {metric['unscored']} unscored" if metric["unscored"] else ""
+    if metric["value"] is None:
+        return f"none (n = {metric['n']}{unscored})"
+    if metric["interval"] is None:
+        return f"{metric['value']:.4g} (n = {metric['n']}{unscored})"
+    low, high = metric["interval"]
+    return f"{metric['value']:.4g} [{low:.4g}, {high:.4g}] ({metric['n']}{unscored})"
 
 
 def _ranked(runs: Sequence[JudgedRun], judges: Mapping[str, str]) -> Section | None:
     tables = []
     for run in runs:
         for ranking in run.rankings:
-            strengths = [estimate_of(found) for found in ranking["strengths"]]
+            strengths = [estimate_of(strength) for strength in ranking["strengths"]]
             best_first = sorted(zip(strengths, ranking["names"], strict=True), key=lambda pair: -pair[0].value)
             rows = [[str(name), str(strength)] for strength, name in best_first]
             tables.append(Table(judges[run.name], ["system", "strength, log-odds [95 %]"], rows))
     if not tables:
         return None
-    said = "Bradley–Terry strengths from all pairs of systems; 95 % intervals, bootstrap over prompts."
-    return Section("ranking", "Ranking", paragraphs=[said], tables=tables)
+    method = "Bradley–Terry strengths from all pairs of systems, with 95 % bootstrap intervals over prompts."
+    return Section("ranking", "Ranking", paragraphs=[method], tables=tables)
 
 
 # --------------------------------------------------------------------------------------------------------- completions
 
 
 def judged_completions(run: JudgedRun, judge: str) -> list[Completions]:
-    """The answers with the verdicts on them; without answers where the folder keeps none."""
-    kept = run.folder.completions()
-    verdicts: dict[Any, list[list[Verdict]]] = defaultdict(list)
-    times: Counter[Any] = Counter()
+    """The answers with their verdicts; without answers if the folder does not contain them."""
+    verdicts: dict[Any, list[Verdict]] = defaultdict(list)  # by run, prompt, and number of the answer to the prompt
     rows = run.folder.lines("verdicts.jsonl")
-    for row in rows:
-        # The k-th row of two systems about a prompt is about their k-th answers to it.
-        key = (row["run"], as_text(row["prompt"]))
-        pair = (*key, *row["systems"])
-        places = verdicts[key]
-        if times[pair] == len(places):
-            places.append([])
-        places[times[pair]].append(Verdict(judge, row["systems"][0], row["systems"][1], OUTCOMES[row["category"]]))
-        times[pair] += 1
-    answered: Counter[Any] = Counter()
-    found = []
-    for row in kept or [{"run": number, "prompt": text, "responses": {}} for number, text in _asked(verdicts)]:
-        key = (row["run"], as_text(row["prompt"]))
-        said = verdicts[key][answered[key]] if answered[key] < len(verdicts[key]) else []
-        answered[key] += 1
-        found.append(Completions(key[1], row["responses"], verdicts=said))
-    return found
+    # The k-th row of two systems about a prompt is about their k-th answers to it.
+    for ((key, first, second), k), row in with_occurrence(rows, lambda row: (_key(row), *row["systems"])):
+        verdicts[key, k].append(Verdict(judge, first, second, OUTCOMES[row["category"]]))
+    answers = list(with_occurrence(run.folder.completions(), _key)) or [(key, {"responses": {}}) for key in verdicts]
+    return [Completions(key[0][1], row["responses"], verdicts=verdicts.get(key, [])) for key, row in answers]
 
 
-def _asked(verdicts: Mapping[Any, Sequence[Any]]) -> list[Any]:
-    return [key for key, places in verdicts.items() for _ in places]
+def _key(row: Mapping[str, Any]) -> tuple[int, str]:
+    return row["run"], as_text(row["prompt"])

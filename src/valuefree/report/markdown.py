@@ -1,4 +1,4 @@
-"""A report as Markdown, with links to its figures, to be read in a repository."""
+"""A report as Markdown for a repository, with links to its figures."""
 
 import re
 from collections.abc import Sequence
@@ -8,14 +8,14 @@ from valuefree.report.model import Completions, Report, Section, Table
 
 SHOWN = 5  # completions
 CLIP = 600  # characters of a text in them
-# What GitHub's Markdown would read as more than text: marks; an entity; emphasis by _ (not within a word); a bracket
-# that opens a footnote or an alert, or that ends the text of a link (an interval's does not).
+# Characters that GitHub's Markdown would interpret: marks; an entity; emphasis by _ (not within a word); a bracket that
+# opens a footnote or an alert, or that ends the text of a link (the bracket of an interval does not).
 _SPECIAL = re.compile(r"([\\`*<>|~$]|&(?=#?\w+;)|(?<![^\W_])_|_(?![^\W_])|\[(?=[!^ xX])|\](?=[(\[:]))")
 _OPENING = re.compile(r"^(\s*)([-+#=]|\d+(?=[.)]))", re.MULTILINE)
 
 
 def markdown_of(report: Report, *, figures: str) -> str:
-    """The report as Markdown (GitHub's); figures are linked in the folder `figures`, completions are the first few."""
+    """The report as GitHub Markdown, with links into the folder `figures` and the first few completions."""
     parts = [f"# {escape(report.title)}"]
     if report.verdict:
         parts.append("\n>\n".join(f"> {escape(sentence)}" for sentence in report.verdict))
@@ -27,23 +27,23 @@ def markdown_of(report: Report, *, figures: str) -> str:
 
 
 def escape(text: str) -> str:
-    """Plain text as Markdown that shows it, in one line."""
+    """Plain text as one line of Markdown."""
     return _opened(_SPECIAL.sub(r"\\\1", " ".join(text.split())))
 
 
 def escape_cell(text: str) -> str:
-    """Plain text as the cell of a table: its line breaks are kept."""
+    """Plain text as the cell of a table, with its line breaks."""
     lines = text.strip().splitlines()
     return "<br>".join(_SPECIAL.sub(r"\\\1", line) for line in lines)
 
 
 def _opened(text: str) -> str:
-    """With what would begin a list, a heading or a rule made text."""
-    return _OPENING.sub(lambda found: f"{found[1]}{_escaped_opening(found[2])}", text)
+    """Escape characters that would begin a list, a heading or a rule."""
+    return _OPENING.sub(lambda match: f"{match[1]}{_escaped_opening(match[2])}", text)
 
 
 def _escaped_opening(mark: str) -> str:
-    # "1." is a list unless its dot is escaped, which an entity before it does as well.
+    # "1." begins a list; an entity in place of the digit prevents that.
     return f"&#{ord(mark[0])};{mark[1:]}" if mark[0].isdigit() else f"\\{mark}"
 
 
@@ -86,7 +86,7 @@ def _completions(completions: Sequence[Completions]) -> list[str]:
         if entry.verdicts:
             parts.append("\n".join(f"- {escape(str(verdict))}" for verdict in entry.verdicts))
     if len(completions) > SHOWN:
-        parts.append(f"All {len(completions)} can be searched in the HTML file.")
+        parts.append(f"The HTML file contains all {len(completions)}, with a search.")
     return parts
 
 

@@ -1,4 +1,4 @@
-"""What a report holds, apart from how it is written. Every text is plain: writing escapes it. No torch."""
+"""The content of a report. All texts are plain text; the writers escape them. No torch."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,10 +15,10 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text under a head. An empty title is not shown; note: a sentence below.
+    """Rows of text under a head. An empty title is not shown. note: text below the table.
 
     Raises:
-        DataError: a row with another number of cells than the head.
+        DataError: a row whose number of cells differs from the head.
     """
 
     title: str
@@ -31,16 +31,16 @@ class Table:
             if len(row) != len(self.head):
                 raise DataError(
                     f"table {self.title!r}, row {number}: {len(row)} cells under a head of {len(self.head)}; give each "
-                    "row one cell per column, empty where there is nothing."
+                    "row one cell per column, which may be empty."
                 )
 
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure. name: of its files NAME.svg and NAME.png, unique in a report; caption: also what is read out for it.
+    """A figure. name: for its files NAME.svg and NAME.png, unique in a report. caption: also its alternative text.
 
     Raises:
-        DataError: a name that is no plain file name.
+        DataError: a name that is not a plain file name.
     """
 
     name: str
@@ -53,10 +53,10 @@ class Plot:
 
 @dataclass(frozen=True)
 class Section:
-    """A chapter: paragraphs, then items of a list, tables, plots. key: its anchor, unique in a report.
+    """A section: paragraphs, then items of a list, tables, plots. key: its anchor, unique in a report.
 
     Raises:
-        DataError: a key that is no plain name.
+        DataError: a key that is not a plain name.
     """
 
     key: str
@@ -72,9 +72,10 @@ class Section:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a judge said of two systems' answers: `first`, `second`, `neutral`, `disagree` (of the orders), `unjudged`.
+    """The verdict of a judge on the answers of two systems.
 
-    first, second: names of the systems.
+    first, second: names of the systems. outcome: `first` or `second` (the winner), `neutral`, `disagree` (the winner
+    changes with the order of the answers) or `unjudged`.
 
     Raises:
         DataError: another outcome.
@@ -90,19 +91,19 @@ class Verdict:
             raise DataError(f"outcome {self.outcome!r} of judge {self.judge}; expected one of {', '.join(OUTCOMES)}.")
 
     def __str__(self) -> str:
-        said = {
+        result = {
             "first": f"{self.first} wins",
             "second": f"{self.second} wins",
             "neutral": "neutral",
             "disagree": "the two orders disagree",
             "unjudged": "unjudged",
         }
-        return f"{self.judge}, {self.first} against {self.second}: {said[self.outcome]}"
+        return f"{self.judge}, {self.first} against {self.second}: {result[self.outcome]}"
 
 
 @dataclass(frozen=True)
 class Completions:
-    """Answers of systems, by name, to one prompt. reference: a text to compare with, where there is one."""
+    """Answers of systems, by name, to one prompt. reference: a reference text, if there is one."""
 
     prompt: str
     responses: Mapping[str, str]
@@ -113,7 +114,7 @@ class Completions:
 
 @dataclass(frozen=True)
 class Report:
-    """All of a report. verdict: sentences at the top, what the run supports; manifest: shown whole, after the sections.
+    """A whole report. verdict: sentences at the top, the conclusions; manifest: shown in full after the sections.
 
     Raises:
         DataError: two sections with one key, or two plots with one name.
@@ -138,7 +139,7 @@ class Report:
 def _check_name(what: str, name: str) -> None:
     if not _NAME.fullmatch(name):
         raise DataError(
-            f"{what} {name!r}: it becomes an anchor or a file; use letters, digits, '.', '_' and '-', "
+            f"{what} {name!r} becomes an anchor or a file name; use letters, digits, '.', '_' and '-', "
             "a letter or digit first."
         )
 

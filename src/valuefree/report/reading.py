@@ -1,4 +1,4 @@
-"""From the folders of runs to a report, whichever verbs made them."""
+"""The report of one or several folders of runs of any verb."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,11 +14,11 @@ from valuefree.report.runs import training_report
 def read_report(folders: Sequence[Path]) -> Report:
     """The report of runs of ``valuefree train``, ``demo``, ``evaluate`` and ``judge``.
 
-    Several training runs are compared; several judges stand beside each other; both kinds follow one another, and
-    their answers to the same prompts are shown together.
+    Several training runs are compared, several judges are shown beside each other. With both kinds the training runs
+    come first, and answers to the same prompts are shown together.
 
     Raises:
-        DataError: no folder; one that no such run made, or whose files are missing or broken.
+        DataError: no folder; a folder that is not of such a run, or whose files are missing or broken.
     """
     if not folders:
         raise DataError("no run to report on; name at least one folder.")

@@ -1,10 +1,11 @@
 """From the folders of ``valuefree train``, ``demo`` and ``evaluate`` to a report: one run, or several compared."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from valuefree.errors import DataError
-from valuefree.report.completions import rewarded, side_by_side
+from valuefree.report.completions import rewarded, side_by_side, with_occurrence
 from valuefree.report.folders import RunFiles
 from valuefree.report.gains import (
     NOTE,
@@ -21,12 +22,12 @@ from valuefree.report.model import Completions, Report, Section, Table
 from valuefree.report.partitions import partition_section
 from valuefree.report.training import training_section
 
-UNEQUAL = 1.5  # ratio of KLs above which gains are said to be at unequal KL
-SMALL = 0.05  # nats, below which a KL counts as this
+UNEQUAL = 1.5  # ratio of KLs above which the report warns of unequal KL
+SMALL = 0.05  # nats; a smaller KL counts as this one
 
 
 class TrainedRun:
-    """What one run left: its evaluation and partition if it has any, its log, notes and completions."""
+    """A finished run: its evaluation and partition (None if it has none), log, notes and completions."""
 
     def __init__(self, folder: RunFiles):
         self.folder, self.name, self.manifest = folder, folder.name, folder.manifest
@@ -35,7 +36,7 @@ class TrainedRun:
         self.evaluation: dict[str, Any] | None = metrics if compared else metrics.get("evaluation")
         if compared and "gain" not in metrics:
             raise DataError(
-                f"{folder.path} holds metrics of texts, without a policy and its reference; its metrics.md is its "
+                f"{folder.path} contains metrics of texts, without a policy and its reference; its metrics.md is its "
                 "report."
             )
         self.partition: dict[str, Any] | None = metrics.get("partition")
@@ -55,17 +56,17 @@ class TrainedRun:
 
     @property
     def objective(self) -> str:
-        """What it was trained by."""
+        """The objective, and whether the rewards were shuffled."""
         return f"{self.trained_by}, rewards shuffled" if self.shuffled else self.trained_by
 
     @property
     def trained_by(self) -> str:
-        """The name of its objective; empty for a run that trained nothing."""
+        """Name of the objective; empty for a run without training."""
         return str(self.manifest.get("objective", {}).get("name", ""))
 
     @property
     def title(self) -> str:
-        """The command and what it ran on."""
+        """Title of the report: the command, and its model or data."""
         command = f"valuefree {self.folder.command}"
         if self.folder.command == "demo":
             control = " (control: rewards shuffled)" if self.shuffled else ""
@@ -76,11 +77,11 @@ class TrainedRun:
 
     @property
     def reward(self) -> str:
-        """What the reward is called, as a judge."""
+        """Name of the reward in the list of judges."""
         return f"reward ({self.config['reward_function']})" if self.config.get("reward_function") else "reward"
 
     def completions(self, names: Mapping[str, str]) -> list[Completions]:
-        """Its answers; names: what to call its `policy` and its `reference`."""
+        """The completions; names: display names of `policy` and `reference`."""
         return rewarded(self.folder.completions(), names, judge=self.reward)
 
 
@@ -110,31 +111,31 @@ def training_report(folders: Sequence[RunFiles]) -> Report:
 
 
 def verdicts(runs: Sequence[TrainedRun]) -> list[str]:
-    """What the intervals support, a sentence per run."""
-    said = []
+    """One sentence per run on its result."""
+    sentences = []
     for run in runs:
         if run.held_out_pairs is not None:
             sentence = pairs_verdict(run.held_out_pairs)
         elif run.evaluation is None:
-            sentence = "Nothing was compared: no reward function, or no held-out prompts."
+            sentence = "The policy was not evaluated: there is no reward function, or there are no held-out prompts."
         else:
             sentence = verdict(run.evaluation)
         control = "Control, rewards shuffled. " if run.shuffled else ""
-        said.append(f"{run.name}: {control}{sentence}" if len(runs) > 1 else control + sentence)
-    return said
+        sentences.append(f"{run.name}: {control}{sentence}" if len(runs) > 1 else control + sentence)
+    return sentences
 
 
 def overview_section(runs: Sequence[TrainedRun]) -> Section:
-    """What was gained."""
+    """The gains, and warnings about their comparison."""
     several = len(runs) > 1
     warnings = _incomparable(runs)
     evaluations = {run.name: run.evaluation for run in runs if run.evaluation is not None}
     tables = [_pairs_table(runs)] if any(run.held_out_pairs for run in runs) else []
     plots = []
     if len(evaluations) == 1 and not several:
-        (found,) = evaluations.values()
-        tables.append(Table(on_which_prompts(found), ["measure", "value"], evaluation_rows(found), NOTE))
-        plots.append(gain_plot(found))
+        (evaluation,) = evaluations.values()
+        tables.append(Table(on_which_prompts(evaluation), ["measure", "value"], evaluation_rows(evaluation), NOTE))
+        plots.append(gain_plot(evaluation))
     elif evaluations:
         tables.append(comparison_table(evaluations, {run.name: _about(run) for run in runs}))
         plots.append(forest_plot(evaluations))
@@ -145,7 +146,7 @@ def overview_section(runs: Sequence[TrainedRun]) -> Section:
 
 def _notes(runs: Sequence[TrainedRun]) -> Section | None:
     notes = [f"{run.name}: {note}" if len(runs) > 1 else note for run in runs for note in run.notes]
-    return Section("notes", "What was read and what it took", items=notes) if notes else None
+    return Section("notes", "Notes: data, time and memory", items=notes) if notes else None
 
 
 def _about(run: TrainedRun) -> list[str]:
@@ -154,34 +155,34 @@ def _about(run: TrainedRun) -> list[str]:
 
 def _pairs_table(runs: Sequence[TrainedRun]) -> Table:
     rows = [
-        [run.name, f"{found['pairs']:.0f}", *(f"{found[name]:.4g}" for name in ("accuracy", "margin", "loss"))]
+        [run.name, f"{pairs['pairs']:.0f}", *(f"{pairs[name]:.4g}" for name in ("accuracy", "margin", "loss"))]
         for run in runs
-        if (found := run.held_out_pairs) is not None
+        if (pairs := run.held_out_pairs) is not None
     ]
-    return Table("On held-out pairs", ["run", "pairs", "share ordered rightly", "margin, nats", "loss, nats"], rows)
+    return Table("On held-out pairs", ["run", "pairs", "ordered correctly", "margin, nats", "loss, nats"], rows)
 
 
 def _incomparable(runs: Sequence[TrainedRun]) -> list[str]:
-    """What the reader must know before comparing the runs' numbers."""
-    found = []
+    """Warnings about differences that make the runs' numbers hard to compare."""
+    warnings = []
     for name, key in (("reward functions", "reward_function"), ("data", "data"), ("models", "model")):
         values = {str(run.config.get(key)) for run in runs}
         if len(values) > 1:
-            found.append(f"The runs have different {name}: {', '.join(sorted(values))}.")
+            warnings.append(f"The runs have different {name}: {', '.join(sorted(values))}.")
     kls = {run.name: run.evaluation["kl"]["value"] for run in runs if run.evaluation and run.evaluation["kl"]}
     if len(kls) > 1 and max(kls.values()) > UNEQUAL * max(min(kls.values()), SMALL):
         listed = ", ".join(f"{name} {value:.2f}" for name, value in kls.items())
-        found.append(
-            f"The gains are at unequal KL to the reference ({listed} nats per response): a run that moved further may "
-            "gain more for that alone. Compare checkpoints or strengths at which the KL is about the same."
+        warnings.append(
+            f"The gains are at unequal KL to the reference ({listed} nats per response). A run with a larger KL can "
+            "gain more for this reason alone. Compare checkpoints or strengths with about the same KL."
         )
-    return found
+    return warnings
 
 
 def completions_of(runs: Sequence[TrainedRun]) -> list[Completions]:
-    """The completions of all runs; where several share prompts, side by side.
+    """The completions of all runs, side by side where runs share prompts.
 
-    A reference that said the same in all runs is one system, `reference`; else each run has its own.
+    References with equal answers in all runs are one system, `reference`; otherwise each run has its own.
     """
     if len(runs) == 1:
         return runs[0].completions({"policy": "policy", "reference": "reference"})
@@ -194,13 +195,9 @@ def completions_of(runs: Sequence[TrainedRun]) -> list[Completions]:
 
 
 def _one_reference(runs: Sequence[TrainedRun]) -> bool:
-    """Whether the references' answers to prompts in common are the same in all runs."""
-    said: dict[tuple[str, int], str] = {}
+    """Whether the references give the same answers to shared prompts in all runs."""
+    answers: dict[tuple[str, int], set[str]] = defaultdict(set)
     for run in runs:
-        times: dict[str, int] = {}
-        for row in run.folder.completions():
-            prompt = repr(row["prompt"])
-            times[prompt] = times.get(prompt, 0) + 1
-            if said.setdefault((prompt, times[prompt]), row["responses"]["reference"]) != row["responses"]["reference"]:
-                return False
-    return True
+        for key, row in with_occurrence(run.folder.completions(), lambda row: repr(row["prompt"])):
+            answers[key].add(row["responses"]["reference"])
+    return all(len(different) == 1 for different in answers.values())

@@ -1,6 +1,7 @@
-"""Curves of training runs, from what they logged."""
+"""Curves of the metrics that training runs logged."""
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ History = Sequence[Mapping[str, Any]]  # the lines of metrics.jsonl
 OF = " of "
 FIRST = ("loss", "logratio", "logratio_reward_correlation", "accuracy", "margin")
 STEPS = ("learning_rate", "grad_norm", "tokens_per_second")
-# Constant over a run, or said elsewhere.
+# Constant over a run, or shown elsewhere.
 _LEFT_OUT = ("step", "epoch", "padding_share", "responses_per_second", "peak_memory_gb", "total_flos", "cut_share")
 _LEFT_OUT_PREFIXES = ("train_", "target_p", "held_out_")
 _OF_SPEED = ("_runtime", "_per_second")
@@ -27,24 +28,24 @@ _MEANINGS = {
 
 
 def curves(history: History) -> dict[str, list[tuple[float, float]]]:
-    """(step, value) by name, in order of steps; what is no finite number is left out.
+    """(step, value) by name, in order of steps; values that are not finite numbers are left out.
 
-    A step that was logged twice (after a resumption) counts as it was logged last.
+    Of a step that was logged twice, after a resumption, the last value counts.
     """
-    found: dict[str, dict[float, float]] = {}
+    values: dict[str, dict[float, float]] = defaultdict(dict)
     for entry in history:
         for name, value in entry.items():
             if name in _LEFT_OUT or name.startswith(_LEFT_OUT_PREFIXES):
                 continue
             if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
-                found.setdefault(name, {})[entry["step"]] = float(value)
-    return {name: sorted(points.items()) for name, points in found.items()}
+                values[name][entry["step"]] = float(value)
+    return {name: sorted(points.items()) for name, points in values.items()}
 
 
 def training_section(histories: Mapping[str, History], objectives: Mapping[str, str]) -> Section | None:
-    """The curves of runs, by name, overlaid; None if nothing was logged.
+    """The overlaid curves of runs by name; None if nothing was logged.
 
-    objectives: by run, what it was trained by. Losses of unlike objectives have no common unit: each has its panel.
+    objectives: the objective of each run. Losses of different objectives have no common unit, so each has a panel.
     """
     drawn = {name: _apart(curves(history), objectives, name) for name, history in histories.items()}
     names = list(dict.fromkeys(name for run in drawn.values() for name in run))
@@ -52,9 +53,9 @@ def training_section(histories: Mapping[str, History], objectives: Mapping[str, 
     learnt = [name for name in names if not name.startswith("eval_") and name not in STEPS]
     learnt.sort(key=lambda name: FIRST.index(plain) if (plain := name.split(OF)[0]) in FIRST else len(FIRST))
     groups = {
-        "training": (learnt, "Training, by step: what the objective logs, each point the mean since the last one."),
-        "validation": (evaluated, "On prompts that are not trained on, by step."),
-        "optimiser": ([name for name in STEPS if name in names], "Steps: their size and their speed."),
+        "training": (learnt, "Training metrics by step; each point is the mean since the previous one."),
+        "validation": (evaluated, "Metrics on prompts outside the training rows, by step."),
+        "optimiser": ([name for name in STEPS if name in names], "Learning rate, gradient norm and speed by step."),
     }
     plots = [_plot(key, chosen, drawn, caption) for key, (chosen, caption) in groups.items() if chosen]
     if not plots:
@@ -62,21 +63,21 @@ def training_section(histories: Mapping[str, History], objectives: Mapping[str, 
     return Section("training", "Training", plots=plots)
 
 
-def _apart(found: dict[str, Any], objectives: Mapping[str, str], run: str) -> dict[str, Any]:
-    """Curves whose losses are named for the run's objective where the runs have several."""
+def _apart(series: dict[str, Any], objectives: Mapping[str, str], run: str) -> dict[str, Any]:
+    """The curves; if the runs have several objectives, losses are named after the objective of the run."""
     if len({objectives[name] for name in objectives}) < 2:
-        return found
-    named = {name: f"{name}{OF}{objectives[run]}" for name in found if name.removeprefix("eval_").startswith("loss")}
-    return {named.get(name, name): points for name, points in found.items()}
+        return series
+    named = {name: f"{name}{OF}{objectives[run]}" for name in series if name.removeprefix("eval_").startswith("loss")}
+    return {named.get(name, name): points for name, points in series.items()}
 
 
 def _plot(key: str, names: Sequence[str], drawn: Mapping[str, Mapping[str, Any]], caption: str) -> Plot:
     figure, axes = panels(len(names))
     for panel, name in zip(axes, names, strict=True):
-        for number, (run, found) in enumerate(drawn.items()):
-            if name not in found and OF in name:
+        for number, (run, series) in enumerate(drawn.items()):
+            if name not in series and OF in name:
                 continue  # the loss of another objective
-            points = found.get(name, [])
+            points = series.get(name, [])
             steps, values = [step for step, _ in points], [value for _, value in points]
             panel.plot(steps, values, color=colour(number), marker=mark(number), markersize=3, linewidth=1.1, label=run)
         plain, of, objective = name.removeprefix("eval_").partition(OF)

@@ -1,4 +1,4 @@
-"""A report on disk: one HTML file that needs nothing else, Markdown, and the figures as SVG and PNG."""
+"""Write a report: one self-contained HTML file, Markdown, and the figures as SVG and PNG."""
 
 import io
 from pathlib import Path
@@ -17,7 +17,7 @@ DPI = 144
 
 
 def write_report(report: Report, folder: Path, *, name: str = "report") -> Path:
-    """Write ``name.html``, ``name.md`` and ``figures/PLOT.svg`` and ``.png`` into `folder`, made if needed.
+    """Write ``name.html``, ``name.md`` and ``figures/PLOT.svg`` and ``.png`` into `folder`, which is created.
 
     The same report gives the same bytes.
 

@@ -1,1 +1,1 @@
-"""What a run folder holds: its manifest, the files that a run owns, the prompts that it was trained on."""
+"""The folder of a run: its manifest, writing and reading its files, and which files belong to the run."""

@@ -1,4 +1,4 @@
-"""The folder that a command writes into: an earlier run in it is refused, or removed as far as a run wrote it."""
+"""The output folder of a command. An earlier run in it is an error, or its files are removed on request."""
 
 import re
 import shutil
@@ -9,9 +9,9 @@ from valuefree.errors import ConfigError
 from valuefree.runs.files import read_json, write_text
 from valuefree.runs.manifest import COMPLETIONS, HELD_OUT, MANIFEST, PROMPTS, launched
 
-FILES = "files.txt"  # paths of the files that a run wrote into LISTED, one a line
-LISTED = ("model", "figures", "tiny-t5")  # folders where a user may keep files too
-VERBS = ("train", "demo", "evaluate")  # whose folders hold the files of NAMES
+FILES = "files.txt"  # paths of the files that a run wrote into LISTED, one per line
+LISTED = ("model", "figures", "tiny-t5")  # folders that may also contain the user's files
+VERBS = ("train", "demo", "evaluate")  # verbs that write the files of NAMES
 NAMES = (
     MANIFEST,
     "metrics.json",
@@ -31,19 +31,19 @@ NAMES = (
 class RunFolder:
     """A folder for the files of one run.
 
-    It is checked when this is made, before anything is read, and emptied of an earlier run by `open`, when the new run
-    is ready to write: a command that fails before leaves the folder as it was.
+    The constructor checks the folder before anything is read. `open` removes an earlier run when the new run is ready
+    to write, so a command that fails before that leaves the folder unchanged.
 
     Args:
         path: the folder; need not exist.
         overwrite: `open` removes an earlier run.
-        resume: an earlier run is gone on with.
+        resume: an earlier run continues.
         verbs, names: the commands that share the folder, and the files that they write into it.
-        hint: how to keep the earlier run, where there is another way than another folder.
+        hint: another way to keep the earlier run, for the error message.
 
     Raises:
-        ConfigError: the folder holds a run, and neither `overwrite` nor `resume` is given; or files that may be the
-            user's own.
+        ConfigError: the folder contains a run, and neither `overwrite` nor `resume` is given; or it contains files that
+            may be the user's own.
     """
 
     def __init__(
@@ -58,10 +58,10 @@ class RunFolder:
     ):
         self.path, self.overwrite, self.names = Path(path), overwrite, names
         self._before: dict[Path, int] = {}
-        found = self._found()
-        if launched()[0] > 0 or not found or resume:
+        traces = self._traces()
+        if launched()[0] > 0 or not traces or resume:
             return
-        held = f"{self.path} holds a run ({', '.join(found)})"
+        held = f"{self.path} holds a run ({', '.join(traces)})"
         if not overwrite:
             raise ConfigError(
                 f"{held}, and old and new files would mix. Name another folder by --out, {hint}or pass --overwrite, "
@@ -71,7 +71,7 @@ class RunFolder:
         if command not in verbs:
             made = f"of valuefree {command}" if command else f"but no {MANIFEST} that says so: they may be your own"
             raise ConfigError(f"{held}, {made}. --overwrite does not remove these files; name another folder by --out.")
-        if "model" in found and not (self.path / FILES).exists():
+        if "model" in traces and not (self.path / FILES).exists():
             raise ConfigError(
                 f"{held} without {FILES}, which lists the files of {self.path / 'model'}: that run was killed while it "
                 "saved the model, or is of an earlier version. Some of the files may be your own, so --overwrite does "
@@ -89,7 +89,7 @@ class RunFolder:
                 )
 
     def open(self) -> None:
-        """Remove an earlier run if asked to; after this the run may write."""
+        """Remove an earlier run if `overwrite`, and create the folder."""
         for path in self._written() if self.overwrite else []:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         if self.overwrite:
@@ -99,7 +99,7 @@ class RunFolder:
         self._before = {path: path.stat().st_mtime_ns for path in self._in_listed() if path not in listed}
 
     def close(self) -> None:
-        """Write down which files of `LISTED` are this run's, for a later --overwrite."""
+        """Record which files in the folders of `LISTED` this run wrote, for a later --overwrite."""
         ours = [path for path in self._in_listed() if self._before.get(path) != path.stat().st_mtime_ns]
         lines = (f"{path.relative_to(self.path).as_posix()}\n" for path in ours)
         write_text(self.path / FILES, "".join(lines))
@@ -108,8 +108,8 @@ class RunFolder:
 
     def _checkpoints(self) -> list[Path]:
         folder = self.path / "checkpoints"
-        found = [path for path in folder.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
-        return sorted(found) + sorted(folder.glob("runs/**/events.out.tfevents.*"))
+        checkpoints = [path for path in folder.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
+        return sorted(checkpoints) + sorted(folder.glob("runs/**/events.out.tfevents.*"))
 
     def _in_listed(self) -> list[Path]:
         return sorted(path for name in LISTED for path in (self.path / name).rglob("*") if path.is_file())
@@ -121,17 +121,17 @@ class RunFolder:
         return [path for path in self._in_listed() if path.relative_to(self.path).as_posix() in ours]
 
     def _written(self) -> list[Path]:
-        """Files, and folders as a whole, that an earlier run wrote."""
+        """Files and whole folders that an earlier run wrote."""
         named = [self.path / name for name in self.names if (self.path / name).is_file()]
         return [*named, *self._checkpoints(), *self._listed()]
 
-    def _found(self) -> list[str]:
-        """What shows that there is a run, for messages."""
-        found = [name for name in self.names if (self.path / name).exists()]
+    def _traces(self) -> list[str]:
+        """Names of files and folders that show that there is a run."""
+        names = [name for name in self.names if (self.path / name).exists()]
         if self.names is NAMES:
-            found += ["checkpoints"] if self._checkpoints() else []
-            found += ["model"] if any((self.path / "model").glob("*")) else []
-        return found
+            names += ["checkpoints"] if self._checkpoints() else []
+            names += ["model"] if any((self.path / "model").glob("*")) else []
+        return names
 
     def _remove_empty_folders(self) -> None:
         for name in (*LISTED, "checkpoints"):
@@ -142,7 +142,7 @@ class RunFolder:
 
 
 def command_of(folder: Path) -> str | None:
-    """The command that the manifest of a folder names; None without a readable manifest."""
+    """The command in the manifest of a folder; None without a readable manifest."""
     try:
         return read_json(folder / MANIFEST)["command"]
     except (OSError, ValueError, KeyError, TypeError):

@@ -94,7 +94,7 @@ def test_every_oddity_is_counted():
 @pytest.mark.parametrize("reward_field", ["overall", "fine_grained"])
 def test_every_response_is_kept_or_left_out_for_one_reason(score10, reward_field):
     if (score10, reward_field) == ("fix", "fine_grained"):
-        with pytest.raises(ConfigError, match="score10='fix' mends overall scores"):
+        with pytest.raises(ConfigError, match="score10='fix' changes overall scores"):
             read_ultrafeedback(RAW, score10=score10, reward_field=reward_field)
         return
     dataset, report = read_ultrafeedback(RAW, score10=score10, reward_field=reward_field)
@@ -163,7 +163,7 @@ def test_an_unmended_release_is_told_by_its_certain_faults_and_the_whole_by_its_
     caplog.clear()
     report = read_ultrafeedback(RAW, score10="keep")[1]
     assert (report.release.name, report.release.why) == ("openbmb/UltraFeedback before 2023-12-29", "9 tens")
-    assert "NOT mended" in caplog.text
+    assert "NOT corrected" in caplog.text
 
 
 def test_a_mended_part_is_not_called_unmended(tmp_path):

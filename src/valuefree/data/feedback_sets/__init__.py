@@ -1,1 +1,1 @@
-"""Public feedback sets: how each lays out its rows, which releases carry which fault, and what was found in one."""
+"""Public feedback sets: the layout of their rows, releases with known faults, and a report of the counts."""

@@ -1,8 +1,9 @@
-"""Releases of UltraFeedback, with and without the fault of the tens, told by their counts.
+"""Releases of UltraFeedback, with and without the faulty tens, recognised by their counts.
 
 The annotation script wrote ``overall_score = score if score > 1 else 10 * score``: a critique score of 1 became 10
-(OpenBMB/UltraFeedback issue 8, ``annotate_critique.py`` at e662fd2). The authors mended the set on 2023-12-29 (revision
-40b4365): a ten with a fine-grained mean of at most 2 became 1, one of at most 4 was asked for again, others stayed.
+(OpenBMB/UltraFeedback issue 8, ``annotate_critique.py`` at e662fd2). The authors corrected the set on 2023-12-29
+(revision 40b4365): a ten with a fine-grained mean of at most 2 became 1, one of at most 4 was scored again, others were
+kept.
 """
 
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ UNFIXED_TENS = 2_628  # completions with overall_score 10 in the first release, 
 
 @dataclass(frozen=True)
 class Release:
-    """A release known by its number of rows; `fixed` is None where the fault cannot touch it."""
+    """A release with a known number of rows; `fixed` is None where the fault does not apply."""
 
     schema: str
     rows: int
@@ -21,7 +22,7 @@ class Release:
 
 
 H4 = "HuggingFaceH4/ultrafeedback_binarized"
-HUB_SPLITS = {H4: "train_prefs"}  # where the split is not called train
+HUB_SPLITS = {H4: "train_prefs"}  # sets whose training split has another name
 RELEASES = (
     Release("ultrafeedback-binarized", 61_966, f"{H4} before January 2024 (commit 6221885)", fixed=False),
     Release("ultrafeedback-binarized", 61_135, f"{H4} since January 2024", fixed=True),
@@ -31,25 +32,27 @@ RELEASES = (
 
 @dataclass(frozen=True)
 class Recognised:
-    """What release it is: its name, None for unknown; whether it is mended, None for unknown; and how that is known."""
+    """A release by name, whether its tens are corrected (None if unknown), and the evidence."""
 
     name: str | None
     fixed: bool | None
     why: str
 
     def __str__(self) -> str:
-        state = {True: ", mended", False: ", NOT mended: a critique score of 1 stands as 10", None: ""}[self.fixed]
+        state = {True: ", corrected", False: ", NOT corrected: a critique score of 1 is stored as 10", None: ""}[
+            self.fixed
+        ]
         return f"release: {self.name or 'not recognised'}{state} ({self.why})"
 
 
 def recognise(schema: str, rows: int, tens: int, certain: int) -> Recognised:
-    """Which release the counts tell.
+    """The release that has these counts.
 
     Args:
-        schema: of the rows.
-        rows: how many were read.
+        schema: name of the schema.
+        rows: number of rows.
         tens: responses with an overall score of 10.
-        certain: of these, those with a fine-grained mean of at most 2, of which the mended release has none.
+        certain: those of them with a fine-grained mean of at most 2; the corrected release has none.
     """
     for release in RELEASES:
         if (release.schema, release.rows) == (schema, rows):

@@ -1,4 +1,4 @@
-"""What was found in a feedback set, what was odd, and what was done about it."""
+"""The report of a feedback set: counts, known faults, and what was done about them."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,8 +11,8 @@ from valuefree.data.summary import DataSummary
 class Tens:
     """Responses with an overall score of 10.
 
-    certain: fine-grained mean at most 2, a wrong 10. doubtful: at most 4, or no rating to check by. unchecked: tens of
-    a set that has no ratings. dropped and fixed: of those that were usable, what was done.
+    certain: with a fine-grained mean of at most 2; the 10 is wrong. doubtful: with a mean of at most 4, or no ratings.
+    unchecked: in a set without ratings. dropped, fixed: how many of the usable ones were left out or set to 1.
     """
 
     all: int
@@ -25,23 +25,23 @@ class Tens:
     def __str__(self) -> str:
         if not self.all:
             return "no score of 10"
-        found = f"{self.all} scores of 10"
+        text = f"{self.all} scores of 10"
         if self.unchecked:
-            found += ", which cannot be checked without ratings"
+            text += ", which cannot be checked without ratings"
         else:
-            found += f", of which {self.certain} certainly wrong and {self.doubtful} doubtful"
-        return f"{found}; {self.dropped} dropped, {self.fixed} set to 1"
+            text += f", of which {self.certain} certainly wrong and {self.doubtful} doubtful"
+        return f"{text}; {self.dropped} dropped, {self.fixed} set to 1"
 
 
 @dataclass(frozen=True)
 class FeedbackReport:
-    """Counts of `valuefree.data.read_ultrafeedback`; None where the set has no such thing.
+    """Counts of `valuefree.data.read_ultrafeedback`; None where a count does not apply to the set.
 
-    rows: read. responses: found in them. no_prompt, no_response, no_reward: responses left out for that, in this
-    order. ``responses`` is their sum with `tens.dropped` and ``data.rows``, the responses kept. not_given: ratings that
-    are N/A or null. off_scale: ratings outside the scale, such as 0; neither enters a mean. duplicates: rows whose
-    instruction stood before; their responses are one prompt's. system_prompts: responses to a prompt that the set keeps
-    apart. top: highest value of the reward.
+    rows: rows read. responses: responses in them. no_prompt, no_response, no_reward: responses left out for the first
+    of these reasons; with `tens.dropped` and ``data.rows`` (the responses kept) they sum to ``responses``. not_given:
+    ratings that are N/A or null. off_scale: ratings outside the scale, such as 0. Neither enters a mean. duplicates:
+    rows that repeat an earlier instruction; their responses belong to one prompt. system_prompts: responses with a
+    separate system prompt. top: highest value of the reward.
     """
 
     source: str
@@ -68,15 +68,15 @@ class FeedbackReport:
             f"{self.source} ({self.schema}): {self.rows} rows, {self.responses} responses; reward {self.reward_field}",
             f"left out: {self.no_prompt} responses without a prompt, {self.no_response} empty ones, {self.no_reward} "
             "without this reward",
-            f"ratings: {self.not_given} N/A, {self.off_scale} outside the scale; none of them enters a mean",
+            f"ratings: {self.not_given} N/A, {self.off_scale} outside the scale; these enter no mean",
         ]
         if self.duplicates is not None:
-            lines.append(f"{self.duplicates} rows repeat an instruction; their responses are one prompt's")
+            lines.append(f"{self.duplicates} rows repeat an instruction; their responses belong to one prompt")
         if self.system_prompts is not None:
-            done = "in front as a system message" if self.system_prompt == "front" else "not shown to the policy"
-            lines.append(f"{self.system_prompts} responses were written to a system prompt of their own, {done}")
+            done = "put in front as a system message" if self.system_prompt == "front" else "not shown to the policy"
+            lines.append(f"{self.system_prompts} responses have a system prompt of their own, {done}")
         if self.tens is not None:
-            untouched = "" if self.reward_field == "overall" else " (the fault does not touch this reward)"
+            untouched = "" if self.reward_field == "overall" else " (the fault does not affect this reward)"
             lines.append(f"score10={self.score10}: {self.tens}{untouched}")
         return "\n".join([*lines, str(self.release), f"kept: {self.data}"])
 

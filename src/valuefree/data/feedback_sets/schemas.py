@@ -1,7 +1,7 @@
-"""How each public set lays out its rows; told by the columns.
+"""The layout of the rows of each public set, recognised by its columns.
 
-Nothing here was run on the sets themselves. The columns of UltraFeedback come from its authors' scripts, those of the
-binarized sets and of HelpSteer from their cards, those of rpo-split from the scripts that load it.
+None of this was tested on the sets themselves. The columns of UltraFeedback come from its authors' scripts, those of
+the binarized sets and of HelpSteer from their cards, those of rpo-split from the scripts that load it.
 """
 
 import re
@@ -21,7 +21,7 @@ HELPSTEER_QUALITY = ("helpfulness", "correctness", "coherence")
 
 @dataclass(frozen=True)
 class Item:
-    """One response of a row as it was found; None is missing. `scores` by the name of the reward field."""
+    """One response of a row; None is missing. `scores` by the name of the reward field."""
 
     response: str | None
     scores: dict[str, float | None]
@@ -33,9 +33,9 @@ class Item:
 class Schema:
     """A layout of rows.
 
-    needs: columns. tops: highest value of each reward that it offers. prompt: the prompt of a row, None if it says
-    nothing. items: the responses of a row; raises `RowError`. tens: whether a score of 10 may be the known fault of
-    UltraFeedback, and whether there are ratings to check it by. alone: whether an instruction should stand in one row.
+    needs: required columns. tops: highest value of each available reward. prompt: the prompt of a row, None if it is
+    blank. items: the responses of a row; raises `RowError`. tens: whether a score of 10 may be the known fault of
+    UltraFeedback, and whether ratings can show it. alone: whether an instruction should occur in one row only.
     """
 
     name: str
@@ -51,18 +51,18 @@ class Schema:
         """Raise ConfigError unless the rows hold this reward."""
         if reward_field in self.tops:
             return
-        said = f"{self.name} rows hold no {reward_field} reward; they hold {', '.join(self.tops)}."
+        message = f"{self.name} rows hold no {reward_field} reward; they hold {', '.join(self.tops)}."
         if "preference" in self.tops:
-            said += (
+            message += (
                 " A preference compares two responses and rates neither. Pass reward_field='preference' "
                 "(--reward-field preference) for rewards whose difference within a pair is the preference, or write "
                 "columns prompt, chosen and rejected and use read_pairs (train --chosen --rejected)."
             )
-        raise ConfigError(said)
+        raise ConfigError(message)
 
 
-def _said(values: Values, name: str) -> str | None:
-    """Text of a column; None where it is null, blank or not there; raises `RowError` for what is no text."""
+def _text_or_none(values: Values, name: str) -> str | None:
+    """Text of a column; None where it is null, blank or missing; raises `RowError` if it is not text."""
     value = values.get(name)
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
@@ -70,15 +70,15 @@ def _said(values: Values, name: str) -> str | None:
 
 
 def _instruction(values: Values) -> str | None:
-    return _said(values, "instruction")
+    return _text_or_none(values, "instruction")
 
 
 def _prompt(values: Values) -> str | None:
-    return _said(values, "prompt")
+    return _text_or_none(values, "prompt")
 
 
 def _turns(values: Values) -> Any:
-    """HelpSteer2 joins the turns of a dialogue by ``<extra_id_1>``; here they are messages, one turn is a text."""
+    """HelpSteer2 joins turns by ``<extra_id_1>``; several turns become messages, a single turn stays text."""
     prompt = _prompt(values)
     if prompt is None or not TURN.search(prompt):
         return prompt
@@ -92,23 +92,27 @@ def _context(values: Values) -> Any:
 
 
 def _completions(values: Values) -> Iterator[Item]:
-    found = values["completions"]
-    if not isinstance(found, list) or not all(isinstance(item, Mapping) for item in found):
-        raise RowError("completions is not a list of objects", f": {found!r:.60}")
-    for item in found:
+    completions = values["completions"]
+    if not isinstance(completions, list) or not all(isinstance(item, Mapping) for item in completions):
+        raise RowError("completions is not a list of objects", f": {completions!r:.60}")
+    for item in completions:
         rated = _annotations(item.get("annotations"))
         fine = rated.mean() if rated is not None else number(item.get("fine-grained_score"), "fine-grained_score")
         scores = {"overall": number(item.get("overall_score"), "overall_score"), "fine_grained": fine}
-        yield Item(_said(item, "response"), scores, rated or NO_RATINGS, _said(item, "custom_system_prompt"))
+        yield Item(
+            _text_or_none(item, "response"), scores, rated or NO_RATINGS, _text_or_none(item, "custom_system_prompt")
+        )
 
 
-def _annotations(found: Any) -> Ratings | None:
+def _annotations(annotations: Any) -> Ratings | None:
     """The ratings of the four aspects; None where a completion has no annotations at all."""
-    if not found:
+    if not annotations:
         return None
-    if not isinstance(found, Mapping) or not all(isinstance(item, Mapping) for item in found.values() if item):
-        raise RowError("annotations is not an object of objects", f": {found!r:.60}")
-    return ratings({name: item["Rating"] for name, item in found.items() if item and "Rating" in item}, 1, 5)
+    if not isinstance(annotations, Mapping) or not all(
+        isinstance(item, Mapping) for item in annotations.values() if item
+    ):
+        raise RowError("annotations is not an object of objects", f": {annotations!r:.60}")
+    return ratings({name: item["Rating"] for name, item in annotations.items() if item and "Rating" in item}, 1, 5)
 
 
 def _pair(reward: str, chosen_score: str, rejected_score: str) -> Callable[[Values], Iterator[Item]]:
@@ -120,30 +124,30 @@ def _pair(reward: str, chosen_score: str, rejected_score: str) -> Callable[[Valu
 
 
 def _last_message(messages: Any, name: str) -> str | None:
-    """What the assistant says in the end of a dialogue."""
+    """Content of the last message, which must be the assistant's."""
     if not messages:
         return None
     if not isinstance(messages, list) or not isinstance(messages[-1], Mapping):
         raise RowError(f"{name} is not a list of messages", f": {messages!r:.60}")
     if messages[-1].get("role") != "assistant":
         raise RowError(f"{name} does not end with the assistant", f": {messages[-1]!r:.60}")
-    return _said(messages[-1], "content")
+    return _text_or_none(messages[-1], "content")
 
 
 def _triplet(values: Values) -> Iterator[Item]:
-    yield Item(_said(values, "response"), {"overall": number(values["reward"], "reward")})
+    yield Item(_text_or_none(values, "response"), {"overall": number(values["reward"], "reward")})
 
 
 def _helpsteer2(values: Values) -> Iterator[Item]:
     rated = ratings({name: values[name] for name in HELPSTEER_QUALITY}, 0, 4)
     overall = ratings({"helpfulness": values["helpfulness"]}, 0, 4).mean()
-    yield Item(_said(values, "response"), {"overall": overall, "fine_grained": rated.mean()}, rated)
+    yield Item(_text_or_none(values, "response"), {"overall": overall, "fine_grained": rated.mean()}, rated)
 
 
 def _helpsteer3(values: Values) -> Iterator[Item]:
     preference = number(values["overall_preference"], "overall_preference")
     for side, sign in (("response1", -0.5), ("response2", 0.5)):
-        yield Item(_said(values, side), {"preference": None if preference is None else sign * preference})
+        yield Item(_text_or_none(values, side), {"preference": None if preference is None else sign * preference})
 
 
 SCHEMAS = {
@@ -202,10 +206,10 @@ SCHEMAS = {
 
 
 def schema_of(columns: Mapping[str, Any], where: str) -> Schema:
-    """The schema whose columns are all there.
+    """The schema whose columns are all present.
 
     Raises:
-        DataError: none, or more than one; lists what was found and what each schema needs.
+        DataError: none, or more than one; lists the columns and what each schema needs.
     """
     fitting = [schema for schema in SCHEMAS.values() if all(name in columns for name in schema.needs)]
     if len(fitting) == 1:

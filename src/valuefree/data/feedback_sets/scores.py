@@ -1,4 +1,4 @@
-"""Scores as public sets write them: numbers, texts, N/A, and values that the scale does not have."""
+"""Scores as public sets write them: numbers, texts, N/A, and values outside the scale."""
 
 import math
 from collections.abc import Mapping
@@ -12,19 +12,19 @@ MISSING = ("", "n/a", "na", "none", "null")
 
 @dataclass(frozen=True)
 class Ratings:
-    """Ratings of one response that can be used; how many were N/A or null; how many lay outside the scale."""
+    """Usable ratings of one response; how many others were N/A or null; how many were outside the scale."""
 
     usable: tuple[float, ...] = ()
     not_given: int = 0
     off_scale: int = 0
 
     def mean(self) -> float | None:
-        """Of those that can be used; None where there is none."""
+        """Mean of the usable ratings; None if there are none."""
         return sum(self.usable) / len(self.usable) if self.usable else None
 
 
 def number(value: Any, name: str) -> float | None:
-    """A number, also written as text; None for null, N/A and NaN.
+    """A number, possibly written as text; None for null, N/A and NaN.
 
     Raises:
         RowError: anything else.
@@ -34,19 +34,19 @@ def number(value: Any, name: str) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise RowError(f"{name} is not a number", f": {value!r:.60}")
     try:
-        found = float(value)
+        parsed = float(value)
     except ValueError:
         raise RowError(f"{name} is not a number", f": {value!r:.60}") from None
-    if math.isinf(found):
-        raise RowError(f"{name} is not finite", f": {found}")
-    return None if math.isnan(found) else found
+    if math.isinf(parsed):
+        raise RowError(f"{name} is not finite", f": {parsed}")
+    return None if math.isnan(parsed) else parsed
 
 
 def ratings(values: Mapping[str, Any], low: float, high: float) -> Ratings:
-    """Named ratings on a scale from `low` to `high`; raises `RowError` for what is no number."""
-    found = [number(value, f"rating {name}") for name, value in values.items()]
+    """Named ratings on a scale from `low` to `high`; raises `RowError` for other values."""
+    numbers = [number(value, f"rating {name}") for name, value in values.items()]
     return Ratings(
-        usable=tuple(value for value in found if value is not None and low <= value <= high),
-        not_given=sum(value is None for value in found),
-        off_scale=sum(value is not None and not low <= value <= high for value in found),
+        usable=tuple(value for value in numbers if value is not None and low <= value <= high),
+        not_given=sum(value is None for value in numbers),
+        off_scale=sum(value is not None and not low <= value <= high for value in numbers),
     )

@@ -1,8 +1,10 @@
-"""① UltraFeedback and other public feedback sets as triplets, their known faults handled, counted and reported."""
+"""UltraFeedback and other public feedback sets as triplets, with known faults handled, counted and reported."""
 
 import hashlib
 import logging
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,6 +30,7 @@ Handling = Literal["keep", "drop", "fix"]
 TEN = 10.0
 CERTAIN = 2.0  # fine-grained mean up to which a ten is certainly wrong
 DOUBTFUL = 4.0
+COUNTS = ("rows", "responses", "no_prompt", "no_response", "no_reward", "not_given", "off_scale")
 
 
 def read_ultrafeedback(
@@ -40,37 +43,37 @@ def read_ultrafeedback(
     system_prompt: Literal["leave", "front"] = "leave",
     on_bad: Literal["raise", "drop"] = "raise",
 ) -> tuple[datasets.Dataset, FeedbackReport]:
-    """A public feedback set as (prompt, response, reward) rows, and what was found in it.
+    """A public feedback set as (prompt, response, reward) rows, and a report of its counts and faults.
 
     Reads ``openbmb/UltraFeedback``, ``HuggingFaceH4/ultrafeedback_binarized``,
     ``argilla/ultrafeedback-binarized-preferences-cleaned``, ``bilalfaye/ultrafeedback-rpo-split``,
     ``nvidia/HelpSteer2`` and ``nvidia/HelpSteer3`` (its preferences), from the hub or from files in the same layout.
-    None of them was downloaded to test this: layouts and counts come from their cards and scripts.
+    The reader was not tested on downloads of these sets; layouts and counts come from their cards and scripts.
 
     Args:
         source: as of `valuefree.data.read_triplets`. For another revision of a hub set pass what
             ``datasets.load_dataset(name, revision=…)`` gives.
         schema: ``ultrafeedback``, ``ultrafeedback-binarized``, ``argilla-binarized``, ``rpo-split``, ``helpsteer2``,
-            ``helpsteer3``; ``auto`` tells by the columns.
+            ``helpsteer3``; ``auto`` recognises it by the columns.
         split: default ``train``, of the H4 set ``train_prefs``.
         reward_field: ``overall`` (GPT-4's overall score, 1 to 10; HelpSteer2: helpfulness, 0 to 4) or ``fine_grained``
             (mean of the ratings of four aspects, 1 to 5; HelpSteer2: of helpfulness, correctness and coherence). N/A,
             null and values outside the scale do not enter the mean. ``preference``, of HelpSteer3 alone, gives the
-            responses of a pair −p/2 and +p/2 for a preference of p (−3 to 3): only their difference means anything.
-        score10: of responses with an overall score of 10, which the first release gave to those scored 1. ``keep`` all,
-            for exact reproduction; ``drop`` those with a fine-grained mean of at most 2 (certainly wrong) or at most 4
-            or none (doubtful); ``fix`` sets the certain ones to 1, as the authors of the set did, and drops the
-            doubtful ones, which they had scored again by GPT-4. Where the rows hold no ratings nothing can be fixed,
-            and ``drop`` leaves out every 10 of a release known to be faulty, and none of another. The fault does not
-            touch the other rewards: with these all are kept.
-        system_prompt: UltraFeedback keeps, apart from the instruction, a system prompt that each response was written
-            to. ``leave`` it out, or put it in ``front`` as a system message; then responses to one instruction mostly
-            have prompts of their own, and are no group any more.
-        on_bad: what was not expected of such a set: ``raise`` one error that lists it, or ``drop`` the rows, counted
-            in ``report.data``. What is known to be missing (prompts, responses, scores) is always left out and counted.
+            responses of a pair −p/2 and +p/2 for a preference of p (−3 to 3); only their difference is meaningful.
+        score10: what to do with responses of overall score 10. The first release gave this score also to responses
+            that GPT-4 had scored 1. ``keep`` all, for exact reproduction; ``drop`` those with a fine-grained mean of at
+            most 2 (certainly wrong), or of at most 4 or without ratings (doubtful); ``fix`` sets the certain ones to 1,
+            as the authors of the set did, and drops the doubtful ones, for which they asked GPT-4 again. Rows without
+            ratings cannot be fixed; there ``drop`` leaves out every 10 of a release known to be faulty, and none of
+            another. The fault does not affect the other rewards, so nothing is dropped with these.
+        system_prompt: UltraFeedback stores a system prompt with each response, apart from the instruction. ``leave`` it
+            out, or put it in ``front`` as a system message; then responses to one instruction mostly have different
+            prompts and no longer form a group.
+        on_bad: for rows that do not fit the layout: ``raise`` one error that lists them, or ``drop`` them, counted in
+            ``report.data``. Missing prompts, responses and scores are always left out and counted.
 
     Returns:
-        Rows as of `valuefree.data.read_triplets`, equal instructions being one prompt, and the counts.
+        Rows as of `valuefree.data.read_triplets`, with equal instructions as one prompt, and the report.
 
     Raises:
         DataError: columns of no known schema, unexpected rows, or no usable row.
@@ -79,13 +82,13 @@ def read_ultrafeedback(
     _check(schema, reward_field, score10, system_prompt)
     if split is None and isinstance(source, str) and not Path(source).exists():
         split = HUB_SPLITS.get(source)
-    judge = _Judge(None if schema == "auto" else SCHEMAS[schema], reward_field, score10, system_prompt)
+    validator = _Validator(None if schema == "auto" else SCHEMAS[schema], reward_field, score10, system_prompt)
     try:
-        dataset, data = read_validated(source, split, judge, on_bad=on_bad)
+        dataset, data = read_validated(source, split, validator, on_bad=on_bad)
     except DataError as error:
-        judge.explain(error, _name(source))
+        validator.explain(error, _name(source))
         raise
-    dataset, report = judge.finish(dataset, data, _name(source))
+    dataset, report = validator.finish(dataset, data, _name(source))
     if report.release.fixed is False:
         logger.warning("%s; score10=%s: %s", report.release, score10, report.tens)
     return dataset, report
@@ -102,33 +105,31 @@ def _check(schema: str, reward_field: str, score10: str, system_prompt: str) -> 
         if value not in known:
             raise ConfigError(f"{name} is {value!r}; choose from {', '.join(known)}.")
     if score10 == "fix" and reward_field != "overall":
-        raise ConfigError(f"score10='fix' mends overall scores, but reward_field is {reward_field!r}; leave it out.")
+        raise ConfigError(f"score10='fix' changes overall scores, but reward_field is {reward_field!r}; leave it out.")
 
 
 def _name(source: Any) -> str:
     return str(source) if isinstance(source, (str, Path)) else type(source).__name__
 
 
-class _Judge:
-    """Judges each row, as `read_validated` wants it, and counts."""
+class _Validator:
+    """Validates each row, as `read_validated` calls it, and counts what is found; the counts of `FeedbackReport`."""
 
     def __init__(self, schema: Schema | None, reward_field: str, score10: str, system_prompt: str):
         self.schema = schema
         self.reward_field, self.score10, self.system_prompt = reward_field, score10, system_prompt
         self.checked = False
-        self.rows = self.prompted_rows = self.responses = 0
-        self.no_prompt = self.no_response = self.no_reward = 0
-        self.not_given = self.off_scale = self.system_prompts = 0
-        self.tens = self.certain = self.doubtful = self.dropped = self.fixed = 0
+        self.counts: Counter[str] = Counter()
+        self.tens: Counter[str] = Counter()
         self.instructions: set[bytes] = set()
 
     def __call__(self, row: RawRow) -> Iterator[tuple[str, tuple[Any, ...] | RowError]]:
-        """Place and (prompt, response, reward) of each usable response of a row, or what is wrong with it."""
+        """Place and (prompt, response, reward) of each usable response of a row, or the fault of the row."""
         if row.fault:
             yield row.where, unreadable(row.fault)
             return
         schema = self._schema(row)
-        self.rows += 1
+        self.counts["rows"] += 1
         try:
             for name in schema.needs:
                 if name not in row.values:
@@ -139,15 +140,15 @@ class _Judge:
             yield row.where, fault
             return
         if prompt is not None:
-            self.prompted_rows += 1
+            self.counts["prompted_rows"] += 1
             self.instructions.add(hashlib.blake2b(prompt_key(prompt).encode(), digest_size=16).digest())
         for number, item in enumerate(items, start=1):
-            kept = self._kept(schema, prompt, item)
-            if kept is not None:
-                yield f"{row.where}, response {number}", kept
+            triplet = self._triplet(schema, prompt, item)
+            if triplet is not None:
+                yield f"{row.where}, response {number}", triplet
 
     def _schema(self, row: RawRow) -> Schema:
-        """The schema, told by the first row, and checked against the settings."""
+        """The schema, recognised by the first row and checked against the settings."""
         if self.schema is None:
             self.schema = schema_of(row.values, row.where)
         if not self.checked:
@@ -159,74 +160,69 @@ class _Judge:
             self.checked = True
         return self.schema
 
-    def _kept(self, schema: Schema, prompt: Any, item: Item) -> tuple[Any, ...] | None:
-        """(prompt, response, reward), or None for what is left out and counted."""
-        self.responses += 1
-        self.not_given += item.ratings.not_given
-        self.off_scale += item.ratings.off_scale
-        self.system_prompts += item.system_prompt is not None
+    def _triplet(self, schema: Schema, prompt: Any, item: Item) -> tuple[Any, ...] | None:
+        """(prompt, response, reward), or None for a response that is left out and counted."""
+        self.counts["responses"] += 1
+        self.counts["not_given"] += item.ratings.not_given
+        self.counts["off_scale"] += item.ratings.off_scale
+        self.counts["system_prompts"] += item.system_prompt is not None
         fault = self._fault(schema, item)
         reward = item.scores[self.reward_field]
-        if prompt is None:
-            self.no_prompt += 1
-        elif item.response is None:
-            self.no_response += 1
-        elif reward is None:
-            self.no_reward += 1
-        elif fault is None or self.score10 == "keep" or self.reward_field != "overall":
-            return self._shown(prompt, item), item.response, reward
-        elif fault == "certain" and self.score10 == "fix":
-            self.fixed += 1
-            return self._shown(prompt, item), item.response, 1.0
-        else:
-            self.dropped += 1
-        return None
+        missing = {"no_prompt": prompt, "no_response": item.response, "no_reward": reward}
+        reason = next((name for name, value in missing.items() if value is None), None)
+        if reason is not None:
+            self.counts[reason] += 1
+            return None
+        if fault is not None and self.score10 != "keep" and self.reward_field == "overall":
+            if fault == "doubtful" or self.score10 == "drop":
+                self.tens["dropped"] += 1
+                return None
+            self.tens["fixed"] += 1
+            reward = 1.0
+        if self.system_prompt == "front" and item.system_prompt is not None:
+            prompt = [{"role": "system", "content": item.system_prompt}, {"role": "user", "content": prompt}]
+        return prompt, item.response, reward
 
     def _fault(self, schema: Schema, item: Item) -> Literal["certain", "doubtful"] | None:
-        """How sure it is that a ten is wrong; None for a good one, and where it cannot be told."""
+        """How certain it is that a ten is wrong; None for a correct one, and where there is nothing to check it by."""
         if schema.tens == "none" or item.scores["overall"] != TEN:
             return None
-        self.tens += 1
+        self.tens["all"] += 1
         mean = item.scores.get("fine_grained")
         if schema.tens == "unchecked" or (mean is not None and mean > DOUBTFUL):
             return None
-        if mean is not None and mean <= CERTAIN:
-            self.certain += 1
-            return "certain"
-        self.doubtful += 1
-        return "doubtful"
-
-    def _shown(self, prompt: Any, item: Item) -> Any:
-        if self.system_prompt == "leave" or item.system_prompt is None:
-            return prompt
-        return [{"role": "system", "content": item.system_prompt}, {"role": "user", "content": prompt}]
+        fault = "certain" if mean is not None and mean <= CERTAIN else "doubtful"
+        self.tens[fault] += 1
+        return fault
 
     def explain(self, error: DataError, source: str) -> None:
-        """Raise an error that says why nothing is left, where every response was left out for a known reason."""
-        if error.faults or not self.responses:
+        """Raise an error that says why nothing is left, if every response was left out for a known reason."""
+        counts = self.counts
+        if error.faults or not counts["responses"]:
             return
         raise DataError(
-            f"{source}: none of {self.responses} responses in {self.rows} rows is usable: {self.no_prompt} have no "
-            f"prompt, {self.no_response} are empty, {self.no_reward} have no {self.reward_field} score, {self.dropped} "
-            f"are faulty tens (score10={self.score10!r})."
+            f"{source}: none of {counts['responses']} responses in {counts['rows']} rows is usable: "
+            f"{counts['no_prompt']} have no prompt, {counts['no_response']} are empty, {counts['no_reward']} have no "
+            f"{self.reward_field} score, {self.tens['dropped']} are faulty tens (score10={self.score10!r})."
         ) from error
 
     def finish(
         self, dataset: datasets.Dataset, data: DataSummary, source: str
     ) -> tuple[datasets.Dataset, FeedbackReport]:
-        """The rows, without the tens of a release known to be faulty if they cannot be checked, and the report."""
+        """The rows and the report. Tens of a release known to be faulty are dropped if they cannot be checked."""
         schema = self.schema
         assert schema is not None  # no row, no data set
-        release = recognise(schema.name, self.rows, self.tens, self.certain)
-        unchecked = self.tens if schema.tens == "unchecked" else 0
-        if unchecked and release.fixed is False and self.score10 == "drop":
+        release = recognise(schema.name, self.counts["rows"], self.tens["all"], self.tens["certain"])
+        self.tens["unchecked"] = self.tens["all"] if schema.tens == "unchecked" else 0
+        if self.tens["unchecked"] and release.fixed is False and self.score10 == "drop":
             keep_R = to_numpy(dataset["reward"], np.float64) != TEN
             if not keep_R.any():
                 raise DataError(f"{source}: every usable score is a 10 of {release.name}; score10='keep' keeps them.")
-            self.dropped = int((~keep_R).sum())
+            self.tens["dropped"] = int((~keep_R).sum())
             dataset = selected(dataset, to_numpy(dataset["prompt_id"], np.int64), keep_R)
             data = summarize(dataset, data.dropped)
-        tens = Tens(self.tens, self.certain, self.doubtful, unchecked, self.dropped, self.fixed)
+        counts = {name: self.counts[name] for name in COUNTS}
+        repeated = self.counts["prompted_rows"] - len(self.instructions)
         report = FeedbackReport(
             source=source,
             schema=schema.name,
@@ -234,16 +230,10 @@ class _Judge:
             score10=self.score10,
             system_prompt=self.system_prompt,
             top=schema.tops[self.reward_field],
-            rows=self.rows,
-            responses=self.responses,
-            no_prompt=self.no_prompt,
-            no_response=self.no_response,
-            no_reward=self.no_reward,
-            not_given=self.not_given,
-            off_scale=self.off_scale,
-            duplicates=self.prompted_rows - len(self.instructions) if schema.alone else None,
-            system_prompts=self.system_prompts if schema.system_prompts else None,
-            tens=tens if schema.tens != "none" else None,
+            **counts,
+            duplicates=repeated if schema.alone else None,
+            system_prompts=self.counts["system_prompts"] if schema.system_prompts else None,
+            tens=Tens(**{item.name: self.tens[item.name] for item in fields(Tens)}) if schema.tens != "none" else None,
             release=release,
             data=data,
         )
@@ -255,8 +245,8 @@ def split_top_score(
 ) -> tuple[datasets.Dataset, datasets.Dataset]:
     """(train, validation): all responses to prompts drawn from those whose best response has the top score.
 
-    Nothing of a drawn instruction stays in train, whatever system message stands before it. The paper validates on
-    1,000 such prompts; the best response of each is what its metrics compare with.
+    No response to a drawn instruction stays in train, whatever its system message is. The paper validates on 1,000 such
+    prompts; its metrics compare with the best response to each.
 
     Args:
         dataset: of `read_ultrafeedback` or `valuefree.data.read_triplets`.
@@ -265,7 +255,7 @@ def split_top_score(
         top_score: least reward of the best response (``report.top``).
 
     Raises:
-        ConfigError: fewer such prompts than asked for, or no prompt would be left to train on.
+        ConfigError: there are fewer such prompts, or no prompt would be left to train on.
     """
     keys_R = _instruction_ids(dataset)
     best_P = np.full(int(keys_R.max(initial=-1)) + 1, -np.inf)
@@ -285,12 +275,12 @@ def split_top_score(
 
 
 def _instruction_ids(dataset: datasets.Dataset) -> np.ndarray:
-    """A number for each instruction, its system message left out; (R,)."""
+    """Number of each row's instruction, without its system message; int64, shape (R,)."""
     if isinstance(dataset.features["prompt"], datasets.Value):
         return factorize(to_numpy(dataset["prompt_id"], np.int64))
     hashes = TextHashes()
     for table in batches(dataset, ["prompt"]):
         prompts = table.column("prompt").to_pylist()
-        said = [[message for message in prompt if message["role"] != "system"] for prompt in prompts]
-        hashes.add(pl.Series([prompt_key(prompt) for prompt in said], dtype=pl.String))
+        instructions = [[message for message in prompt if message["role"] != "system"] for prompt in prompts]
+        hashes.add(pl.Series(map(prompt_key, instructions), dtype=pl.String))
     return factorize(*hashes.take())

@@ -1,12 +1,26 @@
-"""The demo's prompts: 240 everyday instructions, each with one or two checkable constraints. No torch."""
+"""Make the demo's feedback: sample SmolLM2-135M-Instruct on 240 prompts and check each answer by program.
 
+    python scripts/demo_feedback.py [--out FILE] [--samples 4] [--seed 0]
+
+Each prompt is an everyday instruction with one or two constraints that a program can check. The result is committed as
+``src/valuefree/demo/feedback.jsonl``; the demo itself does not need this script.
+"""
+
+import argparse
 import random
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from valuefree.demo.verifiers import describe
+from valuefree.demo.data import FEEDBACK
+from valuefree.demo.smollm2 import smollm2_folder
+from valuefree.demo.verifiers import constraint_reward, describe
+from valuefree.evaluation.generation import Decoding, generate_ids
+from valuefree.models.load import load_model
+from valuefree.runs.files import write_jsonl
 
-TOPICS: dict[str, tuple[str, ...]] = {  # topic → words that show that an answer is about it
+DECODING = Decoding(max_new_tokens=40, temperature=0.7, top_k=50, top_p=1.0, batch_size=64)
+TOPICS: dict[str, tuple[str, ...]] = {  # topic → words of which one shows that an answer is about it
     "a cup of coffee": ("coffee", "espresso", "brew", "cup"),
     "a rainy day": ("rain", "umbrella", "wet"),
     "growing tomatoes": ("tomato", "garden", "plant"),
@@ -79,12 +93,12 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "include_word": ("good", "time", "you", "simple"),
     "avoid_word": ("the", "and", "is"),
 }
-WEIGHTS = (4, 3, 2, 2, 2, 1, 1, 1)  # how often each is asked for: length and punctuation most
+WEIGHTS = (4, 3, 2, 2, 2, 1, 1, 1)  # relative frequency of each constraint; length and punctuation are most frequent
 
 
 @dataclass(frozen=True)
 class Task:
-    """One prompt of the demo, with what a program needs to reward an answer to it."""
+    """One prompt of the demo, with the constraints and topic words by which an answer is rewarded."""
 
     prompt: str
     constraints: tuple[dict[str, Any], ...]
@@ -93,7 +107,7 @@ class Task:
 
 def _kinds(generator: random.Random) -> list[str]:
     first, second = generator.choices(list(VALUES), WEIGHTS, k=2)
-    clash = {first, second} == {"starts_with", "avoid_word"}  # "The" asked for and "the" forbidden
+    clash = {first, second} == {"starts_with", "avoid_word"}  # an answer cannot start with "The" and avoid "the"
     return [first] if generator.random() < 0.5 or first == second or clash else [first, second]
 
 
@@ -108,3 +122,29 @@ def make_tasks(seed: int = 0) -> list[Task]:
             prompt = " ".join([request.format(topic), *(describe(constraint) for constraint in constraints)])
             tasks.append(Task(prompt, constraints, topic_words))
     return tasks
+
+
+def main() -> None:
+    """Sample and reward the answers, and write one line per prompt."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--out", type=Path, default=FEEDBACK, help="where to write (default: the committed file)")
+    parser.add_argument("--samples", type=int, default=4, help="answers per prompt (default: 4)")
+    parser.add_argument("--seed", type=int, default=0, help="of prompts and sampling (default: 0)")
+    arguments = parser.parse_args()
+    tasks = make_tasks(arguments.seed)
+    model, tokenizer = load_model(str(smollm2_folder()))
+    _, ids = generate_ids(
+        model, tokenizer, [task.prompt for task in tasks], DECODING, samples=arguments.samples, progress=True
+    )
+    answers = [text.strip() for text in tokenizer.batch_decode(ids, skip_special_tokens=True)]
+    rows = []
+    for index, task in enumerate(tasks):
+        own = answers[index * arguments.samples : (index + 1) * arguments.samples]
+        rewards = [constraint_reward(text, task.constraints, task.topic_words) for text in own]
+        responses = [{"text": text, "reward": reward} for text, reward in zip(own, rewards, strict=True) if text]
+        rows.append(vars(task) | {"responses": responses})
+    write_jsonl(arguments.out, rows)
+
+
+if __name__ == "__main__":
+    main()
