@@ -12,12 +12,19 @@ from valuefree.evaluation.metrics.registry import DEFAULT, METRICS
 TEXTS = ("reference", None)  # needs of the metrics that texts are enough for
 
 
+def _check_counts(options: Options, *names: str) -> None:
+    for name in names:
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise ConfigError(f"{name} is {value}; expected at least 1.")
+
+
 @dataclass(frozen=True, kw_only=True)
 class StudyExactConfig(Options):
     """Of ``python -m studies exact``."""
 
     about: ClassVar[str] = "Every objective in worlds whose optimum is known exactly: J* - J, without sampling error."
-    methods: str = option("all", "names of the methods table, by semicolon; an unknown name lists the nearest")
+    methods: str = option("all", "names from the table of methods, separated by semicolons; an error names the nearest")
     responses: str | None = option(None, "responses per prompt, by comma; default: the regimes of n = 4 and of n = 1")
     noise: str | None = option(None, "standard deviation of the noise on rewards, by comma; default: of the regimes")
     tilt: str | None = option(None, "tilt of the policy that wrote the responses, by comma; 0 is the reference itself")
@@ -32,17 +39,14 @@ class StudyExactConfig(Options):
     first_seed: int = option(0, "number of the first world")
     control: Literal["shuffle", "none"] = option("shuffle", "run every method on permuted rewards too, or not")
     sweeps: bool = option(True, "also lines of some methods over n, noise, tilt and tau (default grid only)")
-    workers: int | None = option(None, "processes, of one thread each; default: one a core")
-    out: str = option("outputs/study-exact", "folder of rows and figures")
+    workers: int | None = option(None, "processes, of one thread each; default: one per core")
+    out: str = option("outputs/study-exact", "folder of cells, rows and figures; run again to resume")
     page: str | None = option(None, "file of the page; default: exact.md in the folder out")
     quick: bool = option(False, "fewer seeds, prompts, settings and steps, all methods")
     dry_run: bool = option(False, "count the runs and stop")
 
     def __post_init__(self) -> None:
-        for name in ("seeds", "workers", "prompts"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} is {value}; expected at least 1.")
+        _check_counts(self, "seeds", "workers", "prompts")
         if self.tau <= 0:
             raise ConfigError(f"tau is {self.tau}; expected a positive number, in reward units.")
 
@@ -53,23 +57,20 @@ class StudySmallConfig(Options):
 
     about: ClassVar[str] = "Every objective on tiny language models whose reward is a program: reward at equal KL."
     models: str = option("t5,decoder", "kinds of model, by comma")
-    regimes: str = option("on,off", "where the training responses come from: the reference (on) or others (off)")
-    methods: str = option("all", "names of the methods table, by comma; an unknown name lists the nearest")
+    regimes: str = option("on,off", "source of the training responses: the reference (on) or other policies (off)")
+    methods: str = option("all", "names from the table of methods, separated by commas; an error names the nearest")
     seeds: int | None = option(None, "reported seeds; default: 5, with quick 2")
     tuning_seeds: int | None = option(None, "seeds that settings are chosen on, not reported; default: 1")
     control: Literal["shuffle", "none"] = option("shuffle", "run every method on permuted rewards too, or not")
     control_seeds: int | None = option(None, "seeds of each control; default: 3, with quick 2")
-    workers: int | None = option(None, "processes, of one thread each; default: one a core")
-    out: str = option("outputs/study-small", "folder of cells, rows, tables, figures; run again to go on")
+    workers: int | None = option(None, "processes, of one thread each; default: one per core")
+    out: str = option("outputs/study-small", "folder of cells, rows and figures; run again to resume")
     page: str | None = option(None, "file of the page; default: small.md in the folder out")
     quick: bool = option(False, "fewer seeds, settings and steps, all methods")
     dry_run: bool = option(False, "count the cells, estimate the time, and stop")
 
     def __post_init__(self) -> None:
-        for name in ("seeds", "tuning_seeds", "control_seeds", "workers"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} is {value}; expected at least 1.")
+        _check_counts(self, "seeds", "tuning_seeds", "control_seeds", "workers")
         if self.control == "none" and self.control_seeds is not None:
             raise ConfigError("control none does not read control_seeds; leave it out, or pass control shuffle.")
 
@@ -124,10 +125,7 @@ class StudyPaperConfig(MetricOptions):
     dry_run: bool = option(False, "count runs and calls, estimate the hours, and stop")
 
     def __post_init__(self) -> None:
-        for name in ("seeds", "judge_seeds", "workers"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} is {value}; expected at least 1.")
+        _check_counts(self, "seeds", "judge_seeds", "workers")
         if self.judge_prompts < 0:
             raise ConfigError(f"judge_prompts is {self.judge_prompts}; expected at least 0.")
         if {"reward", "kl"} & set(self.metric_list()):
@@ -159,11 +157,15 @@ class StudyFrontierConfig(Options):
 
     about: ClassVar[str] = "Objectives as shipped on the demo's task: reward against KL while training."
     objectives: tuple[str, ...] = option(
-        ("RPO()", "RPO(target_std=24)", "KTO()", "KTO(beta=0.3)", "DPO()", "DPO(beta=0.3)"), "as written in Python"
+        ("RPO()", "RPO(target_std=24)", "KTO()", "KTO(beta=0.3)", "DPO()", "DPO(beta=0.3)"),
+        "objectives, as written in Python",
     )
     seeds: int = option(3, "runs of each objective, with seeds 0, 1, …")
     shuffled: tuple[str, ...] = option(("RPO()",), "objectives also trained on shuffled rewards")
-    out: str = option("outputs/study-frontier", "folder of the rows; run again to go on")
+    out: str = option("outputs/study-frontier", "folder of cells; run again to resume")
     page: str | None = option(None, "file of the page; default: frontier.md in the folder out")
     readme: str | None = option(None, "file with markers to write the table of final rewards between; default: none")
-    workers: int | None = option(None, "processes, of one thread each; default: one a core")
+    workers: int | None = option(None, "processes, of one thread each; default: one per core")
+
+    def __post_init__(self) -> None:
+        _check_counts(self, "seeds", "workers")

@@ -1,4 +1,4 @@
-"""Policies of several worlds and runs at once, and what they are worth on held-out prompts."""
+"""Policies of several worlds and runs at once, and their J* − J, reward and KL on held-out prompts."""
 
 import copy
 from collections.abc import Sequence
@@ -11,12 +11,12 @@ from studies.exact.problems import Problem
 from studies.exact.world import cells, expectation, kl_divergence, optimum, rewards_of, sample
 
 POLICY_SAMPLES = 128  # of every policy per prompt, for E r where it has no closed form
-DTYPE = torch.float32  # of the policies in training; their yardsticks are float64
+DTYPE = torch.float32  # of the policies in training; they are evaluated in float64
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a policy is worth on some prompts, per seed (S) and learning rate (L); `gap` is J* − J, in reward units."""
+    """Means over held-out prompts, per seed (S) and learning rate (L): J* − J in reward units, E r, KL in nats."""
 
     gap: Tensor
     reward: Tensor
@@ -38,7 +38,7 @@ class Batch:
         self.reference_logps = table.gather(-1, self.cells).sum(-2)  # (S, P, n), float64
 
     def of(self, prompts: Tensor) -> "Batch":
-        """Training rows of some prompts (S, p) alone; held-out prompts stay."""
+        """The training rows of some prompts (S, p), with all held-out prompts."""
         chosen = copy.copy(self)
         seed = torch.arange(len(prompts))[:, None]
         for name in ("features", "reference", "cells", "reference_logps"):
@@ -60,14 +60,14 @@ class Batch:
         return flat.gather(-1, index).sum(-2)
 
     def outcome(self, weights: Tensor, part: str) -> Outcome:
-        """The yardstick on held-out prompts, of policies by their weights."""
+        """The outcome of policies, given by their weights, on the held-out prompts of a part."""
         held = [problem.yardsticks[part].prompts for problem in self.problems]
         features = torch.stack([prompts.features for prompts in held])
         reference = torch.stack([prompts.reference for prompts in held])
         return self.worth(self.tables(weights.double(), features, reference), part)
 
     def worth(self, policy: Tensor, part: str) -> Outcome:
-        """The yardstick on held-out prompts, of policies (S, L, P, T, C, A)."""
+        """The outcome of policies (S, L, P, T, C, A) on the held-out prompts of a part."""
         held = [problem.yardsticks[part] for problem in self.problems]
         reference = torch.stack([y.prompts.reference for y in held])
         if self.exact:

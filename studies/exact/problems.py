@@ -1,4 +1,4 @@
-"""Problems of the exact world: how the data of a seed came about, and the yardstick on held-out prompts."""
+"""Problems of the exact world: the data of a seed, and the optimum on held-out prompts."""
 
 import math
 from collections.abc import Callable
@@ -25,7 +25,7 @@ VALUE_SAMPLES = 4096  # of the reference per prompt, for V* where it has no clos
 
 @dataclass(frozen=True)
 class Regime:
-    """How the data came about: responses per prompt, prompts, tilt of the behaviour policy, noise on the rewards."""
+    """How data are drawn: responses per prompt, prompts, tilt of the behaviour policy, noise on the rewards, τ of J."""
 
     name: str
     responses: int = 4
@@ -52,7 +52,7 @@ class Problem:
     rewards: Tensor  # (P, n), as observed
     sampled: Tensor  # (P, m), rewards of reference samples, as observed
     response_of: Tensor | None = None  # (P, n), equal numbers are one response; None: every row is distinct
-    yardsticks: dict[str, "Optimum"] = field(default_factory=dict)
+    yardsticks: dict[str, "Optimum"] = field(default_factory=dict)  # of the parts validation and test
 
 
 @dataclass(frozen=True)

@@ -14,15 +14,13 @@ from valuefree.errors import ConfigError
 from valuefree.objectives import Objective, ObjectiveInputs, TrainingRows
 from valuefree.partition import PartitionSettings, fit_partition
 
-# ------------------------------------------------------------------------------------------------------------ set-up
-
 
 @dataclass
 class _Rows:
-    """What one seed's objective sees: rows (R) that it selected, and their values.
+    """The rows (R) that one seed's objective selected, and their values.
 
-    values: V̂ per row; where a value network learns (and nothing else gives V̂), what its output is added to. unit, mean:
-    rewards in the data are mean + unit·rewards.
+    values: V̂ per row; where a value network learns, its output is added to them. unit, mean: rewards in the data are
+    mean + unit·rewards.
     """
 
     objective: Objective
@@ -37,7 +35,7 @@ class _Rows:
     mean: float
 
     def of(self, prompts: Tensor, responses: int) -> "_Rows":
-        """Those of some prompts, in their order, of an objective that keeps every row; all have equally many."""
+        """The rows of some prompts, in their order; the objective keeps every row, and prompts have equally many."""
         index = (prompts[:, None] * responses + torch.arange(responses)).flatten()
         return replace(
             self,
@@ -108,12 +106,9 @@ def _set_up(
     )
 
 
-# ---------------------------------------------------------------------------------------------------------- training
-
-
 @dataclass(frozen=True)
 class Trained:
-    """One strength of a method: at each checkpoint what every seed and learning rate is worth, or why there is none."""
+    """One strength of a method: the outcome of every seed and learning rate at each checkpoint."""
 
     strength: float | None
     checkpoints: tuple[int, ...]

@@ -19,13 +19,13 @@ RewardKind = Literal["additive", "saturating"]
 
 @dataclass(frozen=True)
 class WorldSettings:
-    """What a world is like.
+    """The parameters of a world.
 
-    structure: of reference and policies. length: tokens T. alphabet: tokens to choose from, A. features: numbers that
-    describe a prompt, the first of them 1. entropy: scale of the reference's logits, larger is more predictable.
-    between: standard deviation over prompts of what is added to every reward of a prompt; within a prompt rewards of
-    the reference have one of about 1. reward: ``additive`` over (t, y_{t−1}, y_t), or that sum ``saturating`` through
-    2·tanh(·/2), whose optimum is no longer in closed form.
+    structure: of reference and policies. length: tokens of a response, T. alphabet: different tokens, A. features:
+    numbers that describe a prompt, the first of them 1. entropy: scale of the reference's logits; larger is more
+    predictable. between: standard deviation over prompts of the offset of a prompt's rewards; within a prompt the
+    rewards of the reference's responses have a standard deviation of about 1. reward: ``additive`` over (t, y_{t−1},
+    y_t), or ``saturating``: 2·tanh(·/2) of that sum, whose optimum has no closed form.
     """
 
     structure: Structure = "factorised"
@@ -44,10 +44,10 @@ class WorldSettings:
 
 @dataclass(frozen=True)
 class World:
-    """One world: weights over the features of a prompt (F), from which everything at a prompt follows.
+    """One world: weights over the features of a prompt (F), which determine everything at a prompt.
 
     reference, reward, other: (F, T, C, A), of log-probabilities before normalisation, of the reward, and of a direction
-    that has nothing to do with it. offset: (F,), what every reward of a prompt gets.
+    independent of it. offset: (F,), of what is added to every reward of a prompt.
     """
 
     settings: WorldSettings
@@ -97,18 +97,10 @@ def make_prompts(world: World, count: int, *, seed: int, part: str) -> Prompts:
     generator = torch.Generator().manual_seed(10_000 * (number + 1) + seed)
     rest = torch.randn(count, world.settings.features - 1, generator=generator, dtype=torch.float64)
     features = torch.cat([torch.ones(count, 1, dtype=torch.float64), rest], dim=1)
-    at = lambda weights: torch.einsum("pf,ftca->ptca", features, weights)  # noqa: E731
-    reference = torch.log_softmax(at(world.reference), dim=-1)
-    reward, other = at(world.reward), at(world.other)
+    weights = (world.reference, world.reward, world.other)
+    reference, reward, other = (torch.einsum("pf,ftca->ptca", features, weight) for weight in weights)
+    reference = torch.log_softmax(reference, dim=-1)
     return Prompts(features, reference, reward, other, features @ world.offset)
-
-
-# ------------------------------------------------------------------------------------------------- exact quantities
-
-
-def _next(values: Tensor, contexts: int) -> Tensor:
-    """What a table over the next context, (…, C), is worth per token, (…, A) or (…, 1)."""
-    return values if contexts > 1 else values[..., :1]
 
 
 def expectation(policy: Tensor, gains: Tensor) -> Tensor:
@@ -134,7 +126,7 @@ def optimum(reference: Tensor, reward: Tensor, tau: float) -> tuple[Tensor, Tens
     """π* (…, P, T, C, A) and V* − offset (…, P) of an additive reward: by backward recursion."""
     contexts = reference.shape[-2]
     steps = reference.shape[-3]
-    ahead = torch.zeros_like(reference[..., 0, :, 0])  # (…, P, C): log Z of what follows, by the context there
+    ahead = torch.zeros_like(reference[..., 0, :, 0])  # (…, P, C): log Z of the remaining tokens, by their context
     tables = []
     for t in reversed(range(steps)):
         following = ahead[..., None, :] if contexts > 1 else ahead[..., None]
@@ -152,9 +144,6 @@ def _additive_variance(reference: Tensor, reward: Tensor) -> Tensor:
     probabilities = reference.exp()
     mean = (probabilities * reward).sum(-1, keepdim=True)
     return (probabilities * (reward - mean).square()).sum((-1, -2, -3))
-
-
-# ---------------------------------------------------------------------------------------------------------- samples
 
 
 def sample(policy: Tensor, count: int, generator: torch.Generator) -> Tensor:
@@ -187,7 +176,7 @@ def score(table: Tensor, tokens: Tensor) -> Tensor:
 
 
 def tilted(prompts: Prompts, tilt: float) -> Tensor:
-    """The behaviour policy ∝ π_ref·exp(tilt·(r + u)/√2), u a direction that has nothing to do with the reward."""
+    """The behaviour policy ∝ π_ref·exp(tilt·(r + u)/√2), u a direction independent of the reward."""
     return optimum(prompts.reference, tilt * (prompts.reward + prompts.other) / 2**0.5, 1.0)[0]
 
 

@@ -1,4 +1,4 @@
-"""Controls: the rewards of the training rows permuted, what each permutation removes, and how it is judged. No torch.
+"""Controls: permutations of the rewards of the training rows, and what each removes. No torch.
 
 A gain that a method keeps after a permutation did not need what that permutation removes. It may still come from the
 rewards: permuting within prompts keeps the prompts' mean rewards, permuting between prompts keeps the order of a
@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 REMOVES = {
     "within": (
-        "each prompt's rewards permuted among its own responses. Removes what tells a prompt's responses apart; keeps "
-        "the prompts' mean rewards"
+        "each prompt's rewards permuted among its own responses. Removes what distinguishes a prompt's responses; "
+        "keeps the prompts' mean rewards"
     ),
     "between": (
         "the rewards of a whole prompt exchanged for those of another with equally many responses, and handed out in "
@@ -32,7 +32,7 @@ DIGITS = 3
 
 
 def controls_of(responses: int) -> tuple[str, ...]:
-    """Which permutations differ with so many responses per prompt: with one there is nothing to permute within."""
+    """The permutations that differ with so many responses per prompt: with one, only that between prompts."""
     return tuple(REMOVES) if responses > 1 else ("between",)
 
 

@@ -1,4 +1,4 @@
-"""The language of the small world: prompts with features, a grammar that heeds them half the time, and the reward.
+"""The language of the small world: prompts, a grammar that follows them about half the time, and the reward.
 
 A prompt is ``short calm note about sea and boat :``. A response is a few clauses like ``the quiet sea waits softly``.
 No torch.
@@ -37,10 +37,10 @@ WORDS = (
 CONTENT = frozenset({*NOUNS, *VERBS, *ADVERBS, *(word for adjectives in MOODS.values() for word in adjectives)})
 MOOD_OF = {word: mood for mood, adjectives in MOODS.items() for word in adjectives}
 
-# What the reward counts, and how much.
+# The parts of the reward.
 WEIGHTS = {"keywords": 0.3, "mood": 0.25, "length": 0.2, "distinct": 0.15, "stop": 0.1}
 LENGTH_PENALTY = 0.2  # per word outside the window
-# How often the grammar does what the prompt asks.
+# Probability that the grammar follows each wish of a prompt.
 HEEDS = {"noun": 0.4, "adjective": 0.45, "size": 0.6, "stop": 0.75}
 DOUBLED = 0.06  # words said twice in a row
 WITH_ADVERB = 0.4
@@ -48,7 +48,7 @@ WITH_ADVERB = 0.4
 
 @dataclass(frozen=True)
 class Request:
-    """What a prompt asks for."""
+    """The content of a prompt."""
 
     size: str
     mood: str
@@ -70,7 +70,9 @@ def read_prompt(prompt: str) -> Request:
         known = request.size in SIZES and request.mood in MOODS and {*request.nouns} <= {*NOUNS}
         if known and str(request) == prompt:
             return request
-    raise DataError(f"{prompt!r} is no prompt of the small world; expected for example 'short calm note about sea …'.")
+    raise DataError(
+        f"{prompt!r} is not a prompt of the small world; expected for example 'short calm note about sea …'."
+    )
 
 
 def all_requests() -> list[Request]:
@@ -80,7 +82,7 @@ def all_requests() -> list[Request]:
 
 
 def write_response(request: Request, generator: random.Random) -> str:
-    """A text of the grammar, which heeds each wish of the request with the probabilities of `HEEDS`."""
+    """A text of the grammar, which follows each wish of the request with the probabilities of `HEEDS`."""
     heeds = {name: generator.random() < share for name, share in HEEDS.items()}
     size = request.size if heeds["size"] else generator.choice(list(SIZES))
     words: list[str] = []
@@ -97,7 +99,7 @@ def write_response(request: Request, generator: random.Random) -> str:
 
 
 def parts(prompt: str, response: str) -> dict[str, float]:
-    """What the reward counts, each between 0 and 1.
+    """The parts of the reward, each between 0 and 1.
 
     keywords: share of the two nouns that occur. mood: share of the adjectives that are of the mood, 0 without any.
     length: 1 in the window of words, less by `LENGTH_PENALTY` per word outside it. distinct: different content words

@@ -20,12 +20,12 @@ from valuefree.models.load import evaluating, is_encoder_decoder
 
 @dataclass(frozen=True)
 class Measured:
-    """Of one policy on the same prompts, means over samples.
+    """The measurements of one policy: means over its samples.
 
     kl: in nats per response, the sum over its tokens of the KL between the two next-token distributions, which has the
     mean of the log-ratio and less noise; kl_low, kl_high: its 95 % interval, by Student's t over prompts; kl_logratio:
-    the plain estimate, log-ratio of the samples. length: tokens per response. distinct1, distinct2: different words,
-    and pairs of neighbours, over all of them. ended: share of the samples that ended by themselves.
+    the plain estimate, the mean log-ratio of the samples. length: tokens per response. distinct1, distinct2: distinct
+    words, and pairs of words, per word and pair. ended: share of the samples that end with the end-of-text token.
     """
 
     reward: float

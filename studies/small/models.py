@@ -1,4 +1,4 @@
-"""The tokenizer of the small world, one token per word, and its two kinds of model, each made in milliseconds."""
+"""The tokenizer of the small world, one token per word, and its two kinds of model."""
 
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors

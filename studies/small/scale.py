@@ -1,4 +1,4 @@
-"""How large the small study is: everything that its numbers depend on beside the axes of the grid. No torch."""
+"""The sizes of the small study: all that its numbers depend on beside the axes of the grid. No torch."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -14,10 +14,10 @@ class Scale:
     """Sizes of the world and of a run.
 
     reference_steps, reference_batch: of the training of a reference. train_prompts × responses: rows of a run.
-    test_prompts × samples: what a checkpoint is measured on; a seed draws its test_prompts from test_pool.
-    validation_samples: per prompt when tuning. checkpoints: steps at which a run is measured, of which the last ends
-    it. lrs: of the methods with a knob of strength, who try each with every strength. Seeds: reported, of the tuning,
-    of each control.
+    test_prompts × samples: of a measurement; a seed draws its test_prompts from test_pool.
+    validation_samples: per prompt when tuning. checkpoints: steps at which a run is measured; the last one ends it.
+    lrs: of the methods with a knob of strength, which try each with every strength. Seeds: reported, of the tuning, of
+    each control.
     """
 
     reference_steps: int = 500
@@ -50,7 +50,7 @@ class Scale:
         return tuple(float(f"{math.exp(low + step * number):.2g}") for number in range(self.points))
 
     def world(self) -> dict[str, Any]:
-        """What a folder's cells must share; seeds may be added later."""
+        """The settings that all cells of a folder share; seeds may be added later."""
         return {name: value for name, value in asdict(self).items() if not name.endswith("seeds")}
 
 

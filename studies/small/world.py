@@ -29,7 +29,7 @@ SAMPLING_BATCH = 512
 
 
 def prompts_of(scale: Scale) -> dict[str, list[str]]:
-    """Prompts by their use; none has two: ``test`` and ``train``, of which each seed draws its own, ``validation``."""
+    """Disjoint prompts: ``test`` and ``train``, of which each seed draws its own, and ``validation``."""
     prompts = [str(request) for request in all_requests()]
     random.Random(WORLD_SEED).shuffle(prompts)
     pool, end = scale.test_pool, scale.test_pool + scale.test_prompts
@@ -42,7 +42,7 @@ def held_out_prompts(scale: Scale, seed: int) -> list[str]:
 
 
 def as_rows(prompts: Sequence[str], responses: Sequence[str]) -> datasets.Dataset:
-    """Triplets with the reward of the grammar; equal prompts stand together."""
+    """Triplets with the reward of the grammar, and the number of each prompt."""
     number = {prompt: index for index, prompt in enumerate(dict.fromkeys(prompts))}
     return datasets.Dataset.from_dict(
         {
@@ -71,7 +71,7 @@ def trainer_of(
     folder: str,
     **arguments: Any,
 ) -> PolicyTrainer:
-    """A trainer that says nothing and saves nothing; `folder` is where it keeps the scores of its reference."""
+    """A trainer without output and checkpoints; it caches the scores of its reference in `folder`."""
     settings: dict[str, Any] = {
         "lr_scheduler_type": "constant_with_warmup",
         "max_response_length": NEW_TOKENS,  # a sample cut there must not be taught to end there
@@ -91,7 +91,7 @@ def trainer_of(
 
 
 def _write_model(model: PreTrainedModel, folder: Path) -> None:
-    """Save by rename, so that a folder that exists is whole; the first of two writers wins."""
+    """Save by rename, so that a folder that exists is complete; the first of two writers wins."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(dir=folder.parent, suffix=".part"))
     model.save_pretrained(part)
@@ -104,7 +104,7 @@ def _write_model(model: PreTrainedModel, folder: Path) -> None:
 
 
 def has_references(folder: Path, kind: str) -> bool:
-    """Whether `make_reference` has nothing to do."""
+    """Whether the policies of `make_reference` exist."""
     return all((folder / "world" / kind / name).exists() for name in ("reference", "better", "worse"))
 
 

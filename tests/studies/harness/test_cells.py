@@ -1,0 +1,68 @@
+"""Cells are run once, errors and dead workers become rows, and a folder belongs to one study."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from studies.harness.cells import attempt, claim, file_of, read_row, run_cells
+from studies.harness.pool import WorkerDied
+from valuefree.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Cell:
+    number: int
+
+    @property
+    def name(self) -> str:
+        return f"cell-{self.number}"
+
+
+def measure(cell: Cell, shift: int) -> list[dict]:
+    return [{"inverse": 1 / (cell.number + shift)}]
+
+
+class Alone:
+    """Runs tasks in this process; the cells of `fatal` end their worker."""
+
+    def __init__(self, *fatal: int):
+        self.fatal, self.ran = fatal, []
+
+    def run(self, tasks):
+        for number, (function, arguments) in enumerate(tasks):
+            cell = arguments[1]
+            self.ran.append(cell.number)
+            yield number, WorkerDied("killed") if cell.number in self.fatal else function(*arguments)
+
+
+def test_what_is_on_disk_is_not_run_again(tmp_path):
+    cells, said = [Cell(number) for number in range(3)], []
+    first = run_cells(measure, cells[:2], (1,), tmp_path, Alone(), said.append)
+    workers = Alone()
+    rows = run_cells(measure, cells, (1,), tmp_path, workers, said.append)
+    assert workers.ran == [2]
+    assert rows[:2] == first
+    assert [row.curve for row in rows] == [[{"inverse": 1.0}], [{"inverse": 0.5}], [{"inverse": 1 / 3}]]
+    assert [line.split(",")[0] for line in said] == ["2 of 2 cells", "1 of 1 cells"]
+
+
+def test_an_error_and_a_dead_worker_are_rows(tmp_path):
+    said = []
+    rows = run_cells(measure, [Cell(0), Cell(1)], (0,), tmp_path, Alone(1), said.append)
+    assert [row.error for row in rows] == ["ZeroDivisionError: division by zero", "WorkerDied: killed"]
+    assert [row.curve for row in rows] == [None, None]
+    assert said[0] == "failed: cell-0: ZeroDivisionError: division by zero"
+
+
+def test_a_row_is_read_as_it_was_written(tmp_path):
+    row = attempt(measure, Cell(4), (0,), "abc")
+    row.write(tmp_path)
+    assert read_row(Cell(4), tmp_path) == row
+    assert file_of(Cell(4), tmp_path).name == "cell-4.json"
+
+
+def test_a_folder_of_other_settings_is_refused(tmp_path):
+    claim(tmp_path, {"seeds": (0, 1), "tau": 1.0})
+    claim(tmp_path, {"seeds": (0, 1), "tau": 1.0})
+    with pytest.raises(ConfigError, match=r"differs in tau, .* Choose another folder with --out"):
+        claim(tmp_path, {"seeds": (0, 1), "tau": 2.0})
