@@ -1,4 +1,4 @@
-"""Answers of the first seed at τ = 1: Table VII, chosen as the paper chose and at random, and all of them to browse."""
+"""Answers of the first seed at τ = 1: Table VII, with prompts selected as in the paper and at random; all answers."""
 
 import random
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ def preferred(results: Results) -> tuple[list[int], int]:
 
 
 def qualitative(results: Results, key: str, suffix: str) -> Section | None:
-    """Table VII, with prompts drawn at random beside those chosen."""
+    """Table VII, for prompts selected as in the paper and for prompts drawn at random."""
     answers = results.first_responses(COLUMNS)
     if "RPO" not in answers:
         return None
@@ -56,7 +56,7 @@ def qualitative(results: Results, key: str, suffix: str) -> Section | None:
 
 
 def completions(results: Results) -> list[Completions]:
-    """The answers, for the browser of the report, with the verdicts on them."""
+    """All answers with the verdicts on them, for the browser of the report."""
     answers = results.first_responses(BROWSED)
     verdicts: dict[int, list[Verdict]] = {}
     for judge in results.judges:

@@ -1,4 +1,4 @@
-"""What a study will cost, before anything starts: an estimate with its assumptions spelt out. No torch."""
+"""An estimate of a study's cost before it starts, with its assumptions. No torch."""
 
 from collections.abc import Sequence
 
@@ -8,9 +8,9 @@ from studies.paper.scales import Scale
 ROWS, PROMPT_TOKENS, RESPONSE_TOKENS, PER_PROMPT = 255_864, 160, 220, 4  # UltraFeedback: 63,966 prompts, four answers
 ENCODER_SHARE = 0.42  # of T5's parameters
 FLOPS = 0.35 * 156e12  # an A100 at TF32, of its peak
-TOKEN_SECONDS = 0.03  # per step of generation, bound by the launch of kernels
+TOKEN_SECONDS = 0.03  # per step of generation, limited by kernel launches
 CPU_SECONDS = {"tiny": 6.0, "smol": 420.0}  # of a cell, measured on two cores
-VALUE_FORWARDS = 3  # of a second network on the prompts, backward pass included: DRO-V
+VALUE_FORWARDS = 3  # of DRO-V's second network on the prompts, backward pass included
 
 
 def cell_hours(cell: Cell, scale: Scale) -> float:
@@ -26,11 +26,11 @@ def cell_hours(cell: Cell, scale: Scale) -> float:
     forwards = 3 + (0 if cell.method.startswith("SFT") else 1)
     value = VALUE_FORWARDS * encoder if cell.method == "DRO-V" else 0.0
     flops = 2 * rows * scale.epochs * (forwards * (encoder + decoder) + value)
-    return (flops / FLOPS + 2 * generation) / 3600  # and once more for the KL
+    return (flops / FLOPS + 2 * generation) / 3600  # generation is repeated for the KL
 
 
 def estimate(cells: Sequence[Cell], scales: Sequence[Scale], calls: int, workers: int) -> list[str]:
-    """Sentences about what is still to do."""
+    """Sentences about the remaining runs and calls."""
     said = []
     for scale in scales:
         own = [cell for cell in cells if cell.scale == scale.name]

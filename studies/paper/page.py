@@ -99,7 +99,7 @@ def _verdict(results: Results, found: Sequence[Finding]) -> list[str]:
 
 
 def _furthest(results: Results) -> list[str]:
-    """RPO at the temperature where it gains most, with its distance and length beside the reference's."""
+    """RPO at the temperature where it gains most: its KL to the reference, and the length of its answers."""
     gains = {tau: gain for tau in results.taus if (gain := results.gain("RPO", tau)) is not None}
     if len(gains) < 2:
         return []

@@ -56,7 +56,7 @@ METRICS = (
 class Published:
     """One cell of a table; the module's docstring says how cells are named.
 
-    value: in the unit of the table: percent in III, IV and VI, else that of the metric. deviation: the number after ±.
+    value: in percent in Tables III, IV and VI, else in the unit of the metric. deviation: the number after ±.
     """
 
     table: str
@@ -94,7 +94,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Contradiction:
-    """Two places that cannot both be right, or a statement beside the cells that speak against it."""
+    """Two places that cannot both be right, or a statement and the cells that contradict it."""
 
     where: tuple[str, str]
     text: str

@@ -1,8 +1,8 @@
-"""A finding on each claim of the paper: by a rule of its own, or from the runs where the optimum is known.
+"""A finding on each claim of the paper, by its own rule or from the runs where the optimum is known.
 
-A rule gives a verdict and the numbers that it rests on. Supported: every interval that the claim is about lies on its
-side. Contradicted: one lies on the other side. Undecided: neither. Not tested: nothing that the claim is about was
-measured. Intervals are of 95 %, one by one.
+A rule gives a verdict and the numbers behind it. Supported: every interval that the claim is about agrees with it.
+Contradicted: at least one interval lies on the other side. Undecided: neither. Not tested: nothing that the claim is
+about was measured. Each interval has 95 % coverage, without correction for their number.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +22,7 @@ from valuefree.evaluation.stats import t_mean
 
 Ruling = tuple[Outcome, str]
 WIDE, NEARLY_ALL = 80.0, 90.0  # percent: Tables III and VI in the paper's words
-STEADY = 0.05  # of a metric's mean: how far it may move over τ and still be called stable
+STEADY = 0.05  # largest range over τ, relative to the metric's mean, that is called stable
 QUALITY = [metric for metric in METRICS if metric.ours != "toxicity"]
 TOXICITY = [metric for metric in METRICS if metric.ours == "toxicity"]
 
@@ -77,7 +77,7 @@ def _normalisation_metrics(results: Results) -> Ruling:
     found = _metric_sides(results, _without_normalisation(results))
     sides = list(found.values())
     if not sides:
-        return "not tested", "no metric of both was measured."
+        return "not tested", "no metric was measured for both methods."
     return decide(sides), f"{counted(sides, 'metrics × temperatures')} (paired on seeds){_unmeasured(found, METRICS)}."
 
 
@@ -97,8 +97,8 @@ def _normalisation_stable(results: Results) -> Ruling:
     verdict: Outcome = "contradicted" if moved else "supported" if max(moves.values()) <= STEADY else "undecided"
     said = ", ".join(f"{name} {move:.0%}{'' if apart[name] else ' (not shown)'}" for name, move in moves.items())
     return verdict, (
-        f"range over τ of its mean: {said}; stable is up to {STEADY:.0%}, not shown where Student's interval of the "
-        "difference, paired on seeds, holds zero."
+        f"range over τ relative to the mean: {said}. Up to {STEADY:.0%} counts as stable; not shown: Student's "
+        "interval of the difference, paired on seeds, contains zero."
     )
 
 
@@ -135,12 +135,12 @@ def _unjudged(results: Results, pairs: Sequence[Pair]) -> list[str]:
 
 
 def _open_without(lacking: Sequence[str], sides: Sequence[int]) -> Outcome:
-    """`decide`, with an open side for each part of the claim that has no numbers, if any has."""
+    """`decide`, with an open part for each item that has no numbers, provided that some have."""
     return decide([*sides, *(0 for _ in lacking)] if sides else [])
 
 
 def _wins(results: Results, pairs: Sequence[Pair], prefix: str = "") -> Ruling:
-    """Whether all win rates of RPO lie above one half, the lacking ones open."""
+    """Whether all win rates of RPO lie above one half; a missing rate leaves the claim open."""
     rates, lacking = _rates(results, pairs), _unjudged(results, pairs)
     sides = [side(one.rate, 50.0) for one in rates.values()]
     return _open_without(lacking, sides), prefix + _listed(rates, lacking)
@@ -153,10 +153,10 @@ def _wide_margins(results: Results) -> Ruling:
     found = _rates(results, OVER_BASELINES, models_only=True)
     rates = {name: one for name, one in found.items() if "mistral" in name.lower()}
     if not rates:
-        return "not tested", "Mistral was no judge here."
+        return "not tested", "Mistral was not among the judges."
     sides = [side(one.rate, WIDE) for one in rates.values()]
     often = sum(part > 0 for part in sides)
-    said = f"{often} of {len(sides)} rates lie above {WIDE:.0f} % with their interval. {_listed(rates)}"
+    said = f"the interval of {often} of {len(sides)} rates lies above {WIDE:.0f} %. {_listed(rates)}"
     if all(part < 0 for part in sides):
         return "contradicted", said
     return ("supported" if often >= len(sides) / 2 else "undecided"), said
@@ -183,7 +183,7 @@ def _judges_agree(results: Results) -> Ruling:
 def _normalisation_judges(results: Results) -> Ruling:
     rates = _rates(results, _without_normalisation(results), models_only=True)
     if not rates:
-        return "not tested", "no language model whose verdicts count judged the two."
+        return "not tested", "no reliable language model judged the two."
     return decide([side(one.rate, NEARLY_ALL) for one in rates.values()]), _listed(rates)
 
 
@@ -208,7 +208,7 @@ def _faster(results: Results) -> Ruling:
             found = t_mean([float(np.log(own[other, k] / own["RPO", k])) for name, k in own if name == other])
             sides.append(side(found))
             said.append(f"{other} at {size} takes {np.exp(found.value):.2f} of RPO's time")
-    return decide(sides), "; ".join(said) + ". A step of KTO as published costs what one of RPO does."
+    return decide(sides), "; ".join(said) + ". A step of KTO as published costs as much as a step of RPO."
 
 
 def _gain_by_tau(results: Results, method: str) -> Ruling:
@@ -243,19 +243,19 @@ def _tau_sharpness(results: Results) -> Ruling:
         return "not tested", "fewer than two temperatures were run."
     said = "; ".join(f"τ = {tau:g}: {kl.value:.2f} nats" for tau, kl in means.items())
     return decide(sides), (
-        f"by the distance alone, not the entropy: KL to the reference at {said} (Student's intervals over runs)."
+        f"decided by the KL to the reference alone, not by the entropy: {said} (Student's intervals over runs)."
     )
 
 
 def _one_size(results: Results) -> Ruling:
-    return "not tested", "a scale is one size; the claim compares sizes of one family on the same data."
+    return "not tested", "each scale has one size; the claim compares sizes of one family on the same data."
 
 
 def _no_value_model(results: Results) -> Ruling:
     make = METHODS["RPO"].make
     needs = make(MAIN_TAU).requires if make else frozenset()
     verdict: Outcome = "contradicted" if "learned" in needs else "supported"
-    return verdict, f"its objective takes {', '.join(sorted(needs))} and no learned value."
+    return verdict, f"its objective requires {', '.join(sorted(needs))} and no learned value."
 
 
 RULES: dict[str, Callable[[Results], Ruling]] = {
@@ -279,7 +279,7 @@ RULES: dict[str, Callable[[Results], Ruling]] = {
     "answers": partial(
         _wins,
         pairs=[Pair("RPO", other) for other in ("KTO", "DRO")],
-        prefix="by verdicts on all prompts in place of chosen examples. ",
+        prefix="by verdicts on all prompts instead of selected examples. ",
     ),
     "no-value-model": _no_value_model,
 }

@@ -1,4 +1,4 @@
-"""A verdict on each statement of Table I, from the rows; `limitations` has those of section VI. No torch."""
+"""A verdict on each statement of Table I, from the rows of the runs; those of section VI are in `limitations`."""
 
 from collections.abc import Iterable, Mapping
 
@@ -122,7 +122,7 @@ def _harm(rows: Rows, method: str, kind: str) -> list[Row]:
 
 
 def _both(rows: Rows, method: str) -> list[Row]:
-    """The harm over constant and random δ, half and half."""
+    """Mean of the harm over constant and over random δ."""
     constant, random = (_harm(rows, method, kind) for kind in ("constant", "random"))
     if combined((0.5, constant), (0.5, random)) is None:
         return []
