@@ -49,10 +49,10 @@ def qualitative(results: Results, key: str, suffix: str) -> Section | None:
         rows = [[as_text(prompts[n]), *(own[n]["response"] for own in answers.values())] for n in numbers]
         return table(key, rows, list(answers))
 
-    said = sentence("chosen", chosen=len(chosen), judged=judged)
+    text = sentence("chosen", chosen=len(chosen), judged=judged)
     tables = [side_by_side("chosen", chosen[:SHOWN])] if chosen else []
     tables.append(side_by_side("drawn", drawn))
-    return Section(f"answers{key}", f"Table VII: answers side by side{suffix}", [said], tables=tables)
+    return Section(f"answers{key}", f"Table VII: answers side by side{suffix}", [text], tables=tables)
 
 
 def completions(results: Results) -> list[Completions]:
@@ -63,8 +63,8 @@ def completions(results: Results) -> list[Completions]:
         for pair in (Pair(first, second) for first in ("RPO", OURS) for second in BROWSED if first != second):
             judged = results.judged(judge, pair)
             for number, verdict in enumerate(judged.of_seed(0) if judged is not None else ()):
-                said = Verdict(judge, pair.first, pair.second, outcome_of(verdict))
-                verdicts.setdefault(number, []).append(said)
+                shown = Verdict(judge, pair.first, pair.second, outcome_of(verdict))
+                verdicts.setdefault(number, []).append(shown)
     held_out = results.held_out
     return [
         Completions(

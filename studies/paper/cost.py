@@ -31,12 +31,12 @@ def cell_hours(cell: Cell, scale: Scale) -> float:
 
 def estimate(cells: Sequence[Cell], scales: Sequence[Scale], calls: int, workers: int) -> list[str]:
     """Sentences about the remaining runs and calls."""
-    said = []
+    sentences = []
     for scale in scales:
         own = [cell for cell in cells if cell.scale == scale.name]
         hours = sum(cell_hours(cell, scale) for cell in own)
         if scale.published:
-            said.append(
+            sentences.append(
                 f"{scale.title}: {len(own)} runs, about {hours:,.0f} GPU hours on A100s of 80 GB, one each. Assumed: "
                 f"{ROWS:,} rows of {PROMPT_TOKENS} + {RESPONSE_TOKENS} tokens, float32 with TF32 at {FLOPS / 1e12:.0f} "
                 "TFLOP/s, prompts encoded once for their responses. Padded to the limit and scored anew at every "
@@ -46,7 +46,8 @@ def estimate(cells: Sequence[Cell], scales: Sequence[Scale], calls: int, workers
             minutes = hours * 60 / workers
             named = f"{minutes:.0f} min" if minutes >= 2 else f"{60 * minutes:.0f} s"
             many = "worker" if workers == 1 else "workers"
-            said.append(f"{scale.title}: {len(own)} runs, about {named} with {workers} {many}, its reference aside.")
+            text = f"{len(own)} runs, about {named} with {workers} {many}, without its reference."
+            sentences.append(f"{scale.title}: {text}")
     if calls:
-        said.append(f"Judges: at most {calls:,} calls; a small model on a CPU answers one in about 2 s.")
-    return said
+        sentences.append(f"Judges: at most {calls:,} calls; a small model on a CPU answers one in about 2 s.")
+    return sentences

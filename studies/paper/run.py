@@ -207,7 +207,7 @@ def _claim(plan: Plan) -> None:
 def _run_cells(plan: Plan, todo: Sequence[Cell], processes: Workers, say: Say) -> list[Row]:
     """Run the missing cells; return the rows of all."""
     commit, scales = git_commit(), {scale.name: scale for scale in plan.scales}
-    start = said = time.perf_counter()
+    start = reported = time.perf_counter()
     tasks = [(run_cell, (cell, plan.setup, scales[cell.scale], commit)) for cell in todo]
     for done, (number, result) in enumerate(processes.run(tasks), start=1):
         if isinstance(result, WorkerDied):
@@ -215,9 +215,9 @@ def _run_cells(plan: Plan, todo: Sequence[Cell], processes: Workers, say: Say) -
             result.write(plan.setup.folder)
         if result.error is not None:
             say(f"failed: {result.cell.name}: {result.error}")
-        if time.perf_counter() - said > PROGRESS_SECONDS or done == len(todo):
-            said = time.perf_counter()
-            say(f"{done} of {len(todo)} runs, {(said - start) / 60:.1f} min")
+        if time.perf_counter() - reported > PROGRESS_SECONDS or done == len(todo):
+            reported = time.perf_counter()
+            say(f"{done} of {len(todo)} runs, {(reported - start) / 60:.1f} min")
     return [Row.read(cell.file(plan.setup.folder)) for cell in plan.cells]
 
 

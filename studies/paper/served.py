@@ -68,8 +68,8 @@ def _wait_for(process: subprocess.Popen, root: str, log: Path) -> None:
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end:
         if process.poll() is not None:
-            said = log.read_text(encoding="utf-8", errors="replace")[-LOG_END:]
-            raise JudgeError(f"transformers serve ended with status {process.returncode}. Its log ends:\n{said}")
+            end_of_log = log.read_text(encoding="utf-8", errors="replace")[-LOG_END:]
+            raise JudgeError(f"transformers serve ended with status {process.returncode}. Its log ends:\n{end_of_log}")
         try:
             with opener.open(f"{root}/health", timeout=2) as answer:
                 if answer.status == 200:

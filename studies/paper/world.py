@@ -77,16 +77,16 @@ def make_world(setup: Setup, scale: Scale) -> None:
     """Write training rows and held-out prompts of a scale, and train the reference where there is none to load."""
     place = setup.place(scale)
     place.mkdir(parents=True, exist_ok=True)
-    train, held_out, said = _rows(setup, scale)
+    train, held_out, sentences = _rows(setup, scale)
     train.to_parquet(str(place / "train.parquet"))
     if scale.model is None and scale.kind == "encoder-decoder":
         reference = place / "reference"
         amount = {"epochs": scale.reference_epochs, "width": scale.width}
-        make_tiny_t5(reference, train, seed=SPLIT_SEED, score_cache_dir=_cache(setup), **amount)
+        make_tiny_t5(reference, train, seed=SPLIT_SEED, score_cache_dir=str(setup.folder / "scores"), **amount)
     elif scale.model is None:
         smollm2_folder()
     prompts, answers = best_responses(held_out)
-    world = {"prompts": prompts, "references": answers, "data": said, "train_rows": len(train)}
+    world = {"prompts": prompts, "references": answers, "data": sentences, "train_rows": len(train)}
     write_text(place / "held_out.json", json.dumps(world, ensure_ascii=False))
 
 
@@ -103,10 +103,6 @@ def _rows(setup: Setup, scale: Scale) -> tuple[datasets.Dataset, datasets.Datase
         rows, validation_prompts=scale.test_prompts, seed=SPLIT_SEED, top_score=report.top
     )
     return train, held_out, str(report).splitlines()
-
-
-def _cache(setup: Setup) -> str:
-    return str(setup.folder / "scores")
 
 
 @dataclass(frozen=True)

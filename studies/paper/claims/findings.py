@@ -61,8 +61,8 @@ def _explicit(runs: Mapping[str, Rows]) -> Finding:
     if all(counts.values()):
         as_said = min(counts[DRO_V]) > 0 and counts[EQ_19] == {0}
         verdict = "supported" if as_said else "contradicted"
-    said = ", ".join(f"{method} {'/'.join(map(str, sorted(found))) or 'not run'}" for method, found in counts.items())
-    return finding("explicit", verdict, counts=said)
+    text = ", ".join(f"{method} {'/'.join(map(str, sorted(found))) or 'not run'}" for method, found in counts.items())
+    return finding("explicit", verdict, counts=text)
 
 
 def _coupling(runs: Mapping[str, Rows]) -> Finding:
