@@ -67,23 +67,6 @@ class Published:
 
 
 @dataclass(frozen=True)
-class Setting:
-    """One setting of the paper's experiments: value, and the section that states it."""
-
-    name: str
-    value: str | float | tuple[str, ...]
-    where: str
-
-
-@dataclass(frozen=True)
-class Example:
-    """A prompt of Table VII, and the number of words in the answers of the three XL models."""
-
-    prompt: str
-    words: dict[str, int]
-
-
-@dataclass(frozen=True)
 class Claim:
     """A statement of the paper that a run can support or contradict; where: sections, tables and equations."""
 
@@ -125,13 +108,13 @@ NUMBERS: tuple[Published, ...] = tuple(
     for cell in _cells(table, columns, entry["rows"])
 )
 TABLE_I: dict[str, tuple[str, str]] = {name: (dro, rpo) for name, (dro, rpo) in _NUMBERS["table_i"].items()}
-SETTINGS = tuple(
-    Setting(name, tuple(value) if isinstance(value, list) else value, where)
+SETTINGS: dict[str, tuple[str | float | tuple[str, ...], str]] = {  # value, and the section that states it
+    name: (tuple(value) if isinstance(value, list) else value, where)
     for name, (value, where) in _NUMBERS["settings"].items()
-)
-EXAMPLES = tuple(
-    Example(prompt, dict(zip(("RPO", "DRO", "KTO"), words, strict=True))) for prompt, *words in _NUMBERS["examples"]
-)
+}
+EXAMPLES: dict[str, dict[str, int]] = {  # prompts of Table VII: number of words in the answers of the XL models
+    prompt: dict(zip(("RPO", "DRO", "KTO"), words, strict=True)) for prompt, *words in _NUMBERS["examples"]
+}
 CLAIMS = tuple(Claim(key, **entry) for key, entry in _WORDS["claims"].items())
 UNSTATED: dict[str, str] = _WORDS["unstated"]
 CONTRADICTIONS = tuple(Contradiction((one["here"], one["there"]), one["text"]) for one in _WORDS["contradictions"])
