@@ -1,1 +1,1 @@
-"""The paper's experiments, each number beside the published one."""
+"""The paper's experiments, repeated; each number is shown with the published one."""

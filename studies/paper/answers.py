@@ -1,4 +1,4 @@
-"""Answers of the first seed at τ = 1: Table VII, chosen as the paper chose and at random, and all of them to browse."""
+"""Answers of the first seed at τ = 1: Table VII, with prompts selected as in the paper and at random; all answers."""
 
 import random
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ def preferred(results: Results) -> tuple[list[int], int]:
 
 
 def qualitative(results: Results, key: str, suffix: str) -> Section | None:
-    """Table VII, with prompts drawn at random beside those chosen."""
+    """Table VII, for prompts selected as in the paper and for prompts drawn at random."""
     answers = results.first_responses(COLUMNS)
     if "RPO" not in answers:
         return None
@@ -49,22 +49,22 @@ def qualitative(results: Results, key: str, suffix: str) -> Section | None:
         rows = [[as_text(prompts[n]), *(own[n]["response"] for own in answers.values())] for n in numbers]
         return table(key, rows, list(answers))
 
-    said = sentence("chosen", chosen=len(chosen), judged=judged)
+    text = sentence("chosen", chosen=len(chosen), judged=judged)
     tables = [side_by_side("chosen", chosen[:SHOWN])] if chosen else []
     tables.append(side_by_side("drawn", drawn))
-    return Section(f"answers{key}", f"Table VII: answers side by side{suffix}", [said], tables=tables)
+    return Section(f"answers{key}", f"Table VII: answers side by side{suffix}", [text], tables=tables)
 
 
 def completions(results: Results) -> list[Completions]:
-    """The answers, for the browser of the report, with the verdicts on them."""
+    """All answers with the verdicts on them, for the browser of the report."""
     answers = results.first_responses(BROWSED)
     verdicts: dict[int, list[Verdict]] = {}
     for judge in results.judges:
         for pair in (Pair(first, second) for first in ("RPO", OURS) for second in BROWSED if first != second):
             judged = results.judged(judge, pair)
             for number, verdict in enumerate(judged.of_seed(0) if judged is not None else ()):
-                said = Verdict(judge, pair.first, pair.second, outcome_of(verdict))
-                verdicts.setdefault(number, []).append(said)
+                shown = Verdict(judge, pair.first, pair.second, outcome_of(verdict))
+                verdicts.setdefault(number, []).append(shown)
     held_out = results.held_out
     return [
         Completions(

@@ -1,4 +1,4 @@
-"""What a study will cost, before anything starts: an estimate with its assumptions spelt out. No torch."""
+"""An estimate of a study's cost before it starts, with its assumptions. No torch."""
 
 from collections.abc import Sequence
 
@@ -8,9 +8,9 @@ from studies.paper.scales import Scale
 ROWS, PROMPT_TOKENS, RESPONSE_TOKENS, PER_PROMPT = 255_864, 160, 220, 4  # UltraFeedback: 63,966 prompts, four answers
 ENCODER_SHARE = 0.42  # of T5's parameters
 FLOPS = 0.35 * 156e12  # an A100 at TF32, of its peak
-TOKEN_SECONDS = 0.03  # per step of generation, bound by the launch of kernels
+TOKEN_SECONDS = 0.03  # per step of generation, limited by kernel launches
 CPU_SECONDS = {"tiny": 6.0, "smol": 420.0}  # of a cell, measured on two cores
-VALUE_FORWARDS = 3  # of a second network on the prompts, backward pass included: DRO-V
+VALUE_FORWARDS = 3  # of DRO-V's second network on the prompts, backward pass included
 
 
 def cell_hours(cell: Cell, scale: Scale) -> float:
@@ -26,17 +26,17 @@ def cell_hours(cell: Cell, scale: Scale) -> float:
     forwards = 3 + (0 if cell.method.startswith("SFT") else 1)
     value = VALUE_FORWARDS * encoder if cell.method == "DRO-V" else 0.0
     flops = 2 * rows * scale.epochs * (forwards * (encoder + decoder) + value)
-    return (flops / FLOPS + 2 * generation) / 3600  # and once more for the KL
+    return (flops / FLOPS + 2 * generation) / 3600  # generation is repeated for the KL
 
 
 def estimate(cells: Sequence[Cell], scales: Sequence[Scale], calls: int, workers: int) -> list[str]:
-    """Sentences about what is still to do."""
-    said = []
+    """Sentences about the remaining runs and calls."""
+    sentences = []
     for scale in scales:
         own = [cell for cell in cells if cell.scale == scale.name]
         hours = sum(cell_hours(cell, scale) for cell in own)
         if scale.published:
-            said.append(
+            sentences.append(
                 f"{scale.title}: {len(own)} runs, about {hours:,.0f} GPU hours on A100s of 80 GB, one each. Assumed: "
                 f"{ROWS:,} rows of {PROMPT_TOKENS} + {RESPONSE_TOKENS} tokens, float32 with TF32 at {FLOPS / 1e12:.0f} "
                 "TFLOP/s, prompts encoded once for their responses. Padded to the limit and scored anew at every "
@@ -46,7 +46,8 @@ def estimate(cells: Sequence[Cell], scales: Sequence[Scale], calls: int, workers
             minutes = hours * 60 / workers
             named = f"{minutes:.0f} min" if minutes >= 2 else f"{60 * minutes:.0f} s"
             many = "worker" if workers == 1 else "workers"
-            said.append(f"{scale.title}: {len(own)} runs, about {named} with {workers} {many}, its reference aside.")
+            text = f"{len(own)} runs, about {named} with {workers} {many}, without its reference."
+            sentences.append(f"{scale.title}: {text}")
     if calls:
-        said.append(f"Judges: at most {calls:,} calls; a small model on a CPU answers one in about 2 s.")
-    return said
+        sentences.append(f"Judges: at most {calls:,} calls; a small model on a CPU answers one in about 2 s.")
+    return sentences

@@ -42,7 +42,7 @@ def frontier(results: Results) -> Plot | None:
 
 
 def gains(results: Results) -> Plot | None:
-    """Gain over the reference with its interval, beside that on shuffled rewards."""
+    """Gain over the reference with its interval, on true and on shuffled rewards."""
     lines = [
         (name, gain, results.gain(method.name, tau, shuffled=True))
         for method, tau, name in results.grid()
@@ -64,8 +64,8 @@ def gains(results: Results) -> Plot | None:
     label(axes, x="gain in held-out reward over the reference, 95 % interval")
     entries = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))  # each name once
     axes.legend(entries.values(), entries.keys(), fontsize=7, loc="lower right")
-    caption = f"Gain over the reference, {results.scale.title}; with rewards permuted within prompts, what survives did"
-    return Plot(f"gains-{results.scale.name}", f"{caption} not come from them.", figure)
+    caption = f"Gain over the reference, {results.scale.title}, after training on true and on shuffled rewards."
+    return Plot(f"gains-{results.scale.name}", caption, figure)
 
 
 def training_time(results: Results) -> Plot | None:
@@ -92,19 +92,19 @@ def training_time(results: Results) -> Plot | None:
     axes.set_xticks(range(len(sizes)), sizes)
     label(axes, y=f"seconds of {rows[0]['steps']} steps")
     legend_above(figure, axes)
-    caption = "Figure 1, measured here: training time by method and size, same rows and batches, one process alone."
+    caption = "Figure 1, measured here: training time by method and size, same rows and batches, in a single process."
     return Plot("figure-1", caption, figure)
 
 
 CURVES = {
-    "loss": "loss, of its first value",
+    "loss": "loss / first loss",
     "logratio": "mean log-ratio on the rows",
     "logratio_reward_correlation": "correlation of log-ratio and reward",
 }
 
 
 def curves(results: Results) -> Plot | None:
-    """Loss (of its first value), log-ratio on the data and its correlation with the reward, by step, seed 0."""
+    """Loss divided by its first value, log-ratio on the data and its correlation with the reward, by step, seed 0."""
     figure, axes = panels(len(CURVES), width=3.5, height=3.2)
     for number, method in enumerate(results.methods):
         runs = results.runs(method.name) if method.make else []

@@ -1,4 +1,4 @@
-"""Judges on pairs of cells: the reward function, models behind servers, models here. Kept per judge and pair."""
+"""Judges of pairs of cells: the reward function, models on a server, local models. One file per judge and pair."""
 
 import hashlib
 import json
@@ -25,12 +25,12 @@ from valuefree.models.load import accelerator_device, load_model
 
 REWARD = "reward"
 SMOLLM2 = "smollm2"
-ANSWER_TOKENS = 12  # a label, and the words that small models put around it
+ANSWER_TOKENS = 12  # a label and the words that small models add to it
 
 
 @dataclass(frozen=True)
 class JudgeSpec:
-    """One judge. name: of a model, or ``reward``. address: of a server, ``serve`` starts one here, None loads it."""
+    """One judge. name: of a model, or ``reward``. address: of a server; ``serve`` starts one, None loads the model."""
 
     name: str
     address: str | None = None
@@ -71,7 +71,7 @@ class JudgeSpec:
 
     @contextmanager
     def backend(self, folder: Path) -> Iterator[Backend]:
-        """Ready to be asked."""
+        """The backend that answers for this judge, loaded or served for the duration of the context."""
         with ExitStack() as stack:
             address, shown = self.address, "SmolLM2-135M-Instruct" if self.name == SMOLLM2 else self.model
             if address is None:
@@ -96,7 +96,7 @@ def judge_pairs(
     """Judge the pairs (with scale and seed) that have no result, and keep each result as it comes.
 
     Args:
-        prompts: how many of the held-out ones, from the first; None for all.
+        prompts: number of held-out prompts, from the first; None for all.
     """
     files = {(pair, scale, seed): pair.file(folder, spec.key, scale, seed) for pair, scale, seed in todo}
     lacking = [(entry, file) for entry, file in files.items() if not _done(file, prompts)]

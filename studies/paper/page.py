@@ -82,24 +82,24 @@ def write_pages(folder: Path, page: Path | None) -> tuple[Path, Path | None, lis
 def _verdict(results: Results, found: Sequence[Finding]) -> list[str]:
     counts = Counter(one.verdict for one in found)
     named = ", ".join(f"{counts[name]} {name}" for name in OUTCOMES)
-    said = [f"{results.scale.title}: of {len(found)} claims of the paper {named}."]
+    sentences = [f"{results.scale.title}: of {len(found)} claims of the paper {named}."]
     if results.scale.width:  # made from the training rows alone
-        said.append(sentence("texts", rows=results.held_out["train_rows"]))
+        sentences.append(sentence("texts", rows=results.held_out["train_rows"]))
     for name, tau in (("RPO", MAIN_TAU), ("KTO", MAIN_TAU), ("DRO", MAIN_TAU), (OURS, None)):
         gain, control = (results.gain(name, tau, shuffled=shuffled) for shuffled in (False, True))
         if gain is not None:
             shuffled = "" if control is None else f"; with shuffled rewards {shown(control, signed=True)}"
             at = name if tau is None else f"{name} as published, τ = {tau:g}"
-            said.append(f"{at}: gain in held-out reward {shown(gain, signed=True)} over the reference{shuffled}.")
-    said += _furthest(results)
+            sentences.append(f"{at}: gain in held-out reward {shown(gain, signed=True)} over the reference{shuffled}.")
+    sentences += _furthest(results)
     against = results.difference(results.runs(OURS), results.runs("RPO"))
     if against is not None:
-        said.append(f"{OURS} less RPO as published at τ = 1: {shown(against, signed=True)}.")
-    return said
+        sentences.append(f"{OURS} less RPO as published at τ = 1: {shown(against, signed=True)}.")
+    return sentences
 
 
 def _furthest(results: Results) -> list[str]:
-    """RPO at the temperature where it gains most, with its distance and length beside the reference's."""
+    """RPO at the temperature where it gains most: its KL to the reference, and the length of its answers."""
     gains = {tau: gain for tau in results.taus if (gain := results.gain("RPO", tau)) is not None}
     if len(gains) < 2:
         return []
@@ -121,7 +121,7 @@ def _overview(study: Results) -> Section:
     commits = sorted({row.commit or "unknown" for row in study.rows})
     named = {name: record[name] for name in ("commit", "started", "machine")}
     minutes = sum(row.seconds for row in study.rows) / 60
-    more = {"commits": ", ".join(commits), "runs": len(study.rows), "minutes": minutes, "asked": _asked(study)}
+    more = {"commits": ", ".join(commits), "runs": len(study.rows), "minutes": minutes, "asked": _judge_calls(study)}
     grid = {"seeds": study.study["seeds"], "taus": ", ".join(f"{tau:g}" for tau in study.taus)}
     sentences = [
         sentence("written", **named, **more),
@@ -145,15 +145,15 @@ def _overview(study: Results) -> Section:
     return Section("overview", "What was run", sentences, settings, [table("methods", lines)])
 
 
-def _asked(study: Results) -> str:
+def _judge_calls(study: Results) -> str:
     """Number of answers of each judge, and when they were given."""
-    said = ""
+    text = ""
     for judge in study.study["judges"]:
         file = study.folder / f"judgements-{judge['key']}.jsonl"
         rows = read_json_lines(file) if file.exists() else []
         times = [row["time"] for row in rows if "time" in row]
-        said += f" {judge['title']}: {len(times)} answers, from {min(times)} to {max(times)}." if times else ""
-    return said
+        text += f" {judge['title']}: {len(times)} answers, from {min(times)} to {max(times)}." if times else ""
+    return text
 
 
 def _supports(results: Results, found: Sequence[Finding], key: str, suffix: str) -> Section:
@@ -167,8 +167,8 @@ def _supports(results: Results, found: Sequence[Finding], key: str, suffix: str)
         for judge in results.judges
         if judge not in results.reliable_judges
     ]
-    said = [sentence("supports"), *unreliable]
-    return Section(f"supports{key}", f"What this run supports{suffix}", said, tables=[table("supports", rows)])
+    sentences = [sentence("supports"), *unreliable]
+    return Section(f"supports{key}", f"What this run supports{suffix}", sentences, tables=[table("supports", rows)])
 
 
 def _paper_tables(results: Results, key: str, suffix: str) -> Section:

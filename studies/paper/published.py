@@ -56,7 +56,7 @@ METRICS = (
 class Published:
     """One cell of a table; the module's docstring says how cells are named.
 
-    value: in the unit of the table: percent in III, IV and VI, else that of the metric. deviation: the number after ±.
+    value: in percent in Tables III, IV and VI, else in the unit of the metric. deviation: the number after ±.
     """
 
     table: str
@@ -64,23 +64,6 @@ class Published:
     column: str
     value: float
     deviation: float | None = None
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One setting of the paper's experiments: value, and the section that states it."""
-
-    name: str
-    value: str | float | tuple[str, ...]
-    where: str
-
-
-@dataclass(frozen=True)
-class Example:
-    """A prompt of Table VII, and the number of words in the answers of the three XL models."""
-
-    prompt: str
-    words: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -94,7 +77,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Contradiction:
-    """Two places that cannot both be right, or a statement beside the cells that speak against it."""
+    """Two places that cannot both be right, or a statement and the cells that contradict it."""
 
     where: tuple[str, str]
     text: str
@@ -125,13 +108,13 @@ NUMBERS: tuple[Published, ...] = tuple(
     for cell in _cells(table, columns, entry["rows"])
 )
 TABLE_I: dict[str, tuple[str, str]] = {name: (dro, rpo) for name, (dro, rpo) in _NUMBERS["table_i"].items()}
-SETTINGS = tuple(
-    Setting(name, tuple(value) if isinstance(value, list) else value, where)
+SETTINGS: dict[str, tuple[str | float | tuple[str, ...], str]] = {  # value, and the section that states it
+    name: (tuple(value) if isinstance(value, list) else value, where)
     for name, (value, where) in _NUMBERS["settings"].items()
-)
-EXAMPLES = tuple(
-    Example(prompt, dict(zip(("RPO", "DRO", "KTO"), words, strict=True))) for prompt, *words in _NUMBERS["examples"]
-)
+}
+EXAMPLES: dict[str, dict[str, int]] = {  # prompts of Table VII: number of words in the answers of the XL models
+    prompt: dict(zip(("RPO", "DRO", "KTO"), words, strict=True)) for prompt, *words in _NUMBERS["examples"]
+}
 CLAIMS = tuple(Claim(key, **entry) for key, entry in _WORDS["claims"].items())
 UNSTATED: dict[str, str] = _WORDS["unstated"]
 CONTRADICTIONS = tuple(Contradiction((one["here"], one["there"]), one["text"]) for one in _WORDS["contradictions"])

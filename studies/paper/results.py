@@ -53,7 +53,7 @@ class Judged:
 
     @cached_property
     def rate(self) -> Spread | None:
-        """Win rate of the first, in percent: the interval resamples prompts, with all their runs."""
+        """Win rate of the first method, in percent; the interval resamples prompts, each with all its runs."""
         if not self._scores:
             return None
         means = [100 * float(np.mean(scores)) for scores in self._scores.values()]
@@ -122,7 +122,7 @@ class Results:
     # --------------------------------------------------------------------------------------------------------- runs
 
     def runs(self, method: str, tau: float | None = MAIN_TAU, *, shuffled: bool = False) -> list[Row]:
-        """Rows of a method's seeds that did not fail. shuffled: of the control."""
+        """Rows of a method that did not fail, by seed. shuffled: the runs of the control."""
         seeds = range(self.study["seeds"])
         cells = [Cell.of(self.scale.name, method, tau, seed, shuffled=shuffled) for seed in seeds]
         found = [self._by_cell[cell] for cell in cells if cell in self._by_cell]
@@ -159,7 +159,7 @@ class Results:
     # ------------------------------------------------------------------------------------------------------ metrics
 
     def _metrics(self, method: str, tau: float | None, name: str) -> dict[int, dict[str, Any]]:
-        """By seed, of the runs that have a value."""
+        """A metric with its interval by seed, for the runs that have a value."""
         found = {}
         for row in self.runs(method, tau):
             file = row.cell.file(self.folder, "metrics", f"{self.study['metrics_key']}.json")
@@ -244,7 +244,7 @@ class Results:
 
     @property
     def reliable_judges(self) -> list[str]:
-        """Judges whose winner stays with the answer rather than with its place in most pairs."""
+        """Judges whose winner does not change with the order of the answers in most pairs."""
         rates = {judge: self.flip_rate(judge) for judge in self.judges}
         return [judge for judge, rate in rates.items() if rate is None or rate <= FLIPS]
 
@@ -260,7 +260,7 @@ class Results:
             if file not in self._verdict_files:  # read once: every rule and table reads the same few
                 self._verdict_files[file] = read_json(file) if file.exists() else None
             content = self._verdict_files[file]
-            if content and content["prompts"] == prompts:  # else it is left from a run on fewer or more
+            if content and content["prompts"] == prompts:  # otherwise it is from a run on another number of prompts
                 found[seed] = content
         if not found:
             return None
@@ -271,12 +271,12 @@ class Results:
 
     @cached_property
     def claim_rows(self) -> list[dict[str, Any]]:
-        """Of the runs behind Table I and section VI."""
+        """Rows of the runs for Table I and section VI."""
         return [row for file in sorted((self.folder / "claims").glob("*.json")) for row in read_json(file)]
 
     @cached_property
     def failed_claims(self) -> dict[str, str]:
-        """Of these runs those that failed, by name, with their error."""
+        """The error of each of these runs that failed, by name."""
         files = sorted((self.folder / "claims").glob("*.failed"))
         return {file.stem: file.read_text(encoding="utf-8") for file in files}
 

@@ -1,8 +1,8 @@
-"""A finding on each claim of the paper: by a rule of its own, or from the runs where the optimum is known.
+"""A finding on each claim of the paper, by its own rule or from the runs where the optimum is known.
 
-A rule gives a verdict and the numbers that it rests on. Supported: every interval that the claim is about lies on its
-side. Contradicted: one lies on the other side. Undecided: neither. Not tested: nothing that the claim is about was
-measured. Intervals are of 95 %, one by one.
+A rule gives a verdict and the numbers behind it. Supported: every interval that the claim is about agrees with it.
+Contradicted: at least one interval lies on the other side. Undecided: neither. Not tested: nothing that the claim is
+about was measured. Each interval has 95 % coverage, without correction for their number.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +22,7 @@ from valuefree.evaluation.stats import t_mean
 
 Ruling = tuple[Outcome, str]
 WIDE, NEARLY_ALL = 80.0, 90.0  # percent: Tables III and VI in the paper's words
-STEADY = 0.05  # of a metric's mean: how far it may move over τ and still be called stable
+STEADY = 0.05  # largest range over τ, relative to the metric's mean, that is called stable
 QUALITY = [metric for metric in METRICS if metric.ours != "toxicity"]
 TOXICITY = [metric for metric in METRICS if metric.ours == "toxicity"]
 
@@ -77,7 +77,7 @@ def _normalisation_metrics(results: Results) -> Ruling:
     found = _metric_sides(results, _without_normalisation(results))
     sides = list(found.values())
     if not sides:
-        return "not tested", "no metric of both was measured."
+        return "not tested", "no metric was measured for both methods."
     return decide(sides), f"{counted(sides, 'metrics × temperatures')} (paired on seeds){_unmeasured(found, METRICS)}."
 
 
@@ -95,10 +95,10 @@ def _normalisation_stable(results: Results) -> Ruling:
         return "not tested", "no metric was measured at two temperatures."
     moved = [name for name, move in moves.items() if move > STEADY and apart[name]]
     verdict: Outcome = "contradicted" if moved else "supported" if max(moves.values()) <= STEADY else "undecided"
-    said = ", ".join(f"{name} {move:.0%}{'' if apart[name] else ' (not shown)'}" for name, move in moves.items())
+    text = ", ".join(f"{name} {move:.0%}{'' if apart[name] else ' (not shown)'}" for name, move in moves.items())
     return verdict, (
-        f"range over τ of its mean: {said}; stable is up to {STEADY:.0%}, not shown where Student's interval of the "
-        "difference, paired on seeds, holds zero."
+        f"range over τ relative to the mean: {text}. Up to {STEADY:.0%} counts as stable; not shown: Student's "
+        "interval of the difference, paired on seeds, contains zero."
     )
 
 
@@ -119,14 +119,14 @@ def _rates(results: Results, pairs: Sequence[Pair], *, models_only: bool = False
 
 def _listed(rates: Mapping[str, Judged], lacking: Sequence[str] = ()) -> str:
     """RPO's win rates, and the methods over which it has none."""
-    said = []
+    text = []
     for name, one in rates.items():
         if one.rate is not None:
             ends = one.rate.interval
             interval = f" [{ends[0]:.0f}, {ends[1]:.0f}]" if ends else ""
-            said.append(f"{name}: {one.rate.value:.0f} %{interval} (sign test p = {one.p_value:.2g})")
-    told = [f"RPO over {'; '.join(said)}."] if said else []
-    return " ".join([*told, *([f"Not judged: {', '.join(lacking)}."] if lacking else [])])
+            text.append(f"{name}: {one.rate.value:.0f} %{interval} (sign test p = {one.p_value:.2g})")
+    parts = [f"RPO over {'; '.join(text)}."] if text else []
+    return " ".join([*parts, *([f"Not judged: {', '.join(lacking)}."] if lacking else [])])
 
 
 def _unjudged(results: Results, pairs: Sequence[Pair]) -> list[str]:
@@ -135,12 +135,12 @@ def _unjudged(results: Results, pairs: Sequence[Pair]) -> list[str]:
 
 
 def _open_without(lacking: Sequence[str], sides: Sequence[int]) -> Outcome:
-    """`decide`, with an open side for each part of the claim that has no numbers, if any has."""
+    """`decide`, with an open part for each item that has no numbers, provided that some have."""
     return decide([*sides, *(0 for _ in lacking)] if sides else [])
 
 
 def _wins(results: Results, pairs: Sequence[Pair], prefix: str = "") -> Ruling:
-    """Whether all win rates of RPO lie above one half, the lacking ones open."""
+    """Whether all win rates of RPO lie above one half; a missing rate leaves the claim open."""
     rates, lacking = _rates(results, pairs), _unjudged(results, pairs)
     sides = [side(one.rate, 50.0) for one in rates.values()]
     return _open_without(lacking, sides), prefix + _listed(rates, lacking)
@@ -153,13 +153,13 @@ def _wide_margins(results: Results) -> Ruling:
     found = _rates(results, OVER_BASELINES, models_only=True)
     rates = {name: one for name, one in found.items() if "mistral" in name.lower()}
     if not rates:
-        return "not tested", "Mistral was no judge here."
+        return "not tested", "Mistral was not among the judges."
     sides = [side(one.rate, WIDE) for one in rates.values()]
     often = sum(part > 0 for part in sides)
-    said = f"{often} of {len(sides)} rates lie above {WIDE:.0f} % with their interval. {_listed(rates)}"
+    text = f"the interval of {often} of {len(sides)} rates lies above {WIDE:.0f} %. {_listed(rates)}"
     if all(part < 0 for part in sides):
-        return "contradicted", said
-    return ("supported" if often >= len(sides) / 2 else "undecided"), said
+        return "contradicted", text
+    return ("supported" if often >= len(sides) / 2 else "undecided"), text
 
 
 def _judges_agree(results: Results) -> Ruling:
@@ -172,34 +172,34 @@ def _judges_agree(results: Results) -> Ruling:
         for judge in results.reliable_judges
     }
     known = {judge: sides for judge, sides in by_judge.items() if sides}
-    said = "; ".join(f"{judge}: {counted(sides, 'baselines')}" for judge, sides in known.items())
+    text = "; ".join(f"{judge}: {counted(sides, 'baselines')}" for judge, sides in known.items())
     if len(known) < 2:
-        return "not tested", f"fewer than two judges gave verdicts{f' ({said})' if said else ''}."
+        return "not tested", f"fewer than two judges gave verdicts{f' ({text})' if text else ''}."
     lacking = _unjudged(results, OVER_BASELINES)
-    said += f". Not judged: {', '.join(lacking)}." if lacking else "."
-    return _open_without(lacking, [part for sides in known.values() for part in sides]), said
+    text += f". Not judged: {', '.join(lacking)}." if lacking else "."
+    return _open_without(lacking, [part for sides in known.values() for part in sides]), text
 
 
 def _normalisation_judges(results: Results) -> Ruling:
     rates = _rates(results, _without_normalisation(results), models_only=True)
     if not rates:
-        return "not tested", "no language model whose verdicts count judged the two."
+        return "not tested", "no reliable language model judged the two."
     return decide([side(one.rate, NEARLY_ALL) for one in rates.values()]), _listed(rates)
 
 
 def _tau_moderate(results: Results) -> Ruling:
     above = [Pair("RPO", REFERENCE, tau) for tau in results.taus if tau >= MAIN_TAU]
-    verdict, said = _wins(results, above)
+    verdict, text = _wins(results, above)
     if len(above) == 1:
-        return _open_without(["a larger τ"], [1 if verdict == "supported" else 0]), f"{said} No larger τ was run."
-    return verdict, said
+        return _open_without(["a larger τ"], [1 if verdict == "supported" else 0]), f"{text} No larger τ was run."
+    return verdict, text
 
 
 # --------------------------------------------------------------------------------------------------- time, temperature
 
 
 def _faster(results: Results) -> Ruling:
-    rows, sides, said = results.timing, [], []
+    rows, sides, text = results.timing, [], []
     if not rows or not results.scale.width:
         return "not tested", "not timed at this scale."
     for size in dict.fromkeys(row["size"] for row in rows):
@@ -207,8 +207,8 @@ def _faster(results: Results) -> Ruling:
         for other in ("KTO", "DRO"):
             found = t_mean([float(np.log(own[other, k] / own["RPO", k])) for name, k in own if name == other])
             sides.append(side(found))
-            said.append(f"{other} at {size} takes {np.exp(found.value):.2f} of RPO's time")
-    return decide(sides), "; ".join(said) + ". A step of KTO as published costs what one of RPO does."
+            text.append(f"{other} at {size} takes {np.exp(found.value):.2f} of RPO's time")
+    return decide(sides), "; ".join(text) + ". A step of KTO as published costs as much as a step of RPO."
 
 
 def _gain_by_tau(results: Results, method: str) -> Ruling:
@@ -219,13 +219,13 @@ def _gain_by_tau(results: Results, method: str) -> Ruling:
         return "not tested", "fewer than two temperatures of it were run and rewarded."
     best, worst = (pick(known, key=lambda tau: known[tau].value) for pick in (max, min))
     apart = results.difference(results.runs(method, best), results.runs(method, worst))
-    said = ", ".join(f"τ = {tau:g}: {gain}" for tau, gain in known.items())
+    text = ", ".join(f"τ = {tau:g}: {gain}" for tau, gain in known.items())
     if method == "RPO":
         moved = f"; from τ = {worst:g} to {best:g} {shown(apart, signed=True)}" if apart and apart.interval else ""
-        said = f"gain over the reference at {said}{moved}."
+        text = f"gain over the reference at {text}{moved}."
     else:
-        said = f"its gain over the reference at {said}."
-    return ("contradicted" if side(apart) > 0 else "undecided"), said
+        text = f"its gain over the reference at {text}."
+    return ("contradicted" if side(apart) > 0 else "undecided"), text
 
 
 def _tau_sharpness(results: Results) -> Ruling:
@@ -241,21 +241,21 @@ def _tau_sharpness(results: Results) -> Ruling:
             )
     if not sides:
         return "not tested", "fewer than two temperatures were run."
-    said = "; ".join(f"τ = {tau:g}: {kl.value:.2f} nats" for tau, kl in means.items())
+    text = "; ".join(f"τ = {tau:g}: {kl.value:.2f} nats" for tau, kl in means.items())
     return decide(sides), (
-        f"by the distance alone, not the entropy: KL to the reference at {said} (Student's intervals over runs)."
+        f"decided by the KL to the reference alone, not by the entropy: {text} (Student's intervals over runs)."
     )
 
 
 def _one_size(results: Results) -> Ruling:
-    return "not tested", "a scale is one size; the claim compares sizes of one family on the same data."
+    return "not tested", "each scale has one size; the claim compares sizes of one family on the same data."
 
 
 def _no_value_model(results: Results) -> Ruling:
     make = METHODS["RPO"].make
     needs = make(MAIN_TAU).requires if make else frozenset()
     verdict: Outcome = "contradicted" if "value_outputs" in needs else "supported"
-    return verdict, f"its objective takes {', '.join(sorted(needs))} and no learned value."
+    return verdict, f"its objective requires {', '.join(sorted(needs))} and no learned value."
 
 
 RULES: dict[str, Callable[[Results], Ruling]] = {
@@ -279,7 +279,7 @@ RULES: dict[str, Callable[[Results], Ruling]] = {
     "answers": partial(
         _wins,
         pairs=[Pair("RPO", other) for other in ("KTO", "DRO")],
-        prefix="by verdicts on all prompts in place of chosen examples. ",
+        prefix="by verdicts on all prompts instead of selected examples. ",
     ),
     "no-value-model": _no_value_model,
 }

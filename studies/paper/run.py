@@ -38,7 +38,7 @@ KIND = "paper"
 
 @dataclass(frozen=True)
 class StudyResult:
-    """How many runs there are, how many of them failed, where the report and the page are, what the run supports."""
+    """Number of runs and of failed runs, the files of report and page, and the sentences at the top of the report."""
 
     rows: int
     failed: int
@@ -49,7 +49,7 @@ class StudyResult:
 
 @dataclass(frozen=True)
 class Plan:
-    """What the options ask for."""
+    """The study that the options describe."""
 
     options: StudyPaperConfig
     scales: Sequence[Scale]
@@ -60,10 +60,10 @@ class Plan:
 
     @classmethod
     def of(cls, options: StudyPaperConfig, scales: Sequence[Scale] | None = None) -> "Plan":
-        """Checked.
+        """From checked options.
 
         Raises:
-            ConfigError: unknown names; options that nothing would read.
+            ConfigError: unknown names; options that no chosen scale reads.
         """
         chosen = list(scales) if scales is not None else scales_of(options.scale, data=options.data)
         idle = sorted({"score10", "reward_field"} & set(options.changed()))
@@ -84,7 +84,7 @@ class Plan:
 
     @property
     def workers(self) -> int:
-        """Processes."""
+        """Number of worker processes."""
         return self.options.workers or (1 if torch.accelerator.is_available() else os.cpu_count() or 1)
 
     def to_judge(self, spec: JudgeSpec) -> list[tuple[Pair, str, int]]:
@@ -105,18 +105,18 @@ class Plan:
 
 
 def judges_of(texts: Sequence[str]) -> list[JudgeSpec]:
-    """Judges beside the reward function, which judges anyway.
+    """The judges without the reward function, which judges in any case.
 
     Raises:
-        ConfigError: two that the tables or the files of verdicts could not tell apart.
+        ConfigError: two judges with the same title or the same files of verdicts.
     """
     found: list[JudgeSpec] = []
     for spec in map(JudgeSpec.parse, texts):
         for other in found:
             if spec.key == other.key or spec.title == other.title:
                 raise ConfigError(
-                    f"judge {spec.name} is named like another, {other.name}: their verdicts would be taken for one "
-                    "another's. Give one of them."
+                    f"judge {spec.name} is named like another, {other.name}: their verdicts could not be told apart. "
+                    "Give one of them."
                 )
         if spec.name != REWARD:
             found.append(spec)
@@ -124,10 +124,10 @@ def judges_of(texts: Sequence[str]) -> list[JudgeSpec]:
 
 
 def study(options: StudyPaperConfig, *, say: Say, scales: Sequence[Scale] | None = None) -> StudyResult | None:
-    """Carry out the study; None after a dry run. Run again after an interruption, it does what is missing.
+    """Run the study; None after a dry run. After an interruption a second call runs only the missing parts.
 
     Args:
-        options: of the verb. say: takes one line of progress at a time. scales: in place of those of the options.
+        options: of the command. say: called with each line of progress. scales: instead of those of the options.
 
     Raises:
         ConfigError: unknown names; a folder that holds a study of other settings.
@@ -150,7 +150,7 @@ def study(options: StudyPaperConfig, *, say: Say, scales: Sequence[Scale] | None
     with Workers(plan.workers) as processes:
         for scale in plan.scales:  # one after another: each may hold all of its rows
             if not made(plan.setup, scale):
-                say(f"{scale.title}: rows and reference are being made")
+                say(f"{scale.title}: preparing rows and reference")
                 _whole(processes.run([(make_world, (plan.setup, scale))]))
         rows = _run_cells(plan, todo, processes, say)
         _measure(plan, processes, say)
@@ -169,10 +169,10 @@ def study(options: StudyPaperConfig, *, say: Say, scales: Sequence[Scale] | None
 
 
 def _whole(found: Iterable[tuple[int, Any]]) -> list[Any]:
-    """Results of tasks that the study cannot go on without, in the order of the tasks.
+    """Results of tasks that the study needs, in the order of the tasks.
 
     Raises:
-        WorkerDied: the process of one did.
+        WorkerDied: a process of these tasks died.
     """
     results = dict(found)
     for result in results.values():
@@ -182,7 +182,7 @@ def _whole(found: Iterable[tuple[int, Any]]) -> list[Any]:
 
 
 def _claim(plan: Plan) -> None:
-    """Mark the folder as that of a study with these settings, whatever its seeds and judges."""
+    """Record the settings that all runs of a folder share; seeds and judges may differ between runs."""
     options, file = plan.options, plan.setup.folder / "settings.json"
     noted = plan.setup.folder / "study.json"
     if noted.exists() and json.loads(noted.read_text(encoding="utf-8")).get("kind") != KIND:
@@ -198,16 +198,16 @@ def _claim(plan: Plan) -> None:
         other += [f"{scale.name} {name}" for name in world if was.get(name) != world[name]]
     if other:
         raise ConfigError(
-            f"{plan.setup.folder} holds a study that differs in {', '.join(other)}, so its runs cannot be gone on "
-            "with. Choose another folder with --out, or remove it."
+            f"{plan.setup.folder} holds a study that differs in {', '.join(other)}, so its runs cannot be "
+            "continued. Choose another folder with --out, or remove it."
         )
     write_text(file, json.dumps({**ours, "scales": known}, indent=1))
 
 
 def _run_cells(plan: Plan, todo: Sequence[Cell], processes: Workers, say: Say) -> list[Row]:
-    """Run those that are missing; the rows of all."""
+    """Run the missing cells; return the rows of all."""
     commit, scales = git_commit(), {scale.name: scale for scale in plan.scales}
-    start = said = time.perf_counter()
+    start = reported = time.perf_counter()
     tasks = [(run_cell, (cell, plan.setup, scales[cell.scale], commit)) for cell in todo]
     for done, (number, result) in enumerate(processes.run(tasks), start=1):
         if isinstance(result, WorkerDied):
@@ -215,14 +215,14 @@ def _run_cells(plan: Plan, todo: Sequence[Cell], processes: Workers, say: Say) -
             result.write(plan.setup.folder)
         if result.error is not None:
             say(f"failed: {result.cell.name}: {result.error}")
-        if time.perf_counter() - said > PROGRESS_SECONDS or done == len(todo):
-            said = time.perf_counter()
-            say(f"{done} of {len(todo)} runs, {(said - start) / 60:.1f} min")
+        if time.perf_counter() - reported > PROGRESS_SECONDS or done == len(todo):
+            reported = time.perf_counter()
+            say(f"{done} of {len(todo)} runs, {(reported - start) / 60:.1f} min")
     return [Row.read(cell.file(plan.setup.folder)) for cell in plan.cells]
 
 
 def _measure(plan: Plan, processes: Workers, say: Say) -> None:
-    """Text metrics of the cells that answered and have none."""
+    """Measure the answers of the cells that have no text metrics yet."""
     folder, scales = plan.setup.folder, {scale.name: scale for scale in plan.scales}
     answered = [cell for cell in plan.cells if cell.file(folder, "responses", "jsonl").exists()]
     todo = [cell for cell in answered if not metrics_file(cell, folder, plan.options).exists()]
@@ -235,7 +235,7 @@ def _measure(plan: Plan, processes: Workers, say: Say) -> None:
 
 
 def _run_claims(folder: Path, processes: Workers, say: Say) -> None:
-    """Rows of the runs behind Table I and section VI; a task that fails leaves its error, and is done again."""
+    """Run the missing tasks for Table I and section VI; a failed task leaves its error and is repeated next time."""
     tasks = claim_tasks(ClaimScale())
     todo = [task for task in tasks if not (folder / "claims" / f"{task[0]}.json").exists()]
     if todo:
@@ -250,10 +250,10 @@ def _run_claims(folder: Path, processes: Workers, say: Say) -> None:
 
 
 def _claimed(folder: Path, name: str, function: Callable[..., list[dict[str, Any]]], arguments: tuple) -> str | None:
-    """Write the rows of a task; the error if it raised."""
+    """Write the rows of a task; return the error if it raised."""
     try:
         rows = function(*arguments)
-    except Exception as fault:  # it is kept and listed
+    except Exception as fault:  # kept in a file and listed in the report
         return "".join(traceback.format_exception_only(fault)).strip()
     write_text(folder / "claims" / f"{name}.json", json.dumps(rows, default=float))
     return None
@@ -268,7 +268,7 @@ def _time(plan: Plan, say: Say) -> None:
     say(f"timings: {TIMING_REPEATS} repetitions, alone")
     with Workers(1) as alone:
         tasks = [(timed_runs, (plan.setup, tiny, repeat)) for repeat in range(TIMING_REPEATS + 1)]
-        _, *found = _whole(alone.run(tasks))  # the first warms up
+        _, *found = _whole(alone.run(tasks))  # the first repetition is a warm-up
     rows = [row for result in found for row in result]
     write_text(file, json.dumps(rows, indent=1))
 
@@ -283,12 +283,12 @@ def _judge(plan: Plan, say: Say) -> None:
         ]
         try:
             judge_pairs(spec, done, plan.setup.folder, prompts=prompts, say=say)
-        except JudgeError as error:  # what was answered is kept, and the report is written without the rest
-            say(f"{spec.title} could not go on: {error}")
+        except JudgeError as error:  # the verdicts so far are kept, and the report is written without the others
+            say(f"{spec.title} stopped: {error}")
 
 
 def _note(folder: Path, plan: Plan, record: dict[str, Any], seconds: dict[str, float]) -> None:
-    """study.json: what the report is made from, beside the files of the cells."""
+    """Write study.json, from which, with the files of the cells, the report is made."""
     file = folder / "study.json"
     before = json.loads(file.read_text(encoding="utf-8"))["sessions"] if file.exists() else []
     content = {

@@ -1,4 +1,4 @@
-"""A judge's server for as long as it is needed: ``transformers serve`` on a free port of this machine."""
+"""A temporary server for a judge: ``transformers serve`` on a free port of this machine."""
 
 import os
 import signal
@@ -16,14 +16,14 @@ from valuefree.errors import ConfigError, JudgeError
 
 NEEDED = ("openai", "fastapi", "uvicorn")
 START_SECONDS = 180.0
-LOG_END = 2000  # characters of it in an error
+LOG_END = 2000  # characters of the log in an error
 
 
 def check_installed() -> None:
-    """Whether a server can be started here and asked.
+    """Check that a server can be started and queried on this machine.
 
     Raises:
-        ConfigError: with what is missing.
+        ConfigError: a package is missing; the message names it.
     """
     lacking = [name for name in NEEDED if find_spec(name) is None]
     if lacking:
@@ -68,20 +68,20 @@ def _wait_for(process: subprocess.Popen, root: str, log: Path) -> None:
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end:
         if process.poll() is not None:
-            said = log.read_text(encoding="utf-8", errors="replace")[-LOG_END:]
-            raise JudgeError(f"transformers serve ended with status {process.returncode}. Its log ends:\n{said}")
+            end_of_log = log.read_text(encoding="utf-8", errors="replace")[-LOG_END:]
+            raise JudgeError(f"transformers serve ended with status {process.returncode}. Its log ends:\n{end_of_log}")
         try:
             with opener.open(f"{root}/health", timeout=2) as answer:
                 if answer.status == 200:
                     return
         except OSError:
-            pass  # it does not listen yet, or answers that it is not ready
+            pass  # the server does not listen yet, or answers that it is not ready
         time.sleep(0.1)
     raise JudgeError(f"transformers serve did not answer within {START_SECONDS:.0f} s; see {log}.")
 
 
 def _stop(process: subprocess.Popen) -> None:
-    with suppress(ProcessLookupError):  # it is gone, and so is all that it started
+    with suppress(ProcessLookupError):  # the process and its children have ended already
         os.killpg(process.pid, signal.SIGTERM)
     try:
         process.wait(timeout=20)

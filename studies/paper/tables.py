@@ -1,4 +1,4 @@
-"""The paper's tables as this study fills them, each cell beside the published one; and those that the paper lacks."""
+"""The paper's tables with the numbers of this study and the published ones, and tables that the paper lacks."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ OUR_ROWS = (REFERENCE, OURS, "RPO sums", "DRO-V", "SFT-all", "SFT-best")
 
 
 def _size(scale: Scale) -> str:
-    """The published size that a scale is set beside: its own, else Small."""
+    """The published size that a scale is compared with: its own, else Small."""
     return scale.published or "Small"
 
 
@@ -80,7 +80,7 @@ def table_5(results: Results) -> Table:
 
 # ---------------------------------------------------------------------------------------------- tables III, IV and VI
 
-FLIPPED = "decided by the place, see The judges"
+FLIPPED = "depends on the order, see The judges"
 
 
 def rate_cell(found: Judged | None) -> str:
@@ -192,7 +192,7 @@ def distance_table(results: Results) -> Table:
 
 
 def judges_table(results: Results) -> Table:
-    """How far each judge can be believed: coverage, flips, the pull of the first place, agreement with the reward."""
+    """Reliability of each judge: coverage, order effects, preference for the first place, agreement with the reward."""
     rows = []
     for judge in results.judges:
         found = list(results.judged_pairs(judge, paper_pairs(results.taus)).values())

@@ -1,4 +1,4 @@
-"""Figure 1: seconds of training by method and size, on the same rows in the same batches, one process alone."""
+"""Figure 1: seconds of training by method and size, on the same rows in the same batches, in a single process."""
 
 import tempfile
 from functools import partial
@@ -11,7 +11,7 @@ from studies.paper.training import timed, trainer_of, training_arguments
 from studies.paper.world import Setup, load_reference, train_rows
 from valuefree.demo.tiny import tiny_t5
 
-WIDTHS = {"width 64": 64, "width 128": 128, "width 256": 256}  # where the paper has Small, Large and XL
+WIDTHS = {"width 64": 64, "width 128": 128, "width 256": 256}  # in place of the paper's Small, Large and XL
 TIMED = ("SFT-all", "KTO", "DRO", "DRO-V", "RPO", "RPO() auto")
 STEPS = 20
 
@@ -33,7 +33,7 @@ def timed_runs(setup: Setup, scale: Scale, repeat: int) -> list[dict[str, Any]]:
 def _timed(setup: Setup, scale: Scale, size: str, width: int, method: str, repeat: int) -> dict[str, Any]:
     _, tokenizer = load_reference(setup, scale)
     model = tiny_t5(tokenizer, width=width)
-    parameters = sum(p.numel() for p in model.parameters())  # of the policy, before a value network hangs on it
+    parameters = sum(p.numel() for p in model.parameters())  # of the policy, before a value network is added
     rows = train_rows(setup, scale, 0, shuffled=False)
     arguments = training_arguments(setup, scale, seed=repeat, rows=len(rows), max_steps=STEPS)
     torch.manual_seed(repeat)

@@ -108,7 +108,7 @@ def run_cell(cell: Cell, setup: Setup, scale: Scale, commit: str | None) -> Row:
     row = Row(cell, commit=commit)
     try:
         row = _answered(*_trained(row, setup, scale), setup, scale)
-    except Exception as fault:  # it is kept, counted and listed
+    except Exception as fault:  # kept in the row, counted and listed in the report
         row = replace(row, error="".join(traceback.format_exception_only(fault)).strip())
     row = replace(row, seconds=time.perf_counter() - start)
     row.write(setup.folder)
@@ -134,7 +134,7 @@ def _trained(row: Row, setup: Setup, scale: Scale) -> tuple[Row, Any, Any]:
 
 
 def _answered(row: Row, policy: Any, tokenizer: Any, setup: Setup, scale: Scale) -> Row:
-    """The row with what the held-out answers say, which are written beside it."""
+    """The row with reward, KL and length of the held-out answers; writes the answers to their file."""
     cell = row.cell
     held_out = held_out_of(setup, scale)
     decoding = decoding_of(setup, scale, cell.method, SAMPLING_SEED + cell.seed)
@@ -166,7 +166,7 @@ def _answered(row: Row, policy: Any, tokenizer: Any, setup: Setup, scale: Scale)
 
 
 def settings_key(options: StudyPaperConfig) -> str:
-    """Of the options that metrics depend on: another choice of metrics is kept beside the first, without training."""
+    """A key of the options that metrics depend on: each choice of metrics has its own files, without new training."""
     chosen = {name: [getattr(options, name)] for name in (*OWNED, "metrics")}
     return fingerprint(chosen)[:8]
 

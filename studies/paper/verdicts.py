@@ -15,7 +15,7 @@ Outcome = Literal["supported", "contradicted", "undecided", "not tested"]
 
 @dataclass(frozen=True)
 class Finding:
-    """A verdict on a claim of the paper, and the numbers it rests on. claim: a key, or the statement itself."""
+    """A verdict on a claim of the paper, and the numbers behind it. claim: its key, or the statement itself."""
 
     claim: str
     verdict: Outcome

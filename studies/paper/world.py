@@ -1,4 +1,4 @@
-"""What all cells of a scale share: training rows, held-out prompts with the best known answers, the reference."""
+"""The inputs that all cells of a scale share: training rows, held-out prompts with the best answers, the reference."""
 
 import json
 from dataclasses import dataclass
@@ -25,11 +25,11 @@ GREEDY = {"temperature": 0.0, "repetition_penalty": 1.0, "no_repeat_ngram_size":
 
 @dataclass(frozen=True)
 class Setup:
-    """Where a study lies and what its cells share beside the scale; it goes to the worker processes.
+    """Folder of a study and the settings that its cells share, apart from the scale; passed to the worker processes.
 
-    data, score10, reward_field: of UltraFeedback, for the scales that read it. reward_function: as of
-    `valuefree.evaluation.reward_functions.load_reward`, or None. decoding: ``same`` for all methods, or ``authors``: as
-    the published scripts have it.
+    data, score10, reward_field: options of UltraFeedback, for the scales that read it. reward_function: as for
+    `valuefree.evaluation.reward_functions.load_reward`, or None. decoding: ``same`` for all methods, or ``authors``: as the
+    published scripts have it.
     """
 
     folder: Path
@@ -40,7 +40,7 @@ class Setup:
     decoding: Literal["same", "authors"] = "same"
 
     def reward_of(self, scale: Scale) -> str | None:
-        """The reward function of a scale; that of the demo where none is given for its prompts."""
+        """The reward function of a scale; by default that of the demo for the demo's prompts."""
         if self.reward_function is None and scale.feedback == "demo":
             return "valuefree.demo.data:reward"
         return self.reward_function
@@ -51,10 +51,10 @@ class Setup:
 
 
 def decoding_of(setup: Setup, scale: Scale, method: str, seed: int) -> Decoding:
-    """How responses are drawn: as the paper's scripts sample, for every method alike.
+    """How responses are generated: sampled as in the paper's scripts, the same for every method.
 
-    With ``authors`` KTO is decoded greedily and without penalties, as its script does; the scripts of RPO and DRO
-    sample with them.
+    With ``authors`` KTO is decoded greedily and without penalties, as in its script; the scripts of RPO and DRO sample
+    with penalties.
     """
     shared: dict[str, Any] = {
         "max_new_tokens": scale.max_new_tokens,
@@ -69,24 +69,24 @@ def decoding_of(setup: Setup, scale: Scale, method: str, seed: int) -> Decoding:
 
 
 def made(setup: Setup, scale: Scale) -> bool:
-    """Whether `make_world` has been here; the held-out prompts are what it writes last."""
+    """Whether `make_world` has finished; it writes the held-out prompts last."""
     return (setup.place(scale) / "held_out.json").exists()
 
 
 def make_world(setup: Setup, scale: Scale) -> None:
-    """Write training rows and held-out prompts of a scale, and make the reference where it has to be made."""
+    """Write training rows and held-out prompts of a scale, and train the reference where there is none to load."""
     place = setup.place(scale)
     place.mkdir(parents=True, exist_ok=True)
-    train, held_out, said = _rows(setup, scale)
+    train, held_out, sentences = _rows(setup, scale)
     train.to_parquet(str(place / "train.parquet"))
     if scale.model is None and scale.kind == "encoder-decoder":
         reference = place / "reference"
         amount = {"epochs": scale.reference_epochs, "width": scale.width}
-        make_tiny_t5(reference, train, seed=SPLIT_SEED, score_cache_dir=_cache(setup), **amount)
+        make_tiny_t5(reference, train, seed=SPLIT_SEED, score_cache_dir=str(setup.folder / "scores"), **amount)
     elif scale.model is None:
         smollm2_folder()
     prompts, answers = best_responses(held_out)
-    world = {"prompts": prompts, "references": answers, "data": said, "train_rows": len(train)}
+    world = {"prompts": prompts, "references": answers, "data": sentences, "train_rows": len(train)}
     write_text(place / "held_out.json", json.dumps(world, ensure_ascii=False))
 
 
@@ -105,10 +105,6 @@ def _rows(setup: Setup, scale: Scale) -> tuple[datasets.Dataset, datasets.Datase
     return train, held_out, str(report).splitlines()
 
 
-def _cache(setup: Setup) -> str:
-    return str(setup.folder / "scores")
-
-
 @dataclass(frozen=True)
 class HeldOut:
     """Prompts that no cell trains on, and the best known answer to each; sentences about the data."""
@@ -120,7 +116,7 @@ class HeldOut:
 
 
 def held_out_of(setup: Setup, scale: Scale) -> HeldOut:
-    """Of a scale whose world is made."""
+    """The held-out prompts of a scale whose world is made."""
     content = json.loads((setup.place(scale) / "held_out.json").read_text(encoding="utf-8"))
     return HeldOut(**content)
 

@@ -1,4 +1,4 @@
-"""What one task computes: stability, sensitivity to V, tuning of V, coverage, quality of the reference."""
+"""The experiments: stability, sensitivity to V, tuning of V, coverage, quality of the reference."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -138,7 +138,7 @@ def _mini_batches(trial: Trial) -> Iterator[Tensor]:
 
 
 def loss_unit(objective: Objective) -> float:
-    """What turns a loss, or its gradient, into RPO's unit, nats² or nats: 1/τ² for DRO."""
+    """Factor that converts a loss or its gradient to RPO's unit, nats² or nats: 1/τ² for DRO."""
     return objective.tau**-2 if isinstance(objective, DRO) else 1.0
 
 
@@ -166,7 +166,7 @@ def steps_to_reach(gaps: Tensor, start: Tensor, every: int) -> Tensor:
 
 
 def sensitivity(trial: Trial) -> list[Row]:
-    """V = V* + δ, constant or random per prompt; `held` keeps the setting that δ = 0 chose, else tuned at each δ."""
+    """V = V* + δ, constant or random per prompt; `held`: with the settings tuned at δ = 0, else tuned at each δ."""
     batch = _batch(trial)
     true = _true_values(batch)
     generators = [torch.Generator().manual_seed(50_000 + seed) for seed in range(trial.scale.seeds)]
@@ -185,7 +185,7 @@ def sensitivity(trial: Trial) -> list[Row]:
 
 
 def tuning(trial: Trial) -> list[Row]:
-    """One choice of the value network's learning rate, or of the estimator of V̂; the policy's rate is tuned."""
+    """One choice of the value network's learning rate or of the estimator of V̂; the policy's settings are tuned."""
     batch = _batch(trial)
     run = _train(trial, batch)
     return list(_measured(trial, batch, run, tuned(run)))
@@ -195,12 +195,12 @@ def tuning(trial: Trial) -> list[Row]:
 
 
 def coverage(trial: Trial) -> list[Row]:
-    """Against responses per prompt, under one condition."""
+    """One run per number of responses per prompt, under one condition."""
     return [row for count in trial.scale.counts for row in tuning(trial.at(responses=count))]
 
 
 def reference(trial: Trial) -> list[Row]:
-    """Against the tilt of the reference, which also writes the data."""
+    """One run per tilt of the reference, from which the data are drawn too."""
     return [row for tilt in trial.scale.tilts for row in tuning(trial.at(reference=tilt))]
 
 

@@ -1,4 +1,4 @@
-"""A verdict on each statement of Table I, from the rows; `limitations` has those of section VI. No torch."""
+"""A verdict on each statement of Table I, from the rows of the runs; those of section VI are in `limitations`."""
 
 from collections.abc import Iterable, Mapping
 
@@ -61,8 +61,8 @@ def _explicit(runs: Mapping[str, Rows]) -> Finding:
     if all(counts.values()):
         as_said = min(counts[DRO_V]) > 0 and counts[EQ_19] == {0}
         verdict = "supported" if as_said else "contradicted"
-    said = ", ".join(f"{method} {'/'.join(map(str, sorted(found))) or 'not run'}" for method, found in counts.items())
-    return finding("explicit", verdict, counts=said)
+    text = ", ".join(f"{method} {'/'.join(map(str, sorted(found))) or 'not run'}" for method, found in counts.items())
+    return finding("explicit", verdict, counts=text)
 
 
 def _coupling(runs: Mapping[str, Rows]) -> Finding:
@@ -122,7 +122,7 @@ def _harm(rows: Rows, method: str, kind: str) -> list[Row]:
 
 
 def _both(rows: Rows, method: str) -> list[Row]:
-    """The harm over constant and random δ, half and half."""
+    """Mean of the harm over constant and over random δ."""
     constant, random = (_harm(rows, method, kind) for kind in ("constant", "random"))
     if combined((0.5, constant), (0.5, random)) is None:
         return []

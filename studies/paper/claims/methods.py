@@ -30,7 +30,7 @@ METHODS = {
         _dro(plan.DRO_ORACLE, frozen=True, oracle=True),
         _rpo(plan.RPO_GIVEN, "zero"),
         _rpo(plan.RPO_LEVEL_1, "zero", level=1.0),
-        # Not rescaled, so that RPO and DRO learn at one rate: under Adam the rescaling is nothing else.
+        # Not rescaled, so that RPO and DRO learn at the same rate: under Adam rescaling only changes the rate.
         _dro(plan.DRO_FROZEN, frozen=True, rescale=False),
         _dro(plan.DRO_LEARNS, rescale=False),
         *(_dro(name, value_lr=rate) for rate, name in plan.TUNED_DRO.items()),

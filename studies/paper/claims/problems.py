@@ -1,4 +1,4 @@
-"""Problems of the claims: worlds with another reference, and data that lack the best or the unusual responses."""
+"""Problems of the claims: worlds with a tilted reference, and data without the best or the unusual responses."""
 
 from dataclasses import replace
 
@@ -9,11 +9,11 @@ from studies.exact.problems import Problem, Regime, draw_problem
 from studies.exact.world import Prompts, World, WorldSettings, make_world, sample, score
 from studies.paper.claims.plan import WORLDS, Setting
 
-POOL = 128  # draws per prompt of which the best are left out
+POOL = 128  # draws per prompt, from which the best are left out
 
 
 def make_claim_problem(setting: Setting, seed: int) -> Problem:
-    """Data of one seed; equal responses of a prompt are known as such."""
+    """Data of one seed; equal responses to a prompt share an index in `response_of`."""
     length, alphabet = WORLDS[setting.world]
     world = with_reference(make_world(WorldSettings(length=length, alphabet=alphabet), seed), setting.reference)
 
@@ -32,12 +32,12 @@ def make_claim_problem(setting: Setting, seed: int) -> Problem:
 
 
 def with_reference(world: World, tilt: float) -> World:
-    """The world of the reference ∝ π_ref·exp(tilt · reward): exact, as positions of a factorised policy are apart."""
+    """The world with reference ∝ π_ref·exp(tilt · reward); exact, as positions are independent."""
     return replace(world, reference=world.reference + tilt * world.reward)
 
 
 def without_best(prompts: Prompts, count: int, share: float, generator: torch.Generator) -> Tensor:
-    """Responses (P, count, T) of the reference, but for the `share` with the highest rewards, of 128 draws each."""
+    """Responses (P, count, T) of the reference without the `share` with the highest rewards, from 128 draws each."""
     pool = sample(prompts.reference, POOL, generator)
     order = score(prompts.reward, pool).argsort(dim=1)[:, : round((1 - share) * POOL)]
     chosen = order.gather(1, torch.rand(order.shape, generator=generator).argsort(dim=1)[:, :count])

@@ -218,7 +218,7 @@ def test_the_sentences_add_the_cells_up():
     assert said.startswith(f"Flan-T5 Large: 4 runs, about {total:,.0f} GPU hours")
     tiny = cells_of([TINY], methods_of("RPO"), [1.0], 10, control=False)
     assert (
-        estimate(tiny, [TINY], 0, 2)[0] == "tiny T5: 20 runs, about 60 s with 2 workers, its reference aside."
+        estimate(tiny, [TINY], 0, 2)[0] == "tiny T5: 20 runs, about 60 s with 2 workers, without its reference."
     )  # 20 × 6 s / 2
     assert "at most 1,200 calls" in estimate([], [], 1200, 1)[0]
 

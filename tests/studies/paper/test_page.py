@@ -53,7 +53,7 @@ def test_the_report_has_every_table_and_figure(report):
     titles = [table.title for section in report.sections for table in section.tables]
     for number in ("II", "III", "IV", "V", "VI"):
         assert titles.count(f"Table {number}, tiny T5") == 1
-    assert {"Figure 1: training time", "The methods", "Contradictions", "Not said", "Drawn at random"} <= set(titles)
+    assert {"Figure 1: training time", "The methods", "Contradictions", "Not stated", "Drawn at random"} <= set(titles)
     assert {plot.name for plot in report.plots} == {
         *("taus-tiny", "gains-tiny", "frontier-tiny", "curves-tiny", "figure-1"),
     }

@@ -121,10 +121,8 @@ def test_every_number_is_the_one_printed_and_none_is_missing(table):
 def test_the_words_of_the_examples_are_those_counted_in_table_seven():
     counted = facts()["VII"]
     assert len(counted) == 3 * len(EXAMPLES) == 30
-    for number, example in enumerate(EXAMPLES, start=1):
-        assert example.words == {
-            name: int(counted[f"prompt {number}", f"words of {name}"]) for name in ("RPO", "DRO", "KTO")
-        }
+    for number, words in enumerate(EXAMPLES.values(), start=1):
+        assert words == {name: int(counted[f"prompt {number}", f"words of {name}"]) for name in ("RPO", "DRO", "KTO")}
 
 
 @beside_the_paper
@@ -146,10 +144,10 @@ def test_table_one_is_the_one_printed():
 def test_examples_are_those_of_table_seven_and_their_words_are_counted():
     part = text()[text().index('Prompt 1: "') : text().index("TABLE VII:")]
     found = re.findall(r'Prompt \d+: "(.*?)"\s+RPO: (.*?)\s+DRO: (.*?)\s+KTO: (.*?)(?=\s*Prompt \d|\s*$)', part, re.S)
-    assert [example.prompt for example in EXAMPLES] == [prompt for prompt, *_ in found]
-    for example, (_, *answers) in zip(EXAMPLES, found, strict=True):
-        words = dict(zip(("RPO", "DRO", "KTO"), (len(answer.split()) for answer in answers), strict=True))
-        assert example.words == words
+    assert list(EXAMPLES) == [prompt for prompt, *_ in found]
+    for words, (_, *answers) in zip(EXAMPLES.values(), found, strict=True):
+        counted = (len(answer.split()) for answer in answers)
+        assert words == dict(zip(("RPO", "DRO", "KTO"), counted, strict=True))
 
 
 def flat(words: str) -> str:
@@ -202,7 +200,7 @@ def test_settings_are_stated():
 
 def test_settings_are_those_of_section_four():
     assert PARAMETERS == {"Small": 77e6, "Large": 783e6, "XL": 2.85e9}
-    given = {setting.name: setting.value for setting in SETTINGS}
+    given = {name: value for name, (value, _) in SETTINGS.items()}
     assert given["learning rate"] == 1e-4
     assert given["warm-up steps"] == 150
     assert given["tau"] == 1.0
@@ -363,15 +361,11 @@ def test_xl_does_not_separate_best():
 
 
 def test_answers_of_rpo_are_the_longest():
-    for example in EXAMPLES:
-        assert example.words["RPO"] > 2.3 * max(example.words["DRO"], example.words["KTO"])
-        assert 28 <= example.words["RPO"] <= 39
-        assert (
-            4
-            <= min(example.words["DRO"], example.words["KTO"])
-            <= max(example.words["DRO"], example.words["KTO"])
-            <= 15
-        )
+    for words in EXAMPLES.values():
+        others = (words["DRO"], words["KTO"])
+        assert words["RPO"] > 2.3 * max(others)
+        assert 28 <= words["RPO"] <= 39
+        assert 4 <= min(others) <= max(others) <= 15
 
 
 def test_some_deviations_are_below_the_standard_error_of_a_thousand_prompts():
