@@ -28,8 +28,8 @@ class Setup:
     """Folder of a study and the settings that its cells share, apart from the scale; passed to the worker processes.
 
     data, score10, reward_field: options of UltraFeedback, for the scales that read it. reward_function: as for
-    `valuefree.evaluation.reward_functions.load_reward`, or None. decoding: ``same`` for all methods, or ``authors``: as the
-    published scripts have it.
+    `valuefree.evaluation.reward_functions.load_reward`, or None. decoding: ``same`` for all methods, or ``authors``: as
+    the published scripts have it.
     """
 
     folder: Path
