@@ -150,5 +150,5 @@ def test_a_value_that_is_neither_true_nor_false_is_a_fault_of_its_line(tmp_path)
         with pytest.raises(DataError) as caught:
             read_triplets(lines(tmp_path, [TRIPLETS[0], {**TRIPLETS[1], "liked": value}]), desirable="liked")
         assert f"pairs.jsonl:2: {reason}" in str(caught.value)
-    with pytest.raises(ConfigError, match="columns of their own"):
+    with pytest.raises(ConfigError, match="need different columns"):
         read_triplets(lines(tmp_path, TRIPLETS), desirable="reward")

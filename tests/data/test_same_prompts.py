@@ -46,7 +46,7 @@ def test_prompts_that_differ_in_white_space_are_one_and_are_counted(tmp_path, sh
     assert rows["prompt"][:5] == given[:5]  # what is trained on is not changed
     exact = len({json.dumps(prompt) for prompt in given})
     assert (summary.prompts, summary.merged) == (2, exact - 2)
-    assert f"{exact - 2} prompts merged with one that differs in white space" in str(summary)
+    assert f"{exact - 2} prompts merged with one that differs only in white space" in str(summary)
     assert summarize(rows) == summary
 
 

@@ -56,7 +56,7 @@ def test_a_reward_model_is_trained_on_pairs_and_serves_evaluate_and_sample(class
     columns = ["--prompt", "question", "--chosen", "good", "--rejected", "bad", "--test-prompts", "12"]
     common = ["--objective", "reward-model", "--model", classifier, "--out", str(run), *QUICK]
     cli.run(["train", file, *common, *columns])
-    assert "share ordered rightly" in capsys.readouterr().out
+    assert "share ordered correctly" in capsys.readouterr().out
     held_out = json.loads((run / "metrics.json").read_text())["held_out_pairs"]
     assert held_out["accuracy"] > 0.9
     assert held_out["pairs"] == 12

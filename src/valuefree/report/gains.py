@@ -188,8 +188,8 @@ def gain_plot(evaluation: Evaluation) -> Plot:
     apart.axhline(mean, color="black", linewidth=1, linestyle="--")
     apart.annotate(f"mean {mean:+.3f}", (0, mean), textcoords="offset points", xytext=(2, 3), fontsize=8)
     label(apart, title="gain by prompt, sorted", x="prompts", y="policy minus reference")
-    caption = "Left: mean reward of each prompt, policy against reference; above the line the policy is better. "
-    return Plot("gains", caption + "Right: the gain of each prompt, sorted.", figure)
+    caption = "Points: mean reward of each prompt, policy against reference; above the line the policy is better. "
+    return Plot("gains", caption + "Bars: the gain of each prompt, sorted.", figure)
 
 
 def forest_plot(evaluations: Mapping[str, Evaluation]) -> Plot:
@@ -209,7 +209,9 @@ def forest_plot(evaluations: Mapping[str, Evaluation]) -> Plot:
     panel.set_ylim(len(evaluations) - 0.5, -0.5)
     label(panel, x="gain in reward over the run's own reference, 95 % interval")
     caption = "Gain of each run over its reference on its prompts, with 95 % intervals."
-    return Plot("gains", f"{caption} Right: the same against the KL to the reference." if measured else caption, figure)
+    return Plot(
+        "gains", f"{caption} Second panel: the gain against the KL to the reference." if measured else caption, figure
+    )
 
 
 def _gain_against_kl(panel: Axes, evaluations: Mapping[str, Evaluation]) -> None:

@@ -13,7 +13,7 @@ PER_PROMPT = {
     "sizes": "responses per prompt",
     "effective_sizes": "effective responses, weighted by e^(r/τ)",
     "spreads": "spread of the rewards",
-    "log_coverage": "joint log-probability of a prompt's responses under the reference, nats",
+    "log_coverage": "joint reference log-prob., nats",
     "values": "V̂, reward units",
 }
 

@@ -159,7 +159,7 @@ def _pairs_table(runs: Sequence[TrainedRun]) -> Table:
         for run in runs
         if (pairs := run.held_out_pairs) is not None
     ]
-    return Table("On held-out pairs", ["run", "pairs", "ordered correctly", "margin, nats", "loss, nats"], rows)
+    return Table("On held-out pairs", ["run", "pairs", "share ordered correctly", "margin, nats", "loss, nats"], rows)
 
 
 def _incomparable(runs: Sequence[TrainedRun]) -> list[str]:

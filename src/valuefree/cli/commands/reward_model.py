@@ -76,7 +76,12 @@ def command(options: TrainConfig) -> None:
         print(f"stopped by {result.stopped}; continue with --resume")
         return
     if result.held_out is not None:
-        names = {"pairs": "pairs", "accuracy": "share ordered rightly", "margin": "margin, nats", "loss": "loss, nats"}
+        names = {
+            "pairs": "pairs",
+            "accuracy": "share ordered correctly",
+            "margin": "margin, nats",
+            "loss": "loss, nats",
+        }
         show.table("On held-out pairs", [(text, f"{result.held_out[name]:.4g}") for name, text in names.items()])
         print(pairs_verdict(result.held_out))
     print(f"reward model: {result.folder / 'model'}\nreport: {result.folder / 'report.html'}")
