@@ -103,13 +103,15 @@ def test_an_objective_imports_the_standard_library_torch_errors_and_objectives_a
 
 LIGHT = [
     "valuefree",
-    "valuefree.cli.options",
+    "valuefree.cli.options.train",
     "valuefree.errors",
     "valuefree.evaluation.stats",
     "valuefree.cli.main",
     "valuefree.runs.manifest",
     "valuefree.report",
     "valuefree.cli.commands.report",
+    "valuefree.cli.commands.schema",
+    "valuefree.cli.commands.completion",
 ]
 
 
@@ -119,7 +121,7 @@ def test_no_torch_at_import(module):
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("verb", ["", "train", "inspect", "judge", "demo"])
+@pytest.mark.parametrize("verb", ["", "train", "inspect", "judge", "demo", "schema", "completion"])
 def test_help_is_quick_and_without_torch(verb):
     code = (
         "import sys; sys.argv = ['valuefree', *sys.argv[1:]]; from valuefree.cli.main import main\n"

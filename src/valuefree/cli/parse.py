@@ -117,11 +117,11 @@ def _add(container: Any, item: Field, annotation: Any, text: str, positional: bo
 
 
 def _group_of(config: type[Options], item: Field) -> str:
-    """The group of an option in ``--help``: common, its own, or that of the class that declares it."""
+    """The group of an option in ``--help``: common, its own, or that of the class that declares it; empty for none."""
     if item.name in config.shown_first:
         return "common"
     declaring = next(kind for kind in config.__mro__ if item.name in get_annotations(kind))
-    return item.metadata.get("group") or declaring.group
+    return item.metadata.get("group") or vars(declaring).get("group", "")
 
 
 def make_parser(program: str, config: type[Options], *, objective: str | None = None) -> argparse.ArgumentParser:
@@ -137,11 +137,11 @@ def make_parser(program: str, config: type[Options], *, objective: str | None = 
     parser.add_argument("--config", metavar="FILE", help="YAML recipe with these options as keys; flags override it")
     hints = get_type_hints(config)
     items = {item.name: item for item in fields(config)}
-    by_group: dict[str, list[Field]] = {name: [] for name in GROUPS}
+    by_group: dict[str, list[Field]] = {name: [] for name in ("", *GROUPS)}
     for item in (items[name] for name in dict.fromkeys((*config.shown_first, *items))):
         by_group[_group_of(config, item)].append(item)
     for name, members in by_group.items():
-        container = parser.add_argument_group(name) if members else parser
+        container = parser.add_argument_group(name) if name and members else parser
         for item in members:
             text = described(item.metadata["help"], default_of(item))
             if "objectives" in item.metadata:

@@ -264,7 +264,7 @@ def test_help_offers_no_metric_that_outputs_do_not_have(capsys):
     with pytest.raises(SystemExit):
         cli.run(["judge", "--help"])
     said = " ".join(capsys.readouterr().out.split())
-    assert "self_repetition, reward (reward with --reward-function alone)" in said
+    assert "self_repetition, reward (with --reward-function)" in said
     assert ", kl" not in said
 
 

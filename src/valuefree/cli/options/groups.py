@@ -41,10 +41,13 @@ def positional(text: str, *, group: str | None = None) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Root of all option sets. shown_first: the options that ``--help`` lists first."""
+    """Root of all option sets.
+
+    group: in ``--help``, of the fields that this very class declares. shown_first: options in the first group, common.
+    """
 
     about: ClassVar[str] = ""
-    group: ClassVar[str] = "data"
+    group: ClassVar[str] = ""
     shown_first: ClassVar[tuple[str, ...]] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -66,6 +69,7 @@ class Options:
 class DataOptions(Options):
     """Where the rows are."""
 
+    group: ClassVar[str] = "data"
     data: str = required("JSONL, CSV or Parquet file, folder, or hub name with prompt, response and reward")
     prompt: str = option("prompt", "column of the prompt: text, or a list of messages")
     response: str = option("response", "column of the response")
@@ -93,6 +97,7 @@ class ModelOptions(Options):
 class LengthOptions(Options):
     """How long sequences may be."""
 
+    group: ClassVar[str] = "data"
     max_length: int = option(1024, "tokens of prompt and response together (encoder-decoder: of each)")
     max_prompt_length: int | None = option(None, "tokens of the prompt", otherwise="no separate limit")
     max_response_length: int | None = option(None, "tokens of the response", otherwise="no separate limit")

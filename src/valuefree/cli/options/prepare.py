@@ -13,6 +13,7 @@ class PrepareConfig(Options):
     """Of ``valuefree prepare``."""
 
     about: ClassVar[str] = VERBS["prepare"]
+    group: ClassVar[str] = "data"
     shown_first: ClassVar[tuple[str, ...]] = ("source", "validation_prompts", "out")
     source: str = required("hub name, such as openbmb/UltraFeedback, or a file or folder in the same layout")
     schema: Literal[
