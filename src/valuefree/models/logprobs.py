@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.nn import functional as F
@@ -34,12 +35,12 @@ class ResponseLogps(NamedTuple):
     `values`: what the model's value network says of prompts, where it was asked, shape (P,).
     """
 
-    total: Tensor
-    tokens: Tensor
-    values: Tensor | None = None
+    total: Float[Tensor, " R"]
+    tokens: Int[Tensor, " R"]
+    values: Float[Tensor, " P"] | None = None
 
     @property
-    def mean(self) -> Tensor:
+    def mean(self) -> Float[Tensor, " R"]:
         """Log-probability per token, shape (R,)."""
         return self.total / self.tokens
 
@@ -139,7 +140,9 @@ def _response_logps(core: nn.Module, batch: Mapping[str, Tensor], chunk_tokens: 
     return ResponseLogps(total, torch.bincount(rows, minlength=count))
 
 
-def _through_modules(core: nn.Module, hidden: Tensor, ids: Tensor, chunk_tokens: int, path: HeadPath) -> Tensor:
+def _through_modules(
+    core: nn.Module, hidden: Float[Tensor, "M d"], ids: Int[Tensor, " M"], chunk_tokens: int, path: HeadPath
+) -> Float[Tensor, " M"]:
     """As `linear_logps`, for any head, by calling it: without gradients, with a bias, a cap, or gathered weights."""
     head = _head(core)
     parts = []
@@ -151,7 +154,9 @@ def _through_modules(core: nn.Module, hidden: Tensor, ids: Tensor, chunk_tokens:
     return torch.cat(parts)
 
 
-def _chunk_logps(head: Callable[[Tensor], Tensor], hidden: Tensor, ids: Tensor) -> Tensor:
+def _chunk_logps(
+    head: Callable[[Tensor], Tensor], hidden: Float[Tensor, "M d"], ids: Int[Tensor, " M"]
+) -> Float[Tensor, " M"]:
     logits = head(hidden)
     return -F.cross_entropy(logits.to(torch.promote_types(logits.dtype, torch.float32)), ids, reduction="none")
 
@@ -185,7 +190,9 @@ def _log_path(core: nn.Module, path: HeadPath, tokens: int, vocabulary: int) -> 
         logger.info("head: %d tokens × %d (%.0f MiB of logits): %s", tokens, vocabulary, size, said[path])
 
 
-def _hidden_and_targets(core: nn.Module, batch: Mapping[str, Tensor]):
+def _hidden_and_targets(
+    core: nn.Module, batch: Mapping[str, Tensor]
+) -> tuple[Float[Tensor, "B T d"], Int[Tensor, " M"], Int[Tensor, " M"], Int[Tensor, " M"], int]:
     """Last hidden states; and of each response token its id, the flat position that predicts it, and its response."""
     if is_encoder_decoder(core) and "pack" in batch:
         rows = batch["target_rows"]
@@ -220,7 +227,9 @@ def _hidden_and_targets(core: nn.Module, batch: Mapping[str, Tensor]):
     return states, labels[rows, columns], positions, rows, len(labels)
 
 
-def _causal_states(core: nn.Module, ids: Tensor, mask: Tensor, position_ids: Tensor, **more: Any) -> Tensor:
+def _causal_states(
+    core: nn.Module, ids: Int[Tensor, "B T"], mask: Tensor, position_ids: Int[Tensor, "B T"], **more: Any
+) -> Float[Tensor, "B T d"]:
     backbone = getattr(core, core.base_model_prefix)  # type: ignore[arg-type]
     named = {"input_ids": ids, "attention_mask": mask}
     accepted = inspect.signature(backbone.forward).parameters
@@ -228,7 +237,7 @@ def _causal_states(core: nn.Module, ids: Tensor, mask: Tensor, position_ids: Ten
     return backbone(**named, **more).last_hidden_state
 
 
-def _decoder_states(core: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+def _decoder_states(core: nn.Module, batch: Mapping[str, Tensor]) -> Float[Tensor, "B T d"]:
     mask = batch["attention_mask"]
     states = core.get_encoder()(input_ids=batch["input_ids"], attention_mask=mask).last_hidden_state  # type: ignore
     if "encoder_rows" in batch:
@@ -242,7 +251,7 @@ def _decoder_states(core: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
     ).last_hidden_state
 
 
-def _packed_t5_states(core: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+def _packed_t5_states(core: nn.Module, batch: Mapping[str, Tensor]) -> Float[Tensor, "1 M d"]:
     """Hidden states (1, M, d) of the decoder of a T5 over packed responses, the encoder over packed prompts."""
     use_packed_attention(core)
     encoder, decoder = core.get_encoder(), core.get_decoder()  # type: ignore[operator]

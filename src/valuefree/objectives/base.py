@@ -38,7 +38,7 @@ class TrainingRows:
     rewards: Tensor
     raw_rewards: Tensor
     prompt_of: Tensor
-    columns: Mapping[str, Tensor] = field(default_factory=dict)
+    columns: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
     reference_rewards: Tensor | None = None
     reference_prompt_of: Tensor | None = None
 
@@ -63,7 +63,7 @@ class ObjectiveInputs:
     values: Tensor | None = None
     learned: Tensor | None = None
     baseline: Tensor | None = None
-    columns: Mapping[str, Tensor] = field(default_factory=dict)
+    columns: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
 
     def require(self, name: str) -> Tensor:
         """The field `name`, which the objective requires.

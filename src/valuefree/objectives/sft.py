@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from valuefree.errors import ConfigError
@@ -18,7 +19,7 @@ from valuefree.objectives.base import (
 from valuefree.objectives.groups import group_counts, group_softmax
 
 
-def sft_loss(policy_logps: Tensor) -> Tensor:
+def sft_loss(policy_logps: Float[Tensor, " R"]) -> Float[Tensor, " R"]:
     r"""Negative log-likelihood :math:`-\log\pi_\theta(y|x)` in nats, one per response, shape (R,).
 
     The reducer divides the sum by the response tokens of the global batch.
