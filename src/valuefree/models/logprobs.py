@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.nn import functional as F
@@ -38,12 +39,12 @@ class ResponseLogps(NamedTuple):
     (R,). values: outputs of the model's value network, (P,); None without a `value_batch`.
     """
 
-    total: Tensor
-    tokens: Tensor
-    values: Tensor | None = None
+    total: Float[Tensor, " R"]
+    tokens: Int[Tensor, " R"]
+    values: Float[Tensor, " P"] | None = None
 
     @property
-    def mean(self) -> Tensor:
+    def mean(self) -> Float[Tensor, " R"]:
         """Log-probability per token, shape (R,)."""
         return self.total / self.tokens
 
@@ -163,7 +164,9 @@ def _through_modules(core: Any, hidden: Tensor, ids: Tensor, chunk_tokens: int, 
     return torch.cat(parts)
 
 
-def _chunk_logps(head: Callable[[Tensor], Tensor], hidden: Tensor, ids: Tensor) -> Tensor:
+def _chunk_logps(
+    head: Callable[[Tensor], Tensor], hidden: Float[Tensor, "M d"], ids: Int[Tensor, " M"]
+) -> Float[Tensor, " M"]:
     logits = head(hidden)
     return -F.cross_entropy(logits.to(torch.promote_types(logits.dtype, torch.float32)), ids, reduction="none")
 

@@ -38,7 +38,7 @@ class TrainingRows:
     rewards: Tensor
     raw_rewards: Tensor
     prompt_of: Tensor
-    columns: Mapping[str, Tensor] = field(default_factory=dict)
+    columns: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
     reference_rewards: Tensor | None = None
     reference_prompt_of: Tensor | None = None
 
@@ -63,8 +63,8 @@ class ObjectiveInputs:
     reference_logps: Tensor | None = None
     values: Tensor | None = None
     value_outputs: Tensor | None = None
-    step_inputs: Mapping[str, Tensor] = field(default_factory=dict)
-    columns: Mapping[str, Tensor] = field(default_factory=dict)
+    step_inputs: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
+    columns: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
 
     def require(self, name: str) -> Tensor:
         """The field or step input `name`, which the objective requires.

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from jaxtyping import Float
 from torch import Tensor
 
 from valuefree.errors import ConfigError
@@ -10,7 +11,14 @@ from valuefree.objectives.base import Objective, ObjectiveInputs, ObjectiveOutpu
 from valuefree.objectives.knob import knob
 
 
-def dro_loss(policy_logps: Tensor, reference_logps: Tensor, rewards: Tensor, values: Tensor, *, tau: float) -> Tensor:
+def dro_loss(
+    policy_logps: Float[Tensor, " R"],
+    reference_logps: Float[Tensor, " R"],
+    rewards: Float[Tensor, " R"],
+    values: Float[Tensor, " R"],
+    *,
+    tau: float,
+) -> Float[Tensor, " R"]:
     r"""Squared residual of the reward against value and log-ratio, one per response, shape (R,).
 
     .. math:: \tfrac12\Bigl[r - V_\phi(x) - \tau\log\frac{\pi_\theta(y|x)}{\pi_{ref}(y|x)}\Bigr]^2

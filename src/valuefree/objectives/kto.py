@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from valuefree.errors import ConfigError
@@ -19,15 +20,15 @@ from valuefree.objectives.knob import knob
 
 
 def kto_loss(
-    policy_logps: Tensor,
-    reference_logps: Tensor,
-    desirable: Tensor,
-    baseline: Tensor,
+    policy_logps: Float[Tensor, " R"],
+    reference_logps: Float[Tensor, " R"],
+    desirable: Bool[Tensor, " R"],
+    baseline: Float[Tensor, ""] | Float[Tensor, " R"],
     *,
     beta: float,
     desirable_weight: float = 1.0,
     undesirable_weight: float = 1.0,
-) -> Tensor:
+) -> Float[Tensor, " R"]:
     r"""One loss per response, shape (R,).
 
     .. math:: \lambda_D\,[1 - \sigma(\beta(\rho - z_0))]\ \text{if desirable, else}\

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -11,8 +12,13 @@ from valuefree.objectives.knob import knob
 
 
 def nca_loss(
-    policy_logps: Tensor, reference_logps: Tensor, rewards: Tensor, prompt_of: Tensor, *, tau: float
-) -> Tensor:
+    policy_logps: Float[Tensor, " R"],
+    reference_logps: Float[Tensor, " R"],
+    rewards: Float[Tensor, " R"],
+    prompt_of: Int[Tensor, " R"],
+    *,
+    tau: float,
+) -> Float[Tensor, " R"]:
     r"""One loss per response, over whole groups of n responses to a prompt.
 
     .. math:: -\Bigl[\mathrm{softmax}(r/\tau)_i\,\log\sigma(\rho_i) + \tfrac1n\log\sigma(-\rho_i)\Bigr]

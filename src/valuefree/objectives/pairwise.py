@@ -2,10 +2,12 @@
 
 import logging
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal, cast, get_args
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -26,7 +28,9 @@ Pairing = Literal["best_worst", "all", "adjacent"]
 FEW_PAIRS = 10
 
 
-def dpo_loss(chosen_logratios: Tensor, rejected_logratios: Tensor, *, beta: float) -> Tensor:
+def dpo_loss(
+    chosen_logratios: Float[Tensor, " N"], rejected_logratios: Float[Tensor, " N"], *, beta: float
+) -> Float[Tensor, " N"]:
     r"""Direct preference optimisation, one loss per pair.
 
     .. math:: -\log\sigma(\beta\Delta),\qquad \Delta = \rho_c - \rho_r
@@ -46,7 +50,9 @@ def dpo_loss(chosen_logratios: Tensor, rejected_logratios: Tensor, *, beta: floa
     return -F.logsigmoid(beta * _margin(chosen_logratios, rejected_logratios, beta))
 
 
-def ipo_loss(chosen_logratios: Tensor, rejected_logratios: Tensor, *, beta: float) -> Tensor:
+def ipo_loss(
+    chosen_logratios: Float[Tensor, " N"], rejected_logratios: Float[Tensor, " N"], *, beta: float
+) -> Float[Tensor, " N"]:
     r"""Identity preference optimisation, one loss per pair: :math:`(\Delta - \tfrac{1}{2\beta})^2`, shape (N,).
 
     Arguments and errors as of `dpo_loss`. Its authors take log-ratios per token; pass those for that.
@@ -56,7 +62,9 @@ def ipo_loss(chosen_logratios: Tensor, rejected_logratios: Tensor, *, beta: floa
     return (_margin(chosen_logratios, rejected_logratios, beta) - 1 / (2 * beta)).square()
 
 
-def slic_loss(chosen_logratios: Tensor, rejected_logratios: Tensor, *, beta: float) -> Tensor:
+def slic_loss(
+    chosen_logratios: Float[Tensor, " N"], rejected_logratios: Float[Tensor, " N"], *, beta: float
+) -> Float[Tensor, " N"]:
     r"""Hinge on the margin, one loss per pair: :math:`\max(0, 1 - \beta\Delta)`, shape (N,).
 
     Arguments and errors as of `dpo_loss`.
@@ -66,7 +74,9 @@ def slic_loss(chosen_logratios: Tensor, rejected_logratios: Tensor, *, beta: flo
     return F.relu(1 - beta * _margin(chosen_logratios, rejected_logratios, beta))
 
 
-def _margin(chosen_logratios: Tensor, rejected_logratios: Tensor, beta: float) -> Tensor:
+def _margin(
+    chosen_logratios: Float[Tensor, " N"], rejected_logratios: Float[Tensor, " N"], beta: float
+) -> Float[Tensor, " N"]:
     check_same_shape(chosen_logratios=chosen_logratios, rejected_logratios=rejected_logratios)
     check_positive("1/nats", beta=beta)
     return chosen_logratios - rejected_logratios
@@ -75,7 +85,9 @@ def _margin(chosen_logratios: Tensor, rejected_logratios: Tensor, beta: float) -
 # ----------------------------------------------------------------------------------------------------------- pairing
 
 
-def pairs_within(rewards: Tensor, group_of: Tensor, pairing: Pairing) -> tuple[Tensor, Tensor]:
+def pairs_within(
+    rewards: Float[Tensor, " R"], group_of: Int[Tensor, " R"], pairing: Pairing
+) -> tuple[Int[Tensor, " N"], Int[Tensor, " N"]]:
     """Pairs of rows of one group with unlike rewards: (chosen, rejected), row numbers of shape (N,) each.
 
     ``best_worst`` gives the highest against the lowest reward of a group (of equals the first, and the last); ``all``
@@ -88,7 +100,8 @@ def pairs_within(rewards: Tensor, group_of: Tensor, pairing: Pairing) -> tuple[T
         raise ConfigError(f"pairs is {pairing!r}; choose from {', '.join(get_args(Pairing))}.")
     by_reward = torch.argsort(rewards, descending=True, stable=True)
     order = by_reward[torch.argsort(group_of[by_reward], stable=True)]  # a group's rows together, best first
-    sizes = torch.unique_consecutive(group_of[order], return_counts=True)[1]
+    counted = torch.unique_consecutive(group_of[order], return_counts=True)  # type: ignore  # torch has no type for it
+    sizes = cast("tuple[Tensor, Tensor]", counted)[1]
     starts = sizes.cumsum(0) - sizes
     if pairing == "best_worst":
         chosen, rejected = order[starts], order[starts + sizes - 1]
@@ -96,8 +109,8 @@ def pairs_within(rewards: Tensor, group_of: Tensor, pairing: Pairing) -> tuple[T
         same = group_of[order][1:] == group_of[order][:-1]
         chosen, rejected = order[:-1][same], order[1:][same]
     else:
-        parts = []
-        for size in sizes.unique().tolist():  # all groups of one size at once
+        parts: list[Tensor] = []
+        for size in cast("list[int]", sizes.unique().tolist()):  # type: ignore  # torch has no type for it  # all groups of one size at once
             two = torch.combinations(torch.arange(size, device=order.device))
             parts.append((starts[sizes == size][:, None, None] + two).flatten(0, 1))
         index = torch.cat(parts) if parts else order.new_empty(0, 2)
@@ -143,7 +156,7 @@ class _Pairwise(Objective):
     def _loss(self, chosen: Tensor, rejected: Tensor) -> Tensor:
         """Loss per pair of log-ratios, shape (N,)."""
 
-    def _pairs(self, rewards: Tensor, prompt_of: Tensor, columns) -> tuple[Tensor, Tensor]:
+    def _pairs(self, rewards: Tensor, prompt_of: Tensor, columns: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """`_pairs_by_reward` without those whose two responses are one text."""
         chosen, rejected = self._pairs_by_reward(rewards, prompt_of, columns)
         if "response" not in columns:
@@ -151,7 +164,9 @@ class _Pairwise(Objective):
         unlike = columns["response"][chosen] != columns["response"][rejected]
         return chosen[unlike], rejected[unlike]
 
-    def _pairs_by_reward(self, rewards: Tensor, prompt_of: Tensor, columns) -> tuple[Tensor, Tensor]:
+    def _pairs_by_reward(
+        self, rewards: Tensor, prompt_of: Tensor, columns: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Tensor]:
         """A user's own pairs where the data have pair_id, else those of the prompts' rows."""
         group_of, pairing = prompt_of, self.pairs
         if "pair_id" in columns:

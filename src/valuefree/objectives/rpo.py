@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from valuefree.errors import ConfigError
@@ -19,22 +20,23 @@ from valuefree.objectives.base import (
 from valuefree.objectives.dro import dro_loss
 from valuefree.objectives.groups import group_counts, group_mean
 from valuefree.objectives.knob import knob
+from valuefree.partition import ESTIMATORS
 
 TARGET_STD = 12.0  # nats; docs/lab_notes.md says what the choice rests on
 QUANTILE_STD = 1 / math.sqrt(12)  # of a uniform quantile, which is what ``quantile`` makes of a reward
 
 
 def rpo_parts(
-    policy_logps: Tensor,
-    reference_logps: Tensor,
-    rewards: Tensor,
-    values: Tensor,
+    policy_logps: Float[Tensor, " R"],
+    reference_logps: Float[Tensor, " R"],
+    rewards: Float[Tensor, " R"],
+    values: Float[Tensor, " R"],
     *,
     tau: float,
-    prompt_of: Tensor,
-    group_size: Tensor | None = None,
+    prompt_of: Int[Tensor, " R"],
+    group_size: Int[Tensor, " R"] | None = None,
     level: float = math.inf,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Float[Tensor, " R"], Float[Tensor, " R"]]:
     r"""The two parts of `rpo_loss`, each of shape (R,): within ½(δ_i − δ̄)², and level ½·κ/(n+κ)·δ̄².
 
     The gradient on ρ_i is δ_i − n/(n+κ)·δ̄, whichever rows of the group carry a gradient, so that a group may be cut
@@ -54,16 +56,16 @@ def rpo_parts(
 
 
 def rpo_loss(
-    policy_logps: Tensor,
-    reference_logps: Tensor,
-    rewards: Tensor,
-    values: Tensor,
+    policy_logps: Float[Tensor, " R"],
+    reference_logps: Float[Tensor, " R"],
+    rewards: Float[Tensor, " R"],
+    values: Float[Tensor, " R"],
     *,
     tau: float,
-    prompt_of: Tensor | None = None,
-    group_size: Tensor | None = None,
+    prompt_of: Int[Tensor, " R"] | None = None,
+    group_size: Int[Tensor, " R"] | None = None,
     level: float = math.inf,
-) -> Tensor:
+) -> Float[Tensor, " R"]:
     r"""Squared residual between the log-ratio and its target, one per response.
 
     .. math:: \tfrac12\delta_i^2,\qquad
@@ -98,8 +100,8 @@ def rpo_loss(
         return 0.5 * (policy_logps - reference_logps - (rewards - values) / tau).square()
     if prompt_of is None:
         raise ConfigError(f"level={level} needs prompt_of: the level is one term per prompt. Pass it, or level=inf.")
-    knobs = {"tau": tau, "prompt_of": prompt_of, "group_size": group_size, "level": level}
-    within, between = rpo_parts(policy_logps, reference_logps, rewards, values, **knobs)
+    data = (policy_logps, reference_logps, rewards, values)
+    within, between = rpo_parts(*data, tau=tau, prompt_of=prompt_of, group_size=group_size, level=level)
     return within + between
 
 
@@ -109,9 +111,9 @@ def _check_knobs(tau: float, level: float) -> None:
         raise ConfigError(f"level is {level!r}; expected κ ≥ 0: 0 is the centred form, inf is eq. 21.")
 
 
-def spread(rewards: Tensor, prompt_of: Tensor) -> float:
+def spread(rewards: Float[Tensor, " R"], prompt_of: Int[Tensor, " R"]) -> float:
     """Pooled standard deviation of the rewards within prompts; of all rewards where it is zero; 1 if that is too."""
-    free = len(rewards) - len(torch.unique(prompt_of))
+    free = len(rewards) - len(torch.bincount(prompt_of).nonzero())
     within = (rewards - group_mean(rewards, prompt_of)).square().sum() / max(free, 1)
     variance = float(within) or float((rewards - rewards.mean()).square().mean()) or 1.0
     return math.sqrt(variance)
@@ -176,7 +178,8 @@ class RPO(Objective):
                 "length_normalize=True makes the log-ratio a mean per token, for which the default target_std, in nats "
                 "per response, is too large. Give tau, or target_std in nats per token."
             )
-        if self.estimator in ("coverage", "informed") and self.length_normalize:
+        rule = ESTIMATORS.get(self.estimator)  # None for auto and learned, which are decided later
+        if self.length_normalize and rule is not None and not rule.allows_token_means:
             raise ConfigError(
                 f"estimator={self.estimator!r} needs probabilities of responses; length_normalize=True has none."
             )
@@ -188,7 +191,7 @@ class RPO(Objective):
     @classmethod
     def preset(cls, name: Literal["paper", "paper-code"], *, tau: float = 1.0) -> "RPO":
         """``paper``: eq. 19 and 21 on sums. ``paper-code``: as published, token means and duplicates counted."""
-        presets = {
+        presets: dict[str, dict[str, Any]] = {
             "paper": {"estimator": "reference", "level": math.inf},
             "paper-code": {
                 "estimator": "reference",

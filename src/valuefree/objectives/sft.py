@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from valuefree.errors import ConfigError
@@ -19,7 +20,7 @@ from valuefree.objectives.groups import group_counts, group_softmax
 from valuefree.objectives.knob import knob
 
 
-def sft_loss(policy_logps: Tensor) -> Tensor:
+def sft_loss(policy_logps: Float[Tensor, " R"]) -> Float[Tensor, " R"]:
     r"""Negative log-likelihood :math:`-\log\pi_\theta(y|x)` in nats, one per response, shape (R,).
 
     The reducer divides the sum by the response tokens of the global batch.

@@ -1,6 +1,6 @@
 """Ridge regression of one value per prompt on a vector per prompt, in batches of prompts.
 
-Beside the features, which may be float32 and mapped from a file, memory is O(m² + batch), m = min(P, d).
+The features may be float32 and mapped from a file. Beyond them, memory is O(m² + batch), where m = min(P, d).
 """
 
 import math
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 STRENGTHS = torch.logspace(-8, 6, 57, dtype=torch.float64)  # λ tried, as multiples of the largest eigenvalue
@@ -17,17 +18,17 @@ ROUNDING = {torch.float64: 1e-10, torch.float32: 1e-6, torch.float16: 1e-2, torc
 BATCH_NUMBERS = 2**21  # float64 numbers of a batch of prompts
 
 
-def ridge_values(features_PD: Tensor, targets_P: Tensor) -> Tensor:
+def ridge_values(features_PD: Float[Tensor, "P D"], targets_P: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
     r"""Fitted values of a ridge regression with free intercept on standardised features, float64 of shape (P,).
 
     At strength λ the fit is :math:`\bar y + X(X^\top X+λ)^{-1}X^\top y`, X standardised. The result is the average of
-    the fits at all `STRENGTHS` whose degrees of freedom, counting the intercept, are at most P/2: a prompt's own value
-    then weighs on average no more than those of all other prompts together. The weights are
-    :math:`e^{-D(λ)/2}`, D the mean of two deviances: :math:`P\log\sum_i e_i^2`, e the errors of predicting each prompt
-    from the others (PRESS, Allen 1974), and that of the restricted likelihood (REML, Patterson & Thompson 1971), where
-    the coefficients are random and alike. The first alone follows noise when there are about as many features as
-    prompts, as generalised cross-validation does; the second alone misses effects along directions in which the
-    features vary little.
+    the fits at all `STRENGTHS` whose degrees of freedom, counting the intercept, are at most P/2, so that on average a
+    prompt's own value has no more weight than those of all other prompts together. The weights are
+    :math:`e^{-D(λ)/2}`, where D is the mean of two deviances. The first is :math:`P\log\sum_i e_i^2`, where e are the
+    errors of predicting each prompt from the others (PRESS, Allen 1974). The second is that of the restricted
+    likelihood (REML, Patterson & Thompson 1971), in which the coefficients are random with one variance. The first
+    alone follows noise when there are about as many features as prompts, as generalised cross-validation does. The
+    second alone misses effects along directions in which the features vary little.
 
     Args:
         features_PD: (P, d), any floating type; d may exceed P. targets_P: float64, (P,).
@@ -40,12 +41,12 @@ def ridge_values(features_PD: Tensor, targets_P: Tensor) -> Tensor:
     return targets_P.mean() + torch.cat([scores_BK @ along_K for _, scores_BK in spectrum.batches()])
 
 
-def ridge_predictions(features_PD: Tensor, targets_P: Tensor) -> Tensor:
+def ridge_predictions(features_PD: Float[Tensor, "P D"], targets_P: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
     r"""Each prompt predicted from the others, float64 of shape (P,).
 
-    At one strength that is :math:`y_i - (y_i-\hat y_i)/(1-h_i)`, h the leverage, of the intercept too. The result is
-    the average over all `STRENGTHS`, weighted as in `ridge_values`; the weights are those that all prompts together
-    choose. A single prompt, which no other predicts, gets its own value.
+    At one strength the prediction is :math:`y_i - (y_i-\hat y_i)/(1-h_i)`, where h is the leverage, intercept included.
+    The result is the average over all `STRENGTHS`, weighted as in `ridge_values`; the weights come from all prompts
+    together. A single prompt, which no other prompt predicts, gets its own value.
     """
     if len(targets_P) == 1:
         return targets_P.clone()
@@ -60,14 +61,14 @@ def ridge_predictions(features_PD: Tensor, targets_P: Tensor) -> Tensor:
 class _Spectrum:
     """The regression in the eigenvectors of XᵀX (K of them), in which every strength is a rescaling.
 
-    along_K: Zᵀy, Z the coordinates of the prompts, (P, K). batches: yields
-    the rows and the coordinates (B, K) of one batch of prompts after another. centred_P: y minus its mean.
+    along_K: Zᵀy, where Z are the coordinates of the prompts, (P, K). batches: yields rows and coordinates (B, K) of one
+    batch of prompts after another. centred_P: y minus its mean.
     """
 
-    eigenvalues_K: Tensor
-    along_K: Tensor
-    batches: Callable[[], Iterator[tuple[slice, Tensor]]]
-    centred_P: Tensor
+    eigenvalues_K: Float[Tensor, " K"]
+    along_K: Float[Tensor, " K"]
+    batches: Callable[[], Iterator[tuple[slice, Float[Tensor, "B K"]]]]
+    centred_P: Float[Tensor, " P"]
 
     @classmethod
     def of(cls, features_PD: Tensor, centred_P: Tensor) -> "_Spectrum":
@@ -111,16 +112,16 @@ class _Spectrum:
             centred_P,
         )
 
-    def strengths(self) -> Tensor:
-        """λ, shape (L,); where no feature varies, any will do."""
+    def strengths(self) -> Float[Tensor, " L"]:
+        """λ, shape (L,); its scale is arbitrary where no feature varies."""
         largest = self.eigenvalues_K.max()
         return STRENGTHS * torch.where(largest > 0, largest, torch.ones_like(largest))
 
-    def inverses(self) -> Tensor:
+    def inverses(self) -> Float[Tensor, "K L"]:
         """1/(eigenvalue + λ), shape (K, L)."""
         return 1 / (self.eigenvalues_K[:, None] + self.strengths())
 
-    def errors(self, kept_L: Tensor) -> Iterator[Tensor]:
+    def errors(self, kept_L: Bool[Tensor, " L"]) -> Iterator[Tensor]:
         """Errors of predicting each prompt from the others at the strengths `kept_L`, (B, L) per batch."""
         inverse_KL = self.inverses()[:, kept_L]
         for part, scores_BK in self.batches():
@@ -128,7 +129,7 @@ class _Spectrum:
             leverage_BL = scores_BK.square() @ inverse_KL
             yield rest_BL / (1 - 1 / len(self.centred_P) - leverage_BL).clamp_(min=TINY)
 
-    def weights(self, most_freedom: float) -> Tensor:
+    def weights(self, most_freedom: float) -> Float[Tensor, " L"]:
         """Weight of every strength, shape (L,), zero where its degrees of freedom exceed `most_freedom`."""
         prompts = len(self.centred_P)
         inverse_KL, strength_L = self.inverses(), self.strengths()
@@ -148,13 +149,13 @@ class _Spectrum:
 
 
 def _slices(count: int, width: int) -> list[slice]:
-    """0 … count − 1 in parts of which each, with `width` numbers apiece, has about `BATCH_NUMBERS`."""
+    """Slices of range(count) such that one of them, with `width` numbers per item, has about `BATCH_NUMBERS`."""
     step = max(BATCH_NUMBERS // max(width, 1), 1)
     return [slice(start, min(start + step, count)) for start in range(0, count, step)]
 
 
-def _standards(features_PD: Tensor, rows: list[slice]) -> tuple[Tensor, Tensor]:
-    """Mean and reciprocal standard deviation of every feature; 0 for one that varies by no more than rounding."""
+def _standards(features_PD: Float[Tensor, "P D"], rows: list[slice]) -> tuple[Float[Tensor, " D"], Float[Tensor, " D"]]:
+    """Mean and reciprocal standard deviation of every feature; the latter is 0 where only rounding varies."""
     prompts, width = features_PD.shape
     mean_D, squares_D, largest_D = torch.zeros(3, width, dtype=torch.float64)
     for part in rows:
@@ -168,8 +169,8 @@ def _standards(features_PD: Tensor, rows: list[slice]) -> tuple[Tensor, Tensor]:
     return mean_D, torch.where(varies_D, 1 / spread_D, torch.zeros_like(spread_D))
 
 
-def _eigen(gram: Tensor) -> tuple[Tensor, Tensor]:
-    """Eigenvalues, those that are rounding set to zero, and eigenvectors in columns, of a symmetric matrix."""
+def _eigen(gram: Float[Tensor, "K K"]) -> tuple[Float[Tensor, " K"], Float[Tensor, "K K"]]:
+    """Eigenvalues (zero where they are rounding) and eigenvectors (in columns) of a symmetric matrix."""
     values, vectors = cast("tuple[Tensor, Tensor]", torch.linalg.eigh(gram))  # type: ignore  # torch has no type for it
     rounding = len(values) * torch.finfo(values.dtype).eps * values[-1:].clamp(min=0.0)
     return torch.where(values > rounding, values, torch.zeros_like(values)), vectors

@@ -1,28 +1,29 @@
 """Agreement of two judges beyond chance: Cohen's κ."""
 
 from collections.abc import Hashable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
 
-from valuefree.evaluation.stats.estimate import Estimate, check_lengths, cluster_index
+from valuefree.evaluation.stats.estimate import Clusters, Estimate, Statistic, check_lengths, cluster_index
 from valuefree.evaluation.stats.resampling import RESAMPLES, bootstrap_intervals, unanimous_interval
 
 
 @dataclass(frozen=True)
-class Agreement:
-    """How often two judges agree, and how much of it is more than chance.
+class Agreement(Statistic):
+    """How often two judges agree, and how far that exceeds chance.
 
     Attributes:
         kappa: (observed − expected) / (1 − expected), its interval and the number of clusters; None if undefined.
         observed: share of the pairs of labels that are equal; None without pairs.
-        expected: that share if the two were independent with the frequencies that they have; None without pairs.
-        n: rows that both have labelled.
-        missing: rows that were left out because one of the labels is None.
+        expected: the share of equal labels if the judges were independent, with their own frequencies; None without
+            pairs.
+        n: rows that both judges labelled.
+        missing: rows that were left out because a label is None.
         labels: the labels, in the order of the table.
-        table: rows are labels of the first judge, columns of the second; counts.
-        reason: why `kappa`, or its interval, is None; else None.
+        table: counts; rows are labels of the first judge, columns of the second.
+        reason: why `kappa` or its interval is None; else None.
     """
 
     kappa: Estimate | None
@@ -40,13 +41,9 @@ class Agreement:
             return f"κ undefined: {self.reason} (n = {self.n}{missing})"
         return f"κ = {self.kappa} (agree {self.observed:.3f}, by chance {self.expected:.3f}, n = {self.n}{missing})"
 
-    def to_dict(self) -> dict[str, Any]:
-        """All fields, nested ones as dictionaries."""
-        return asdict(self)
 
-
-def _kappa(table_BLL: np.ndarray) -> np.ndarray:
-    """κ (B,) of tables of counts (B, L, L); NaN where chance alone agrees always, or the table is empty."""
+def _kappa(table_BLL: Float[np.ndarray, "B L L"]) -> Float[np.ndarray, " B"]:
+    """κ of B tables of counts; NaN where agreement by chance is certain, or the table is empty."""
     total = table_BLL.sum(axis=(1, 2))
     with np.errstate(invalid="ignore", divide="ignore"):
         observed = np.trace(table_BLL, axis1=1, axis2=2) / total
@@ -58,7 +55,7 @@ def cohen_kappa(
     first: Sequence[Hashable | None],
     second: Sequence[Hashable | None],
     *,
-    clusters: Sequence[Hashable] | None = None,
+    clusters: Clusters | None = None,
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Agreement:
@@ -66,16 +63,18 @@ def cohen_kappa(
 
     .. math:: \kappa = \frac{p_o - p_e}{1 - p_e}, \quad p_o = \sum_k p_{kk}, \quad p_e = \sum_k p_{k\cdot} p_{\cdot k}
 
-    A row that one of them left without a label (None) is not a disagreement: it is left out and counted. κ is undefined
-    when both always give one and the same label, for chance then agrees always; it is None, with the reason.
+    A row that a judge left without a label (None) is not a disagreement: it is left out and counted. κ is undefined
+    when both judges always give the same one label, because chance then always agrees; `kappa` is None, with a reason.
 
     Args:
         first: labels (N,) of one judge, of any hashable kind.
         second: labels (N,) of the other.
-        clusters: prompt of each row, if a prompt has several (both orders, say); the interval resamples prompts whole.
-        seed: of the resamples.
-        resamples: how many; those in which κ is undefined are left out of the interval, which is None if they are more
-            than one in twenty. Where all rows agree it comes from Clopper's and Pearson's bound of that share instead.
+        clusters: prompt of each row, if a prompt has several rows (both orders, for example); the interval resamples
+            whole prompts.
+        seed: random seed of the resamples.
+        resamples: number of resamples. Those in which κ is undefined are left out of the interval; it is None if they
+            are more than one in twenty. Where all rows agree, the interval comes from the Clopper–Pearson bound of
+            the share that agrees.
 
     Raises:
         DataError: columns of different length.
@@ -90,10 +89,10 @@ def cohen_kappa(
         return Agreement(None, None, None, 0, missing, (), (), "no row has both labels")
     labels = tuple(sorted({label for row in kept for label in (first[row], second[row])}, key=str))
     number = {label: position for position, label in enumerate(labels)}
-    own, count = cluster_index(index[kept].tolist(), len(kept))
+    cluster_of, count = cluster_index(index[kept].tolist(), len(kept))
     tables_CLL = np.zeros((count, len(labels), len(labels)))
     one, two = (np.array([number[column[row]] for row in kept]) for column in (first, second))
-    np.add.at(tables_CLL, (own, one, two), 1)
+    np.add.at(tables_CLL, (cluster_of, one, two), 1)
     table = tables_CLL.sum(axis=0)
     share = table / table.sum()
     observed, expected = float(np.trace(share)), float(share.sum(axis=1) @ share.sum(axis=0))

@@ -5,16 +5,28 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Int, Shaped
 
 from valuefree.errors import DataError
 
+Values = Sequence[float] | Shaped[np.ndarray, "..."]  # numbers to be checked by `finite`
+Clusters = Sequence[Hashable]
+
+
+class Statistic:
+    """Base of the results, which are dataclasses."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields, nested results as dictionaries."""
+        return asdict(self)  # type: ignore[call-overload]  # subclasses are dataclasses
+
 
 @dataclass(frozen=True)
-class Estimate:
+class Estimate(Statistic):
     """A value with its 95 % interval over n prompts.
 
-    The interval is None where there is none to give: for one prompt, and where all prompts have the same value and
-    nothing bounds it, for then they say nothing of how it varies.
+    The interval is None for one prompt, and where all prompts have the same value and no bounds are known: the values
+    then say nothing about how they vary.
     """
 
     value: float
@@ -26,12 +38,8 @@ class Estimate:
             return f"{self.value:.3f} (n = {self.n})"
         return f"{self.value:.3f} [{self.interval[0]:.3f}, {self.interval[1]:.3f}]"
 
-    def to_dict(self) -> dict[str, Any]:
-        """Value, interval and n."""
-        return asdict(self)
 
-
-def finite(values: Sequence[float] | np.ndarray, what: str) -> np.ndarray:
+def finite(values: Values, what: str) -> Float[np.ndarray, " N"]:
     """`values` as an array (N,).
 
     Raises:
@@ -49,7 +57,7 @@ def finite(values: Sequence[float] | np.ndarray, what: str) -> np.ndarray:
     return data
 
 
-def shares(scores: Sequence[float] | np.ndarray, what: str) -> np.ndarray:
+def shares(scores: Values, what: str) -> Float[np.ndarray, " N"]:
     """`scores` as an array (N,) of values between 0 and 1.
 
     Raises:
@@ -64,17 +72,20 @@ def shares(scores: Sequence[float] | np.ndarray, what: str) -> np.ndarray:
     return data
 
 
-def check_lengths(**columns: Sequence[Any] | np.ndarray) -> None:
+def check_lengths(**columns: Sequence[Any] | Shaped[np.ndarray, "..."]) -> None:
     """Raise a DataError that names each column and its length, unless all are equally long."""
     if len({len(column) for column in columns.values()}) > 1:
         lengths = ", ".join(f"{name} {len(column)}" for name, column in columns.items())
         raise DataError(f"expected columns of one length, row by row; got {lengths}.")
 
 
-def cluster_index(clusters: Iterable[Hashable] | None, rows: int) -> tuple[np.ndarray, int]:
-    """Cluster of each row as a number (N,), in order of first appearance, and how many there are.
+def cluster_index(clusters: Iterable[Hashable] | None, rows: int) -> tuple[Int[np.ndarray, " {rows}"], int]:
+    """Cluster of each row as a number (N,), in order of first appearance, and the number of clusters.
 
-    Without `clusters` every row is its own.
+    Without `clusters` every row is a cluster of its own.
+
+    Raises:
+        DataError: not one cluster per row.
     """
     if clusters is None:
         return np.arange(rows), rows

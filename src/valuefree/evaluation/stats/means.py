@@ -1,12 +1,10 @@
 """Means over prompts, and over seeds, with their intervals."""
 
-from collections.abc import Hashable, Sequence
-
 import numpy as np
-from scipy import stats
+from jaxtyping import Float
 
 from valuefree.errors import DataError
-from valuefree.evaluation.stats.estimate import Estimate, check_lengths, cluster_index, finite
+from valuefree.evaluation.stats.estimate import Clusters, Estimate, Values, check_lengths, cluster_index, finite
 from valuefree.evaluation.stats.resampling import (
     CONFIDENCE,
     RESAMPLES,
@@ -14,12 +12,13 @@ from valuefree.evaluation.stats.resampling import (
     Interval,
     bootstrap_intervals,
     rounding,
+    student_half_width,
     unseen_share,
 )
 
 
 def bootstrap_mean(
-    values: Sequence[float] | np.ndarray,
+    values: Values,
     *,
     bounds: Interval = UNBOUNDED,
     seed: int = 0,
@@ -28,20 +27,21 @@ def bootstrap_mean(
 ) -> Estimate:
     """Mean of one value per prompt, with its bootstrap interval: percentile from 200 prompts on, else expanded BCa.
 
-    For a paired comparison take `paired_difference`; for several samples per prompt, `clustered_mean`.
+    Use `paired_difference` for a paired comparison, and `clustered_mean` for several samples per prompt.
 
-    No resample lies beyond the smallest or the largest value, so an interval that ends there, as one of a few prompts
-    does, would end too soon. The end is then a bound that holds for few prompts: with finite `bounds` the mean if the
-    greatest share of unseen values that the data leave open (Clopper and Pearson) lay at the bound, else Student's.
-    Nor is the lower end above that of as many prompts that all have the largest value, nor the upper below its like.
-    Where all values are equal and a bound is infinite there is no interval.
+    No resample lies beyond the smallest or the largest value. An interval that ends at one of them, as it does for few
+    prompts, would therefore be too short. Such an end is replaced by a bound that holds for few prompts. With finite
+    `bounds` it is the mean that results if the largest share of unseen values that the data allow (Clopper and Pearson)
+    lies at the bound; otherwise it is Student's. In addition, the lower end is never above that of as many prompts that
+    all have the largest value, and the upper end never below that of as many prompts that all have the smallest value.
+    There is no interval where all values are equal and a bound is infinite.
 
     Args:
-        values: (P,). bounds: the least and the greatest value that there can be, such as (0, 1) of a win rate.
+        values: (P,). bounds: the smallest and the largest possible value, such as (0, 1) for a win rate.
         seed, confidence, resamples: of the bootstrap.
 
     Raises:
-        DataError: no values, some that are not finite, or outside `bounds`.
+        DataError: no values, values that are not finite, or values outside `bounds`.
 
     Source: Efron (1987), Better Bootstrap Confidence Intervals; Hesterberg (2015), What Teachers Should Know About the
     Bootstrap. Where no end is replaced it equals `scipy.stats.bootstrap`, below 200 prompts at the expanded level.
@@ -64,9 +64,9 @@ def bootstrap_mean(
 
 
 def _beyond_the_data(
-    data: np.ndarray, interval: Interval | None, bounds: Interval, confidence: float
+    data: Float[np.ndarray, " N"], interval: Interval | None, bounds: Interval, confidence: float
 ) -> Interval | None:
-    """`interval`, or the mean where it is None, with the ends moved out that resamples cannot give."""
+    """`interval`, or the mean where it is None, with those ends moved outwards that resamples cannot reach."""
     if interval is None and not np.isfinite(bounds).all():
         return None
     mean = float(data.mean())
@@ -74,7 +74,7 @@ def _beyond_the_data(
     return _lower_end(low, data, bounds[0], confidence), -_lower_end(-high, -data, -bounds[1], confidence)
 
 
-def _lower_end(low: float, data: np.ndarray, bound: float, confidence: float) -> float:
+def _lower_end(low: float, data: Float[np.ndarray, " N"], bound: float, confidence: float) -> float:
     smallest, largest = float(data.min()), float(data.max())
     ends_too_soon = low <= smallest + rounding(smallest)
     if np.isfinite(bound):
@@ -82,14 +82,13 @@ def _lower_end(low: float, data: np.ndarray, bound: float, confidence: float) ->
         last = smallest if ends_too_soon else largest
         return min(low, last - unseen * (last - bound))
     if ends_too_soon:
-        half = float(stats.t.ppf((1 + confidence) / 2, data.size - 1) * stats.sem(data))
-        return min(low, float(data.mean()) - half)
+        return min(low, float(data.mean()) - student_half_width(data, confidence))
     return low
 
 
 def clustered_mean(
-    values: Sequence[float] | np.ndarray,
-    clusters: Sequence[Hashable],
+    values: Values,
+    clusters: Clusters,
     *,
     bounds: Interval = UNBOUNDED,
     seed: int = 0,
@@ -97,10 +96,10 @@ def clustered_mean(
 ) -> Estimate:
     """Mean over clusters of the cluster means, with an interval that resamples clusters; n counts clusters.
 
-    bounds: as of `bootstrap_mean`.
+    bounds: as in `bootstrap_mean`.
 
     Raises:
-        DataError: no values, some that are not finite or outside `bounds`, or as many clusters as there are not values.
+        DataError: no values, values that are not finite or outside `bounds`, or not one cluster per value.
     """
     data = finite(values, "one per row")
     index, count = cluster_index(clusters, len(data))
@@ -109,21 +108,21 @@ def clustered_mean(
 
 
 def paired_difference(
-    first: Sequence[float] | np.ndarray,
-    second: Sequence[float] | np.ndarray,
-    clusters: Sequence[Hashable] | None = None,
+    first: Values,
+    second: Values,
+    clusters: Clusters | None = None,
     *,
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Estimate:
-    """Mean over prompts of first − second, two systems on the same prompts: what makes a prompt hard cancels.
+    """Mean over prompts of first − second, for two systems on the same prompts: the difficulty of a prompt cancels.
 
     Args:
         first: a value per row (N,) of one system.
         second: the other system's values (N,), row for row on the same prompt.
-        clusters: prompt of each row, if a prompt has several; then prompts are averaged and resampled whole.
-        seed: of the resamples.
-        resamples: how many.
+        clusters: prompt of each row, if a prompt has several rows; prompts are then averaged and resampled whole.
+        seed: random seed of the resamples.
+        resamples: number of resamples.
 
     Raises:
         DataError: columns of different length, none, or values that are not finite.
@@ -135,11 +134,11 @@ def paired_difference(
     return clustered_mean(differences, clusters, seed=seed, resamples=resamples)
 
 
-def t_mean(values: Sequence[float]) -> Estimate:
-    """Mean of a few values, one per seed, with Student's 95 % interval; None as interval where none of them differs."""
+def t_mean(values: Values) -> Estimate:
+    """Mean of a few values, one per seed, with Student's 95 % interval, which is None where all values are equal."""
     data = finite(values, "one per seed")
     mean = float(data.mean())
     if np.ptp(data) <= rounding(mean):
         return Estimate(mean, None, data.size)
-    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, data.size - 1) * stats.sem(data))
+    half = student_half_width(data)
     return Estimate(mean, (mean - half, mean + half), data.size)

@@ -1,14 +1,22 @@
 """Strengths of several systems from comparisons of two: the Bradley-Terry model."""
 
 from collections.abc import Hashable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit, logit
+from jaxtyping import Bool, Float, Int
+from scipy.special import expit, logit  # type: ignore[reportMissingTypeStubs]  # scipy has none
 
 from valuefree.errors import DataError
-from valuefree.evaluation.stats.estimate import Estimate, check_lengths, cluster_index, shares
+from valuefree.evaluation.stats.estimate import (
+    Clusters,
+    Estimate,
+    Statistic,
+    Values,
+    check_lengths,
+    cluster_index,
+    shares,
+)
 from valuefree.evaluation.stats.resampling import (
     RESAMPLES,
     Interval,
@@ -23,15 +31,15 @@ _PRECISION = 1e-9
 
 
 @dataclass(frozen=True)
-class Ranking:
+class Ranking(Statistic):
     """Strengths of items, as log-odds with mean zero, in the order of `names`.
 
     Attributes:
         names: the items.
         strengths: one per item; the difference of two is the log-odds that the first wins.
-        probabilities: probabilities[i][j] that item i wins against item j, a tie counting half; ½ of an item itself.
-        wins: wins[i][j], the sum of the scores of item i against item j, without the prior.
-        comparisons: how many.
+        probabilities: probabilities[i][j] that item i wins against item j, where a tie counts half; ½ for i = j.
+        wins: wins[i][j] is the sum of the scores of item i against item j, without the prior.
+        comparisons: number of comparisons.
         prior: virtual ties per pair of items that the strengths include.
     """
 
@@ -60,18 +68,14 @@ class Ranking:
             raise DataError(f"{unknown[0]!r} was not ranked; the items are {', '.join(map(repr, self.names))}.")
         return self.probabilities[self.names.index(first)][self.names.index(second)]
 
-    def to_dict(self) -> dict[str, Any]:
-        """All fields, nested ones as dictionaries."""
-        return asdict(self)
-
 
 def bradley_terry(
     first: Sequence[Hashable],
     second: Sequence[Hashable],
-    scores: Sequence[float] | np.ndarray,
+    scores: Values,
     *,
     names: Sequence[Hashable] | None = None,
-    clusters: Sequence[Hashable] | None = None,
+    clusters: Clusters | None = None,
     prior: float = PRIOR,
     seed: int = 0,
     resamples: int = RESAMPLES,
@@ -80,30 +84,30 @@ def bradley_terry(
 
     .. math:: \max_\theta \sum_{i \ne j} \bigl(w_{ij} + \tfrac12\,\mathrm{prior}\bigr) \log\sigma(\theta_i - \theta_j)
 
-    w_ij is the sum of the scores of i against j; a tie is half a win of each. Without a prior an item that wins
-    everything is infinitely strong. The default is one virtual tie per pair of items: half a win and half a loss, which
-    for two items is Haldane's and Anscombe's log((w + ½)/(l + ½)), whose bias is smaller than that of log(w/l). It
-    weighs as one comparison of each pair, so pass `prior=0` where the bare likelihood is wanted.
+    w_ij is the sum of the scores of i against j; a tie is half a win for each. Without a prior, an item that wins
+    every comparison is infinitely strong. The default prior is one virtual tie per pair of items: half a win and half a
+    loss. For two items this gives Haldane's and Anscombe's log((w + ½)/(l + ½)), which has less bias than log(w/l). The
+    prior has the weight of one comparison of each pair; pass `prior=0` for the likelihood alone.
 
-    Where an item won all comparisons with another, no resample shows how often it may lose: the interval of their
-    difference reaches to Clopper's and Pearson's bound on one side and to infinity on the other.
+    Where an item won all comparisons with another, no resample shows how often it may lose. The interval of their
+    difference then extends to the Clopper–Pearson bound on one side and to infinity on the other.
 
     Args:
-        first: an item per comparison (N,): a name, or, where `names` is given, its index.
+        first: an item per comparison (N,): a name or, if `names` is given, its index.
         second: the item that it was compared with (N,).
         scores: score of the first (N,), between 0 (lost) and 1 (won).
-        names: the items, in the order wanted; default: in order of appearance.
-        clusters: prompt of each comparison. Intervals resample prompts whole; without it every comparison counts as
+        names: the items, in the order of the result; default: in order of appearance.
+        clusters: prompt of each comparison. Intervals resample whole prompts. Without it every comparison counts as
             independent, which several comparisons on one prompt are not.
         prior: virtual ties per pair of items, ≥ 0.
-        seed: of the resamples.
-        resamples: how many; with `prior=0`, those without a finite maximum are left out, and an interval is None if
-            they are more than one in twenty.
+        seed: random seed of the resamples.
+        resamples: number of resamples. With `prior=0`, those without a finite maximum are left out, and an interval is
+            None if they are more than one in twenty.
 
     Raises:
         DataError: columns of different length, scores outside [0, 1], an item compared with itself, an unknown item,
-            fewer than two items, a negative prior; with `prior=0` a graph of wins that is not strongly connected (Ford,
-            1957: some items never lose, or tie, against the rest), for then no finite maximum exists.
+            fewer than two items, a negative prior; with `prior=0`, a graph of wins that is not strongly connected: some
+            items never lose or tie against the rest, and no finite maximum exists (Ford, 1957).
 
     Source: Bradley and Terry (1952), Rank Analysis of Incomplete Block Designs; Ford (1957).
     """
@@ -111,7 +115,7 @@ def bradley_terry(
     data = shares(scores, "one per comparison")
     if not 0 <= prior < np.inf:
         raise DataError(f"prior={prior} is not a number of virtual ties; pass 0 or more.")
-    items, one, two = _numbered(first, second, names)
+    items, one, two = _factorize(first, second, names)
     index, count = cluster_index(clusters, len(data))
     wins_CKK = np.zeros((count, len(items), len(items)))
     np.add.at(wins_CKK, (index, one, two), data)
@@ -123,21 +127,21 @@ def bradley_terry(
     left, right = np.triu_indices(len(items), k=1)
     flat = wins_CKK.reshape(count, -1)
 
-    def statistic(weights: np.ndarray) -> np.ndarray:
+    def statistic(weights: Float[np.ndarray, "B C"]) -> Float[np.ndarray, "B values"]:
         strengths = _maximum((weights @ flat).reshape(-1, *wins.shape) + virtual)
         return np.concatenate([strengths, strengths[:, left] - strengths[:, right]], axis=1)
 
     values = statistic(np.ones((1, count)))[0]
     size = len(items)
     intervals = bootstrap_intervals(statistic, count, seed=seed, resamples=resamples)
-    if prior > 0 and count > 1:  # without a prior None also says that a maximum is lacking
+    if prior > 0 and count > 1:  # without a prior, None may also mean that no maximum exists
         strengths, gaps = _widened(values, intervals, wins_CKK, left, right)
         intervals = [*strengths, *gaps]
-    found = [Estimate(float(value), interval, count) for value, interval in zip(values, intervals, strict=True)]
+    estimates = [Estimate(float(value), interval, count) for value, interval in zip(values, intervals, strict=True)]
     return Ranking(
         names=items,
-        strengths=tuple(found[:size]),
-        probabilities=_probabilities(found[size:], left, right, size, count),
+        strengths=tuple(estimates[:size]),
+        probabilities=_probabilities(estimates[size:], left, right, size, count),
         wins=tuple(tuple(float(cell) for cell in row) for row in wins),
         comparisons=len(data),
         prior=float(prior),
@@ -145,12 +149,17 @@ def bradley_terry(
 
 
 def _widened(
-    values: np.ndarray, intervals: list[Interval | None], wins_CKK: np.ndarray, left: np.ndarray, right: np.ndarray
+    values: Float[np.ndarray, " values"],
+    intervals: list[Interval | None],
+    wins_CKK: Float[np.ndarray, "C K K"],
+    left: Int[np.ndarray, " pairs"],
+    right: Int[np.ndarray, " pairs"],
 ) -> tuple[list[Interval | None], list[Interval | None]]:
-    """Intervals of strengths and of their differences that take in what unanimous pairs leave open.
+    """Intervals of strengths and of their differences, widened for pairs with equal scores in all prompts.
 
-    Where one item won every comparison of a pair, resamples repeat that. The difference then reaches to the bound of
-    `unanimous_interval`, and a strength, the mean of its differences, as far as these do together.
+    An item that won every comparison of a pair wins them in every resample. The interval of the difference is then
+    extended to the bounds of `unanimous_interval`, and that of a strength, the mean of its differences, by the mean of
+    these extensions.
     """
     size = wins_CKK.shape[1]
     ends = np.array([interval or (value, value) for value, interval in zip(values, intervals, strict=True)])
@@ -168,16 +177,16 @@ def _widened(
         strengths[j] += [-more[1] / size, more[0] / size]
         lacking[size + pair] = False
     lacking[:size] &= lacking[size:].any()
-    found = [
+    widened = [
         None if lacks else (float(low), float(high))
         for lacks, (low, high) in zip(lacking, np.concatenate([strengths, gaps]), strict=True)
     ]
-    return found[:size], found[size:]
+    return widened[:size], widened[size:]
 
 
-def _numbered(
+def _factorize(
     first: Sequence[Hashable], second: Sequence[Hashable], names: Sequence[Hashable] | None
-) -> tuple[tuple[Hashable, ...], np.ndarray, np.ndarray]:
+) -> tuple[tuple[Hashable, ...], Int[np.ndarray, " N"], Int[np.ndarray, " N"]]:
     """The items, and both columns as positions among them."""
     if names is None:
         items = tuple(dict.fromkeys(item for pair in zip(first, second, strict=True) for item in pair))
@@ -198,21 +207,21 @@ def _numbered(
     return items, one, two
 
 
-def _reaches(wins_BKK: np.ndarray) -> np.ndarray:
-    """Whether a chain of wins leads from one item to another (B, K, K)."""
+def _reaches(wins_BKK: Float[np.ndarray, "B K K"]) -> Bool[np.ndarray, "B K K"]:
+    """Whether a chain of wins leads from one item to another."""
     reached = (wins_BKK > 0) | np.eye(wins_BKK.shape[1], dtype=bool)
     for _ in range(max(1, int(np.ceil(np.log2(wins_BKK.shape[1]))))):
         reached = np.matmul(reached.astype(np.float32), reached.astype(np.float32)) > 0
     return reached
 
 
-def _connected(wins_BKK: np.ndarray) -> np.ndarray:
-    """Whether chains of wins lead from every item to every other (B,): the condition of a finite maximum."""
+def _connected(wins_BKK: Float[np.ndarray, "B K K"]) -> Bool[np.ndarray, " B"]:
+    """Whether chains of wins lead from every item to every other: the condition for a finite maximum."""
     return np.asarray(_reaches(wins_BKK).all(axis=(1, 2)))
 
 
-def _no_maximum(wins: np.ndarray, items: tuple[Hashable, ...]) -> str:
-    """Which items are never beaten by the rest: those that no chain of wins from outside leads to."""
+def _no_maximum(wins: Float[np.ndarray, "K K"], items: tuple[Hashable, ...]) -> str:
+    """Message that names the items that never lost to the rest: no chain of wins from outside leads to them."""
     reached = _reaches(wins[None])[0]
     mutual = reached & reached.T
     for position in range(len(items)):
@@ -228,13 +237,15 @@ def _no_maximum(wins: np.ndarray, items: tuple[Hashable, ...]) -> str:
     )
 
 
-def _log_likelihood(strengths_BK: np.ndarray, wins_BKK: np.ndarray) -> np.ndarray:
+def _log_likelihood(
+    strengths_BK: Float[np.ndarray, "B K"], wins_BKK: Float[np.ndarray, "B K K"]
+) -> Float[np.ndarray, " B"]:
     gaps = strengths_BK[:, :, None] - strengths_BK[:, None, :]
     return -(wins_BKK * np.logaddexp(0, -gaps)).sum(axis=(1, 2))
 
 
-def _maximum(wins_BKK: np.ndarray) -> np.ndarray:
-    """Strengths (B, K) that maximise the likelihood, by Newton's method with halved steps; NaN where none is finite."""
+def _maximum(wins_BKK: Float[np.ndarray, "B K K"]) -> Float[np.ndarray, "B K"]:
+    """Strengths that maximise the likelihood, by Newton's method with halved steps; NaN where none is finite."""
     size = wins_BKK.shape[1]
     connected = _connected(wins_BKK)
     wins = np.where(connected[:, None, None], wins_BKK, 1.0)
@@ -249,7 +260,8 @@ def _maximum(wins_BKK: np.ndarray) -> np.ndarray:
         curvature = played * chance * (1 - chance)
         curvature[:, range(size), range(size)] = 0.0
         laplacian = np.eye(size) * curvature.sum(axis=2)[:, :, None] - curvature
-        step = np.linalg.solve(laplacian + 1 / size, slope[:, :, None])[:, :, 0]  # + 1/K keeps Σ θ = 0
+        solved = np.linalg.solve(laplacian + 1 / size, slope[:, :, None])  # + 1/K keeps Σ θ = 0
+        step: Float[np.ndarray, "B K"] = solved[:, :, 0]
         for _ in range(_HALVINGS):
             ahead = _log_likelihood(strengths + step, wins)
             worse = ahead < reached - 1e-12 * np.abs(reached)
@@ -263,9 +275,9 @@ def _maximum(wins_BKK: np.ndarray) -> np.ndarray:
 
 
 def _probabilities(
-    gaps: list[Estimate], left: np.ndarray, right: np.ndarray, size: int, count: int
+    gaps: list[Estimate], left: Int[np.ndarray, " pairs"], right: Int[np.ndarray, " pairs"], size: int, count: int
 ) -> tuple[tuple[Estimate, ...], ...]:
-    """Winning probabilities and their intervals from the differences of strengths; σ keeps the order of bounds."""
+    """Winning probabilities and their intervals from the differences of strengths; σ preserves the order of bounds."""
     even = Estimate(0.5, None, count)
     table = [[even] * size for _ in range(size)]
     for i, j, gap in zip(left, right, gaps, strict=True):

@@ -1,28 +1,28 @@
 """The bootstrap behind every interval: clusters are drawn with replacement, and count as often as they were drawn.
 
-A statistic is a function of weights (B, C), how often each of C clusters counts in each of B resamples, to values
-(B, K); a whole batch of resamples is one matrix product. K numbers that belong together share their resamples.
+A statistic is a function from weights (B, C), how often each of C clusters counts in each of B resamples, to values
+(B, K). A batch of resamples is one matrix product. K numbers that belong together share their resamples.
 """
 
 import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from scipy import stats
-from scipy.special import ndtr, ndtri
+from jaxtyping import Float
+from scipy.special import ndtr, ndtri, stdtrit  # type: ignore[reportMissingTypeStubs]  # scipy has none
 
 RESAMPLES = 10_000
-PERCENTILE_FROM = 200  # clusters; below, the percentile interval is too narrow and BCa is used
+PERCENTILE_FROM = 200  # clusters; with fewer, the percentile interval is too narrow and BCa is used
 CONFIDENCE = 0.95
 DEFINED = 0.95  # share of the resamples in which a statistic must exist for its interval to be given
 _BATCH = 1000
 
-Statistic = Callable[[np.ndarray], np.ndarray]
+StatisticOf = Callable[[Float[np.ndarray, "B C"]], Float[np.ndarray, "B K"]]
 Interval = tuple[float, float]
 UNBOUNDED: Interval = (-math.inf, math.inf)
 
 
-def resampled_weights(clusters: int, *, resamples: int, seed: int) -> Iterator[np.ndarray]:
+def resampled_weights(clusters: int, *, resamples: int, seed: int) -> Iterator[Float[np.ndarray, "B {clusters}"]]:
     """Batches (B, C) of how often each cluster was drawn; the draws are those of `scipy.stats.bootstrap`."""
     generator = np.random.default_rng(seed)
     for start in range(0, resamples, _BATCH):
@@ -33,7 +33,7 @@ def resampled_weights(clusters: int, *, resamples: int, seed: int) -> Iterator[n
 
 
 def bootstrap_intervals(
-    statistic: Statistic, clusters: int, *, seed: int, resamples: int = RESAMPLES, confidence: float = CONFIDENCE
+    statistic: StatisticOf, clusters: int, *, seed: int, resamples: int = RESAMPLES, confidence: float = CONFIDENCE
 ) -> list[Interval | None]:
     """Intervals of the K values of `statistic`: percentile from 200 clusters on, BCa below (Efron, 1987).
 
@@ -42,8 +42,9 @@ def bootstrap_intervals(
     (NaN) are left out of its interval.
 
     Returns:
-        K intervals; None for fewer than two clusters, where the value itself, or it in more than one resample in
-        twenty, is undefined, and where no resample differs: then the clusters show nothing of how it varies.
+        K intervals. An interval is None for fewer than two clusters; where the value is undefined for the data, or in
+        more than one resample in twenty; and where no resample differs, because the clusters then do not show how the
+        value varies.
     """
     values_K = statistic(np.ones((1, clusters)))[0]
     if clusters < 2:
@@ -53,19 +54,21 @@ def bootstrap_intervals(
     left_out_CK = None
     if clusters < PERCENTILE_FROM:
         left_out_CK = statistic(np.ones((clusters, clusters)) - np.eye(clusters))
-    found: list[Interval | None] = []
+    intervals: list[Interval | None] = []
     for column, value in enumerate(values_K):
         draws = draws_BK[:, column]
         defined = draws[~np.isnan(draws)]
         if np.isnan(value) or len(defined) < DEFINED * len(draws) or np.ptp(defined) <= rounding(value):
-            found.append(None)
+            intervals.append(None)
             continue
         left_out = None if left_out_CK is None else left_out_CK[:, column]
-        found.append(_interval(float(value), defined, left_out, confidence))
-    return found
+        intervals.append(_interval(float(value), defined, left_out, confidence))
+    return intervals
 
 
-def _interval(value: float, draws: np.ndarray, left_out: np.ndarray | None, confidence: float) -> Interval:
+def _interval(
+    value: float, draws: Float[np.ndarray, " B"], left_out: Float[np.ndarray, " C"] | None, confidence: float
+) -> Interval:
     levels = np.array([(1 - confidence) / 2, (1 + confidence) / 2])
     if left_out is not None:
         quantile = expanded_quantile(len(left_out), confidence)
@@ -75,34 +78,42 @@ def _interval(value: float, draws: np.ndarray, left_out: np.ndarray | None, conf
 
 
 def rounding(value: float) -> float:
-    """Up to which difference numbers like `value` are equal but for the order of a sum."""
+    """Largest difference between numbers near `value` that the order of a sum can cause."""
     return 1e-12 * max(1.0, abs(value))
 
 
 def unseen_share(clusters: int, confidence: float = CONFIDENCE) -> float:
-    """Upper bound of the probability of what none of `clusters` draws has shown; Clopper and Pearson (1934)."""
+    """Upper bound of the probability of what occurred in none of `clusters` draws; Clopper and Pearson (1934)."""
     return 1 - ((1 - confidence) / 2) ** (1 / clusters)
 
 
 def unanimous_interval(value: float, clusters: int, *, bounds: Interval, confidence: float = CONFIDENCE) -> Interval:
-    """Interval of a mean within `bounds` of which all clusters have the same `value`.
+    """Interval of a mean within `bounds` where all clusters have the same `value`.
 
-    What none of them has shown may lie at either bound. Of wins alone it is Clopper's and Pearson's interval: it
-    excludes ½ from six on, where the sign test has p = .03.
+    The values that no cluster has shown may lie at either bound. For wins alone it is the Clopper–Pearson interval,
+    which excludes ½ from six wins on, where the sign test has p = .03.
     """
     unseen = unseen_share(clusters, confidence)
     return value - unseen * (value - bounds[0]), value + unseen * (bounds[1] - value)
 
 
 def expanded_quantile(clusters: int, confidence: float) -> float:
-    """What stands for the upper normal quantile, so that the interval of a normal mean is Student's."""
-    return float(stats.t.ppf((1 + confidence) / 2, clusters - 1) * np.sqrt(clusters / (clusters - 1)))
+    """Replacement for the upper normal quantile with which the interval of a normal mean is Student's."""
+    return float(stdtrit(clusters - 1, (1 + confidence) / 2) * np.sqrt(clusters / (clusters - 1)))
 
 
-def _bca_levels(value: float, draws: np.ndarray, left_out: np.ndarray, quantile: float) -> np.ndarray:
-    """Levels of the draws that correct for bias and for a spread that changes with the value; Efron (1987), eq. 2.3."""
+def student_half_width(data: Float[np.ndarray, " N"], confidence: float = CONFIDENCE) -> float:
+    """Half the width of Student's interval of the mean of two or more values."""
+    standard_error = data.std(ddof=1) / np.sqrt(data.size)
+    return float(stdtrit(data.size - 1, (1 + confidence) / 2) * standard_error)
+
+
+def _bca_levels(
+    value: float, draws: Float[np.ndarray, " B"], left_out: Float[np.ndarray, " C"], quantile: float
+) -> Float[np.ndarray, " 2"]:
+    """Quantile levels that correct for bias, and for a spread that changes with the value; Efron (1987), eq. 2.3."""
     below, tied = (draws < value - rounding(value)).mean(), (np.abs(draws - value) <= rounding(value)).mean()
-    bias = ndtri(below + tied / 2) if 0 < below + tied / 2 < 1 else 0.0  # outside its draws there is none to read off
+    bias = ndtri(below + tied / 2) if 0 < below + tied / 2 < 1 else 0.0  # undefined for a value outside the draws
     deviations = left_out.mean() - left_out
     spread = float((deviations**2).sum())
     acceleration = float((deviations**3).sum()) / (6 * spread**1.5) if spread > 0 else 0.0

@@ -1,19 +1,17 @@
-"""Wins, ties and losses, and whether they could be a coin's."""
+"""Wins, ties and losses, and the sign test of whether wins and losses are equally likely."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import stats  # type: ignore[reportMissingTypeStubs]  # scipy has none
 
 from valuefree.errors import DataError
-from valuefree.evaluation.stats.estimate import finite
+from valuefree.evaluation.stats.estimate import Statistic, Values, finite
 
 
 @dataclass(frozen=True)
-class WinTieLoss:
-    """Prompts that one system wins, ties and loses; `p_value` of the exact two-sided sign test, ties left out."""
+class WinTieLoss(Statistic):
+    """Numbers of prompts that one system wins, ties and loses, and the p-value of the exact two-sided sign test."""
 
     wins: int
     ties: int
@@ -23,15 +21,11 @@ class WinTieLoss:
     def __str__(self) -> str:
         return f"{self.wins} / {self.ties} / {self.losses} (sign test p = {self.p_value:.3g})"
 
-    def to_dict(self) -> dict[str, Any]:
-        """Counts and p-value."""
-        return asdict(self)
-
 
 def sign_test(wins: int, losses: int) -> float:
-    """Exact two-sided p-value that wins and losses are equally likely; 1.0 when there are none.
+    """Exact two-sided p-value of the hypothesis that wins and losses are equally likely; 1.0 without any.
 
-    The probability, under a fair coin, of a split at least as uneven. Ties carry no sign and are left out.
+    It is the probability, under a fair coin, of a split at least as uneven. Ties carry no sign and are left out.
 
     Raises:
         DataError: a count below zero.
@@ -41,10 +35,12 @@ def sign_test(wins: int, losses: int) -> float:
     if wins < 0 or losses < 0:
         raise DataError(f"expected counts of wins and losses; got {wins} and {losses}.")
     decided = wins + losses
-    return float(stats.binomtest(wins, decided, 0.5).pvalue) if decided else 1.0
+    if not decided:
+        return 1.0
+    return float(stats.binomtest(wins, decided, 0.5).pvalue)  # type: ignore[reportUnknownMemberType]  # scipy again
 
 
-def win_tie_loss(differences: Sequence[float] | np.ndarray, *, tolerance: float = 1e-9) -> WinTieLoss:
+def win_tie_loss(differences: Values, *, tolerance: float = 1e-9) -> WinTieLoss:
     """Counts of positive, zero and negative differences, one per prompt; none of each without prompts.
 
     Raises:
