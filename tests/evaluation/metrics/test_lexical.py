@@ -19,7 +19,7 @@ from valuefree.errors import ConfigError, DataError
 from valuefree.evaluation import text_metrics
 from valuefree.evaluation.metrics import nltk_data
 from valuefree.evaluation.metrics.bleu import bleu_of_sums
-from valuefree.evaluation.metrics.rows import spread_over_processes
+from valuefree.evaluation.metrics.row_scores import spread_over_processes
 
 
 def value(prediction, reference, name, **settings):
@@ -268,5 +268,7 @@ def test_nothing_heavy_is_loaded_for_lexical_metrics():
         "assert not {'torch', 'bert_score'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
-    code = "import sys, valuefree.evaluation.metrics.rows; assert not {'torch', 'scipy', 'nltk'} & set(sys.modules)"
+    code = (
+        "import sys, valuefree.evaluation.metrics.row_scores; assert not {'torch', 'scipy', 'nltk'} & set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)

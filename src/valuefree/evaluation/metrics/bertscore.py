@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from valuefree.errors import ConfigError
+from valuefree.evaluation.metrics.base import LoadedSettings, Measure, Metric, Texts, of_mean
 from valuefree.evaluation.metrics.extra import library, name_of
 
 logger = logging.getLogger(__name__)
@@ -15,6 +16,21 @@ DEFAULT_MODEL = "roberta-large"
 MAX_LENGTH = 512
 BATCH_SIZE = 64
 SPACED = ("roberta", "gpt2")  # whose words begin with a space in the vocabulary, the first word of a text too
+
+
+def load(names: Sequence[str], settings: LoadedSettings) -> Measure:
+    """See `registry.MetricEntry`."""
+    score = BertScore(settings.bertscore_model, settings.bertscore_layer, rescaled=settings.bertscore_rescaled)
+
+    def measure(texts: Texts) -> dict[str, Metric]:
+        pairs = zip(texts.predictions, texts.references, strict=True)
+        empty = sum(not all(map(str.strip, pair)) for pair in pairs)
+        note = f"{empty} pairs with an empty text count as 0" if empty else None
+        scores = score(texts.predictions, texts.references)
+        shared = {"unscored": texts.unscored, "signature": score.signature, "note": note}
+        return {"bertscore": of_mean("bertscore", scores, texts.prompts, **shared)}
+
+    return measure
 
 
 class _Spaced:

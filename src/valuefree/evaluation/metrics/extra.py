@@ -1,6 +1,7 @@
-"""Libraries of the extra ``metrics``, loaded on first use, and how its models are called. No torch."""
+"""Libraries of the extra ``metrics``, loaded on first use, and names of their models in signatures. No torch."""
 
 import importlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,12 @@ def library(module: str) -> Any:
         raise ConfigError(f"{module} is missing ({error}): pip install 'valuefree[metrics]'") from error
 
 
+def word_tokenizer() -> Callable[[str], list[str]]:
+    """From a text to its words and punctuation as sacreBLEU's tokenizer 13a splits them, case kept."""
+    split = library("sacrebleu.tokenizers.tokenizer_13a").Tokenizer13a()
+    return lambda text: split(text.rstrip()).split()
+
+
 def name_of(model: str) -> str:
-    """A model in a signature: its hub name, or the last part of its folder, which says nothing of the machine."""
+    """A model in a signature: its hub name, or the last part of its folder, which names nothing of the machine."""
     return Path(model).resolve().name if Path(model).exists() else model

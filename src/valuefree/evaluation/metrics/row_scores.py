@@ -130,7 +130,7 @@ def _start(names: Sequence[str], predictions: Sequence[str], references: Sequenc
     places = list(library("nltk.data").path) if "meteor" in names else None
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     process = subprocess.Popen(
-        [sys.executable, "-m", "valuefree.evaluation.metrics.rows"],
+        [sys.executable, "-m", "valuefree.evaluation.metrics.row_scores"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
