@@ -1,4 +1,4 @@
-"""How often each 95 % interval holds the truth, on data whose truth is known; writes docs/results/coverage.md.
+"""Coverage of the 95 % intervals on simulated data, for which the truth is known; writes docs/results/coverage.md.
 
 python -m calibration.coverage [--sets 2000] [--page docs/results/coverage.md]
 """
@@ -121,7 +121,7 @@ DESIGNS: dict[str, tuple[str, Draw]] = {
 
 @dataclass(frozen=True)
 class Coverage:
-    """What became of `sets` intervals: how many held the truth, lay below it, above it, or were not given."""
+    """Counts of `sets` intervals: those that contain the truth, lie below it, lie above it, or do not exist."""
 
     sets: int
     held: int

@@ -53,8 +53,8 @@ def generate_remote(
         prompts: texts, or lists of messages.
         server: address up to and including ``/v1``.
         model: name under which the server knows the model.
-        decoding: how to sample. The seed of a request depends on decoding.seed, the prompt, and how many earlier prompts
-            are equal to it; so a subset of the prompts gets the same seeds as the whole.
+        decoding: how to sample. The seed of a request depends on decoding.seed, the prompt, and the number of equal
+            earlier prompts; so a subset of the prompts gets the same seeds as the whole.
         api_key_env: environment variable with the key; the default one may be unset, for servers that need no key.
         concurrency: simultaneous requests.
         timeout_seconds: of one try.
@@ -104,7 +104,7 @@ def _answers(
     with (
         closing(client),
         ThreadPoolExecutor(concurrency) as pool,
-        closing(pool.map(request, prompts, seeds)) as answers,  # type: ignore[type-var]  # generator
+        closing(pool.map(request, prompts, seeds)) as answers,  # type: ignore[type-var] # a generator
     ):
         for number, answer in enumerate(answers, start=1):
             failures = failures + 1 if answer.text is None else 0

@@ -144,7 +144,7 @@ def test_a_process_without_meteor_data_is_an_error_before_any_work(tmp_path, mon
     monkeypatch.setattr(nltk_data, "DEBIAN", tmp_path / "no-wordnet")
     with pytest.raises(ConfigError, match=r"python -m nltk\.downloader wordnet punkt_tab"):
         text_metrics(["a"], ["a"], metrics="rougeL,meteor")
-    with pytest.raises(ConfigError, match="which is no folder"):
+    with pytest.raises(ConfigError, match="which is not a folder"):
         text_metrics(["a"], ["a"], metrics="meteor", nltk_data=str(tmp_path / "nothing"))
 
 

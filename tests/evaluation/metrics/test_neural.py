@@ -103,14 +103,14 @@ def test_rescaling_by_the_baseline_of_the_name(tmp_path, monkeypatch, roberta):
     expected = (plain - baseline) / (1 - baseline)
     found = bertscore(["sea is wide", ""], ["the sea", "the sea"], bertscore_rescaled=True, **settings)
     assert found.value == pytest.approx(expected / 2, abs=1e-5)
-    with pytest.raises(ConfigError, match="carries no baseline"):
+    with pytest.raises(ConfigError, match="has no baseline"):
         bertscore(["a"], ["a"], bertscore_model=str(folder), bertscore_layer=2, bertscore_rescaled=True)
 
 
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"bertscore_layer": None}, "has chosen no layer for"),
+        ({"bertscore_layer": None}, "has no default layer for"),
         ({"bertscore_layer": 7}, "could not load layer 7"),
         ({"bertscore_model": "/no/such/folder"}, "could not load layer 5"),
         ({"bertscore_model": None, "bertscore_layer": None}, "'roberta-large'"),

@@ -148,9 +148,10 @@ class _Run:
     def __init__(self, backend: Backend, cache: JudgementCache, settings: Settings, prices: Prices):
         self.backend, self.cache, self.settings, self.prices = backend, cache, settings, prices
         self.tally = threading.Lock()
-        self.answered = self.failed = self.in_a_row = self.requests = 0
-        self.input_tokens = self.output_tokens = self.estimated = 0
-        self.reserved = 0.0
+        counted = ("answered", "failed", "requests", "input_tokens", "output_tokens", "estimated")  # fields of `Asked`
+        self.counts = dict.fromkeys(counted, 0)
+        self.failures_in_a_row = 0
+        self.reserved = 0.0  # cost of the pending batches, at most
         self.stopped: str | None = None
         self.first_error: str | None = None
 
@@ -183,11 +184,12 @@ class _Run:
 
     def _with_count_of_answers(self, error: BaseException) -> BaseException:
         """The error with the number of answers so far, and where they are kept."""
-        if not self.answered:
+        answered = self.counts["answered"]
+        if not answered:
             return error
-        note = f"Answers so far: {self.answered}, kept in {self.cache.file}; the next run does not ask for them again."
+        note = f"Answers so far: {answered}, kept in {self.cache.file}; the next run does not ask for them again."
         if self.cache.file is None:
-            note = f"Answers so far: {self.answered}, kept in no file; a cache in a file would keep them."
+            note = f"Answers so far: {answered}, kept in no file; a cache in a file would keep them."
         for kind in (ConfigError, JudgeError):
             if isinstance(error, kind):
                 return kind(f"{error} {note}")
@@ -195,7 +197,7 @@ class _Run:
         return error
 
     def _spent(self) -> float:
-        return self.prices.of(self.input_tokens, self.output_tokens)
+        return self.prices.of(self.counts["input_tokens"], self.counts["output_tokens"])
 
     def _most(self, batch: Sequence[Call]) -> float:
         tokens = sum(self.backend.tokens(call.question) for call in batch)
@@ -239,41 +241,32 @@ class _Run:
 
     def _count(self, call: Call, reply: Reply) -> None:
         guess = self.backend.tokens(call.question)
-        own = guess if reply.input_tokens is None else reply.input_tokens
-        out = (
-            (self.settings.max_new_tokens if reply.text else 0) if reply.output_tokens is None else reply.output_tokens
-        )
+        tokens_in = guess if reply.input_tokens is None else reply.input_tokens
+        tokens_out = reply.output_tokens
+        if tokens_out is None:
+            tokens_out = self.settings.max_new_tokens if reply.text else 0
+        unknown = None in (reply.input_tokens, reply.output_tokens)
+        counts = self.counts
         with self.tally:
-            self.requests += reply.sent
+            counts["requests"] += reply.sent
             # A failed try may be charged for its question; servers do not report it.
-            self.input_tokens += own + guess * max(reply.sent - 1, 0) if reply.sent else 0
-            self.output_tokens += out
-            unknown = None in (reply.input_tokens, reply.output_tokens)
-            self.estimated += bool(reply.sent and (unknown or reply.sent > 1))
-            if reply.error is None:
-                self.answered += 1
-                self.in_a_row = 0
-                return
-            self.failed += 1
-            self.in_a_row += 1
+            counts["input_tokens"] += tokens_in + guess * max(reply.sent - 1, 0) if reply.sent else 0
+            counts["output_tokens"] += tokens_out
+            counts["estimated"] += bool(reply.sent and (unknown or reply.sent > 1))
+            counts["answered" if reply.error is None else "failed"] += 1
+            self.failures_in_a_row = 0 if reply.error is None else self.failures_in_a_row + 1
             self.first_error = self.first_error or reply.error
-            if self.in_a_row >= FAILURES_IN_A_ROW:
-                self.stopped = self.stopped or f"{self.in_a_row} failures in a row"
+            if self.failures_in_a_row >= FAILURES_IN_A_ROW:
+                self.stopped = self.stopped or f"{self.failures_in_a_row} failures in a row"
 
     def summary(self, cached: int, missing: int) -> Asked:
         """The counts of the run."""
-        not_asked = missing - self.answered - self.failed
-        tokens = (self.input_tokens, self.output_tokens)
+        not_asked = missing - self.counts["answered"] - self.counts["failed"]
         return Asked(
             cached=cached,
-            answered=self.answered,
-            failed=self.failed,
             not_asked=not_asked,
-            requests=self.requests,
-            input_tokens=tokens[0],
-            output_tokens=tokens[1],
-            estimated=self.estimated,
-            cost=self.prices.of(*tokens),
+            cost=self._spent(),
             stopped=self.stopped if not_asked else None,
             first_error=self.first_error,
+            **self.counts,
         )

@@ -7,6 +7,8 @@ from typing import Any
 
 from valuefree.errors import ConfigError
 
+MAX_LENGTH = 512  # tokens of a text that a model reads
+
 
 def library(module: str) -> Any:
     """A module of the extra ``metrics``.
@@ -24,6 +26,14 @@ def word_tokenizer() -> Callable[[str], list[str]]:
     """From a text to its words and punctuation as sacreBLEU's tokenizer 13a splits them, case kept."""
     split = library("sacrebleu.tokenizers.tokenizer_13a").Tokenizer13a()
     return lambda text: split(text.rstrip()).split()
+
+
+def longest_input(config: Any, named: int) -> int:
+    """Most tokens of a text: the tokenizer's limit, the model's number of positions, or 512, whichever is least."""
+    positions = getattr(config, "max_position_embeddings", None) or MAX_LENGTH
+    if config.model_type in ("roberta", "xlm-roberta", "camembert", "longformer"):
+        positions -= (config.pad_token_id or 0) + 1  # these models number their positions after the padding's
+    return min(named, positions, MAX_LENGTH)
 
 
 def name_of(model: str) -> str:

@@ -31,7 +31,7 @@ def table_rows(metrics: Mapping[str, Metric]) -> list[tuple[str, ...]]:
 
 
 def notes_of(metrics: Mapping[str, Metric]) -> list[str]:
-    """What the reader must know: notes first, then signatures."""
+    """The notes of all metrics, then their signatures."""
     notes = [f"{metric.name}: {metric.note}" for metric in metrics.values() if metric.note]
     return notes + [f"{metric.name}: {metric.signature}" for metric in metrics.values() if metric.signature]
 
@@ -45,7 +45,7 @@ def as_markdown(metrics: Mapping[str, Metric]) -> str:
 
 
 def as_csv(metrics: Mapping[str, Metric]) -> str:
-    """One row per metric, numbers in full; an empty field for what there is not."""
+    """One row per metric, with unrounded numbers; missing values are empty fields."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(FIELDS)
