@@ -21,6 +21,7 @@ from valuefree.evaluation.judging.outcomes import Comparison
 from valuefree.evaluation.judging.prompts import PROMPTS
 from valuefree.evaluation.judging.result import Setup
 from valuefree.evaluation.judging.tables import percent
+from valuefree.evaluation.markdown import markdown_table
 from valuefree.evaluation.stats import Agreement, Estimate, clustered_mean, cohen_kappa
 from valuefree.runs.manifest import git_commit, machine
 
@@ -141,10 +142,6 @@ def attack(
 # ---------------------------------------------------------------------------------------------------------------- page
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in [header, ["---"] * len(header), *rows])
-
-
 def judges_table(judges: Sequence[RealJudge]) -> str:
     """Readability, position bias and accuracy of each judge."""
     header = ("judge", "strategy", "pairs", "readable", "read otherwise", "flips", "first place", "accuracy")
@@ -167,7 +164,7 @@ def judges_table(judges: Sequence[RealJudge]) -> str:
                 percent(found.accuracy_agreed()),
             )
         )
-    return _table(header, rows)
+    return markdown_table(header, rows)
 
 
 def injection_table(data: Path, server: str, model: str, name: str, prompts: int) -> str:
@@ -180,7 +177,7 @@ def injection_table(data: Path, server: str, model: str, name: str, prompts: int
         for what, text in (("NullModel's injection", null), (f"“{CONSTANT}”", CONSTANT)):
             result = attack(text, asked, answers, backend=backend, prompt=prompt, progress=True)
             rows.append((prompt, what, *injection_cells(result)))
-    return _table(("prompt", "constant answer", *INJECTION), rows)
+    return markdown_table(("prompt", "constant answer", *INJECTION), rows)
 
 
 INJECTION = ("judged", "win rate of the constant answer", "if all unjudged were lost, won", "first place")
@@ -217,7 +214,7 @@ def page(data: Path, injection: str | None, command: str) -> str:
         "the gold label, over both orders.",
         judges_table(judges),
         "## Agreement with people (PandaLM, majority of three votes, A / B / neutral)",
-        _table(("judge", "pairs", "unreadable", "agree", "Cohen's κ"), kappas),
+        markdown_table(("judge", "pairs", "unreadable", "agree", "Cohen's κ"), kappas),
     ]
     if injection is not None:
         parts += [

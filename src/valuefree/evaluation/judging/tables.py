@@ -10,6 +10,7 @@ from valuefree.evaluation.judging.arena import ArenaResult
 from valuefree.evaluation.judging.asking import Asked
 from valuefree.evaluation.judging.outcomes import count_categories
 from valuefree.evaluation.judging.result import JudgeResult
+from valuefree.evaluation.markdown import markdown_table
 from valuefree.evaluation.stats import Estimate
 
 RANKING = "Bradley–Terry strengths, relative to their mean, with one virtual tie per pair of systems"
@@ -33,19 +34,14 @@ def win_rate_table(cells: Cells, *, judge: str, corner: str = "") -> str:
     columns = list(dict.fromkeys(column for row in cells.values() for column in row))
     if not columns:
         raise DataError("no results to tabulate.")
-    lines = [f"Judgment by {judge}: win rate (%)", "", _line([corner, *columns]), _line(["---"] * (len(columns) + 1))]
-    lines += [_line([name, *(_cell(row.get(column, ())) for column in columns)]) for name, row in cells.items()]
+    rows = [[name, *(_cell(row.get(column, ())) for column in columns)] for name, row in cells.items()]
     several = any(len(results) > 1 for row in cells.values() for results in row.values())
     note = (
         "One run: rate [95 % interval over prompts], n prompts, p of the sign test; bold if the interval excludes 50."
     )
     if several:
         note += " Several runs: mean ± standard deviation over runs."
-    return "\n".join([*lines, "", note])
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+    return f"Judgment by {judge}: win rate (%)\n\n{markdown_table([corner, *columns], rows)}\n\n{note}"
 
 
 def _cell(results: Sequence[JudgeResult]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from valuefree.evaluation.markdown import markdown_table
 from valuefree.evaluation.metrics.base import Metric
 from valuefree.evaluation.metrics.registry import kind_of
 from valuefree.runs.manifest import write_json
@@ -38,10 +39,8 @@ def notes_of(metrics: Mapping[str, Metric]) -> list[str]:
 
 def as_markdown(metrics: Mapping[str, Metric]) -> str:
     """A table, and the notes as a list."""
-    rows = [HEADER, ("---",) * len(HEADER), *table_rows(metrics)]
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
     notes = [f"- {note}" for note in notes_of(metrics)]
-    return "\n".join([*lines, *(["", *notes] if notes else [])]) + "\n"
+    return "\n".join([markdown_table(HEADER, table_rows(metrics)), *(["", *notes] if notes else [])]) + "\n"
 
 
 def as_csv(metrics: Mapping[str, Metric]) -> str:
