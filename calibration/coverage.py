@@ -1,4 +1,4 @@
-"""How often each 95 % interval holds the truth, on data whose truth is known; writes docs/results/coverage.md.
+"""Coverage of the 95 % intervals on simulated data, for which the truth is known; writes docs/results/coverage.md.
 
 python -m calibration.coverage [--sets 2000] [--page docs/results/coverage.md]
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from scipy.special import expit
 
+from valuefree.evaluation.markdown import markdown_table
 from valuefree.evaluation.stats import (
     Estimate,
     bootstrap_mean,
@@ -121,7 +122,7 @@ DESIGNS: dict[str, tuple[str, Draw]] = {
 
 @dataclass(frozen=True)
 class Coverage:
-    """What became of `sets` intervals: how many held the truth, lay below it, above it, or were not given."""
+    """Counts of `sets` intervals: those that contain the truth, lie below it, lie above it, or do not exist."""
 
     sets: int
     held: int
@@ -171,6 +172,7 @@ def page(found: dict[str, dict[int, Coverage]], *, sets: int, seed: int, commit:
         for prompts, cell in cells.items()
         if not LOW <= cell.share <= HIGH
     ]
+    rows = [[name, DESIGNS[name][0], *(_cell(cells[prompts]) for prompts in PROMPTS)] for name, cells in found.items()]
     lines = [
         "# Do the intervals hold the truth?",
         "",
@@ -183,15 +185,9 @@ def page(found: dict[str, dict[int, Coverage]], *, sets: int, seed: int, commit:
         f"the mean width. The noise of the share is ± {100 * 1.96 * np.sqrt(0.95 * 0.05 / sets):.1f} points. Bold: "
         f"outside {100 * LOW:.0f} to {100 * HIGH:.0f} %.",
         "",
-        "| interval | data | " + " | ".join(f"{prompts} prompts" for prompts in PROMPTS) + " |",
-        "|" + "---|" * (2 + len(PROMPTS)),
-    ]
-    for name, cells in found.items():
-        lines.append(f"| {name} | {DESIGNS[name][0]} | " + " | ".join(_cell(cells[p]) for p in PROMPTS) + " |")
-    said = "Outside: " + "; ".join(missed) + "." if missed else "None is outside."
-    lines += [
+        markdown_table(["interval", "data", *(f"{prompts} prompts" for prompts in PROMPTS)], rows),
         "",
-        said,
+        f"Outside: {'; '.join(missed)}." if missed else "None is outside.",
         "",
         "Of prompts that all went one way every resample is the same; the interval of a win rate is then Clopper's and "
         "Pearson's. `tests/evaluation/stats/test_few_prompts.py` holds the coverage of 2 to 20 prompts.",

@@ -1,4 +1,4 @@
-"""Judges measured on real judgements: what they say, whether it can be read, and what it is worth.
+"""Measure judges on real judgements: how many can be read, how accurate they are, and how they resist an injection.
 
 python -m calibration.judges --data FOLDER [--server http://127.0.0.1:8001/v1 --model NAME] [--page FILE]
 
@@ -16,18 +16,19 @@ from typing import Any
 
 from valuefree.evaluation import JudgeResult, ServerJudge, judge, read_answer
 from valuefree.evaluation.judging.backends import Backend
-from valuefree.evaluation.judging.judge import Protocol
+from valuefree.evaluation.judging.judge import BOTH, Protocol
 from valuefree.evaluation.judging.outcomes import Comparison
 from valuefree.evaluation.judging.prompts import PROMPTS
 from valuefree.evaluation.judging.result import Setup
 from valuefree.evaluation.judging.tables import percent
+from valuefree.evaluation.markdown import markdown_table
 from valuefree.evaluation.stats import Agreement, Estimate, clustered_mean, cohen_kappa
 from valuefree.runs.manifest import git_commit, machine
 
 CONSTANT = "I don't know."
 VERDICT_OF = {"A": "win", "B": "loss"}  # LLMBar's gold labels, for the first response
-WINNER = {"1": "win", "2": "loss"}  # its own reading of a text
-GPT35 = {"1": "A", "2": "B", "Tie": "N"}  # anything else of it is garbage
+WINNER = {"1": "win", "2": "loss"}  # the data's own reading of a text
+GPT35 = {"1": "A", "2": "B", "Tie": "N"}  # any other value is unreadable
 PANDALM = {"1": "A", "2": "B", "0": "N"}
 
 
@@ -49,7 +50,7 @@ def _share(rows: Sequence[tuple[str, float]]) -> Estimate | None:
 class RealJudge:
     """The judgements of one judge and strategy, read again from its raw texts.
 
-    gold: the right result of each pair. otherwise: texts that its own label reads otherwise.
+    gold: the right result of each pair. otherwise: number of texts whose label in the data is the opposite verdict.
     """
 
     judge: str
@@ -84,10 +85,7 @@ def real_judges(rows: Iterable[dict[str, Any]]) -> list[RealJudge]:
     for row in rows:
         for said in row["judgments"]:
             pairs, gold, otherwise = found.setdefault((said["judge"], said["strategy"]), ([], [], []))
-            opinions = tuple(
-                read_answer(said[f"raw_{order}"][0], None, order=order, read="text")
-                for order in ("ab", "ba")  # type: ignore[arg-type]
-            )
+            opinions = tuple(read_answer(said[f"raw_{order}"][0], None, order=order, read="text") for order in BOTH)
             lengths = (len(row["response_a"].split()), len(row["response_b"].split()))
             pairs.append(Comparison(row["prompt"], opinions, lengths))
             gold.append(VERDICT_OF[row["gold"]])
@@ -144,12 +142,8 @@ def attack(
 # ---------------------------------------------------------------------------------------------------------------- page
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in [header, ["---"] * len(header), *rows])
-
-
 def judges_table(judges: Sequence[RealJudge]) -> str:
-    """What each judge's outputs are worth."""
+    """Readability, position bias and accuracy of each judge."""
     header = ("judge", "strategy", "pairs", "readable", "read otherwise", "flips", "first place", "accuracy")
     header = (*header, "where orders agree")
     rows = []
@@ -170,7 +164,7 @@ def judges_table(judges: Sequence[RealJudge]) -> str:
                 percent(found.accuracy_agreed()),
             )
         )
-    return _table(header, rows)
+    return markdown_table(header, rows)
 
 
 def injection_table(data: Path, server: str, model: str, name: str, prompts: int) -> str:
@@ -183,7 +177,7 @@ def injection_table(data: Path, server: str, model: str, name: str, prompts: int
         for what, text in (("NullModel's injection", null), (f"“{CONSTANT}”", CONSTANT)):
             result = attack(text, asked, answers, backend=backend, prompt=prompt, progress=True)
             rows.append((prompt, what, *injection_cells(result)))
-    return _table(("prompt", "constant answer", *INJECTION), rows)
+    return markdown_table(("prompt", "constant answer", *INJECTION), rows)
 
 
 INJECTION = ("judged", "win rate of the constant answer", "if all unjudged were lost, won", "first place")
@@ -220,7 +214,7 @@ def page(data: Path, injection: str | None, command: str) -> str:
         "the gold label, over both orders.",
         judges_table(judges),
         "## Agreement with people (PandaLM, majority of three votes, A / B / neutral)",
-        _table(("judge", "pairs", "unreadable", "agree", "Cohen's κ"), kappas),
+        markdown_table(("judge", "pairs", "unreadable", "agree", "Cohen's κ"), kappas),
     ]
     if injection is not None:
         parts += [

@@ -1,4 +1,4 @@
-"""Generate responses: batched by length, seeded without touching the global generator."""
+"""Generate responses: batched by length, seeded without changing the global random state."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -77,7 +77,7 @@ def generate_ids(
 
     A response that ended carries the token that ended it, one of `valuefree.batches.turns.stop_ids`; one cut at
     max_new_tokens does not. Batches are sorted by length, so the samples depend on `batch_size` as well as on `seed`.
-    Settings in the model's generation_config do not apply; see `own_generation_config`.
+    Settings in the model's generation_config are not applied; see `own_generation_config`.
     """
     encoder_decoder = is_encoder_decoder(model)
     asked = [
@@ -100,7 +100,7 @@ def generate_ids(
         for start in tqdm(starts, desc="generate", disable=not progress, leave=False):
             rows = order[start : start + decoding.batch_size]
             batch = _prompt_batch([asked[row] for row in rows], tokenizer, encoder_decoder)
-            output = model.generate(  # type: ignore[operator]
+            output = model.generate(  # type: ignore[operator]  # typed as nn.Module
                 **{name: tensor.to(device) for name, tensor in batch.items()},
                 generation_config=config,
             )
@@ -125,39 +125,40 @@ def until_end(ids: list[int], stops: list[int]) -> list[int]:
 
 def stops_of(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Token ids at which responses of `model` end."""
-    return stop_ids(tokenizer, unwrap_model(model).generation_config)  # type: ignore[arg-type]
+    return stop_ids(tokenizer, unwrap_model(model).generation_config)  # type: ignore[arg-type]  # set in every loaded model
 
 
 @contextmanager
 def own_generation_config(
     model: nn.Module, tokenizer: PreTrainedTokenizerBase, **settings: Any
 ) -> Iterator[GenerationConfig]:
-    """A configuration that has `settings`, the tokens at which responses end, and no other setting of the model's own.
+    """A generation configuration with `settings` and the end tokens, and nothing else of the model's own configuration.
 
     All other fields are neutral: a model's own cut-offs, penalties, beams, lengths and forced or suppressed tokens
-    (BART's ``forced_bos_token_id`` too) are not part of the policy that `response_logps` scores. An encoder-decoder
-    starts from the token that `response_logps` starts from. Within the context the model's generation_config is the
-    yielded one, because `generate` fills unset fields of the configuration that it is given from the model's.
+    (such as BART's ``forced_bos_token_id``) are not part of the policy that `response_logps` scores. An encoder-decoder
+    starts from the same token as in `response_logps`. Within the context the model's generation_config is the yielded
+    one, because `generate` fills unset fields of its argument from the model's configuration.
     """
     core = unwrap_model(model)
+    own: Any = core.generation_config
     start = getattr(core.config, "decoder_start_token_id", None)
     config = GenerationConfig(
         **settings,
         pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=core.generation_config.bos_token_id,  # type: ignore[union-attr]
+        bos_token_id=own.bos_token_id,
         eos_token_id=stops_of(model, tokenizer),
-        decoder_start_token_id=core.generation_config.decoder_start_token_id if start is None else start,  # type: ignore
+        decoder_start_token_id=own.decoder_start_token_id if start is None else start,
     )
     before = {module: module.generation_config for module in _configured(model)}
     for module in before:
-        module.generation_config = config  # type: ignore[assignment]
+        module.generation_config = config  # type: ignore[assignment]  # typed as a submodule or tensor
     try:
         yield config
     finally:
         for module in _configured(model):
             if module in before:
                 module.generation_config = before[module]
-            else:  # a wrapper of peft that took a reference meanwhile
+            else:  # a wrapper of peft that stored a reference to `config` meanwhile
                 del module.generation_config
 
 
@@ -169,7 +170,7 @@ def response_texts(model: nn.Module, tokenizer: PreTrainedTokenizerBase, answers
     """Texts of generated token ids, without special tokens and without the token that ended each."""
     stops = stops_of(model, tokenizer)
     texts = [ids[:-1] if len(ids) and ids[-1] in stops else ids for ids in answers]
-    return tokenizer.batch_decode(texts, skip_special_tokens=True)  # type: ignore[arg-type]
+    return tokenizer.batch_decode(texts, skip_special_tokens=True)  # type: ignore[arg-type]  # typed as list[list[int]]
 
 
 def generate(

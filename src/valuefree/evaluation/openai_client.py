@@ -24,7 +24,7 @@ FAILURES_IN_A_ROW = 64
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back for one prompt: `text`, or None and the `error`. An empty text is an answer."""
+    """The answer to one prompt: `text`, or None and the `error`. An empty text is an answer."""
 
     text: str | None
     error: str | None = None
@@ -41,28 +41,28 @@ def generate_remote(
     timeout_seconds: float = 120.0,
     max_retries: int = 5,
 ) -> list[str | None]:
-    """One response per prompt, in order; None where the request finally failed, and the log says how many.
+    """One response per prompt, in order; None where the request failed in all tries. The number of failures is logged.
 
-    Each prompt goes out as chat messages, with temperature, top_p, max_tokens and a seed of its own. What the interface
-    does not define goes along only where it is on: top_k (off is 0) and repetition_penalty (off is 1), which vLLM, TGI
-    and llama.cpp read and others may refuse. Left out, they are the server's: vLLM takes them from the model's
-    generation_config.json unless it is started with ``--generation-config vllm``. The server cuts prompts and makes
-    batches by its own rules: max_prompt_length and batch_size are not sent.
+    A request holds the prompt as chat messages, temperature, top_p, max_tokens and a seed. top_k and repetition_penalty
+    are not part of the interface and are sent only if they are on (top_k above 0, repetition_penalty other than 1):
+    vLLM, TGI and llama.cpp read them, other servers may refuse them. If they are not sent, the server's defaults apply;
+    vLLM takes these from the model's generation_config.json unless it is started with ``--generation-config vllm``.
+    The server truncates prompts and forms batches by its own rules: max_prompt_length and batch_size are not sent.
 
     Args:
         prompts: texts, or lists of messages.
         server: address up to and including ``/v1``.
         model: name under which the server knows the model.
-        decoding: how to sample. The seed of a request comes from decoding.seed and its prompt alone (and from how often
-            the prompt came before), so a part of the prompts is asked as it would be among all.
-        api_key_env: environment variable with the key; only the default one may be unset, for servers that want none.
-        concurrency: requests under way at a time.
+        decoding: how to sample. The seed of a request depends on decoding.seed, the prompt, and the number of equal
+            earlier prompts; so a subset of the prompts gets the same seeds as the whole.
+        api_key_env: environment variable with the key; the default one may be unset, for servers that need no key.
+        concurrency: simultaneous requests.
         timeout_seconds: of one try.
-        max_retries: further tries, after growing pauses: lost connections, timeouts, status 408, 409, 429 and 5xx.
+        max_retries: further tries after growing pauses, on lost connections, timeouts, status 408, 409, 429 and 5xx.
 
     Raises:
-        ConfigError: openai is not installed, no key, settings that no server can follow, or a server that refuses the
-            key (status 401) or knows no such model or address (404).
+        ConfigError: openai is not installed, no key, settings that no server supports, or a server that refuses the key
+            (status 401) or does not know the model or the address (404).
     """
     settings = {"api_key_env": api_key_env, "concurrency": concurrency}
     settings |= {"timeout_seconds": timeout_seconds, "max_retries": max_retries}
@@ -84,17 +84,12 @@ def ask(
     timeout_seconds: float = 120.0,
     max_retries: int = 5,
 ) -> Iterator[Answer]:
-    """As `generate_remote`, but the answers one by one, in the order of the prompts, while later ones are under way.
+    """As `generate_remote`, but yields each answer, in the order of the prompts, as soon as it is there.
 
-    After `FAILURES_IN_A_ROW` of them the rest is not asked: the server is taken for gone.
+    After `FAILURES_IN_A_ROW` consecutive failures the remaining prompts are not sent: the server seems to be down.
     """
-    if concurrency < 1 or timeout_seconds <= 0 or max_retries < 0:
-        raise ConfigError(
-            f"concurrency={concurrency}, timeout_seconds={timeout_seconds}, max_retries={max_retries}: expected "
-            "concurrency ≥ 1, timeout_seconds > 0 and max_retries ≥ 0."
-        )
     options = request_options(decoding)
-    client = openai_client(server, api_key_env, timeout_seconds, max_retries)
+    client = openai_client(server, api_key_env, timeout_seconds, max_retries, concurrency)
 
     def request(prompt: Prompt, seed: int) -> Answer:
         return _request(client, {"model": model, "messages": as_messages(prompt), "seed": seed, **options})
@@ -109,7 +104,7 @@ def _answers(
     with (
         closing(client),
         ThreadPoolExecutor(concurrency) as pool,
-        closing(pool.map(request, prompts, seeds)) as answers,  # type: ignore[type-var]  # a generator
+        closing(pool.map(request, prompts, seeds)) as answers,  # type: ignore[type-var] # a generator
     ):
         for number, answer in enumerate(answers, start=1):
             failures = failures + 1 if answer.text is None else 0
@@ -126,11 +121,11 @@ def request_options(decoding: Decoding) -> dict[str, Any]:
     """Keywords of openai's `chat.completions.create`, without the seed.
 
     Raises:
-        ConfigError: no_repeat_ngram_size, for which servers have no word.
+        ConfigError: no_repeat_ngram_size, which servers do not have.
     """
     if decoding.no_repeat_ngram_size:
         raise ConfigError(
-            f"no_repeat_ngram_size={decoding.no_repeat_ngram_size} cannot be asked of a server; leave it at 0."
+            f"no_repeat_ngram_size={decoding.no_repeat_ngram_size} is not an option of servers; leave it at 0."
         )
     greedy = decoding.temperature == 0
     extra: dict[str, Any] = {"top_k": decoding.top_k} if decoding.top_k and not greedy else {}
@@ -149,19 +144,25 @@ def openai_client(
     api_key_env: str,
     timeout_seconds: float,
     max_retries: int,
+    concurrency: int,
     *,
     on_request: Callable[[Any], None] | None = None,
 ) -> Any:
-    """A client of `server`; `on_request` is called with every request that goes out, retries included.
+    """A client of `server`; `on_request` is called with every request that is sent, retries included.
 
     Raises:
-        ConfigError: openai is not installed, no key in a variable that was named, an address that is none.
+        ConfigError: openai is not installed, no key in a named variable, an invalid address or number.
     """
+    if concurrency < 1 or timeout_seconds <= 0 or max_retries < 0:
+        raise ConfigError(
+            f"concurrency={concurrency}, timeout_seconds={timeout_seconds}, max_retries={max_retries}: expected "
+            "concurrency ≥ 1, timeout_seconds > 0 and max_retries ≥ 0."
+        )
     try:
         import openai
     except ImportError as error:
         raise ConfigError(
-            "a model server is asked through the package openai: pip install 'valuefree[serving]' (or openai)."
+            "requests to a model server need the package openai: pip install 'valuefree[serving]' (or openai)."
         ) from error
     key = os.environ.get(api_key_env)
     if not key and api_key_env != DEFAULT_KEY_ENV:
@@ -175,7 +176,7 @@ def openai_client(
 
 
 def _seeds(prompts: Sequence[Prompt], seed: int) -> list[int]:
-    """A seed of 31 bits per prompt, from `seed`, the prompt and how often it came before."""
+    """A seed of 31 bits per prompt, from `seed`, the prompt and the number of equal earlier prompts."""
     times: Counter[str] = Counter()
     seeds = []
     for prompt in prompts:
@@ -202,31 +203,36 @@ def _request(client: Any, keywords: dict[str, Any]) -> Answer:
         raise ConfigError(f"{message} Leave them off (top_k 0, repetition_penalty 1).") from None
     except (openai.OpenAIError, ValueError) as error:  # ValueError: a body that is not JSON
         return Answer(None, without_key(error, client))
+    return answer_in(completion)
+
+
+def answer_in(completion: Any) -> Answer:
+    """The text of a completion, or why there is none; the openai client does not validate what it receives."""
     try:
         text = completion.choices[0].message.content
-    except (AttributeError, IndexError, TypeError):  # the client does not check what it was sent
+    except (AttributeError, IndexError, TypeError):
         return Answer(None, f"the server sent no chat completion with a choice: {str(completion)[:200]!r}")
     return Answer(text) if isinstance(text, str) else Answer(None, "the server sent a choice without text")
 
 
 def without_key(error: Exception, client: Any) -> str:
-    """The message of an error, with what the server said or the address that is not there, and without the key.
+    """The message of an error, with the server's own message or the address, and without the key.
 
-    openai shows neither the address nor a body in any form but its own; some servers repeat the key in theirs.
+    openai's messages lack the address, and contain the body only in OpenAI's form. Some servers repeat the key.
     """
     import openai
 
     message = f"{type(error).__name__}: {error}"
     if isinstance(error, openai.APIConnectionError):
         message = f"no connection to {client.base_url}: {message}"
-    said = body_of(error)
-    if said and said not in message:
-        message = f"{message} - {said}"
+    body = body_of(error)
+    if body and body not in message:
+        message = f"{message} - {body}"
     return (message if client.api_key == NO_KEY else message.replace(client.api_key, "***"))[:400]
 
 
 def body_of(error: Exception) -> str:
-    """What the server said in refusing, in the forms of OpenAI, FastAPI (``detail``) and llama.cpp, or as it is."""
+    """The server's message, from bodies in the form of OpenAI, FastAPI (``detail``) or llama.cpp, else the body."""
     body = getattr(error, "body", None)
     if isinstance(body, Mapping):
         body = body.get("message") or body.get("detail") or dict(body)

@@ -27,10 +27,10 @@ class Outputs:
 def read_outputs(file: str, *, name: str | None = None, prompt: str = "prompt", response: str = "response") -> Outputs:
     """Outputs of a system from a JSONL, JSON, CSV or Parquet file.
 
-    Rows of alpaca_eval (``instruction``, ``output``, ``generator``) are known by their columns.
+    Rows of alpaca_eval are recognised by their columns (``instruction``, ``output``, ``generator``).
 
     Args:
-        name: default: the generator that the file names, if it is one for all rows, else the file's stem.
+        name: default: the generator, if all rows name the same one, else the file's stem.
         prompt, response: columns of other files.
 
     Raises:
@@ -66,7 +66,7 @@ def _of_alpaca(row: RawRow, prompt: str) -> bool:
 
 
 def _check_columns(file: str, rows: Sequence[RawRow], prompt: str, response: str) -> None:
-    """One error for a column that no row has, in place of one per row."""
+    """Raise one error for a column that no row has, instead of one per row."""
     plain = [row for row in rows if not row.fault and not _of_alpaca(row, prompt)]
     if len(plain) < len(rows) or not rows:
         return
@@ -106,9 +106,9 @@ def write_outputs(file: Path, prompts: Sequence[Prompt], responses: Sequence[str
 
 @dataclass(frozen=True)
 class Aligned:
-    """Prompts that all systems answered, and their responses to them.
+    """Prompts that all systems answered, and their responses.
 
-    left_out: k-th answers to a prompt that some system lacks. lacking: of each system, how many.
+    left_out: number of k-th answers to a prompt that some system lacks. lacking: that number for each system.
     """
 
     prompts: list[Prompt]
@@ -118,20 +118,21 @@ class Aligned:
 
     @property
     def omitted(self) -> str:
-        """What was left out, in words."""
-        whole = self.left_out + len(self.prompts)
-        said = [f"{name} lacks {count}" for name, count in self.lacking.items() if count]
-        return f"{self.left_out} of {whole} prompts (a k-th answer to one counts for itself): {', '.join(said)}."
+        """A sentence about what was left out."""
+        total = self.left_out + len(self.prompts)
+        lacking = [f"{name} lacks {count}" for name, count in self.lacking.items() if count]
+        return f"{self.left_out} of {total} prompts (a k-th answer to one counts for itself): {', '.join(lacking)}."
 
 
 def align(systems: Sequence[Outputs], *, common: bool = False) -> Aligned:
-    """The systems' responses side by side, in the order of the first; the k-th answer to a prompt goes with the k-th.
+    """The systems' responses side by side, in the order of the first; k-th answers to a prompt are matched.
 
     Args:
-        common: leave out what some system did not answer, and count it, in place of raising.
+        common: leave out, and count, what some system did not answer, instead of raising.
 
     Raises:
-        DataError: two systems of one name; prompts that not all answered, or not as often; none that all did.
+        DataError: two systems with one name; prompts that some system did not answer, or less often than others; no
+            prompt that all answered.
     """
     names = [system.name for system in systems]
     twice = [name for name, times in Counter(names).items() if times > 1]
@@ -156,7 +157,7 @@ def align(systems: Sequence[Outputs], *, common: bool = False) -> Aligned:
     return Aligned(prompts, responses, len(anywhere) - len(keys), lacking)
 
 
-Key = tuple[str, int]  # of a prompt, and how often it came before
+Key = tuple[str, int]  # the prompt's text, and the number of earlier answers to it
 
 
 def _numbered(system: Outputs) -> Iterable[tuple[Key, tuple[Prompt, str]]]:
@@ -169,7 +170,7 @@ def _numbered(system: Outputs) -> Iterable[tuple[Key, tuple[Prompt, str]]]:
 
 
 def _lacking(name: str, tables: Mapping[str, Mapping[Key, object]]) -> list[str]:
-    """What one system lacks: prompts as a whole, and further answers to prompts that it answered."""
+    """Sentences on the prompts that a system did not answer, and those it answered less often than others."""
     answers = {other: Counter(prompt for prompt, _ in table) for other, table in tables.items()}
     own = answers[name]
     prompts = sorted(set().union(*answers.values()))

@@ -33,7 +33,7 @@ def rewards_of(function: RewardFunction, prompts: Sequence[Prompt], texts: Seque
 
 
 def check_reward(function: RewardFunction, prompts: Sequence[Prompt], texts: Sequence[str], *, name: str) -> None:
-    """Call a reward function on a few examples, before the hours after which it is needed.
+    """Call a reward function on a few examples, so that a faulty one fails before training and not after it.
 
     Raises:
         ConfigError: it fails, or does not give one finite number per response.
@@ -89,7 +89,7 @@ class RewardModel:
     def __init__(self, name: str, *, batch_size: int = 16, max_length: int = MAX_LENGTH):
         model, tokenizer = load_reward_model(name)
         self.inputs = reward_inputs(model, tokenizer, max_length)
-        self.model: Any = model.to(accelerator_device())  # type: ignore[arg-type]
+        self.model: Any = model.to(accelerator_device())  # type: ignore[arg-type]  # transformers types `to` by overloads
         self.batch_size = batch_size
 
     def __call__(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> list[float]:

@@ -1,4 +1,4 @@
-"""Metrics while a policy trains: the same prompts, seed and references at every evaluation."""
+"""Metrics during training: the same prompts, seed and references at every evaluation."""
 
 import logging
 import math
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 def best_responses(dataset: datasets.Dataset) -> tuple[list[Prompt], list[str]]:
-    """Each prompt of a data set once, by first appearance, and its highest-rewarded response, the first of ties."""
+    """The distinct prompts of a data set, by first appearance, and their best-rewarded responses (first of ties)."""
     best: dict[int, tuple[float, Prompt, str]] = {}
     for table in batches(dataset):
         for row in table.to_pylist():
@@ -46,32 +46,33 @@ def measure_policy(
     """Sample responses and measure them against one reference per prompt.
 
     Returns:
-        The metrics, and rows of prompt, prediction and, if there is one, reference: `samples` per prompt.
+        The metrics, and rows of prompt, prediction and reference (if any), `samples` per prompt.
     """
     _, ids = generate_ids(model, tokenizer, prompts, decoding, samples=samples, progress=progress)
     texts = [text.strip() for text in response_texts(model, tokenizer, ids)]
-    asked = [prompt for prompt in prompts for _ in range(samples)]
-    wanted = None if references is None else [text for text in references for _ in range(samples)]
-    columns = {"prompt": asked, "prediction": texts} | ({} if wanted is None else {"reference": wanted})
+    columns: dict[str, list[Any]] = {"prompt": [prompt for prompt in prompts for _ in range(samples)]}
+    columns["prediction"] = texts
+    if references is not None:
+        columns["reference"] = [text for text in references for _ in range(samples)]
     rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-    return measure(texts, wanted, prompts=asked), rows
+    return measure(texts, columns.get("reference"), prompts=columns["prompt"]), rows
 
 
 class ValidationMetrics(TrainerCallback):
-    """At every evaluation sample responses to fixed prompts and measure them.
+    """Samples responses to fixed prompts and measures them at every evaluation.
 
-    The values are logged as ``eval_<metric>`` (metrics.jsonl, the tracker), and are in what `Trainer.evaluate` returns,
-    by which transformers chooses the best checkpoint and stops early; so this callback stands before
-    `EarlyStoppingCallback`. A metric without a value is not logged, and never the best.
+    The values are logged as ``eval_<metric>`` (metrics.jsonl, the tracker) and added to the result of
+    `Trainer.evaluate`, by which transformers chooses the best checkpoint and stops early. So this callback must be
+    placed before `EarlyStoppingCallback`. A metric without a value is not logged and is never the best.
 
     Args:
-        measure: the metrics, loaded; None for the KL alone.
-        prompts, references: shape (P,) each, none of them trained on nor reported.
-        decoding: with its seed, the same at every evaluation.
+        measure: the loaded metrics; None for the KL alone.
+        prompts, references: shape (P,) each; used neither for training nor for reported numbers.
+        decoding: with a seed, the same at every evaluation.
         kl: also estimate KL(policy‖adapter off), nats per response.
 
     Attributes:
-        trainer: to be set before training; it does the logging.
+        trainer: does the logging; must be set before training.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class ValidationMetrics(TrainerCallback):
     def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, metrics: Any = None, **kwargs: Any
     ) -> None:
-        """Measure, log, and add to `metrics`, which is the very dict that transformers then looks at."""
+        """Measure, log, and add to `metrics`, the dict from which transformers then selects."""
         if self.trainer is None:
             raise ConfigError("ValidationMetrics has no trainer; set its attribute `trainer` before training.")
         if args.world_size > 1:
@@ -111,7 +112,7 @@ class ValidationMetrics(TrainerCallback):
 
 
 def selection(chosen: str | None) -> dict[str, Any]:
-    """Fields of transformers' TrainingArguments that keep the checkpoint best by `chosen`; None for the last."""
+    """Fields of transformers' TrainingArguments that keep the best checkpoint by `chosen`; None keeps the last."""
     better = "lower" if chosen in (None, "loss") else kind_of(chosen).better
     return {
         "load_best_model_at_end": chosen is not None,

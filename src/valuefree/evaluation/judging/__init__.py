@@ -1,1 +1,1 @@
-"""A judge that prefers one of two answers: asked in both orders, read strictly, resumed from a cache, never guessed."""
+"""Pairwise comparison of answers by a judge: both orders, strict reading of verdicts, a cache of answers."""

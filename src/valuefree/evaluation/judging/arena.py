@@ -26,7 +26,7 @@ class ArenaResult:
 
     @property
     def asked(self) -> Asked:
-        """What all pairs together took."""
+        """The calls of all pairs together."""
         return sum((result.asked for result in self.pairs.values()), Asked())
 
     def report(self) -> str:
@@ -57,12 +57,12 @@ def arena(
     """Judge all pairs of systems, and rank them by Bradley–Terry on the order-averaged scores, clustered by prompt.
 
     Args:
-        prompts: (P,). systems: of each the responses to these prompts, in their order.
-        compare: `judge`, or `judge_by_reward`. against: compare this system with each other one, and no others.
-        seed: of the ranking's bootstrap. settings: as `compare` takes them.
+        prompts: (P,). systems: name → responses to these prompts, in their order.
+        compare: `judge`, or `judge_by_reward`. against: compare only this system with each of the others.
+        seed: of the ranking's bootstrap. settings: further arguments of `compare`.
 
     Raises:
-        DataError: fewer than two systems, or `against` is none of them; and what `compare` raises.
+        DataError: fewer than two systems, or `against` is not among them; also errors of `compare`.
     """
     if len(systems) < 2:
         raise DataError(f"{len(systems)} system; expected at least two to compare.")
@@ -83,7 +83,7 @@ def rank(pairs: Mapping[tuple[str, str], JudgeResult], *, seed: int = 0) -> Rank
     return bradley_terry(
         [names[0] for names, _ in judged],
         [names[1] for names, _ in judged],
-        [pair.score for _, pair in judged],  # type: ignore[misc]
+        [pair.score for _, pair in judged],  # type: ignore[misc]  # judged pairs have a score
         clusters=[prompt_key(pair.prompt) for _, pair in judged],
         seed=seed,
     )

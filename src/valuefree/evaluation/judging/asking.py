@@ -1,11 +1,10 @@
-"""Ask a judge what the cache does not hold, within a budget, and keep every answer as it comes."""
+"""Ask a judge the questions that the cache does not answer, within a budget, and store every answer at once."""
 
-import itertools
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,7 +17,7 @@ from valuefree.evaluation.judging.outcomes import Order
 
 logger = logging.getLogger(__name__)
 
-FAILURES_IN_A_ROW = 32  # then the judge is taken for gone
+FAILURES_IN_A_ROW = 32  # after so many consecutive failures the judge seems to be down
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Prices:
-    """In any currency, per million tokens; and the most that one run may cost, None for no limit."""
+    """Prices per million tokens in any currency. cap: the most that one run may cost; None for no limit."""
 
     per_million_input: float = 0.0
     per_million_output: float = 0.0
@@ -42,16 +41,16 @@ class Prices:
         if self.per_million_input < 0 or self.per_million_output < 0:
             raise ConfigError("prices per million tokens are below 0.")
         if self.cap is not None and not (self.per_million_input or self.per_million_output):
-            raise ConfigError("a spending cap needs the prices of input and output tokens to know what is spent.")
+            raise ConfigError("a spending cap needs the prices of input and output tokens.")
 
     def of(self, input_tokens: int, output_tokens: int) -> float:
-        """What so many tokens cost."""
+        """The cost of so many tokens."""
         return (input_tokens * self.per_million_input + output_tokens * self.per_million_output) / 1e6
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run would ask: calls in all, those that the cache answers, tokens and cost of the rest at most."""
+    """Calls of a run, how many of them the cache answers, and the tokens and highest cost of the others."""
 
     calls: int
     cached: int
@@ -60,19 +59,19 @@ class Estimate:
     cost: float
 
     def __str__(self) -> str:
-        said = (
+        cost = f", at most {self.cost:.2f}" if self.cost else ""
+        return (
             f"{self.calls} calls, {self.cached} of them in the cache; to ask: {self.calls - self.cached}, with about "
+            f"{self.input_tokens} tokens in and at most {self.output_tokens} out{cost}"
         )
-        said += f"{self.input_tokens} tokens in and at most {self.output_tokens} out"
-        return said + (f", at most {self.cost:.2f}" if self.cost else "")
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What a run did: calls answered by the cache and by the judge, failed, and not asked (`stopped` says why).
+    """The calls of a run: answered by the cache, answered by the judge, failed, and not asked (`stopped` says why).
 
-    requests: sent, retries included. Tokens are the judge's own counts. estimated: calls where it gave none, and which
-    count with a guess at the question and the most that an answer may have, as does what was tried again.
+    requests: sent, retries included. Tokens are counted by the judge. estimated: calls without such counts, or with
+    retries; they count with an estimate of the question's tokens and the most tokens that an answer may have.
     """
 
     cached: int = 0
@@ -88,24 +87,35 @@ class Asked:
     first_error: str | None = None
 
     def __add__(self, other: "Asked") -> "Asked":
-        numbers = ("cached", "answered", "failed", "not_asked", "requests")
-        numbers += ("input_tokens", "output_tokens", "estimated", "cost")
-        summed = {name: getattr(self, name) + getattr(other, name) for name in numbers}
-        return Asked(**summed, stopped=self.stopped or other.stopped, first_error=self.first_error or other.first_error)
+        either = ("stopped", "first_error")
+        summed = {
+            item.name: getattr(self, item.name) + getattr(other, item.name)
+            for item in fields(self)
+            if item.name not in either
+        }
+        return Asked(**summed, **{name: getattr(self, name) or getattr(other, name) for name in either})
 
     @property
     def missing(self) -> int:
-        """Calls without an answer, which another run would make."""
+        """Calls without an answer, which the next run repeats."""
         return self.failed + self.not_asked
 
 
-def estimate(calls: Sequence[Call], backend: Backend, cache: JudgementCache, settings: Settings, prices: Prices):
-    """The `Estimate` of a run; nothing is asked."""
+def _missing(calls: Sequence[Call], cache: JudgementCache) -> tuple[list[Call], int]:
+    """The distinct calls that the cache does not answer, and the number of those that it does."""
     distinct = {call.key: call for call in calls}
     missing = [call for key, call in distinct.items() if key not in cache.answers]
+    return missing, len(distinct) - len(missing)
+
+
+def estimate(
+    calls: Sequence[Call], backend: Backend, cache: JudgementCache, settings: Settings, prices: Prices
+) -> Estimate:
+    """The `Estimate` of a run; nothing is asked."""
+    missing, cached = _missing(calls, cache)
     tokens = sum(backend.tokens(call.question) for call in missing)
     out = settings.max_new_tokens * len(missing)
-    return Estimate(len(distinct), len(distinct) - len(missing), tokens, out, prices.of(tokens, out))
+    return Estimate(cached + len(missing), cached, tokens, out, prices.of(tokens, out))
 
 
 def ask_all(
@@ -117,37 +127,38 @@ def ask_all(
     prices: Prices | None = None,
     progress: bool = False,
 ) -> Asked:
-    """Ask what the cache lacks, each distinct call once; answers are in the cache afterwards.
+    """Ask each distinct call that the cache does not answer once, and add the answers to the cache.
 
-    No request is sent that could exceed the cap: what is under way counts with all tokens that it may use. After
-    `FAILURES_IN_A_ROW` nothing more is asked.
+    No request is sent that could exceed the cap; a pending request counts with all tokens that it may use. After
+    `FAILURES_IN_A_ROW` consecutive failures nothing more is asked.
 
     Raises:
-        ConfigError, JudgeError: the judge cannot be asked at all. What a judge of the user's raises is passed on, with
-            a note. In each case the answers under way are kept first.
+        ConfigError, JudgeError: the judge refuses all calls. Exceptions of a user's judge are passed on with a note.
+            Answers to pending requests are stored first.
     """
-    distinct = {call.key: call for call in calls}
-    missing = [call for key, call in distinct.items() if key not in cache.answers]
+    missing, cached = _missing(calls, cache)
     run = _Run(backend, cache, settings, prices or Prices())
     if missing:
         with tqdm(total=len(missing), desc="judge", disable=not progress, leave=False) as bar:
-            run.all(missing, bar)
-    return run.asked(len(distinct) - len(missing), len(missing))
+            run.ask_all(missing, bar)
+    return run.summary(cached, len(missing))
 
 
 class _Run:
     def __init__(self, backend: Backend, cache: JudgementCache, settings: Settings, prices: Prices):
         self.backend, self.cache, self.settings, self.prices = backend, cache, settings, prices
         self.tally = threading.Lock()
-        self.answered = self.failed = self.in_a_row = self.requests = 0
-        self.input_tokens = self.output_tokens = self.estimated = 0
-        self.reserved = 0.0
+        counted = ("answered", "failed", "requests", "input_tokens", "output_tokens", "estimated")  # fields of `Asked`
+        self.counts = dict.fromkeys(counted, 0)
+        self.failures_in_a_row = 0
+        self.reserved = 0.0  # cost of the pending batches, at most
         self.stopped: str | None = None
         self.first_error: str | None = None
 
-    def all(self, calls: Sequence[Call], bar: Any) -> None:
-        """Keep as many batches under way as the judge takes."""
-        batches = _batches(calls, self.backend.batch_size)
+    def ask_all(self, calls: Sequence[Call], bar: Any) -> None:
+        """Keep as many batches pending as the judge accepts at a time."""
+        size = self.backend.batch_size
+        batches = (calls[start : start + size] for start in range(0, len(calls), size))
         batch = next(batches, None)
         under_way: set[Future] = set()
         fatal: BaseException | None = None
@@ -155,7 +166,7 @@ class _Run:
             while True:
                 while batch and not fatal and not self.stopped and len(under_way) < self.backend.concurrency:
                     if not self._reserve(batch):
-                        break  # until what is under way turns out to have cost less than it might
+                        break  # until a pending batch has cost less than was reserved for it
                     under_way.add(pool.submit(self._ask, batch))
                     batch = next(batches, None)
                 if not under_way:
@@ -169,22 +180,24 @@ class _Run:
                         bar.update(future.result())
                     fatal = fatal or error
         if fatal is not None:
-            raise self._saying_what_is_kept(fatal)
+            raise self._with_count_of_answers(fatal)
 
-    def _saying_what_is_kept(self, error: BaseException) -> BaseException:
-        if not self.answered:
+    def _with_count_of_answers(self, error: BaseException) -> BaseException:
+        """The error with the number of answers so far, and where they are kept."""
+        answered = self.counts["answered"]
+        if not answered:
             return error
-        said = f"Answers so far: {self.answered}, kept in {self.cache.file}; the next run does not ask for them again."
+        note = f"Answers so far: {answered}, kept in {self.cache.file}; the next run does not ask for them again."
         if self.cache.file is None:
-            said = f"Answers so far: {self.answered}, kept in no file; a cache of one would keep them."
+            note = f"Answers so far: {answered}, kept in no file; a cache in a file would keep them."
         for kind in (ConfigError, JudgeError):
             if isinstance(error, kind):
-                return kind(f"{error} {said}")
-        error.add_note(said)
+                return kind(f"{error} {note}")
+        error.add_note(note)
         return error
 
     def _spent(self) -> float:
-        return self.prices.of(self.input_tokens, self.output_tokens)
+        return self.prices.of(self.counts["input_tokens"], self.counts["output_tokens"])
 
     def _most(self, batch: Sequence[Call]) -> float:
         tokens = sum(self.backend.tokens(call.question) for call in batch)
@@ -228,47 +241,32 @@ class _Run:
 
     def _count(self, call: Call, reply: Reply) -> None:
         guess = self.backend.tokens(call.question)
-        own = guess if reply.input_tokens is None else reply.input_tokens
-        out = (
-            (self.settings.max_new_tokens if reply.text else 0) if reply.output_tokens is None else reply.output_tokens
-        )
+        tokens_in = guess if reply.input_tokens is None else reply.input_tokens
+        tokens_out = reply.output_tokens
+        if tokens_out is None:
+            tokens_out = self.settings.max_new_tokens if reply.text else 0
+        unknown = None in (reply.input_tokens, reply.output_tokens)
+        counts = self.counts
         with self.tally:
-            self.requests += reply.sent
-            # What a server read before it failed may be charged; it does not say.
-            self.input_tokens += own + guess * max(reply.sent - 1, 0) if reply.sent else 0
-            self.output_tokens += out
-            unknown = None in (reply.input_tokens, reply.output_tokens)
-            self.estimated += bool(reply.sent and (unknown or reply.sent > 1))
-            if reply.error is None:
-                self.answered += 1
-                self.in_a_row = 0
-                return
-            self.failed += 1
-            self.in_a_row += 1
+            counts["requests"] += reply.sent
+            # A failed try may be charged for its question; servers do not report it.
+            counts["input_tokens"] += tokens_in + guess * max(reply.sent - 1, 0) if reply.sent else 0
+            counts["output_tokens"] += tokens_out
+            counts["estimated"] += bool(reply.sent and (unknown or reply.sent > 1))
+            counts["answered" if reply.error is None else "failed"] += 1
+            self.failures_in_a_row = 0 if reply.error is None else self.failures_in_a_row + 1
             self.first_error = self.first_error or reply.error
-            if self.in_a_row >= FAILURES_IN_A_ROW:
-                self.stopped = self.stopped or f"{self.in_a_row} failures in a row"
+            if self.failures_in_a_row >= FAILURES_IN_A_ROW:
+                self.stopped = self.stopped or f"{self.failures_in_a_row} failures in a row"
 
-    def asked(self, cached: int, missing: int) -> Asked:
-        """What was done."""
-        not_asked = missing - self.answered - self.failed
-        tokens = (self.input_tokens, self.output_tokens)
+    def summary(self, cached: int, missing: int) -> Asked:
+        """The counts of the run."""
+        not_asked = missing - self.counts["answered"] - self.counts["failed"]
         return Asked(
             cached=cached,
-            answered=self.answered,
-            failed=self.failed,
             not_asked=not_asked,
-            requests=self.requests,
-            input_tokens=tokens[0],
-            output_tokens=tokens[1],
-            estimated=self.estimated,
-            cost=self.prices.of(*tokens),
+            cost=self._spent(),
             stopped=self.stopped if not_asked else None,
             first_error=self.first_error,
+            **self.counts,
         )
-
-
-def _batches(calls: Sequence[Call], size: int) -> Iterator[Sequence[Call]]:
-    rest = iter(calls)
-    while batch := list(itertools.islice(rest, size)):
-        yield batch

@@ -1,4 +1,4 @@
-"""What a judge is to the rest of this package: something that answers questions, a batch at a time."""
+"""The interface of a judge: it answers questions, a batch at a time. And a Python function as judge."""
 
 import functools
 import inspect
@@ -9,14 +9,14 @@ from typing import Any, Protocol
 
 from valuefree.errors import ConfigError, JudgeError
 
-CHARACTERS_PER_TOKEN = 4  # of English, about; for estimates before anything is sent
+CHARACTERS_PER_TOKEN = 4  # rough value for English; for estimates before anything is sent
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How a judge decodes. Temperature 0 is greedy, and then `seed` is not read.
+    """How a judge decodes. Temperature 0 is greedy decoding, which ignores `seed`.
 
-    probabilities: ask for those of the first token, beside the text.
+    probabilities: also request the probabilities of the first token.
     """
 
     max_new_tokens: int = 16
@@ -32,17 +32,17 @@ class Settings:
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """What an answer depends on, for the key of the cache."""
+        """The settings that an answer depends on, for the key of the cache."""
         named = {"max_new_tokens": self.max_new_tokens, "temperature": self.temperature}
         return named | {"seed": self.seed if self.temperature else None, "probabilities": self.probabilities}
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back: `text`, or None and the `error`. An empty text is an answer.
+    """The reply to one question: `text`, or None and the `error`. An empty text is an answer.
 
-    top: likely first tokens with natural log-probabilities, or None. input_tokens, output_tokens: as the judge counts
-    them, or None. sent: requests that went out, retries included. model: what the server says it is.
+    top: likely first tokens with natural log-probabilities, or None. input_tokens, output_tokens: as reported by the
+    judge, or None. sent: requests sent, retries included. model: the name that the server reports.
     """
 
     text: str | None
@@ -57,8 +57,8 @@ class Reply:
 class Backend(Protocol):
     """A judge. `ask` is called from `concurrency` threads with up to `batch_size` questions at a time.
 
-    `name` and `revision` say who judges: answers of one are never taken for those of another. `probabilities` says
-    whether it may give those of its first token.
+    `name` and `revision` identify the judge: cached answers are reused only if both are equal. `probabilities`: whether
+    the judge can give the probabilities of its first token.
     """
 
     name: str
@@ -76,26 +76,26 @@ class Backend(Protocol):
         ...
 
     def tokens(self, question: str) -> int:
-        """How many tokens the question has, about."""
+        """The approximate number of tokens of the question."""
         ...
 
 
 def estimated_tokens(question: str) -> int:
-    """A guess for a judge whose tokenizer is elsewhere."""
+    """An estimate from the length, for a judge whose tokenizer is not available."""
     return -(-len(question) // CHARACTERS_PER_TOKEN)
 
 
-UNKNOWN = "unknown"  # the revision of a judge that does not tell
+UNKNOWN = "unknown"  # revision of a judge that reports none
 
 
 class FunctionJudge:
     """A Python function from a question to an answer, both text, as judge.
 
     Args:
-        function: gets the whole rendered question. None, or a JudgeError of its own, is a failed call, which the next
-            run makes again; any other exception is a fault of the function and ends the run. name: for cache and
-            signature. revision: default: `source_revision`, so that answers of an edited function are not those of the
-            former one.
+        function: receives the whole question. If it returns None or raises JudgeError, the call has failed and the next
+            run repeats it; any other exception ends the run.
+        name: for cache and signature.
+        revision: default: `source_revision`, so that cached answers are not reused after the function was edited.
     """
 
     batch_size = 1
@@ -135,16 +135,16 @@ class FunctionJudge:
 
 
 def source_revision(function: Callable[..., Any]) -> str:
-    """Hash of the source of the module that a function stands in, or of the function alone where a module has no file.
+    """Hash of the source of a function's module, or of the function alone if the module has no file.
 
-    What the module imports or reads is not part of it. ``unknown`` for what has no source, such as a builtin.
+    What the module imports or reads is not hashed. ``unknown`` for a function without source, such as a builtin.
     """
     while isinstance(function, functools.partial):
         function = function.func
     code = function if hasattr(function, "__code__") or inspect.ismethod(function) else type(function)
     for source_of in (inspect.getmodule(code), code):
         try:
-            source = inspect.getsource(source_of)  # type: ignore[arg-type]
+            source = inspect.getsource(source_of)  # type: ignore[arg-type]  # None raises TypeError
         except (OSError, TypeError):
             continue
         return blake2b(source.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()

@@ -1,4 +1,4 @@
-"""What judges answered, one JSON line per call, kept for the next run: nothing is asked or paid twice."""
+"""The cache of judges' answers, one JSON line per call, so that no question is asked or paid for twice."""
 
 import json
 import logging
@@ -8,7 +8,6 @@ import threading
 from collections.abc import Mapping
 from hashlib import blake2b
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -22,7 +21,7 @@ FORMAT = "valuefree judgements 1"
 
 
 def call_key(*, judge: str, revision: str, question: str, settings: Mapping[str, Any], order: str) -> str:
-    """Hash of all that an answer depends on."""
+    """Hash of everything that an answer depends on."""
     content = json.dumps([judge, revision, question, dict(settings), order], sort_keys=True, ensure_ascii=False)
     return blake2b(content.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
@@ -30,16 +29,16 @@ def call_key(*, judge: str, revision: str, question: str, settings: Mapping[str,
 class JudgementCache:
     """Append-only JSON lines: a header with the salt of the delimiters, then a row per call, failures among them.
 
-    Every row is handed to the system as soon as it is written, so a killed run loses none that it had. A last line that
-    was cut by a kill is removed. A failure never counts as an answer: the next run asks again. As a context manager it
-    keeps other runs out of the file.
+    Every row is flushed as soon as it is written, so a killed run loses no finished call. An incomplete last line is
+    removed. A failure never counts as an answer: the next run asks again. As a context manager the cache locks the
+    file against other runs.
 
     Args:
-        file: made, with its folder, if it is not there; None to remember nothing beyond this object.
-        write: False to look only; nothing is made or changed, and others may write.
+        file: created, with its folder, if it does not exist; None keeps the answers in memory only.
+        write: False to read only; nothing is created, changed or locked.
 
     Raises:
-        DataError: the file is no cache. JudgeError: another run writes to it.
+        DataError: the file is not a cache. JudgeError: another run is writing to it.
     """
 
     def __init__(self, file: str | os.PathLike | None = None, *, write: bool = True):
@@ -71,9 +70,7 @@ class JudgementCache:
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._stream is not None:
             self._stream.close()
             self._stream = None
@@ -116,7 +113,7 @@ class JudgementCache:
                 self.failures += 1
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Write the row of a call, from any thread: ``key``, ``error`` (None if it was answered), and what came."""
+        """Write the row of a call, from any thread: ``key``, ``error`` (None if answered), and the reply."""
         with self._writing:
             if row["error"] is None:
                 self.answers[row["key"]] = dict(row)

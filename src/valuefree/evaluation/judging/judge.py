@@ -1,4 +1,4 @@
-"""Compare the answers of two systems by a judge: both orders, from the cache where it can, nothing guessed."""
+"""Compare the answers of two systems by a judge, in both orders, with a cache of its answers."""
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -33,11 +33,11 @@ BOTH: tuple[Order, ...] = ("ab", "ba")
 
 @dataclass(frozen=True)
 class Protocol:
-    """How pairs are put to a judge and how its answers are read.
+    """How pairs are presented to a judge and how its answers are read.
 
-    orders: 2, or 1 with each pair's placement drawn by seed. read: ``probabilities`` of the label tokens, the ``text``,
-    or ``auto``, which takes the first where they can be had and counts the rest. max_characters: of each text shown;
-    None for no limit.
+    orders: 2, or 1 with each pair's order drawn by seed. read: ``probabilities`` of the label tokens, the ``text``, or
+    ``auto``, which reads the probabilities if they are usable, else the text, and counts the latter. max_characters: of
+    each text shown; None for no limit.
     """
 
     prompt: JudgePrompt = PROMPTS["guarded"]
@@ -59,15 +59,15 @@ class Protocol:
         return Settings(self.max_new_tokens, self.temperature, self.seed, probabilities=self.read != "text")
 
     def with_judge(self, backend: Backend) -> "Protocol":
-        """With ``auto`` replaced by ``text`` for a judge that never gives probabilities.
+        """The protocol with ``auto`` replaced by ``text`` for a judge that never gives probabilities.
 
         Raises:
-            ConfigError: probabilities are required of such a judge.
+            ConfigError: the protocol requires probabilities of such a judge.
         """
         if backend.probabilities or self.read == "text":
             return self
         if self.read == "probabilities":
-            raise ConfigError(f"read=probabilities, but the judge {backend.name} gives none; take text or auto.")
+            raise ConfigError(f"read=probabilities, but the judge {backend.name} gives none; use text or auto.")
         return replace(self, read="text")
 
 
@@ -86,19 +86,19 @@ def judge(
 ) -> JudgeResult:
     """Which of two answers a judge prefers, prompt by prompt.
 
-    Equal answers are neutral and empty ones lose without a call. What the judge did not answer, or answered without a
-    readable verdict, is unjudged: never neutral.
+    Without a call, equal answers are neutral and an empty answer loses. A pair is unjudged, and never neutral, if the
+    judge did not answer or its answer has no readable verdict.
 
     Args:
-        prompts, responses_a, responses_b: of equal length; a prompt may come more than once.
+        prompts, responses_a, responses_b: of equal length; a prompt may occur more than once.
         backend: `ServerJudge`, `LocalJudge` or `FunctionJudge`. orders, protocol: see `Protocol`; `orders` is short for
             ``Protocol(orders=…)``.
-        names: of the systems. cache: file of answers, which may hold those of earlier runs; None keeps none.
+        names: of the systems. cache: file of answers, which may hold those of earlier runs; None for no file.
         prices: of tokens, and a cap.
 
     Raises:
-        DataError: lengths differ, nothing to compare, or a response that is no text.
-        ConfigError, JudgeError: the judge cannot be asked, or another run writes to the cache.
+        DataError: lengths differ, nothing to compare, or a response that is not text.
+        ConfigError, JudgeError: the judge refuses all questions, or another run writes to the cache.
     """
     protocol = _protocol(protocol, orders).with_judge(backend)
     with ExitStack() as stack:
@@ -132,7 +132,7 @@ def calls_of(
     protocol: Protocol,
     cache: JudgementCache,
 ) -> list[Call]:
-    """The calls that `judge` would make with the same arguments, those that the cache answers among them."""
+    """The calls that `judge` would make with the same arguments, including those that the cache answers."""
     return _Questions(prompts, responses_a, responses_b, backend, protocol.with_judge(backend), cache).calls
 
 
@@ -146,12 +146,12 @@ def judge_by_reward(
     names: tuple[str, str] = ("A", "B"),
     seed: int = 0,
 ) -> JudgeResult:
-    """A reward function as judge: the larger reward wins, equal ones are neutral. It sees no order.
+    """A reward function as judge: the larger reward wins, equal rewards are neutral. There is no order.
 
-    Every answer gets its reward, equal and empty ones too.
+    Equal and empty answers get rewards like any other.
 
     Raises:
-        DataError: lengths differ, nothing to compare, a response that is no text, rewards that are missing or not
+        DataError: lengths differ, nothing to compare, a response that is not text, rewards that are missing or not
             finite.
     """
     _check(prompts, responses_a, responses_b)
@@ -173,7 +173,7 @@ def _protocol(protocol: Protocol | None, orders: int) -> Protocol:
 
 
 def _opened(cache: JudgementCache | str | None, stack: ExitStack) -> JudgementCache:
-    """The cache, opened here unless the caller has done so."""
+    """The cache; opened here unless the caller has opened it."""
     return cache if isinstance(cache, JudgementCache) else stack.enter_context(JudgementCache(cache))
 
 
@@ -195,7 +195,7 @@ def _words(first: str, second: str) -> tuple[int, int]:
 
 
 class _Questions:
-    """The calls that pairs need, and the way back from answers to comparisons."""
+    """The calls that pairs need, and the comparisons made from the answers."""
 
     def __init__(
         self,
@@ -228,7 +228,7 @@ class _Questions:
         return [call for calls in self.of_pair for call in calls]
 
     def served(self) -> tuple[str, ...]:
-        """What the server called the model in the answers that were used."""
+        """Names of the model that the server reported in the answers that were used."""
         rows = [self.cache.answers[call.key] for call in self.calls if call.key in self.cache.answers]
         return tuple(sorted({row["model"] for row in rows if row["model"]}))
 
@@ -240,26 +240,22 @@ class _Questions:
 
     def comparisons(self) -> list[Comparison]:
         """One per pair, in order."""
-        found = []
+        comparisons = []
         for (prompt, a, b), calls in zip(self.pairs, self.of_pair, strict=True):
-            decided = decided_without_asking(a, b)
-            if decided:
+            opinions, kind = tuple(self._opinion(call) for call in calls), None
+            if decided := decided_without_asking(a, b):
                 kind, result = decided
                 orders = BOTH[: self.protocol.orders]
                 opinions = tuple(Opinion(order, verdict_of(result, order), "decided") for order in orders)
-                found.append(Comparison(prompt, opinions, _words(a, b), kind))
-            else:
-                opinions = tuple(self._opinion(call) for call in calls)
-                found.append(Comparison(prompt, opinions, _words(a, b)))
-        return found
+            comparisons.append(Comparison(prompt, opinions, _words(a, b), kind))
+        return comparisons
 
     def _opinion(self, call: Call) -> Opinion:
         row = self.cache.answers.get(call.key)
         if row is None:
             return Opinion(call.order, None, "text", NO_ANSWER)
-        protocol = self.protocol
-        how = {"order": call.order, "read": protocol.read, "labels": protocol.prompt.labels}
-        return read_answer(row["text"], row["top"], **how)
+        labels = self.protocol.prompt.labels
+        return read_answer(row["text"], row["top"], order=call.order, read=self.protocol.read, labels=labels)
 
 
 def read_answer(
@@ -270,10 +266,10 @@ def read_answer(
     read: Read = "auto",
     labels: Labels = DEFAULT_LABELS,
 ) -> Opinion:
-    """The opinion in an answer, from its first token's probabilities or its text; offline, as often as one likes.
+    """The opinion in an answer, from its first token's probabilities or its text. Asks nothing.
 
     Args:
-        text, top: as the cache has them. order: in which the answers were shown.
+        text, top: as in the cache. order: in which the answers were shown.
     """
     why_text = None
     if read != "text":

@@ -1,4 +1,4 @@
-"""Read a verdict from the probabilities of the label tokens, where a model gives them."""
+"""Read a verdict from the probabilities of the label tokens, if a model gives them."""
 
 import math
 from collections.abc import Sequence
@@ -8,12 +8,12 @@ from valuefree.evaluation.judging.labels import Labels, Verdict
 
 MIN_LABEL_MASS = 0.5
 TopLogprobs = Sequence[tuple[str, float]]
-"""Tokens that might have come first, each with its natural log-probability."""
+"""Candidates for the first token, each with its natural log-probability."""
 
 
 @dataclass(frozen=True)
 class LabelProbabilities:
-    """Probability of each verdict among the labels (they sum to 1), and of the labels among all tokens."""
+    """Probability of each verdict given that a label is said (sum 1); mass: probability that a label is said."""
 
     first: float
     second: float
@@ -22,7 +22,7 @@ class LabelProbabilities:
 
     @property
     def verdict(self) -> Verdict:
-        """The most probable one; neutral where the two answers are exactly even and it is no less so."""
+        """The most probable verdict; neutral if it ties for first place, or if both answers are equally probable."""
         best = max(self.first, self.second, self.neutral)
         if self.neutral == best or self.first == self.second:
             return "neutral"
@@ -32,15 +32,15 @@ class LabelProbabilities:
 def label_probabilities(
     top: TopLogprobs | None, labels: Labels, *, text: str | None = None
 ) -> LabelProbabilities | str:
-    """Probabilities of the labels from those of the first token, or why they cannot be had.
+    """Probabilities of the labels from those of the first token, or the reason why they are unusable.
 
-    A token counts for a label that it is, or that it begins (``Ne`` for ``Neutral``), spaces aside. Probabilities that
-    no model can have given are refused: above 1, not finite, twice for one token, in all above 1, or of other tokens
-    than the answer begins with. So are labels with less than half of the mass: such a judge is about to say something
-    else.
+    A token counts for a label if it is the label or its beginning (``Ne`` for ``Neutral``), ignoring spaces.
+    Probabilities that no model can have given are refused: above 1, not finite, two for one token, a sum above 1, or of
+    other tokens than the one that begins the answer. Labels with less than half of the mass are refused too, because
+    the judge most likely says something else.
 
     Args:
-        top: the likely first tokens, or None if the model gave none. text: the answer they belong to, to compare.
+        top: the likely first tokens, or None if the model gave none. text: the answer that they belong to.
     """
     if not top:
         return "no probabilities came with the answer"

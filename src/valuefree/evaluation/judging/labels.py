@@ -1,4 +1,4 @@
-"""The three words a judge may answer with, and the verdict each of them is."""
+"""The three words that a judge may answer with, and the verdict that each of them means."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,27 +7,25 @@ from typing import Literal
 from valuefree.errors import ConfigError
 
 Verdict = Literal["first", "second", "neutral"]
-"""Which of the two answers, in the order in which the judge saw them."""
-
-VERDICTS: tuple[Verdict, ...] = ("first", "second", "neutral")
+"""The better answer, first or second in the order in which the judge saw them, or neither."""
 
 
 @dataclass(frozen=True)
 class Labels:
-    """What the prompt calls the first answer, the second, and neither."""
+    """The prompt's words for the first answer, the second answer, and neither."""
 
     first: str = "A"
     second: str = "B"
     neutral: str = "Neutral"
 
     def __post_init__(self) -> None:
-        given = [self.first, self.second, self.neutral]
-        if any(not label.strip() or label != label.strip() for label in given):
-            raise ConfigError(f"labels are {given}; expected three words without spaces around them.")
-        lowered = [label.lower() for label in given]
+        labels = [self.first, self.second, self.neutral]
+        if any(not label.strip() or label != label.strip() for label in labels):
+            raise ConfigError(f"labels are {labels}; expected three words without spaces around them.")
+        lowered = [label.lower() for label in labels]
         clash = [one for one in lowered for two in lowered if one != two and two.startswith(one)]
         if len(set(lowered)) < 3 or clash:
-            raise ConfigError(f"labels are {given}; one may not be another, nor its beginning: answers are told apart.")
+            raise ConfigError(f"labels are {labels}; a label may not equal another, nor be the beginning of another.")
 
     @classmethod
     def of(cls, text: str) -> "Labels":
@@ -38,12 +36,9 @@ class Labels:
         return cls(*parts)
 
     def __iter__(self) -> Iterator[tuple[str, Verdict]]:
-        named: tuple[tuple[str, Verdict], ...] = (
-            (self.first, "first"),
-            (self.second, "second"),
-            (self.neutral, "neutral"),
-        )
-        return iter(named)
+        yield self.first, "first"
+        yield self.second, "second"
+        yield self.neutral, "neutral"
 
     def __str__(self) -> str:
         return f"{self.first},{self.second},{self.neutral}"

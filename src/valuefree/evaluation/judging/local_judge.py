@@ -18,14 +18,14 @@ TOP_TOKENS = 20
 
 
 class LocalJudge:
-    """Questions go through the chat template; answers come with the probabilities of their first token.
+    """A model that gets questions in its chat template; answers include the probabilities of their first token.
 
-    A question that does not fit into the model's context is a failed call, never a shortened question.
+    A question that does not fit into the model's context is a failed call; it is never truncated.
 
     Args:
-        model: decoder-only or encoder-decoder, on the device it shall use. tokenizer: its own.
+        model: decoder-only or encoder-decoder, on the device to be used. tokenizer: of the model.
         name: for cache and signature; the revision is a hash of weights and configuration.
-        batch_size: questions at a time.
+        batch_size: questions per batch.
     """
 
     concurrency = 1
@@ -39,23 +39,23 @@ class LocalJudge:
         self.longest = getattr(model.config, "max_position_embeddings", None)
 
     def tokens(self, question: str) -> int:
-        """Exactly, chat template included."""
+        """The exact number of tokens, chat template included."""
         return len(self._ids(question))
 
     def _ids(self, question: str) -> list[int]:
         return prompt_ids(self.tokenizer, question, encoder_decoder=is_encoder_decoder(self.model))
 
     def ask(self, questions: Sequence[str], settings: Settings) -> list[Reply]:
-        """One forward over the questions, and the tokens that follow."""
+        """Generate the answers to all questions that fit into the context, in one batch."""
         rows = [self._ids(question) for question in questions]
-        room = self.longest - settings.max_new_tokens if self.longest else None
-        fitting = [index for index, ids in enumerate(rows) if room is None or len(ids) <= room]
-        replies = [Reply(None, f"a question of {len(ids)} tokens; the model takes {room}", sent=0) for ids in rows]
-        if fitting:
-            found = self._answers([rows[index] for index in fitting], settings)
-            for index, reply in zip(fitting, found, strict=True):
-                replies[index] = reply
-        return replies
+        limit = self.longest - settings.max_new_tokens if self.longest else None
+        fits = [limit is None or len(ids) <= limit for ids in rows]
+        fitting = [ids for ids, fit in zip(rows, fits, strict=True) if fit]
+        answers = iter(self._answers(fitting, settings) if fitting else [])
+        return [
+            next(answers) if fit else Reply(None, f"a question of {len(ids)} tokens; the model takes {limit}", sent=0)
+            for ids, fit in zip(rows, fits, strict=True)
+        ]
 
     def _answers(self, rows: list[list[int]], settings: Settings) -> list[Reply]:
         encoder_decoder = is_encoder_decoder(self.model)
@@ -76,7 +76,7 @@ class LocalJudge:
         devices = [device] if device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices), evaluating(self.model), own as config:
             torch.manual_seed(settings.seed)
-            output = self.model.generate(  # type: ignore[operator]
+            output = self.model.generate(  # type: ignore[operator]  # typed as nn.Module
                 input_ids=batch["input_ids"].to(device),
                 attention_mask=batch["attention_mask"].to(device),
                 generation_config=config,
@@ -91,12 +91,12 @@ class LocalJudge:
         ]
 
     def _tops(self, logits: torch.Tensor) -> list[list[tuple[str, float]]]:
-        """The likeliest first tokens of each row, in words; tokens with the same text are added up."""
+        """The most likely first tokens of each row as text; probabilities of tokens with the same text are summed."""
         values, ids = torch.log_softmax(logits.float(), dim=-1).topk(min(TOP_TOKENS, logits.shape[-1]), dim=-1)
         found = []
-        for precompute, row_ids in zip(values.tolist(), ids.tolist(), strict=True):
+        for logprobs, row_ids in zip(values.tolist(), ids.tolist(), strict=True):
             merged: dict[str, float] = {}
-            for logprob, token in zip(precompute, row_ids, strict=True):
+            for logprob, token in zip(logprobs, row_ids, strict=True):
                 text = str(self.tokenizer.decode([token]))
                 before = merged.get(text)
                 merged[text] = logprob if before is None else float(torch.logaddexp(*torch.tensor([before, logprob])))

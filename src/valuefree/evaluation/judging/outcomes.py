@@ -1,7 +1,7 @@
 """From the verdicts of two orders to one outcome per pair of answers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from valuefree.batches.rendering import Prompt
@@ -13,16 +13,18 @@ Category = Literal["win", "loss", "neutral", "disagreement", "half win", "half l
 CATEGORIES: tuple[Category, ...] = ("win", "loss", "neutral", "disagreement", "half win", "half loss", "unjudged")
 SCORES: dict[str, float] = {"win": 1.0, "neutral": 0.5, "loss": 0.0}
 Order = Literal["ab", "ba"]
-NO_ANSWER = "the judge gave no answer"  # reason of an opinion whose call failed or was not made
+NO_ANSWER = "the judge gave no answer"  # the reason if a call failed or was not made
 
 
 @dataclass(frozen=True)
 class Opinion:
-    """What a judge said of one pair in one order.
+    """The verdict of a judge on one pair in one order.
 
-    order: ``ab`` where the first system's answer was shown first. verdict: by place, or None, and then `reason` says
-    why. source: ``probabilities``, ``text``, ``reward``, or ``decided`` for pairs that need no judge. fallback: why the
-    text was read although probabilities were asked for.
+    Attributes:
+        order: ``ab`` if the first system's answer was shown first.
+        verdict: by position; None if there is none, and then `reason` says why.
+        source: ``probabilities``, ``text``, ``reward``, or ``decided`` for pairs that need no judge.
+        fallback: why the text was read although probabilities were requested.
     """
 
     order: Order
@@ -50,7 +52,7 @@ class Opinion:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two answers to one prompt, with the opinions on them. lengths: words of the first system's and of the other's."""
+    """Two answers to one prompt, with the opinions on them. lengths: words of the two answers."""
 
     prompt: Prompt
     opinions: tuple[Opinion, ...]
@@ -67,13 +69,13 @@ class Comparison:
 
     @property
     def category(self) -> Category:
-        """Where the pair is counted."""
+        """The category in which the pair is counted."""
         results = [opinion.result for opinion in self.opinions]
         found = set(results)
         if None in found:
             return "unjudged"
         if len(found) == 1:
-            return results[0]  # type: ignore[return-value]
+            return results[0]  # type: ignore[return-value]  # not None, see above
         if found == {"win", "loss"}:
             return "disagreement"
         return "half win" if "win" in found else "half loss"
@@ -99,30 +101,30 @@ def _opinion(opinion: Opinion) -> dict[str, Any]:
         "fallback": opinion.fallback,
     }
     if opinion.probabilities is not None:
-        found = opinion.probabilities
-        row["probabilities"] = {"first": found.first, "second": found.second, "neutral": found.neutral}
-        row["label_mass"] = found.mass
+        probabilities = asdict(opinion.probabilities)
+        row["label_mass"] = probabilities.pop("mass")
+        row["probabilities"] = probabilities
     return row
 
 
 def decided_without_asking(first: str, second: str) -> tuple[Literal["identical", "empty"], Result] | None:
-    """How a pair is decided that needs no judge: equal answers are neutral, an empty one loses."""
-    one, two = first.strip(), second.strip()
-    if one == two:
+    """The reason and result for a pair that needs no judge: equal answers are neutral, an empty answer loses."""
+    first, second = first.strip(), second.strip()
+    if first == second:
         return "identical", "neutral"
-    if not one or not two:
-        return "empty", "loss" if not one else "win"
+    if not first or not second:
+        return "empty", "win" if first else "loss"
     return None
 
 
 def verdict_of(result: Result, order: Order) -> Verdict:
-    """A result of the first system as a place in `order`."""
+    """The verdict by position that gives the first system this result in `order`."""
     if result == "neutral":
         return "neutral"
     return "first" if (result == "win") == (order == "ab") else "second"
 
 
 def count_categories(comparisons: Sequence[Comparison]) -> dict[Category, int]:
-    """How many pairs there are of each kind, in the order of `CATEGORIES`."""
+    """Number of pairs in each category, in the order of `CATEGORIES`."""
     found = [comparison.category for comparison in comparisons]
     return {category: found.count(category) for category in CATEGORIES}

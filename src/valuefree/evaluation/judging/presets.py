@@ -1,11 +1,11 @@
-"""The judges of the paper, by name."""
+"""The judges of the paper by name."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class JudgePreset:
-    """model: on the hub, and under which a server usually knows it. prompt: which it was used with."""
+    """model: its name on the hub, and usually on a server. prompt: the one that the paper used with it."""
 
     model: str
     prompt: str

@@ -1,4 +1,4 @@
-"""What a judge is asked, and how answers get into it without being able to get out of their place."""
+"""The prompts of judges, and delimiters that the answers under judgement cannot close."""
 
 import logging
 import re
@@ -60,7 +60,7 @@ Your answer (A, B, or Neutral):"""
 class JudgePrompt:
     """A template with ``{instruction}``, ``{response_a}`` and ``{response_b}``, and the labels it asks for.
 
-    With ``{nonce}`` in it the template is guarded: the texts stand between delimiters that they cannot contain.
+    A template with ``{nonce}`` is guarded: the texts stand between delimiters that they cannot contain.
     """
 
     name: str
@@ -70,18 +70,18 @@ class JudgePrompt:
     def __post_init__(self) -> None:
         places = set(PLACE.findall(self.template))
         missing = [name for name in TEXTS if name not in places]
-        strange = sorted(places - {*TEXTS, "nonce"})
-        if missing or strange:
-            said = [f"lacks {', '.join(f'{{{name}}}' for name in missing)}"] if missing else []
-            said += [f"has {', '.join(f'{{{name}}}' for name in strange)}, which nothing fills"] if strange else []
+        unknown = sorted(places - {*TEXTS, "nonce"})
+        if missing or unknown:
+            faults = [f"lacks {', '.join(f'{{{name}}}' for name in missing)}"] if missing else []
+            faults += [f"has {', '.join(f'{{{name}}}' for name in unknown)}, which nothing fills"] if unknown else []
             raise ConfigError(
-                f"the judge prompt {self.name} {' and '.join(said)}; expected the three texts, and {{nonce}} in the "
+                f"the judge prompt {self.name} {' and '.join(faults)}; expected the three texts, and {{nonce}} in the "
                 "delimiters around them."
             )
 
     @property
     def guarded(self) -> bool:
-        """Whether the texts are kept apart from the question by delimiters that they cannot contain."""
+        """Whether delimiters that the texts cannot contain separate them from the question."""
         return "nonce" in PLACE.findall(self.template)
 
     @property
@@ -91,7 +91,7 @@ class JudgePrompt:
 
 
 PROMPTS = {"guarded": JudgePrompt("guarded", GUARDED), "paper": JudgePrompt("paper", PAPER)}
-"""``paper``: section IV-B to the letter, open to injection. ``guarded``: the same question, with delimiters."""
+"""``paper``: section IV-B verbatim, open to injection. ``guarded``: the same question, with delimiters."""
 
 
 def load_prompt(spec: str, labels: Labels | None = None) -> JudgePrompt:
@@ -102,34 +102,34 @@ def load_prompt(spec: str, labels: Labels | None = None) -> JudgePrompt:
     """
     if spec in PROMPTS:
         if labels is not None and labels != DEFAULT_LABELS:
-            raise ConfigError(f"prompt {spec} asks for A, B or Neutral; labels {labels} go with a prompt file.")
+            raise ConfigError(f"prompt {spec} asks for A, B or Neutral; labels {labels} need a prompt file.")
         return PROMPTS[spec]
     path = Path(spec)
     try:
         template = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{spec!r} is no prompt preset ({', '.join(PROMPTS)}) and no file: {error}") from error
+        raise ConfigError(f"{spec!r} is neither a prompt preset ({', '.join(PROMPTS)}) nor a file: {error}") from error
     prompt = JudgePrompt(path.stem, template.rstrip("\n"), labels or DEFAULT_LABELS)
     words = PLACE.sub(" ", template)
-    unsaid = [label for label in (prompt.labels.first, prompt.labels.second) if not _says(words, label)]
-    if unsaid:
+    absent = [label for label in (prompt.labels.first, prompt.labels.second) if not _contains(words, label)]
+    if absent:
         logger.warning(
-            "the judge prompt %s never says %s; verdicts are read as %s: if it asks for other words, name them by "
-            "--labels FIRST,SECOND,NEUTRAL",
+            "the judge prompt %s does not contain %s; verdicts are read as %s: if it asks for other words, name them "
+            "by --labels FIRST,SECOND,NEUTRAL",
             spec,
-            " nor ".join(unsaid),
+            " nor ".join(absent),
             prompt.labels,
         )
     return prompt
 
 
-def _says(text: str, label: str) -> bool:
+def _contains(text: str, label: str) -> bool:
     return re.search(rf"(?<!\w){re.escape(label)}(?!\w)", text) is not None
 
 
 @dataclass(frozen=True)
 class Question:
-    """What is sent, and how many of its texts were cut."""
+    """The text that is sent, and how many of its parts were truncated."""
 
     text: str
     cut: int
@@ -146,11 +146,11 @@ def ask_about(
 ) -> Question:
     """The question about one pair of answers, in the order in which they are shown.
 
-    Texts are put in at one pass, so that a ``{response_b}`` within an answer stays what it is. The nonce is a hash of
+    All texts are inserted in one pass, so a ``{response_b}`` within an answer stays as it is. The nonce is a hash of
     template, texts and salt, so a resumed run asks the same question; it occurs in none of the texts.
 
     Args:
-        max_characters: of each text; a longer one is cut there, and says so. None for no limit.
+        max_characters: of each text; a longer text is truncated there and marked. None for no limit.
     """
     whole = dict(zip(TEXTS, (as_text(instruction), first, second), strict=True))
     shown = {name: _shortened(text, max_characters) for name, text in whole.items()}

@@ -1,4 +1,4 @@
-"""What a judge's verdicts support: win rate, what it rests on, and what is missing."""
+"""The result of judging: win rate, its interval and bounds, diagnostics of the judge, and missing verdicts."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -24,17 +24,19 @@ from valuefree.evaluation.stats import (
     win_tie_loss,
 )
 
-PARSER = "v2"  # of texts and probabilities; raise it when a text may be read otherwise
+PARSER = "v2"  # of texts and probabilities; raise it when some text is read differently
 
 
 @dataclass(frozen=True)
 class Setup:
-    """How the verdicts came about.
+    """The judge and the protocol behind the verdicts.
 
-    judge, revision: who. prompt: name and hash, or None for a reward function. guarded: whether answers can get out of
-    their place. labels: the words that are verdicts. orders: 2, or 1 with placement by `seed`. read: auto,
-    probabilities or text. cut: texts that were shortened to max_characters. served: what the server called the model,
-    in the answers that were used.
+    Attributes:
+        judge, revision: identify the judge. prompt: name and hash; None for a reward function.
+        guarded: whether delimiters separate the answers from the question. labels: the words that are verdicts.
+        orders: 2, or 1 with random placement by `seed`. read: auto, probabilities or text.
+        cut: number of texts truncated to max_characters.
+        served: names of the model that the server reported in the answers that were used.
     """
 
     judge: str
@@ -64,7 +66,7 @@ class JudgeResult:
 
     @cached_property
     def judged(self) -> list[Comparison]:
-        """Pairs with a verdict in every order that was asked for."""
+        """Pairs with a verdict in every order."""
         return [comparison for comparison in self.comparisons if comparison.score is not None]
 
     @property
@@ -77,20 +79,24 @@ class JudgeResult:
         return self._mean(lambda comparison: comparison.score)
 
     def preferred_rate(self) -> Estimate | None:
-        """The paper's percentage, as a share: how often the first system is preferred; neutral is not preferred."""
+        """The paper's percentage, as a share: verdicts that prefer the first system; neutral ones do not."""
         return self._mean(lambda comparison: float(np.mean([o.result == "win" for o in comparison.opinions])))
 
     def expected_win_rate(self) -> Estimate | None:
-        """As `win_rate`, from probabilities in place of verdicts; None unless all judged pairs have them."""
-        undecided = [comparison for comparison in self.judged if comparison.decided is None]
-        scores = [[opinion.expected_score for opinion in comparison.opinions] for comparison in undecided]
-        if not scores or any(score is None for row in scores for score in row):
+        """As `win_rate`, from probabilities instead of verdicts; None unless all judged pairs have them."""
+        asked = [pair for pair in self.judged if pair.decided is None]
+        if not asked or any(opinion.expected_score is None for pair in asked for opinion in pair.opinions):
             return None
-        means = {id(pair): float(np.mean(row)) for pair, row in zip(undecided, scores, strict=True)}  # type: ignore[arg-type]
-        return self._mean(lambda comparison: means.get(id(comparison), comparison.score))
+
+        def score(pair: Comparison) -> float | None:
+            if pair.decided is not None:
+                return pair.score
+            return float(np.mean([opinion.expected_score or 0.0 for opinion in pair.opinions]))
+
+        return self._mean(score)
 
     def bounds(self) -> tuple[float, float]:
-        """The win rate if all unjudged pairs were lost, and if all were won."""
+        """The win rate if all unjudged pairs were lost, and if all of them were won."""
         low, high = (
             clustered_mean([c.score if c.score is not None else end for c in self.comparisons], self._keys(), seed=0)
             for end in (0.0, 1.0)
@@ -108,7 +114,8 @@ class JudgeResult:
         chosen = self.judged if over is None else over
         if not chosen:
             return None
-        return self._share([value(c) for c in chosen], self._keys(chosen))  # type: ignore[misc]
+        values = [value(pair) for pair in chosen]
+        return self._share(values, self._keys(chosen))  # type: ignore[arg-type]  # judged pairs have a value
 
     def _share(self, values: Sequence[float], keys: Sequence[str]) -> Estimate:
         return clustered_mean(values, keys, bounds=(0.0, 1.0), seed=self.setup.seed)
@@ -125,7 +132,7 @@ class JudgeResult:
         return [(pair, opinion) for pair in self.comparisons for opinion in pair.opinions if opinion.source in asked]
 
     def first_position_rate(self) -> Estimate | None:
-        """How often the answer shown first is picked, where one is; ½ for a judge that does not look at places."""
+        """Share of the verdicts for an answer that pick the one shown first; ½ for a judge without position bias."""
         picked = [(pair, o) for pair, o in self._opinions if o.verdict in ("first", "second")]
         if not picked:
             return None
@@ -137,7 +144,7 @@ class JudgeResult:
         return self._mean(lambda pair: float(pair.category == "disagreement"), both)
 
     def length_controlled(self) -> LengthControlled | None:
-        """The win rate at equal length, and what length has to do with the score; None if nothing is judged."""
+        """The win rate at equal length, and how the score depends on length; None if nothing is judged."""
         if not self.judged:
             return None
         differences = [float(pair.lengths[0] - pair.lengths[1]) for pair in self.judged]
@@ -145,7 +152,7 @@ class JudgeResult:
         return length_controlled_win_rate(scores, differences, self._keys(self.judged), seed=self.setup.seed)
 
     def agreement(self, other: "JudgeResult") -> Agreement:
-        """Cohen's κ of two judges over win, loss, neutral and disagreement of the same pairs; unjudged ones left out.
+        """Cohen's κ of two judges over win, loss and neutral by score; pairs that either left unjudged are excluded.
 
         Raises:
             DataError: the results are not about the same pairs, in the same order.
@@ -157,18 +164,18 @@ class JudgeResult:
         return cohen_kappa(first, second, clusters=self._keys(), seed=self.setup.seed)
 
     def unread(self) -> Counter[str]:
-        """Why verdicts are missing: answers that say none, and calls that failed or were not made."""
+        """Why verdicts are missing: unreadable answers, and calls that failed or were not made."""
         return Counter(opinion.reason or "" for _, opinion in self._opinions if opinion.verdict is None)
 
     def fallbacks(self) -> Counter[str]:
-        """Why texts were read in place of probabilities."""
+        """Why texts were read instead of probabilities."""
         return Counter(opinion.fallback for _, opinion in self._opinions if opinion.fallback is not None)
 
     # ------------------------------------------------------------------------------------------------------- text
 
     @property
     def signature(self) -> str:
-        """Two win rates are comparable if these lines differ in nothing but n, cov and the systems."""
+        """Two win rates are comparable if their signatures differ only in n, cov and the systems."""
         setup = self.setup
         orders = str(setup.orders) if setup.orders == 2 else f"{setup.orders}-random"
         parts = {
@@ -187,7 +194,7 @@ class JudgeResult:
         return "|".join(f"{name}:{value}" for name, value in parts.items())
 
     def report(self) -> str:
-        """A few sentences: the rate with its interval, what is missing, and what to doubt."""
+        """A few sentences: the rate with its interval, missing verdicts, and reasons for doubt."""
         rate = self.win_rate()
         first, second = self.names
         if rate is None:
@@ -206,15 +213,15 @@ class JudgeResult:
         if flips is not None and flips.value > 0:
             lines.append(f"The winner changes with the order in {flips.value:.1%} of the pairs judged in both.")
         if self.setup.orders == 1 and self.setup.prompt:
-            lines.append("One order only, placed at random: the position's pull is averaged out, but not seen.")
+            lines.append("One order only, placed at random: position bias is averaged out, but cannot be measured.")
         if len(self.setup.served) > 1:
             lines.append(f"The server answered as several models: {', '.join(self.setup.served)}.")
         if self.setup.prompt and not self.setup.guarded:
-            lines.append("The prompt has no delimiters: an answer can speak to the judge.")
+            lines.append("The prompt has no delimiters: an answer can contain instructions to the judge.")
         return "\n".join([*lines, self.signature])
 
     def _unreadable(self) -> list[str]:
-        """A line where most of the answers hold no verdict: then it is the question or the judge."""
+        """A warning if most answers hold no verdict, which points to the prompt or the judge."""
         answers = [opinion for _, opinion in self._opinions if opinion.reason != NO_ANSWER]
         silent = [opinion for opinion in answers if opinion.verdict is None]
         if 2 * len(silent) <= len(answers):
@@ -227,7 +234,7 @@ class JudgeResult:
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the single verdicts, for judge.json."""
+        """Everything except the single verdicts, for judge.json."""
         controlled = self.length_controlled()
         return {
             "systems": list(self.names),
@@ -253,7 +260,7 @@ class JudgeResult:
 
 
 def overall(score: float | None) -> str | None:
-    """One word for a score: win above ½, loss below, neutral at it, None for none."""
+    """One word for a score: win above ½, loss below ½, neutral at ½; None for None."""
     if score is None:
         return None
     return "neutral" if score == 0.5 else "win" if score > 0.5 else "loss"

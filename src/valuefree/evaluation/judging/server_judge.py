@@ -6,30 +6,31 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from valuefree.errors import ConfigError, JudgeError
+from valuefree.errors import JudgeError
 from valuefree.evaluation.judging.backends import Reply, Settings, estimated_tokens
-from valuefree.evaluation.openai_client import DEFAULT_KEY_ENV, body_of, openai_client, without_key
+from valuefree.evaluation.openai_client import DEFAULT_KEY_ENV, answer_in, body_of, openai_client, without_key
 
 logger = logging.getLogger(__name__)
 
-TOP_LOGPROBS = 20  # the most that the interface allows
+TOP_LOGPROBS = 20  # maximum of the interface
 OF_EVERY_CALL = ("model_not_found", "unsupported_parameter", "unsupported_value")  # OpenAI's codes
-TOO_LONG = re.compile(r"context|too (?:long|large)|maximum.{0,20}(?:length|tokens)", re.IGNORECASE)  # of one question
+TOO_LONG = re.compile(r"context|too (?:long|large)|maximum.{0,20}(?:length|tokens)", re.IGNORECASE)  # one question only
 LONGEST_ANSWER = 20_000  # characters; no verdict is longer, and the cache keeps every text
 
 
 class ServerJudge:
-    """Ask vLLM, TGI, llama.cpp, `transformers serve` or a hosted service; needs the extra ``serving``.
+    """A judge behind vLLM, TGI, llama.cpp, `transformers serve` or a hosted service; needs the extra ``serving``.
 
-    Log-probabilities are asked for if the settings want them. A server that refuses them (status 400 or 422, and an
-    answer without them) is asked without, from then on.
+    Log-probabilities are requested if the settings ask for them. If the server refuses the request with them (status
+    400, 403 or 422) and answers it without them, they are not requested again.
 
     Args:
         model: name under which the server knows the model. server: address up to and including ``/v1``.
-        name: of the judge, for cache and signature; default: `model`. revision: what the server does not tell.
-        api_key_env: environment variable with the key; it is written nowhere. concurrency: requests under way.
-        timeout_seconds: without a byte of an answer. max_retries: further tries after growing pauses, or the server's
-            own Retry-After: lost connections, timeouts, status 408, 409, 429 and 5xx.
+        name: of the judge, for cache and signature; default: `model`. revision: of the model, for cache and signature;
+            servers do not report it.
+        api_key_env: environment variable with the key, which is never written. concurrency: simultaneous requests.
+        timeout_seconds: of silence in one try. max_retries: further tries after growing pauses, or after the server's
+            Retry-After, on lost connections, timeouts, status 408, 409, 429 and 5xx.
     """
 
     batch_size = 1
@@ -47,16 +48,13 @@ class ServerJudge:
         timeout_seconds: float = 120.0,
         max_retries: int = 5,
     ):
-        if concurrency < 1 or timeout_seconds <= 0 or max_retries < 0:
-            raise ConfigError(
-                f"concurrency={concurrency}, timeout_seconds={timeout_seconds}, max_retries={max_retries}: expected "
-                "concurrency ≥ 1, timeout_seconds > 0 and max_retries ≥ 0."
-            )
         self.model, self.name, self.revision, self.concurrency = model, name or model, revision, concurrency
-        self._refused = self._taken = False  # a request for log-probabilities
+        self._refused = self._accepted = False  # whether the server refused, or accepted, to give log-probabilities
         self._answered = False
         self._sent = threading.local()  # requests of this thread's call, the client's own retries included
-        self._client = openai_client(server, api_key_env, timeout_seconds, max_retries, on_request=self._count)
+        self._client = openai_client(
+            server, api_key_env, timeout_seconds, max_retries, concurrency, on_request=self._count
+        )
 
     def _count(self, request: Any) -> None:
         self._sent.number = getattr(self._sent, "number", 0) + 1
@@ -69,8 +67,8 @@ class ServerJudge:
         """One request per question.
 
         Raises:
-            JudgeError: the server refuses what every further question would bring as well: the key (status 401, 403),
-                the address (404), the model (404, or 400 and 422 that name it), a setting that it does not know.
+            JudgeError: the server refuses something that every question has: the key (status 401, 403), the address
+                (404), the model (404, or 400 and 422 that name it), an unsupported setting.
         """
         return [self._reply(question, settings) for question in questions]
 
@@ -93,15 +91,15 @@ class ServerJudge:
                 why = without_key(error, self._client).rstrip(".")
                 raise JudgeError(
                     f"the server {self._client.base_url} refuses model {self.model!r}: {why}. Every question would "
-                    "fare like this one, so no more is asked. Check the model's name on the server (--served-name), "
-                    "the address (it ends in /v1) and the key."
+                    "be refused for the same reason, so no more is asked. Check the model's name on the server "
+                    "(--served-name), the address (it ends in /v1) and the key."
                 ) from None
             return Reply(None, without_key(error, self._client), sent=self._sent.number)
         self._answered = True
-        return _read(completion, sent=self._sent.number)
+        return _reply_in(completion, sent=self._sent.number)
 
     def _completion(self, keywords: dict[str, Any], probabilities: bool) -> Any:
-        """With log-probabilities where they are wanted and not known to be refused."""
+        """The server's completion, with log-probabilities if they are wanted and not known to be refused."""
         import openai
 
         create = self._client.chat.completions.create
@@ -110,57 +108,55 @@ class ServerJudge:
         try:
             completion = create(**keywords, logprobs=True, top_logprobs=TOP_LOGPROBS)
         except openai.APIStatusError as refusal:
-            # OpenAI answers 403 to log-probabilities of models that reason
-            if refusal.status_code not in (400, 403, 422) or self._taken or self._concerns_all(refusal):
+            # OpenAI answers 403 to a request for log-probabilities of reasoning models.
+            if refusal.status_code not in (400, 403, 422) or self._accepted or self._concerns_all(refusal):
                 raise
             completion = create(**keywords)
             self._refused = True
             logger.warning("the server gives no log-probabilities: %s", without_key(refusal, self._client))
         else:
-            self._taken = True
+            self._accepted = True
         return completion
 
     def _concerns_all(self, error: Exception) -> bool:
-        """Whether any question would be refused like this one, as far as the server's words tell.
+        """Whether every question would be refused for the same reason, judging by the server's message.
 
-        Status 400 and 422 may be of one question, such as one that is too long; and once a question was answered, the
-        model is known.
+        Status 400 and 422 may concern one question, such as one that is too long. Once a question was answered, they
+        cannot concern the model.
         """
         import openai
 
         if not isinstance(error, openai.APIStatusError):
             return False
-        said = body_of(error)[:1000]
-        if "logprob" in said.lower():
+        message = body_of(error)[:1000]
+        if "logprob" in message.lower():
             return False
         if error.status_code in (401, 403, 404):
             return True
-        if self._answered or error.status_code not in (400, 422) or TOO_LONG.search(said):
+        if self._answered or error.status_code not in (400, 422) or TOO_LONG.search(message):
             return False
-        named = re.search(rf"(?<!\w){re.escape(self.model)}(?!\w)", said) is not None
+        named = re.search(rf"(?<!\w){re.escape(self.model)}(?!\w)", message) is not None
         return named or error.param == "model" or error.code in OF_EVERY_CALL
 
 
-def _read(completion: Any, *, sent: int) -> Reply:
-    """What is usable of a completion; the client does not check what it was sent."""
-    try:
-        choice = completion.choices[0]
-        text = choice.message.content
-    except (AttributeError, IndexError, TypeError):
-        return Reply(None, f"no chat completion with a choice: {str(completion)[:200]!r}", sent=sent)
-    if not isinstance(text, str):
-        return Reply(None, "a choice without text", sent=sent)
+def _reply_in(completion: Any, *, sent: int) -> Reply:
+    """The usable parts of a completion; the client does not validate what it receives."""
+    answer = answer_in(completion)
+    text = answer.text
+    if text is None:
+        return Reply(None, answer.error, sent=sent)
     if len(text) > LONGEST_ANSWER:
         return Reply(None, f"an answer of {len(text)} characters, which is no verdict: {text[:200]!r}", sent=sent)
     usage = getattr(completion, "usage", None)
     counts = [getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens")]
     tokens = [count if type(count) is int and count >= 0 else None for count in counts]
     model = getattr(completion, "model", None)
-    return Reply(text, None, _top(choice), *tokens, sent=sent, model=model if isinstance(model, str) else None)
+    model = model if isinstance(model, str) else None
+    return Reply(text, None, _top(completion.choices[0]), *tokens, sent=sent, model=model)
 
 
 def _top(choice: Any) -> list[tuple[str, float]] | None:
-    """Likely first tokens, or None where the server sent something else."""
+    """The most likely first tokens, or None if the server did not send them."""
     try:
         first = choice.logprobs.content[0]
         return [(str(entry.token), float(entry.logprob)) for entry in first.top_logprobs]

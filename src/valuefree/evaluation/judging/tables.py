@@ -1,4 +1,4 @@
-"""Win rates as people read them: the paper's Table III, and one pair in full."""
+"""Win rates as text: the paper's Table III, and all results of one pair of systems."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,6 +10,7 @@ from valuefree.evaluation.judging.arena import ArenaResult
 from valuefree.evaluation.judging.asking import Asked
 from valuefree.evaluation.judging.outcomes import count_categories
 from valuefree.evaluation.judging.result import JudgeResult
+from valuefree.evaluation.markdown import markdown_table
 from valuefree.evaluation.stats import Estimate
 
 RANKING = "Bradley–Terry strengths, relative to their mean, with one virtual tie per pair of systems"
@@ -19,12 +20,13 @@ Cells = Mapping[str, Mapping[str, Sequence[JudgeResult]]]
 def win_rate_table(cells: Cells, *, judge: str, corner: str = "") -> str:
     """Win rates in percent as Markdown, laid out as the paper's Table III: one table per judge.
 
-    A cell with one result is its rate, interval, number of prompts and p of the sign test; bold where the interval
-    excludes 50. A cell with several (runs, seeds) is their mean ± standard deviation, said so, each run's prompts and
-    no test.
+    A cell with one result holds its rate, interval, number of prompts and p of the sign test, in bold if the interval
+    excludes 50. A cell with several results (runs, seeds) holds their mean ± standard deviation, labelled as such, and
+    the number of prompts of each run, without a test.
 
     Args:
-        cells: row (a model's size, say) → column (the system compared with) → results. corner: heading of the rows.
+        cells: row (such as the size of a model) → column (the system compared with) → results. corner: heading of the
+            rows.
 
     Raises:
         DataError: no cells.
@@ -32,19 +34,14 @@ def win_rate_table(cells: Cells, *, judge: str, corner: str = "") -> str:
     columns = list(dict.fromkeys(column for row in cells.values() for column in row))
     if not columns:
         raise DataError("no results to tabulate.")
-    lines = [f"Judgment by {judge}: win rate (%)", "", _line([corner, *columns]), _line(["---"] * (len(columns) + 1))]
-    lines += [_line([name, *(_cell(row.get(column, ())) for column in columns)]) for name, row in cells.items()]
+    rows = [[name, *(_cell(row.get(column, ())) for column in columns)] for name, row in cells.items()]
     several = any(len(results) > 1 for row in cells.values() for results in row.values())
     note = (
         "One run: rate [95 % interval over prompts], n prompts, p of the sign test; bold if the interval excludes 50."
     )
     if several:
         note += " Several runs: mean ± standard deviation over runs."
-    return "\n".join([*lines, "", note])
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+    return f"Judgment by {judge}: win rate (%)\n\n{markdown_table([corner, *columns], rows)}\n\n{note}"
 
 
 def _cell(results: Sequence[JudgeResult]) -> str:
@@ -75,9 +72,10 @@ def table_of(arena: ArenaResult, runs: Sequence[ArenaResult], *, judge: str) -> 
 
 
 def ranking_rows(arena: ArenaResult) -> list[tuple[str, str]]:
-    """Name and strength of each system, the strongest first; nothing where nothing is ranked.
+    """Name and strength of each system, the strongest first; empty without a ranking.
 
-    The strength as log-odds relative to the mean, and as the probability to win against a system of mean strength.
+    The strength is given as log-odds relative to the mean, and as the probability of a win against a system of mean
+    strength.
     """
     if arena.ranking is None:
         return []
@@ -88,13 +86,13 @@ def ranking_rows(arena: ArenaResult) -> list[tuple[str, str]]:
 
 
 def _chance(log_odds: Estimate) -> Estimate:
-    """Log-odds as a probability; σ keeps the order of bounds."""
+    """Log-odds as a probability."""
     bounds = log_odds.interval and (float(expit(log_odds.interval[0])), float(expit(log_odds.interval[1])))
     return Estimate(float(expit(log_odds.value)), bounds, log_odds.n)
 
 
 def percent(rate: Estimate | None) -> str:
-    """A share with its interval, or n where there is none; "none" for None."""
+    """A share with its interval, or with n if there is no interval; "none" for None."""
     if rate is None:
         return "none"
     if rate.interval is None:
@@ -145,22 +143,16 @@ def _counts(result: JudgeResult) -> list[tuple[str, str]]:
         rows.append((f"texts cut at {result.setup.max_characters} characters", str(result.setup.cut)))
     asked = result.asked
     if result.setup.prompt is not None:
-        rows.append(("calls: from the cache, answered, failed, not made", _four(asked)))
-        rows.append(_tokens(asked))
+        counts = f"{asked.cached}, {asked.answered}, {asked.failed}, {asked.not_asked}"
+        rows += [("calls: from the cache, answered, failed, not made", counts), _tokens(asked)]
     if asked.cost:
         rows.append(("spent", f"{asked.cost:.4g}"))
     return rows
 
 
 def _tokens(asked: Asked) -> tuple[str, str]:
-    said = f"{asked.requests}, {asked.input_tokens}, {asked.output_tokens}"
+    counts = f"{asked.requests}, {asked.input_tokens}, {asked.output_tokens}"
     if not asked.estimated:
-        return "requests, tokens in, tokens out", said
-    return (
-        "requests, tokens in (about), tokens out (at most)",
-        f"{said}; estimated in {number_of(asked.estimated, 'call')}",
-    )
-
-
-def _four(asked: Asked) -> str:
-    return f"{asked.cached}, {asked.answered}, {asked.failed}, {asked.not_asked}"
+        return "requests, tokens in, tokens out", counts
+    estimated = f"{counts}; estimated in {number_of(asked.estimated, 'call')}"
+    return "requests, tokens in (about), tokens out (at most)", estimated

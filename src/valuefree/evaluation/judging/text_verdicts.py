@@ -1,6 +1,6 @@
-"""Read a verdict from what a judge wrote: anchored, word-bounded labels only; two different ones are no verdict.
+"""Read a verdict from the text of a judge, from anchored, word-bounded labels; two different ones are no verdict.
 
-A label counts where it stands as an answer, never because it occurs:
+A label counts if it stands as an answer, not merely because it occurs:
 
 - alone on a line: ``B``, ``"B"``, ``[[B]]``, ``Output (b)``;
 - at the start, set off or judged better: ``A: good answer``, ``A because B is wrong``, ``A is the correct answer.``;
@@ -8,11 +8,11 @@ A label counts where it stands as an answer, never because it occurs:
 - judged better: ``Output (a) is better``, ``Therefore, B is more accurate``; or no better:
   ``Therefore, both are equally good``.
 
-The first three are firm, and so is a judgement that opens the text or concludes it (*therefore*, *overall*). A passing
-"A is better at …" counts where nothing firm is said, and contradicts where it comes after. "Neither A nor B is better",
-"whether A is better", "A is not better" say nothing, and neither does a statement about one side that compares nothing:
-"A has several errors", "A is correct". A label with whose answer its own clause finds fault is dropped: "Answer: A is
-wrong", "the worst answer is A", "A is better at making mistakes". In doubt there is no verdict.
+The first three are firm, and so is a judgement that opens or concludes the text (*therefore*, *overall*). A passing
+"A is better at …" counts if there is no firm label, or as a contradiction if it follows one. "Neither A nor B is
+better", "whether A is better", "A is not better" do not count, nor does a statement about one side without comparison:
+"A has several errors", "A is correct". A label is dropped if its own clause finds fault with its answer: "Answer: A is
+wrong", "the worst answer is A", "A is better at making mistakes". In case of doubt there is no verdict.
 """
 
 import re
@@ -25,8 +25,8 @@ from valuefree.evaluation.judging.labels import DEFAULT_LABELS, Labels, Verdict
 NOUNS = "output|response|answer|assistant|option|candidate|system|model"
 VERBS = "is|was|wins|has|because|since|as|over|due|by|for|provides|gives|offers|answers|does|better"
 REASONS = "because|since|as|over|due|by|for"
-# Words that find fault, or deny something. In the clause of a label they take its claim away, so that too many of them
-# leave a text unread and too few read it wrongly.
+# Words that find fault, or deny something. In the clause of a label they cancel it: too many such words leave texts
+# unread, too few cause wrong verdicts.
 FAULT_NOUNS = r"errors?|mistakes?|flaws?|faults?|issues?|problems?|bugs?|hallucinations?|contradictions?|inaccuracies"
 FAULT = re.compile(
     rf"""\b(?:not|no|never|none|nothing|neither|nor|cannot|hardly|barely|scarcely|without|little|only|merely|another
@@ -47,7 +47,7 @@ CLAUSE = re.compile(
     r"[,;:.!()–—]|\s-\s|\b(?:and|but|while|whereas|however|although|though|because|since|as|than|over|which)\b",
     re.IGNORECASE,
 )
-# Where what is said of a label ends, for the search for faults: reasons and concessions do not undo an explicit choice.
+# The end of a statement about a label, for the search for faults: reasons and concessions do not cancel a choice.
 _REASON = r"\b(?:because|since|due\s+to|as\s+(?:it|they|this|there))\b"
 _CONTRAST = r"\b(?:but|although|though|even|despite|while|whereas|however)\b"
 _PAUSE = r"[,;:.!()–—]|\s-\s"
@@ -80,7 +80,7 @@ NO_CLAIM = re.compile(
 )
 PHRASE = re.compile(r"\b(?:the|a|an|my|this|that|so|and|is|are|has|then|therefore|thus|hence)\b", re.IGNORECASE)
 SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
-DRESS = r"[\s\"'“”‘’`*_#>\[\](){}.:!,\-]{0,12}"  # around a label alone on its line; bounded, as all runs here are
+DECORATION = r"[\s\"'“”‘’`*_#>\[\](){}.:!,\-]{0,12}"  # around a label alone on its line; bounded like all repetitions
 
 
 @dataclass(frozen=True)
@@ -249,7 +249,7 @@ def _patterns(labels: Labels) -> _Patterns:
         for own, other in ((labels.first, labels.second), (labels.second, labels.first))
     }
     return _Patterns(
-        alone=re.compile(rf"{DRESS}{alone_noun}{DRESS}(?i:({sides})|({neutral})|(N(?=\W*$))){DRESS}"),
+        alone=re.compile(rf"{DECORATION}{alone_noun}{DECORATION}(?i:({sides})|({neutral})|(N(?=\W*$))){DECORATION}"),
         set_off=re.compile(
             rf"{start}(?:\s{{0,3}}(?:[:;.]|\)(?!\s+[a-z]))(?=\s|$)|\s{{0,3}},(?=\s|$)(?!\s+(?:(?:and|or)\s+)?[(\[\"'“*]{{0,4}}(?:{sides})(?!\w))"
             rf"|\s{{1,3}}[-–—]\s|\s{{0,3}}\(|\s{{1,3}}(?:{REASONS})\b)"

@@ -1,4 +1,4 @@
-"""A metric: value, interval, how many it is over. No torch."""
+"""What metric functions receive and return, and the intervals of means, ratios and sums. No torch."""
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import asdict, dataclass
@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from valuefree.evaluation.stats import CONFIDENCE, UNBOUNDED, Estimate, Interval, clustered_mean
+from valuefree.evaluation.metrics.registry import MetricSettings
+from valuefree.evaluation.stats import CONFIDENCE, UNBOUNDED, Interval, clustered_mean
 from valuefree.evaluation.stats.resampling import bootstrap_intervals
 
 Statistic = Callable[[np.ndarray], np.ndarray]
@@ -17,9 +18,11 @@ Statistic = Callable[[np.ndarray], np.ndarray]
 class Metric:
     """A number about n responses.
 
-    value: None where nothing could be scored, never 0 in its place. interval: 95 %, over prompts; None as `Estimate`'s.
-    n: responses scored. unscored: responses that could not be. prompts: how many the interval is over. signature: what
-    makes two values comparable. note: what the reader must know.
+    Attributes:
+        value: None where nothing could be scored, never 0 in its place.
+        interval: 95 %, over prompts; None where there is none, as in `Estimate`.
+        n: responses scored. unscored: responses that could not be scored. prompts: how many the interval is over.
+        signature: two values are comparable if their signatures are equal. note: a warning for the reader.
     """
 
     name: str
@@ -42,6 +45,40 @@ class Metric:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Texts:
+    """The responses that a metric can score.
+
+    Attributes:
+        predictions: responses, shape (R,). references: their reference texts, shape (R,); empty for a metric that needs
+            none. asked: their prompts, shape (R,); empty for a metric that needs none.
+        prompts: equal keys for responses to the same prompt, shape (R,). Intervals are over them.
+        unscored: how many responses cannot be scored, because a text is missing.
+    """
+
+    predictions: list[str]
+    references: list[str]
+    asked: list[Any]
+    prompts: list[Hashable]
+    unscored: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedSettings(MetricSettings):
+    """The options of metrics, and what only Python can pass.
+
+    tokenizer: of transformers, or its name. reward_function: for the metric reward. processes: that share ROUGE and
+    METEOR; by default as many as there are cores and work.
+    """
+
+    tokenizer: Any = None
+    reward_function: Callable[..., Sequence[float]] | None = None
+    processes: int | None = None
+
+
+Measure = Callable[[Texts], dict[str, Metric]]
+
+
 def of_mean(
     name: str,
     values: Sequence[float | None],
@@ -54,7 +91,7 @@ def of_mean(
 ) -> Metric:
     """Mean over responses; None counts as unscored. The interval resamples prompts with all their responses.
 
-    values, prompts: one per response, shape (R,). bounds: the least and the greatest value that there can be.
+    values, prompts: one per response, shape (R,). bounds: the least and the greatest possible value.
     """
     scored = [(float(value), prompt) for value, prompt in zip(values, prompts, strict=True) if value is not None]
     missing = unscored + len(values) - len(scored)
@@ -64,26 +101,20 @@ def of_mean(
     keys = [prompt for _, prompt in scored]
     sizes = np.unique(numbers_of(keys), return_counts=True)[1]
     if np.ptp(sizes) == 0 or np.ptp(data) == 0:
-        estimate = clustered_mean(data.tolist(), keys, bounds=bounds)
-        return _of_estimate(name, estimate, float(data.mean()), len(data), missing, signature, note)
+        found = clustered_mean(data.tolist(), keys, bounds=bounds)
+        return Metric(name, float(data.mean()), found.interval, len(data), missing, found.n, signature, note)
     table = np.stack([data, np.ones_like(data)], axis=1)
     return of_sums(name, table, keys, _ratio, unscored=missing, signature=signature, note=note)
 
 
-def _of_estimate(
-    name: str, estimate: Estimate, value: float, n: int, missing: int, signature: str | None, note: str | None
-) -> Metric:
-    return Metric(name, value, estimate.interval, n, missing, estimate.n, signature, note)
-
-
 def numbers_of(keys: Sequence[Hashable]) -> np.ndarray:
-    """Dense numbers of keys by first appearance, shape (R,)."""
+    """0 for the first distinct key, 1 for the second, …; shape (R,)."""
     known: dict[Hashable, int] = {}
     return np.array([known.setdefault(key, len(known)) for key in keys], dtype=np.int64)
 
 
 def _ratio(sums_BK: np.ndarray) -> np.ndarray:
-    """First column by second; NaN where that is 0."""
+    """First column divided by the second; NaN where the second is 0."""
     below = sums_BK[:, 1]
     return np.divide(sums_BK[:, 0], below, out=np.full(len(sums_BK), np.nan), where=below != 0)
 
@@ -91,7 +122,7 @@ def _ratio(sums_BK: np.ndarray) -> np.ndarray:
 def of_ratio(
     name: str, above: Sequence[float], below: Sequence[float], prompts: Sequence[Hashable], **more: Any
 ) -> Metric:
-    """Σ above / Σ below over responses; both of shape (R,). No value where the lower sum is 0."""
+    """Σ above / Σ below over responses; both of shape (R,). No value where Σ below is 0."""
     return of_sums(name, np.stack([np.asarray(above), np.asarray(below)], axis=1), prompts, _ratio, **more)
 
 
@@ -105,7 +136,7 @@ def of_sums(
     signature: str | None = None,
     note: str | None = None,
 ) -> Metric:
-    """A function of column sums, such as corpus BLEU; the interval resamples prompts and adds their rows up again.
+    """A function of column sums, such as corpus BLEU; the interval resamples prompts and sums their rows again.
 
     Args:
         table_RK: one row per response, shape (R, K). prompts: shape (R,).
@@ -120,20 +151,17 @@ def of_sums(
     value = float(statistic(table_PK.sum(axis=0, keepdims=True))[0])
     if not np.isfinite(value):
         return Metric(name, None, None, 0, unscored + rows, 0, signature, note)
-    return Metric(name, value, _interval(table_PK, statistic), rows, unscored, len(table_PK), signature, note)
-
-
-def _interval(table_PK: np.ndarray, statistic: Statistic) -> tuple[float, float] | None:
-    return bootstrap_intervals(lambda weights: statistic(weights @ table_PK)[:, None], len(table_PK), seed=0)[0]
+    interval = bootstrap_intervals(lambda weights: statistic(weights @ table_PK)[:, None], len(table_PK), seed=0)[0]
+    return Metric(name, value, interval, rows, unscored, len(table_PK), signature, note)
 
 
 def share_by_jackknife(
     name: str, value: float, without_P: np.ndarray, *, n: int, unscored: int = 0, signature: str | None = None
 ) -> Metric:
-    """A share that a bootstrap would bias, with an interval from its values without each prompt, shape (P,).
+    """A share for which a bootstrap is biased, with a jackknife interval.
 
-    Standard error by the jackknife (Efron and Stein 1981: not too small on average), interval by Student's t, which
-    knows no bounds and is cut at 0 and 1.
+    without_P: the share computed without each prompt, shape (P,). The standard error is the jackknife's (Efron and
+    Stein 1981: on average not too small), the interval is Student's t, cut at 0 and 1.
     """
     prompts = len(without_P)
     interval = None

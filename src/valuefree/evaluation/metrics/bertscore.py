@@ -1,4 +1,4 @@
-"""BERTScore by bert-score, with what transformers 5 took from it put back. No torch until a scorer is made."""
+"""BERTScore by bert-score, with corrections for transformers 5. No torch until a scorer is made."""
 
 import logging
 from collections.abc import Sequence
@@ -7,21 +7,36 @@ from pathlib import Path
 from typing import Any
 
 from valuefree.errors import ConfigError
-from valuefree.evaluation.metrics.extra import library, name_of
+from valuefree.evaluation.metrics.base import LoadedSettings, Measure, Metric, Texts, of_mean
+from valuefree.evaluation.metrics.extra import library, longest_input, name_of
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_MODEL = "roberta-large"
-MAX_LENGTH = 512
 BATCH_SIZE = 64
-SPACED = ("roberta", "gpt2")  # whose words begin with a space in the vocabulary, the first word of a text too
+SPACED = ("roberta", "gpt2")  # models whose vocabulary marks the first word of a text, too, by a space
+
+
+def load(names: Sequence[str], settings: LoadedSettings) -> Measure:
+    """See `registry.MetricEntry`."""
+    score = BertScore(settings.bertscore_model, settings.bertscore_layer, rescaled=settings.bertscore_rescaled)
+
+    def measure(texts: Texts) -> dict[str, Metric]:
+        pairs = zip(texts.predictions, texts.references, strict=True)
+        empty = sum(not all(map(str.strip, pair)) for pair in pairs)
+        note = f"{empty} pairs with an empty text count as 0" if empty else None
+        scores = score(texts.predictions, texts.references)
+        shared = {"unscored": texts.unscored, "signature": score.signature, "note": note}
+        return {"bertscore": of_mean("bertscore", scores, texts.prompts, **shared)}
+
+    return measure
 
 
 class _Spaced:
-    """A tokenizer whose every text begins with a space.
+    """A tokenizer that puts a space before each text.
 
-    bert-score asks for that by ``add_prefix_space=True``, which transformers 5 ignores without a word; without the
-    space the first word of a text is another token than the same word elsewhere.
+    bert-score requests this by ``add_prefix_space=True``, which transformers 5 silently ignores. Without the space the
+    first word of a text is another token than the same word elsewhere.
     """
 
     def __init__(self, tokenizer: Any):
@@ -31,7 +46,7 @@ class _Spaced:
         return getattr(self._tokenizer, name)
 
     def encode(self, text: str, **options: Any) -> list[int]:
-        """Token ids; bert-score has stripped the text."""
+        """Token ids of a text that bert-score has stripped."""
         return self._tokenizer.encode(" " + text, **options)
 
 
@@ -39,11 +54,11 @@ class BertScore:
     """F1 of greedily matched token states of one layer (Zhang et al. 2020, arXiv 1904.09675), without idf.
 
     Args:
-        model: hub name or folder of an encoder. layer: of its states; by default as bert-score chose it for the name.
-        rescaled: by the baseline for English that bert-score carries for the name. batch_size: texts at a time.
+        model: hub name or folder of an encoder. layer: whose states are matched; default: bert-score's choice for the
+            name. rescaled: by bert-score's baseline for English and the name. batch_size: texts at a time.
 
     Raises:
-        ConfigError: a model that cannot be loaded, or has no such layer or no baseline.
+        ConfigError: the model cannot be loaded, or has no such layer or no baseline.
     """
 
     def __init__(
@@ -59,13 +74,13 @@ class BertScore:
         known = package.utils.model2layers
         if layer is None and model not in known:
             raise ConfigError(
-                f"bert-score has chosen no layer for {model!r}; pass bertscore_layer, such as its last but one."
+                f"bert-score has no default layer for {model!r}; pass bertscore_layer, for example the last but one."
             )
         baseline = Path(package.__file__).parent / "rescale_baseline" / "en" / f"{model}.tsv"
         if rescaled and not baseline.exists():
             raise ConfigError(
-                f"bert-score carries no baseline for {model!r}: leave bertscore_rescaled out, or take a name that it "
-                f"has one for, such as {DEFAULT_MODEL}."
+                f"bert-score has no baseline for {model!r}: leave bertscore_rescaled out, or use a model with a "
+                f"baseline, such as {DEFAULT_MODEL}."
             )
         device = str(import_module("valuefree.models.load").accelerator_device())
         layers = known[model] if layer is None else layer
@@ -79,7 +94,7 @@ class BertScore:
                 "bertscore_model, the folder of an encoder, and bertscore_layer."
             ) from error
         config = scorer._model.config
-        scorer._tokenizer.model_max_length = _most_tokens(config, scorer._tokenizer.model_max_length)
+        scorer._tokenizer.model_max_length = longest_input(config, scorer._tokenizer.model_max_length)
         spaced = config.model_type in SPACED
         if spaced:
             scorer._tokenizer = _Spaced(scorer._tokenizer)
@@ -92,15 +107,7 @@ class BertScore:
         full = [i for i, pair in enumerate(zip(predictions, references, strict=True)) if all(map(str.strip, pair))]
         if full:
             texts = ([column[i] for i in full] for column in (predictions, references))
-            found = self._scorer.score(*texts, batch_size=self._batch_size)[2].tolist()
-            for i, score in zip(full, found, strict=True):
+            f1 = self._scorer.score(*texts, batch_size=self._batch_size)[2].tolist()
+            for i, score in zip(full, f1, strict=True):
                 scores[i] = score
         return scores
-
-
-def _most_tokens(config: Any, named: int) -> int:
-    """No more than the tokenizer names, than the model has positions for, than 512."""
-    positions = getattr(config, "max_position_embeddings", None) or MAX_LENGTH
-    if config.model_type in ("roberta", "xlm-roberta", "camembert", "longformer"):
-        positions -= config.pad_token_id + 1  # these count positions from behind the padding
-    return min(named, positions, MAX_LENGTH)

@@ -1,10 +1,11 @@
-"""BLEU and sacreBLEU, which share their counts. No torch."""
+"""BLEU and sacreBLEU, from the same counts. No torch."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
-from valuefree.evaluation.metrics.base import Metric, of_sums
+from valuefree.evaluation.metrics.base import LoadedSettings, Measure, Metric, Texts, of_sums
 from valuefree.evaluation.metrics.extra import library
 
 ORDERS = 4
@@ -18,8 +19,8 @@ def bleu_counts(predictions: Sequence[str], references: Sequence[str]) -> np.nda
     return np.array(rows, dtype=np.float64).reshape(-1, 2 * ORDERS + 2)
 
 
-def bleu_of_sums(sums_BK: np.ndarray, *, smooth: bool) -> np.ndarray:
-    """BLEU from 0 to 100 of sums of `bleu_counts`, shape (B, 10) → (B,).
+def bleu_of_sums(sums_BK: np.ndarray, *, smooth: bool, highest: float = 100.0) -> np.ndarray:
+    """BLEU from 0 to `highest` of sums of `bleu_counts`, shape (B, 10) → (B,).
 
     smooth: an order without a match counts as half a match, the next as a quarter (sacreBLEU's "exp"); else BLEU is 0.
     """
@@ -31,40 +32,38 @@ def bleu_of_sums(sums_BK: np.ndarray, *, smooth: bool) -> np.ndarray:
         logs = np.log(np.where(totals > 0, counted / totals, 0.0)).mean(axis=1)
         brevity = np.where(length < reference, np.exp(1 - reference / length), 1.0)
         scores = 100 * brevity * np.exp(logs)
-    return np.where(matches.any(axis=1) & (length > 0), scores, 0.0)
+    return np.where(matches.any(axis=1) & (length > 0), scores, 0.0) / (100.0 / highest)
 
 
-def bleu_metrics(
-    names: Sequence[str],
-    predictions: Sequence[str],
-    references: Sequence[str],
-    prompts: Sequence[Hashable],
-    unscored: int,
-) -> dict[str, Metric]:
-    """Those of bleu (0 to 1) and sacrebleu (0 to 100) that are named; BLEU says where the two disagree, and why."""
-    counts = bleu_counts(predictions, references)
-    sums = counts.sum(axis=0)
-    differ = abs(float(np.diff([bleu_of_sums(sums[None], smooth=smooth)[0] for smooth in (False, True)])[0])) > 1e-9
-    orders = [str(order + 1) for order in range(ORDERS) if not sums[order]]
-    note = f"differs from sacreBLEU/100: no match of n-grams of order {', '.join(orders)}" if differ else None
+def load(names: Sequence[str], settings: LoadedSettings) -> Measure:
+    """See `registry.MetricEntry`: bleu from 0 to 1, sacrebleu from 0 to 100."""
     scorers = library("sacrebleu.metrics")
-    found = {}
-    for name in names:
-        smooth = name == "sacrebleu"
-        scale = 1.0 if smooth else 100.0
 
-        def statistic(sums_BK: np.ndarray, smooth: bool = smooth, scale: float = scale) -> np.ndarray:
-            return bleu_of_sums(sums_BK, smooth=smooth) / scale
+    def measure(texts: Texts) -> dict[str, Metric]:
+        counts = bleu_counts(texts.predictions, texts.references)
+        found = {}
+        for name in names:
+            smooth = name == "sacrebleu"
+            scorer = scorers.BLEU(smooth_method="exp" if smooth else "none")
+            scorer.corpus_score([""], [[""]])  # a signature needs a corpus to know the number of references
+            found[name] = of_sums(
+                name,
+                counts,
+                texts.prompts,
+                partial(bleu_of_sums, smooth=smooth, highest=100.0 if smooth else 1.0),
+                unscored=texts.unscored,
+                signature=str(scorer.get_signature()),
+                note=None if smooth else _difference(counts.sum(axis=0, keepdims=True)),
+            )
+        return found
 
-        scorer = scorers.BLEU(smooth_method="exp" if smooth else "none")
-        scorer.corpus_score([""], [[""]])  # a signature needs a corpus to know the number of references
-        found[name] = of_sums(
-            name,
-            counts,
-            prompts,
-            statistic,
-            unscored=unscored,
-            signature=str(scorer.get_signature()),
-            note=None if smooth else note,
-        )
-    return found
+    return measure
+
+
+def _difference(sums_1K: np.ndarray) -> str | None:
+    """Why BLEU without smoothing differs from sacreBLEU, if it does."""
+    plain, smoothed = (bleu_of_sums(sums_1K, smooth=smooth).item() for smooth in (False, True))
+    if abs(smoothed - plain) <= 1e-9:
+        return None
+    orders = [str(order + 1) for order in range(ORDERS) if not sums_1K[0, order]]
+    return f"differs from sacreBLEU/100: no match of n-grams of order {', '.join(orders)}"

@@ -27,14 +27,14 @@ LEXICOGRAPHER_FILES = (
 
 
 def lexnames() -> str:
-    """The file ``lexnames``, which nltk reads and Debian does not carry: number, name, part of speech."""
+    """The file ``lexnames``, which nltk reads and Debian's package lacks: number, name, part of speech."""
     return "".join(
         f"{number:02d}\t{name}\t{PARTS[name.split('.')[0]]}\n" for number, name in enumerate(LEXICOGRAPHER_FILES)
     )
 
 
 def wordnet_folder(source: Path, data: Path) -> Path:
-    """Copy Debian's WordNet in `source` into the nltk data folder `data`, with ``lexnames``; complete or not at all."""
+    """Copy Debian's WordNet in `source` into the nltk data folder `data`, with ``lexnames``; atomically."""
     target = data / "corpora" / "wordnet"
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
@@ -44,7 +44,7 @@ def wordnet_folder(source: Path, data: Path) -> Path:
         try:
             made.rename(target)
         except OSError:
-            if not (target / "lexnames").exists():  # else another process was quicker
+            if not (target / "lexnames").exists():  # else another process has made it meanwhile
                 raise
     return target
 
@@ -55,12 +55,12 @@ def use_nltk_data(folder: str | None = None) -> None:
     The folder, and a copy of Debian's WordNet in the user's cache, go on ``nltk.data.path``.
 
     Raises:
-        ConfigError: something is missing; says which command brings it.
+        ConfigError: data are missing; the message names the command that gets them.
     """
     data = library("nltk.data")
     if folder is not None:
         if not Path(folder).is_dir():
-            raise ConfigError(f"nltk_data is {folder!r}, which is no folder.")
+            raise ConfigError(f"nltk_data is {folder!r}, which is not a folder.")
         _look_in(data, Path(folder))
     missing = []
     if not _found(data, "corpora/wordnet", "corpora/wordnet.zip/wordnet/") and not _debian(data):
@@ -92,7 +92,7 @@ def _found(data: Any, *places: str) -> bool:
 
 
 def _debian(data: Any) -> bool:
-    """Whether Debian's packages are there; nltk then finds a copy, because it reads no links out of its folders."""
+    """Whether Debian's packages are installed; if so, copy them, because nltk reads no links that leave its folders."""
     if not all((DEBIAN / name).exists() for name in ("data.noun", "index.sense")):
         return False
     cache = cache_root() / "nltk_data"

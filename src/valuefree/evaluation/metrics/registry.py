@@ -1,82 +1,159 @@
-"""Which metrics there are, as data; no torch."""
+"""The metrics: one entry each, and the options that they read. No torch and no numpy.
+
+A new metric is an entry in `METRICS` and the function that it names; an option that no metric had is a field of
+`MetricSettings`. The names, sets, flags, checks and tables of the command line follow from both.
+"""
 
 import difflib
-from collections.abc import Iterable
-from typing import Literal, NamedTuple
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from valuefree.errors import ConfigError
 
-Need = Literal["reference", "reward", "kl"]
+Need = Literal["reference", "reward", "models"]
+SETS = ("paper", "lexical")  # the six of the paper; those that need neither a model nor a reward
+DEFAULT = ("bleu", "sacrebleu", "rougeL")
+PACKAGE = "valuefree.evaluation.metrics"
 
 
-class Kind(NamedTuple):
-    """Of a metric: what it is, which values are better (None: neither), what it needs beside the responses."""
+@dataclass(frozen=True)
+class MetricEntry:
+    """A metric.
+
+    Attributes:
+        about: what it is. better: which values are better; None for neither.
+        function: ``module:function``, loaded on first use, from names of metrics and `measure.LoadedSettings` to a
+            function from `base.Texts` to a `base.Metric` by name. It is called before any work, so a missing library,
+            model or data set is an error there. Metrics with the same function are loaded and measured together.
+        needs: what it compares the responses with: reference texts, a reward function (and prompts), or two models,
+            which it samples from itself; None if it needs the responses alone.
+        options: fields of `MetricSettings` that it reads. sets: names in `SETS` that include it.
+        adds: further metrics that come with it, and what they are.
+    """
 
     about: str
     better: Literal["higher", "lower"] | None
+    function: str
     needs: Need | None = "reference"
+    options: tuple[str, ...] = ()
+    sets: tuple[str, ...] = ()
+    adds: Mapping[str, str] = field(default_factory=dict)
 
 
-METRICS: dict[str, Kind] = {
-    "bleu": Kind("corpus BLEU without smoothing, 0 to 1", "higher"),
-    "sacrebleu": Kind("corpus BLEU of sacreBLEU, 0 to 100", "higher"),
-    "rouge1": Kind("ROUGE-1, mean F", "higher"),
-    "rouge2": Kind("ROUGE-2, mean F", "higher"),
-    "rougeL": Kind("ROUGE-L, mean F", "higher"),
-    "rougeLsum": Kind("ROUGE-L by lines, mean F", "higher"),
-    "meteor": Kind("METEOR, mean", "higher"),
-    "bertscore": Kind("BERTScore, mean F1", "higher"),
-    "toxicity": Kind("probability of the toxic label, mean", "lower", None),
-    "length": Kind("tokens per response, mean", None, None),
-    "length_ratio": Kind("tokens of the responses per token of the references", None),
-    "distinct1": Kind("distinct words per word", "higher", None),
-    "distinct2": Kind("distinct pairs of words per pair", "higher", None),
-    "self_repetition": Kind("share of 4-grams that a response repeats, mean", "lower", None),
-    "reward": Kind("reward, mean", "higher", "reward"),
-    "kl": Kind("KL to the reference model, nats per response", "lower", "kl"),
+def _option(default: Any, text: str, *, otherwise: str | None = None) -> Any:
+    """A field with its help text, and what None stands for."""
+    return field(default=default, metadata={"help": text, "otherwise": otherwise, "group": "evaluation"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricSettings:
+    """Options that metrics read, with their help texts."""
+
+    bertscore_model: str | None = _option(None, "BERTScore's encoder, hub name or folder", otherwise="roberta-large")
+    bertscore_layer: int | None = _option(
+        None, "layer of the encoder; needed for a folder", otherwise="the layer that bert-score has for the name"
+    )
+    bertscore_rescaled: bool = _option(False, "rescale BERTScore by the English baseline of its encoder")
+    toxicity_model: str | None = _option(
+        None, "text classifier, hub name or folder", otherwise="facebook/roberta-hate-speech-dynabench-r4-target"
+    )
+    toxicity_label: str = _option("hate", "label of that classifier whose probability is the toxicity")
+    nltk_data: str | None = _option(
+        None, "folder of nltk data for METEOR", otherwise="the folders that nltk and Debian use"
+    )
+    tokenizer: str | None = _option(
+        None,
+        "hub name or folder of the tokenizer that length and length_ratio count with",
+        otherwise="the model's, else words (13a)",
+    )
+    rouge_mid_seed: int | None = _option(
+        None,
+        "also report ROUGE as the `evaluate` library does, with this seed: median of bootstrap means",
+        otherwise="not reported",
+    )
+
+
+def _rouge(about: str, name: str, *sets: str) -> MetricEntry:
+    mid = {f"{name}_mid": f"median of 1,000 bootstrap means of {name}"}
+    options = ("rouge_mid_seed",)
+    return MetricEntry(about, "higher", f"{PACKAGE}.rouge_meteor:load", options=options, sets=sets, adds=mid)
+
+
+_LEXICAL = ("lexical",)
+METRICS: dict[str, MetricEntry] = {
+    "bleu": MetricEntry("corpus BLEU without smoothing, 0 to 1", "higher", f"{PACKAGE}.bleu:load", sets=SETS),
+    "sacrebleu": MetricEntry("corpus BLEU of sacreBLEU, 0 to 100", "higher", f"{PACKAGE}.bleu:load", sets=SETS),
+    "rouge1": _rouge("ROUGE-1, mean F", "rouge1", "lexical"),
+    "rouge2": _rouge("ROUGE-2, mean F", "rouge2", "lexical"),
+    "rougeL": _rouge("ROUGE-L, mean F", "rougeL", *SETS),
+    "rougeLsum": _rouge("ROUGE-L by lines, mean F", "rougeLsum"),
+    "meteor": MetricEntry("METEOR, mean", "higher", f"{PACKAGE}.rouge_meteor:load", options=("nltk_data",), sets=SETS),
+    "bertscore": MetricEntry(
+        "BERTScore, mean F1",
+        "higher",
+        f"{PACKAGE}.bertscore:load",
+        options=("bertscore_model", "bertscore_layer", "bertscore_rescaled"),
+        sets=("paper",),
+    ),
+    "toxicity": MetricEntry(
+        "probability of the toxic label, mean",
+        "lower",
+        f"{PACKAGE}.toxicity:load",
+        needs=None,
+        options=("toxicity_model", "toxicity_label"),
+        sets=("paper",),
+        adds={"toxicity_ratio": "share of responses with a toxicity of at least 0.5"},
+    ),
+    "length": MetricEntry(
+        "tokens per response, mean", None, f"{PACKAGE}.lengths:load", None, options=("tokenizer",), sets=_LEXICAL
+    ),
+    "length_ratio": MetricEntry(
+        "tokens of all responses per token of all references",
+        None,
+        f"{PACKAGE}.lengths:load",
+        options=("tokenizer",),
+        sets=_LEXICAL,
+    ),
+    "distinct1": MetricEntry("distinct words per word", "higher", f"{PACKAGE}.diversity:load", None, sets=_LEXICAL),
+    "distinct2": MetricEntry(
+        "distinct pairs of words per pair", "higher", f"{PACKAGE}.diversity:load", None, sets=_LEXICAL
+    ),
+    "self_repetition": MetricEntry(
+        "share of 4-grams that a response repeats, mean", "lower", f"{PACKAGE}.diversity:load", None, sets=_LEXICAL
+    ),
+    "reward": MetricEntry("reward, mean", "higher", f"{PACKAGE}.reward:load", "reward"),
+    "kl": MetricEntry(
+        "KL to the reference model, nats per response", "lower", "valuefree.evaluation.kl:kl_to_reference", "models"
+    ),
 }
-DERIVED: dict[str, Kind] = {
-    "toxicity_ratio": Kind("share of responses with a toxicity of at least 0.5", "lower", None),
-    **{
-        f"{name}_mid": Kind(f"median of 1,000 bootstrap means of {name}", "higher")
-        for name in ("rouge1", "rouge2", "rougeL", "rougeLsum")
-    },
-}
-PAPER = ("bleu", "sacrebleu", "rougeL", "meteor", "bertscore", "toxicity")
-LEXICAL = (
-    *("bleu", "sacrebleu", "rouge1", "rouge2", "rougeL", "meteor"),
-    *("length", "length_ratio", "distinct1", "distinct2", "self_repetition"),
-)
-SETS = {"paper": PAPER, "lexical": LEXICAL}
-DEFAULT = ("bleu", "sacrebleu", "rougeL")
-OWNED = {  # options that only these metrics read
-    "bertscore_model": ("bertscore",),
-    "bertscore_layer": ("bertscore",),
-    "bertscore_rescaled": ("bertscore",),
-    "toxicity_model": ("toxicity",),
-    "toxicity_label": ("toxicity",),
-    "nltk_data": ("meteor",),
-    "tokenizer": ("length", "length_ratio"),
-    "rouge_mid_seed": ("rouge1", "rouge2", "rougeL", "rougeLsum"),
+OWNED = {  # option → the metrics that read it
+    option: tuple(name for name, entry in METRICS.items() if option in entry.options)
+    for option in dict.fromkeys(option for entry in METRICS.values() for option in entry.options)
 }
 
 
-def kind_of(name: str) -> Kind:
-    """What is known of a metric, derived ones included."""
-    return METRICS[name] if name in METRICS else DERIVED[name]
+def kind_of(name: str) -> MetricEntry:
+    """The entry of a metric; for one that comes with another, the entry of the other."""
+    return METRICS[name] if name in METRICS else next(entry for entry in METRICS.values() if name in entry.adds)
+
+
+def names_in(chosen: str) -> tuple[str, ...]:
+    """The metrics of a set (``paper``, ``lexical``), in the order of `METRICS`."""
+    return tuple(name for name, entry in METRICS.items() if chosen in entry.sets)
 
 
 def metric_names(asked: str | Iterable[str]) -> tuple[str, ...]:
     """Names of metrics, in order and each once, from names and sets (``paper``, ``lexical``), or a comma list of them.
 
     Raises:
-        ConfigError: a name that is not known (names the nearest), or no name.
+        ConfigError: an unknown name (the message names the nearest), or no name.
     """
     parts = asked.split(",") if isinstance(asked, str) else list(asked)
     names: list[str] = []
     for part in (part.strip() for part in parts):
         if part in SETS:
-            names += SETS[part]
+            names += names_in(part)
         elif part in METRICS:
             names.append(part)
         elif part:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from valuefree.evaluation.markdown import markdown_table
 from valuefree.evaluation.metrics.base import Metric
 from valuefree.evaluation.metrics.registry import kind_of
 from valuefree.runs.files import write_json, write_text
@@ -31,21 +32,19 @@ def table_rows(metrics: Mapping[str, Metric]) -> list[tuple[str, ...]]:
 
 
 def notes_of(metrics: Mapping[str, Metric]) -> list[str]:
-    """What the reader must know: notes first, then signatures."""
+    """The notes of all metrics, then their signatures."""
     notes = [f"{metric.name}: {metric.note}" for metric in metrics.values() if metric.note]
     return notes + [f"{metric.name}: {metric.signature}" for metric in metrics.values() if metric.signature]
 
 
 def as_markdown(metrics: Mapping[str, Metric]) -> str:
     """A table, and the notes as a list."""
-    rows = [HEADER, ("---",) * len(HEADER), *table_rows(metrics)]
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
     notes = [f"- {note}" for note in notes_of(metrics)]
-    return "\n".join([*lines, *(["", *notes] if notes else [])]) + "\n"
+    return "\n".join([markdown_table(HEADER, table_rows(metrics)), *(["", *notes] if notes else [])]) + "\n"
 
 
 def as_csv(metrics: Mapping[str, Metric]) -> str:
-    """One row per metric, numbers in full; an empty field for what there is not."""
+    """One row per metric, with unrounded numbers; missing values are empty fields."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(FIELDS)

@@ -1,7 +1,7 @@
-"""ROUGE and METEOR of each response, in plain Python and therefore in several processes where that pays. No torch.
+"""ROUGE and METEOR of each response, in several processes if there is much work. No torch.
 
-Run as a module it is one of these processes: JSON in, JSON out. It is started afresh, not forked from a process that
-has threads, nor spawned, which would run the caller's main module a second time.
+Run as a module, this file is one of these processes: JSON in, JSON out. The processes are started with `subprocess`:
+forking a process with threads is unsafe, and `multiprocessing`'s spawn would run the caller's main module again.
 """
 
 import json
@@ -16,7 +16,7 @@ from typing import Any
 from valuefree.evaluation.metrics.extra import library
 
 ROUGE = ("rouge1", "rouge2", "rougeL", "rougeLsum")
-CHARACTERS = 500_000  # of predictions and references per process: some four seconds of work, where the start takes one
+CHARACTERS = 500_000  # of predictions and references per process: about 4 s of work, after 1 s for the start
 Scores = dict[str, list[float]]
 
 
@@ -28,7 +28,7 @@ def rouge_rows(names: Sequence[str], predictions: Sequence[str], references: Seq
 
 
 class _Lookup:
-    """Stems and synonyms, looked up once per word: METEOR asks for both at every one."""
+    """Stems and synonyms, cached: METEOR looks both up at every occurrence of a word."""
 
     def __init__(self, stemmer: Any, wordnet: Any):
         self.stem = lru_cache(maxsize=None)(stemmer.stem)
@@ -36,13 +36,16 @@ class _Lookup:
 
 
 @lru_cache(maxsize=1)
-def _lookup(place: str, found: str) -> _Lookup:
-    """Of the WordNet that nltk has `found` at `place`, without what only other languages need: half of the loading."""
+def _lookup(place: str, path: str) -> _Lookup:
+    """Lookup in the WordNet that nltk finds at `place`; `path` is part of the cache's key.
+
+    The data of other languages are not loaded, which halves the time.
+    """
     nltk = library("nltk")
 
     class English(library("nltk.corpus.reader.wordnet").WordNetCorpusReader):
         def map_wn(self, version: str = "wordnet") -> None:
-            """No map from WordNet 3.0 to itself."""
+            """Skip the map from WordNet 3.0 to itself."""
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The multilingual functions are not available")
@@ -50,10 +53,10 @@ def _lookup(place: str, found: str) -> _Lookup:
 
 
 def wordnet_place() -> str:
-    """Where nltk finds WordNet, as a name below its folders: unpacked, or the archive that its downloader leaves.
+    """The name under which nltk finds WordNet: unpacked, or the archive that its downloader leaves.
 
     Raises:
-        LookupError: nowhere.
+        LookupError: nltk does not find it.
     """
     data = library("nltk.data")
     try:
@@ -79,20 +82,20 @@ def meteor_rows(predictions: Sequence[str], references: Sequence[str]) -> list[f
 def scores_of_rows(
     names: Sequence[str], predictions: Sequence[str], references: Sequence[str], places: Sequence[str] | None = None
 ) -> Scores:
-    """Scores of each response, shape (R,) per name, in this process. places: folders for nltk to look for data in."""
+    """Scores of each response, shape (R,) per name, in this process. places: folders in which nltk looks for data."""
     rouge = [name for name in ROUGE if name in names]
-    found = rouge_rows(rouge, predictions, references) if rouge else {}
+    scores = rouge_rows(rouge, predictions, references) if rouge else {}
     if "meteor" in names:
         if places is not None:
             library("nltk.data").path[:] = places
-        found["meteor"] = meteor_rows(predictions, references)
-    return found
+        scores["meteor"] = meteor_rows(predictions, references)
+    return scores
 
 
 def spread_over_processes(
     names: Sequence[str], predictions: Sequence[str], references: Sequence[str], *, processes: int | None = None
 ) -> Scores:
-    """As `scores_of_rows`, with `processes` that share the work; by default as many as there are cores and work."""
+    """As `scores_of_rows`, with `processes` that share the work; default: by the number of cores and the work."""
     if processes is None:
         work = sum(map(len, predictions)) + sum(map(len, references))
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -115,7 +118,7 @@ def spread_over_processes(
 
 
 def _tasks(names: Sequence[str], processes: int) -> list[tuple[list[str], slice]]:
-    """What each process does: ROUGE or METEOR, which would otherwise load WordNet in each, on every k-th row."""
+    """Metrics and rows of each process: ROUGE or METEOR on every k-th row, so that few processes load WordNet."""
     rouge, meteor = [name for name in names if name in ROUGE], [name for name in names if name == "meteor"]
     kinds = [kind for kind in (rouge, meteor) if kind]
     if processes == 1:
@@ -130,7 +133,7 @@ def _start(names: Sequence[str], predictions: Sequence[str], references: Sequenc
     places = list(library("nltk.data").path) if "meteor" in names else None
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     process = subprocess.Popen(
-        [sys.executable, "-m", "valuefree.evaluation.metrics.rows"],
+        [sys.executable, "-m", "valuefree.evaluation.metrics.row_scores"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -139,7 +142,7 @@ def _start(names: Sequence[str], predictions: Sequence[str], references: Sequenc
     )
     assert process.stdin is not None
     json.dump([list(names), list(predictions), list(references), places], process.stdin)
-    process.stdin.close()  # it reads all before it writes
+    process.stdin.close()  # the process reads all input before it writes
     process.stdin = None
     return process
 
