@@ -15,7 +15,7 @@ def eos_id(tokenizer: PreTrainedTokenizerBase) -> int:
 
 def token_ids(tokenizer: PreTrainedTokenizerBase, *texts: Sequence[str], **options: Any) -> list[list[int]]:
     """Token ids of each text, without a limit; `options` are those of the tokenizer."""
-    return cast("list[list[int]]", tokenizer(*texts, **options)["input_ids"])
+    return cast("Any", tokenizer)(*texts, **options)["input_ids"]  # transformers types the ids as one of many forms
 
 
 def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int:
