@@ -137,8 +137,8 @@ def test_the_key_on_of_a_recipe_is_no_truth_value(tmp_path):
 
 
 def test_a_knob_reaches_its_objective():
-    options = parse("train", ["x", "--objective", "kto", "--beta", "0.3", "--baseline", "matched"])
-    assert objective_of(options) == KTO(beta=0.3, baseline="matched")
+    options = parse("train", ["x", "--objective", "kto", "--beta", "0.3", "--kl-estimate", "matched"])
+    assert objective_of(options) == KTO(beta=0.3, kl_estimate="matched")
     assert objective_of(parse("train", ["x", "--objective", "ipo", "--no-length-normalize"])).length_normalize is False
 
 

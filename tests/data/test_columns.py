@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from valuefree.data import columns
-from valuefree.data.columns import column_hashes, combine_hashes, factorize, rows_by_key, to_numpy
+from valuefree.data.columns import column_hashes, combine_hashes, factorize, to_numpy
 from valuefree.data.validation import SOMETHING
 
 TEXTS = st.lists(st.sampled_from(["", "a", "b", "ab", "é", "\x00", "long text " * 30]), max_size=40)
@@ -26,14 +26,6 @@ def test_rows_are_numbered_by_first_appearance(rows):
     """Also where rows agree in the first column alone, as they would if half a hash collided."""
     keys = [np.array([row[place] for row in rows], dtype=np.uint64) for place in range(3)]
     assert factorize(*keys).tolist() == by_first_appearance(rows)
-
-
-@given(TEXTS)
-def test_rows_are_grouped_by_key_in_order(texts):
-    groups = rows_by_key(texts)
-    assert list(groups) == list(dict.fromkeys(texts))
-    for key, rows in groups.items():
-        assert rows == [row for row, text in enumerate(texts) if text == key]
 
 
 @given(TEXTS)

@@ -38,8 +38,8 @@ def logs(run):
     [
         (make_t5, ["--objective", "dro", "--tau", "1", "--value-lr", "1e-3"], "value_residual"),
         (make_llama, ["--objective", "dro", "--preset", "paper-code"], "value"),
-        (make_t5, ["--objective", "kto", "--beta", "0.2"], "baseline"),
-        (make_llama, ["--objective", "kto", "--desirable", "liked"], "baseline"),
+        (make_t5, ["--objective", "kto", "--beta", "0.2"], "kl_estimate"),
+        (make_llama, ["--objective", "kto", "--desirable", "liked"], "kl_estimate"),
         (make_t5, ["--objective", "kto", "--preset", "paper-code"], "logratio"),
         (make_llama, ["--objective", "sft", "--on", "best"], "loss"),
         (make_t5, ["--objective", "sft", "--on", "weighted", "--tau", "0.3"], "loss"),

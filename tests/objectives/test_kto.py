@@ -29,7 +29,7 @@ def test_a_mismatched_baseline_is_clamped_at_zero_and_takes_no_gradient():
     rho = double(1, 1).requires_grad_()
     negative = rho.sum() - 5
     output = KTO(beta=2.0)(given(rho, step_inputs={"kl_estimate": negative}, columns={"desirable": LIKED}))
-    assert output.metrics["baseline"].tolist() == [0.0, 0.0]
+    assert output.metrics["kl_estimate"].tolist() == [0.0, 0.0]
     expected = kto_loss(rho, ZERO, LIKED, double(0.0)[0], beta=2.0)
     torch.testing.assert_close(output.losses, expected)
     output.losses.sum().backward()
@@ -78,12 +78,12 @@ def test_preset_of_the_papers_code():
     objective = KTO.preset("paper-code")
     assert "kl_estimate" not in objective.requires
     output = objective(given(double(4, 0), columns={"desirable": LIKED}))
-    assert output.metrics["baseline"].tolist() == [1.0, 1.0]
+    assert output.metrics["kl_estimate"].tolist() == [1.0, 1.0]
     assert output.losses.tolist() == pytest.approx([0.2689414214, 0.2689414214])
     negative = objective(given(double(-4, 0), columns={"desirable": LIKED}))
-    assert negative.metrics["baseline"].tolist() == [-1.0, -1.0]  # not clamped
+    assert negative.metrics["kl_estimate"].tolist() == [-1.0, -1.0]  # not clamped
     data = rows([0.0, 1.0, 2.0])
     assert objective.resolve(data).precompute(data)["desirable"].tolist() == [False, True, True]
-    assert (KTO().beta, KTO().baseline, KTO().length_normalize) == (0.1, "mismatched", False)
-    with pytest.raises(ConfigError, match="goes with baseline='matched'"):
+    assert (KTO().beta, KTO().kl_estimate, KTO().length_normalize) == (0.1, "mismatched", False)
+    with pytest.raises(ConfigError, match="goes with kl_estimate='matched'"):
         KTO(length_normalize=True)

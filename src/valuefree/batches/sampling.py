@@ -123,7 +123,9 @@ class GroupBatches:
             rows_per_prompt = len(self._prompt_of) / max(len(numbers), 1)
             window = max(int(WINDOW_STEPS * self.batch_size * self.micro_batches / rows_per_prompt), 1)
             windows = _chunked(numbers, window)
-            numbers = [number for part in windows for number in sorted(part, key=lambda n: -int(lengths[n]))]
+            numbers = [
+                number for part in windows for number in sorted(part, key=lambda n, lengths=lengths: -int(lengths[n]))
+            ]
         return [self._groups[number].tolist() for number in numbers]
 
     def _steps(self) -> Iterator[list[int]]:

@@ -1,7 +1,7 @@
 """Columns of a data set as arrays. Equal texts are found by hash, so that millions of rows need no Python objects."""
 
 from array import array
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import datasets
 import numpy as np
@@ -164,11 +164,3 @@ def _changes(column_R: np.ndarray, order: np.ndarray) -> np.ndarray:
     """True where a row, in this order, differs from the one before; true for the first."""
     ordered = column_R[order]
     return np.concatenate([[True], ordered[1:] != ordered[:-1]])
-
-
-def rows_by_key(keys: Iterable[Hashable]) -> dict[Hashable, list[int]]:
-    """Row numbers of each key, keys in order of first appearance."""
-    rows: dict[Hashable, list[int]] = {}
-    for row, key in enumerate(keys):
-        rows.setdefault(key, []).append(row)
-    return rows

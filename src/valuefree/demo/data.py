@@ -8,8 +8,8 @@ from typing import Any
 
 import datasets
 
+from valuefree.batches.grouping import groups_of
 from valuefree.data import read_triplets
-from valuefree.data.columns import rows_by_key
 from valuefree.demo.verifiers import constraint_reward
 from valuefree.errors import DataError
 from valuefree.runs.files import read_jsonl
@@ -52,7 +52,7 @@ def shuffle_rewards(rows: datasets.Dataset, *, seed: int) -> datasets.Dataset:
     generator = random.Random(seed)
     rewards = list(rows["reward"])
     shuffled = list(rewards)
-    for group in rows_by_key(rows["prompt_id"]).values():
+    for group in groups_of(rows["prompt_id"]):
         for row, source in zip(group, generator.sample(group, len(group)), strict=True):
             shuffled[row] = rewards[source]
     columns = {name: rows[name] for name in rows.column_names}

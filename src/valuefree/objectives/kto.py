@@ -23,7 +23,7 @@ def kto_loss(
     policy_logps: Float[Tensor, " R"],
     reference_logps: Float[Tensor, " R"],
     desirable: Bool[Tensor, " R"],
-    baseline: Float[Tensor, ""] | Float[Tensor, " R"],
+    kl_estimate: Float[Tensor, ""] | Float[Tensor, " R"],
     *,
     beta: float,
     desirable_weight: float = 1.0,
@@ -37,7 +37,7 @@ def kto_loss(
     Args:
         policy_logps, reference_logps: shape (R,), in nats.
         desirable: bool, shape (R,).
-        baseline: z₀ in nats, shape () or (R,), used as given: clamp and detach it where it is estimated.
+        kl_estimate: z₀ in nats, shape () or (R,), used as given: clamp and detach it where it is estimated.
         beta: pull to the reference, in 1/nats. desirable_weight, undesirable_weight: λ_D and λ_U.
 
     Raises:
@@ -46,10 +46,10 @@ def kto_loss(
     Source: eq. 5 to 8 of the paper; Ethayarajh et al. 2024, arXiv 2402.01306.
     """
     check_same_shape(policy_logps=policy_logps, reference_logps=reference_logps, desirable=desirable)
-    if baseline.ndim:
-        check_same_shape(policy_logps=policy_logps, baseline=baseline)
+    if kl_estimate.ndim:
+        check_same_shape(policy_logps=policy_logps, kl_estimate=kl_estimate)
     _check_knobs(beta, desirable_weight, undesirable_weight)
-    centred = policy_logps - reference_logps - baseline
+    centred = policy_logps - reference_logps - kl_estimate
     wanted = desirable_weight * (1 - torch.sigmoid(beta * centred))
     unwanted = undesirable_weight * (1 - torch.sigmoid(-beta * centred))
     return torch.where(desirable, wanted, unwanted)
@@ -73,12 +73,13 @@ class KTO(Objective):
         desirable_weight, undesirable_weight: λ_D, λ_U.
         threshold: rewards above it, in the unit of the data, are desirable; default: the mean of the data set's. A
             bool column ``desirable`` in the data comes before it.
-        baseline: ``mismatched``: z₀ = max(0, mean log-ratio of responses of other prompts), as its authors do, over the
-            whole step; ``matched``: the mean over the micro-batch's own rows, not clamped, as the paper's code does.
+        kl_estimate: what z₀ is. ``mismatched``: max(0, mean log-ratio of responses to other prompts), as its authors
+            do, over the whole step; ``matched``: the mean over the micro-batch's own rows, not clamped, as in the paper's
+            code.
         length_normalize: token means instead of sums; the paper's code.
 
     Raises:
-        ConfigError: β ≤ 0, weights < 0, an unknown baseline.
+        ConfigError: β ≤ 0, weights < 0, or an unknown `kl_estimate`.
     """
 
     columns: ClassVar[tuple[str, ...]] = ("desirable",)
@@ -91,30 +92,30 @@ class KTO(Objective):
         "rewards above it, in the unit of the data, are desirable",
         otherwise="the mean of the training rewards",
     )
-    baseline: Literal["mismatched", "matched"] = knob(
+    kl_estimate: Literal["mismatched", "matched"] = knob(
         "mismatched",
         "whose mean log-ratio z0 is: responses of other prompts (mismatched), or the batch's own (matched)",
     )
-    length_normalize: bool = knob(False, "token means of log-probabilities instead of sums; goes with baseline=matched")
+    length_normalize: bool = knob(False, "token means of log-probabilities instead of sums; with kl_estimate=matched")
 
     def __post_init__(self) -> None:
         _check_knobs(self.beta, self.desirable_weight, self.undesirable_weight)
-        if self.baseline not in ("mismatched", "matched"):
-            raise ConfigError(f"baseline is {self.baseline!r}; choose from mismatched, matched.")
-        if self.length_normalize and self.baseline == "mismatched":
-            raise ConfigError("length_normalize=True goes with baseline='matched': both are the paper's code.")
+        if self.kl_estimate not in ("mismatched", "matched"):
+            raise ConfigError(f"kl_estimate is {self.kl_estimate!r}; choose from mismatched, matched.")
+        if self.length_normalize and self.kl_estimate == "mismatched":
+            raise ConfigError("length_normalize=True goes with kl_estimate='matched': both are the paper's code.")
 
     @classmethod
     def preset(cls, name: Literal["paper-code"]) -> "KTO":
         """``paper-code``: β 1, token means, z₀ of the matched batch without clamp, desirable from the mean on."""
         if name != "paper-code":
             raise ConfigError(f"unknown preset {name!r}; choose from paper-code.")
-        return cls(beta=1.0, baseline="matched", length_normalize=True)
+        return cls(beta=1.0, kl_estimate="matched", length_normalize=True)
 
     @property
     def requires(self) -> frozenset[str]:
-        """Reference scores, and log-ratios on mismatched pairs unless the baseline is matched."""
-        return frozenset({"reference_logps"} | ({"kl_estimate"} if self.baseline == "mismatched" else set()))
+        """Reference scores, and log-ratios on mismatched pairs unless `kl_estimate` is matched."""
+        return frozenset({"reference_logps"} | ({"kl_estimate"} if self.kl_estimate == "mismatched" else set()))
 
     def resolve(self, rows: TrainingRows) -> "KTO":
         """With the threshold taken from the training rows, so that it holds for others too.
@@ -141,7 +142,7 @@ class KTO(Objective):
     def _reached(self, rows: TrainingRows) -> Tensor:
         threshold = float(rows.raw_rewards.mean()) if self.threshold is None else self.threshold
         # The paper's code counts a reward at the mean as desirable; its authors ask for more than the mean.
-        return rows.raw_rewards >= threshold if self.baseline == "matched" else rows.raw_rewards > threshold
+        return rows.raw_rewards >= threshold if self.kl_estimate == "matched" else rows.raw_rewards > threshold
 
     def precompute(self, rows: TrainingRows) -> dict[str, Tensor]:
         """Which rows are desirable."""
@@ -152,15 +153,16 @@ class KTO(Objective):
         """Losses per response, with log-ratio and z₀ as metrics."""
         rho = inputs.logratios(per_token=self.length_normalize)
         held = rho.detach()
-        baseline = held.mean() if self.baseline == "matched" else inputs.require("kl_estimate").detach().clamp(min=0)
+        matched = self.kl_estimate == "matched"
+        kl_estimate = held.mean() if matched else inputs.require("kl_estimate").detach().clamp(min=0)
         desirable = inputs.columns["desirable"].bool()
         losses = kto_loss(
             rho,
             torch.zeros_like(rho),
             desirable,
-            baseline.to(rho),
+            kl_estimate.to(rho),
             beta=self.beta,
             desirable_weight=self.desirable_weight,
             undesirable_weight=self.undesirable_weight,
         )
-        return ObjectiveOutput(losses, {"logratio": held, "baseline": baseline.to(held).expand_as(held)})
+        return ObjectiveOutput(losses, {"logratio": held, "kl_estimate": kl_estimate.to(held).expand_as(held)})

@@ -76,6 +76,7 @@ class PolicyTrainer(Trainer):
     model: Any  # PreTrainedModel, or a peft model around one
     train_dataset: Any  # ScoredDataset
     eval_dataset: Any  # ScoredDataset or None
+    processing_class: Any  # the tokenizer
 
     def __init__(
         self,
@@ -326,7 +327,7 @@ class PolicyTrainer(Trainer):
         model.eval()
         sums = TrainingMetrics(self.args.device)
         batches: Any = dataloader
-        dataset: ScoredDataset = dataloader.dataset
+        dataset: Any = dataloader.dataset  # a ScoredDataset, as `get_eval_dataloader` made it
         if dataset.step_inputs:  # over all rows at once, so that the result does not depend on the batches
             batches = self._with_step_inputs(model, list(dataloader), dataset, 0)
         for batch in batches:
@@ -336,7 +337,8 @@ class PolicyTrainer(Trainer):
         means, total = sums.means()
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in means.items()}
         rows = int(total["responses"])
-        return EvalLoopOutput(predictions=None, label_ids=None, metrics=metrics, num_samples=rows)
+        nothing: Any = None
+        return EvalLoopOutput(predictions=nothing, label_ids=None, metrics=metrics, num_samples=rows)
 
     def floating_point_ops(self, inputs: MicroBatch | Any) -> int:
         """6 · parameters · tokens (Kaplan et al. 2020, arXiv 2001.08361)."""

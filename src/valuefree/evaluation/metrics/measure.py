@@ -34,7 +34,8 @@ class TextMetrics:
 
     def _load(self, names: Sequence[str]) -> None:
         """Call the functions of the metrics `names`, once for all that share one and score the same responses."""
-        for group in dict.fromkeys((METRICS[name].function, METRICS[name].needs) for name in names):
+        groups: list[tuple[str, Need | None]] = [(METRICS[name].function, METRICS[name].needs) for name in names]
+        for group in dict.fromkeys(groups):
             module, _, function = group[0].partition(":")
             together = [name for name in self.names if (METRICS[name].function, METRICS[name].needs) == group]
             self._measures[group] = getattr(import_module(module), function)(together, self._settings)

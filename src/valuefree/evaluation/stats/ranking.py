@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -177,9 +178,9 @@ def _widened(
         strengths[j] += [-more[1] / size, more[0] / size]
         lacking[size + pair] = False
     lacking[:size] &= lacking[size:].any()
+    intervals: Float[np.ndarray, "N 2"] = np.concatenate([strengths, gaps])
     widened = [
-        None if lacks else (float(low), float(high))
-        for lacks, (low, high) in zip(lacking, np.concatenate([strengths, gaps]), strict=True)
+        None if lacks else (float(low), float(high)) for lacks, (low, high) in zip(lacking, intervals, strict=True)
     ]
     return widened[:size], widened[size:]
 
@@ -252,6 +253,7 @@ def _maximum(wins_BKK: Float[np.ndarray, "B K K"]) -> Float[np.ndarray, "B K"]:
     played = wins + wins.transpose(0, 2, 1)
     strengths = np.zeros(wins.shape[:2])
     reached = _log_likelihood(strengths, wins)
+    solve: Any = np.linalg.solve  # numpy types its result as unknown
     for _ in range(_STEPS):
         chance = expit(strengths[:, :, None] - strengths[:, None, :])
         slope = (wins - played * chance).sum(axis=2)
@@ -260,8 +262,7 @@ def _maximum(wins_BKK: Float[np.ndarray, "B K K"]) -> Float[np.ndarray, "B K"]:
         curvature = played * chance * (1 - chance)
         curvature[:, range(size), range(size)] = 0.0
         laplacian = np.eye(size) * curvature.sum(axis=2)[:, :, None] - curvature
-        solved = np.linalg.solve(laplacian + 1 / size, slope[:, :, None])  # + 1/K keeps Σ θ = 0
-        step: Float[np.ndarray, "B K"] = solved[:, :, 0]
+        step: Float[np.ndarray, "B K"] = solve(laplacian + 1 / size, slope[:, :, None])[:, :, 0]  # + 1/K keeps Σ θ = 0
         for _ in range(_HALVINGS):
             ahead = _log_likelihood(strengths + step, wins)
             worse = ahead < reached - 1e-12 * np.abs(reached)
