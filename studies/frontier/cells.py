@@ -94,7 +94,7 @@ def measure_cell(cell: Cell, folder: Path) -> list[dict[str, Any]]:
         processing_class=tokenizer,
         peft_config=adapter,
     )
-    prepared: ScoredDataset = trainer.eval_dataset  # type: ignore[assignment]
+    prepared: ScoredDataset = trainer.eval_dataset
     curve: list[dict[str, Any]] = []
 
     def measure(step: int) -> None:

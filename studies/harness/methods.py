@@ -36,9 +36,7 @@ class Method:
         """The objective as it is written in Python, without the fields at their defaults."""
         objective = self.objective(strength)
         changed = {
-            item.name: value
-            for item in fields(objective)  # type: ignore[arg-type]
-            if (value := getattr(objective, item.name)) != item.default
+            item.name: value for item in fields(objective) if (value := getattr(objective, item.name)) != item.default
         }
         return f"{type(objective).__name__}({', '.join(f'{name}={value!r}' for name, value in changed.items())})"
 

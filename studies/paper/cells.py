@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from studies.harness.files import write_text
 from studies.paper.methods import METHODS, OURS, REFERENCE, Method, temperatures
 from studies.paper.scales import MAIN_TAU, Scale
-from studies.small.files import write_text
 
 
 @dataclass(frozen=True)

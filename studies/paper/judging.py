@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from studies.harness.files import write_text
 from studies.paper.cells import Pair, responses_of
 from studies.paper.served import serving
-from studies.small.files import write_text
 from valuefree.demo.smollm2 import smollm2_folder
 from valuefree.errors import ConfigError
 from valuefree.evaluation.judging.backends import Backend
@@ -76,7 +76,7 @@ class JudgeSpec:
             address, shown = self.address, "SmolLM2-135M-Instruct" if self.name == SMOLLM2 else self.model
             if address is None:
                 model, tokenizer = load_model(self.model)
-                there: Any = model.to(accelerator_device())  # type: ignore[arg-type]
+                there: Any = model.to(accelerator_device())
                 yield LocalJudge(there, tokenizer, name=shown)
                 return
             here = address == "serve"

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from studies.harness.files import write_text
 from studies.harness.pool import WorkerDied, Workers
 from studies.options import StudyPaperConfig
 from studies.paper.cells import Cell, Pair, Row, cells_of, missing, pairs_of
@@ -25,7 +26,6 @@ from studies.paper.served import check_installed
 from studies.paper.timing import timed_runs
 from studies.paper.training import measure_cell, metrics_file, run_cell, settings_key
 from studies.paper.world import Setup, made, make_world
-from studies.small.files import write_text
 from valuefree.errors import ConfigError, JudgeError
 from valuefree.evaluation.metrics.registry import DEFAULT
 from valuefree.runs.manifest import git_commit, manifest

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from transformers import PrinterCallback
 
+from studies.harness.files import write_text
 from studies.options import StudyPaperConfig
 from studies.paper.cells import Cell, Row, responses_of
 from studies.paper.methods import METHODS
 from studies.paper.scales import MAIN_TAU, Scale
 from studies.paper.world import Setup, decoding_of, held_out_of, load_reference, train_rows
-from studies.small.files import write_text
 from valuefree.cli.commands.from_options import lora
 from valuefree.cli.commands.measure import text_metrics_of
 from valuefree.evaluation.generation import generate_ids, response_texts

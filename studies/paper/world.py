@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import datasets
 
+from studies.harness.files import write_text
 from studies.paper.scales import Scale
-from studies.small.files import write_text
 from valuefree.data import split_by_prompt, summarize
 from valuefree.data.feedback_sets.ultrafeedback import read_ultrafeedback, split_top_score
 from valuefree.demo.data import feedback, shuffle_rewards, take_prompts
@@ -129,7 +129,7 @@ def train_rows(setup: Setup, scale: Scale, seed: int, *, shuffled: bool) -> data
 
 @lru_cache(maxsize=2)
 def _train_rows(file: str) -> datasets.Dataset:
-    return datasets.Dataset.from_parquet(file)  # type: ignore[return-value]
+    return datasets.Dataset.from_parquet(file)
 
 
 def load_reference(setup: Setup, scale: Scale) -> tuple[Any, Any]:

@@ -118,6 +118,8 @@ def test_full_fine_tuning_compares_with_the_untouched_model(folder, rows_file, c
     ]
     cli.run([*arguments, "--reward-function", "valuefree.demo.data:reward", "--out", str(folder / "run")])
     assert "KL to the reference" in capsys.readouterr().out
+    found = json.loads((folder / "run" / "metrics.json").read_text())["evaluation"]
+    assert found["kl"]["value"] > 0  # a reference that is the trained policy itself has a KL of 0
 
 
 @pytest.mark.parametrize("how", [["--dtype", "bfloat16"], ["--bf16"]], ids=["weights", "autocast"])

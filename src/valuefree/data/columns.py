@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import datasets
 import numpy as np
@@ -31,11 +32,18 @@ def batches(
             release_pages(view)
 
 
+def with_column(dataset: datasets.Dataset, name: str, values: np.ndarray) -> datasets.Dataset:
+    """The data set with a column of numbers; a column of that name is replaced."""
+    others = dataset.remove_columns(name) if name in dataset.column_names else dataset
+    return others.add_column(name, values)  # type: ignore[call-arg, arg-type]  # a decorator hides `new_fingerprint`
+
+
 def to_numpy(values: Sequence[float] | Sequence[int] | Column, dtype: type) -> np.ndarray:
     """Numbers as an array, shape (R,); a column of a data set is read without Python numbers in between."""
     if not _is_stored(values):
         return np.asarray(values, dtype=dtype)
-    parts = [table.column(0).to_numpy() for table in batches(values.source, [values.column_name])]  # type: ignore[union-attr]  # a `Column`, as `_is_stored` checked
+    column: Any = values  # a `Column`, as `_is_stored` checked
+    parts = [table.column(0).to_numpy() for table in batches(column.source, [column.column_name])]
     return np.concatenate(parts or [[]]).astype(dtype, copy=False)
 
 
@@ -123,7 +131,8 @@ def column_hashes(texts: Sequence[str] | Column) -> tuple[np.ndarray, np.ndarray
 
 def _text_batches(texts: Sequence[str] | Column) -> Iterator[pl.Series]:
     if _is_stored(texts):
-        for table in batches(texts.source, [texts.column_name]):  # type: ignore[union-attr]  # as in `to_numpy`
+        column: Any = texts  # a `Column`, as `_is_stored` checked
+        for table in batches(column.source, [column.column_name]):
             yield pl.Series(table.column(0))
         return
     for start in range(0, len(texts), BATCH_ROWS):

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from valuefree.data.columns import PromptHashes, TextHashes, to_numpy
+from valuefree.data.columns import PromptHashes, TextHashes, to_numpy, with_column
 from valuefree.data.sources import SCHEMA, ArrowRows, Chunk, RawRow, chunks_of
 from valuefree.data.storage import RowStore
 from valuefree.data.summary import DataSummary, summary_of
@@ -167,7 +167,7 @@ class _Reader:
         """The stored rows with prompt_id, and the counts."""
         pa.default_memory_pool().release_unused()  # Arrow would keep the memory of the batches
         ids_R, merged = self._prompts.take()
-        dataset = self.store.dataset().add_column("prompt_id", ids_R)  # type: ignore[call-arg]  # a decorator hides `new_fingerprint`
+        dataset = with_column(self.store.dataset(), "prompt_id", ids_R)
         rewards_R = to_numpy(dataset["reward"], np.float64)
         return dataset, summary_of(ids_R, self._responses.take(), rewards_R, self._dropped, merged)
 

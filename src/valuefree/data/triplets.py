@@ -8,7 +8,7 @@ import datasets
 import numpy as np
 import pyarrow as pa
 
-from valuefree.data.columns import batches, factorize, to_numpy
+from valuefree.data.columns import batches, factorize, to_numpy, with_column
 from valuefree.data.reading import read_validated
 from valuefree.data.sources import rows_of
 from valuefree.data.storage import RowStore
@@ -138,4 +138,4 @@ def selected(dataset: datasets.Dataset, ids_R: np.ndarray, chosen_R: np.ndarray)
         for batch in kept.to_batches():
             store.write(batch)
         start += len(table)
-    return store.dataset().add_column("prompt_id", factorize(ids_R[chosen_R]))  # type: ignore[call-arg]  # as in `reading`
+    return with_column(store.dataset(), "prompt_id", factorize(ids_R[chosen_R]))

@@ -125,7 +125,7 @@ def until_end(ids: list[int], stops: list[int]) -> list[int]:
 
 def stops_of(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Token ids at which responses of `model` end."""
-    return stop_ids(tokenizer, unwrap_model(model).generation_config)  # type: ignore[arg-type]  # set in every loaded model
+    return stop_ids(tokenizer, unwrap_model(model).generation_config)
 
 
 @contextmanager

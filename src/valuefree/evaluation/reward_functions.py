@@ -89,7 +89,8 @@ class RewardModel:
     def __init__(self, name: str, *, batch_size: int = 16, max_length: int = MAX_LENGTH):
         model, tokenizer = load_reward_model(name)
         self.inputs = reward_inputs(model, tokenizer, max_length)
-        self.model: Any = model.to(accelerator_device())  # type: ignore[arg-type]  # transformers types `to` by overloads
+        self.model: Any = model
+        self.model.to(accelerator_device())
         self.batch_size = batch_size
 
     def __call__(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> list[float]:

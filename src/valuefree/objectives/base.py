@@ -4,7 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from torch import Tensor
 
@@ -141,5 +141,5 @@ class Objective(ABC):
 
     def to_dict(self) -> dict[str, Any]:
         """Name and knobs, for the manifest; infinities as text."""
-        knobs = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+        knobs = {f.name: getattr(self, f.name) for f in fields(cast("Any", self))}
         return {"name": type(self).__name__} | {k: "inf" if v == math.inf else v for k, v in knobs.items()}

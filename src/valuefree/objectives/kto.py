@@ -74,8 +74,8 @@ class KTO(Objective):
         threshold: rewards above it, in the unit of the data, are desirable; default: the mean of the data set's. A
             bool column ``desirable`` in the data comes before it.
         kl_estimate: what z₀ is. ``mismatched``: max(0, mean log-ratio of responses to other prompts), as its authors
-            do, over the whole step; ``matched``: the mean over the micro-batch's own rows, not clamped, as in the paper's
-            code.
+            do, over the whole step. ``matched``: the mean over the micro-batch's own rows, not clamped, as the paper's
+            code does.
         length_normalize: token means instead of sums; the paper's code.
 
     Raises:

@@ -134,7 +134,8 @@ class RPO(Objective):
             Default: 12.
         estimator: of V̂, a name of `valuefree.partition.ESTIMATORS`; ``learned``, which is ``mean`` plus the output of
             a value network that learns by the loss of DRO; or ``auto``, see `resolve`.
-        level: κ ≥ 0, how firmly V̂ is believed: 0 only compares a prompt's responses, inf is eq. 21. Default: 1.
+        level: κ ≥ 0, prior strength on V̂, in pseudo-responses: 0 only compares a prompt's responses, inf is eq. 21.
+            Default: 1.
         length_normalize: token means instead of sums, in policy, reference and partition alike.
         on_policy: whether the responses were drawn from the reference; read by ``coverage`` and ``regressed``.
         merge_duplicates: the same response twice for one prompt counts once in V̂, with its mean reward.

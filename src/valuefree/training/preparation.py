@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from valuefree.batches.collate import Collator
 from valuefree.batches.rendering import Limits, Truncation, tokenize
 from valuefree.batches.turns import stop_ids
+from valuefree.data.columns import with_column
 from valuefree.errors import ConfigError
 from valuefree.models.load import on_device, unwrap_model
 from valuefree.models.prompt_features import prompt_features
@@ -122,7 +123,7 @@ def prepare(dataset: datasets.Dataset, rows: TrainingRows, objective: Objective,
     table, truncation = scorer.tokenize(dataset)
     prompt_of = rows.prompt_of.numpy()
     if kept is not None:
-        table = table.remove_columns("prompt_id").add_column("prompt_id", prompt_of)  # type: ignore[call-arg, arg-type]  # a decorator hides the defaults
+        table = with_column(table, "prompt_id", prompt_of)
     group_size = np.bincount(prompt_of)[prompt_of]
     scored = ScoredDataset(table, truncation, prompt_of, group_size, rows.rewards.numpy(), objective.precompute(rows))
     if "reference_logps" in objective.requires:

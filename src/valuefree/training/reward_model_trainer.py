@@ -54,7 +54,7 @@ def bradley_terry_loss(chosen_scores: Tensor, rejected_scores: Tensor) -> Tensor
 
 @dataclass
 class RewardModelArguments(TrainingArguments):
-    """transformers' TrainingArguments, and what is ours. `per_device_train_batch_size` counts pairs."""
+    """The TrainingArguments of transformers, and further ones. `per_device_train_batch_size` counts pairs."""
 
     learning_rate: float = field(default=1e-4, metadata={"help": "peak learning rate; 1e-4 suits LoRA"})
     per_device_train_batch_size: int = field(default=8, metadata={"help": "pairs per micro-batch and device"})
@@ -62,7 +62,7 @@ class RewardModelArguments(TrainingArguments):
     disable_dropout: bool = field(default=True, metadata={"help": "in the whole model"})
 
     def __post_init__(self) -> None:
-        self.remove_unused_columns = False  # pairs of texts are no arguments of the model
+        self.remove_unused_columns = False  # pairs of texts are not arguments of the model
         self.label_names = ["labels"]
         super().__post_init__()
 
@@ -144,6 +144,10 @@ class RewardModelTrainer(Trainer):
 
     loss_is_scaled_for_ga = True  # compute_loss divides by the pairs of the global batch
 
+    # `Trainer` declares these more widely.
+    model: Any  # a sequence classifier, or a peft model around one
+    processing_class: Any  # the tokenizer
+
     def __init__(
         self,
         model: PreTrainedModel,
@@ -198,9 +202,9 @@ class RewardModelTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
-        """Sum of the losses over the micro-batch, divided by the pairs of the global batch.
+        """Sum of the losses of the micro-batch, divided by the pairs of the global batch.
 
-        Times the number of processes, because they average gradients and losses.
+        The loss is multiplied by the number of processes, because the processes average their gradients.
         """
         chosen, rejected = self._scores(model, inputs)
         count = len(chosen) if num_items_in_batch is None else num_items_in_batch
@@ -223,7 +227,7 @@ class RewardModelTrainer(Trainer):
         return None, scores, inputs["labels"]
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Training logs with accuracy, margin and the share of rows cut since the last ones."""
+        """Add accuracy, margin and the share of cut rows since the last log line to a training log."""
         if "loss" in logs and self._sums:
             names = sorted(self._sums)
             totals = all_reduce([self._sums[name] for name in names], self.args.device)
@@ -238,13 +242,13 @@ class RewardModelTrainer(Trainer):
 
         Checkpoints keep the adapter apart.
         """
-        if _internal_call or not has_adapter(self.model):  # type: ignore[arg-type]
+        if _internal_call or not has_adapter(self.model):
             super().save_model(output_dir, _internal_call)
             return
         if self.args.should_save:
             folder = Path(output_dir or self.args.output_dir or ".")
-            copy.deepcopy(self.accelerator.unwrap_model(self.model)).merge_and_unload().save_pretrained(folder)  # type: ignore
-            self.processing_class.save_pretrained(folder)  # type: ignore[union-attr]
+            copy.deepcopy(self.accelerator.unwrap_model(self.model)).merge_and_unload().save_pretrained(folder)
+            self.processing_class.save_pretrained(folder)
 
 
 def _with_head(peft_config: Any, model: PreTrainedModel) -> Any:

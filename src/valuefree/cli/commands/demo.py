@@ -102,7 +102,7 @@ def run(options: DemoConfig, *, say: Callable[[str], None]) -> DemoResult:
     reference = None if adapter is not None else load_model(str(folder / "tiny-t5"))[0]
     decoding = Decoding(max_new_tokens=NEW_TOKENS, top_p=1.0, batch_size=96, seed=options.seed)
     evaluation = evaluate(
-        trainer.model,  # type: ignore[arg-type]  # None only before training
+        trainer.model,
         tokenizer,
         prompts,
         reward,

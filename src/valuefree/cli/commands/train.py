@@ -128,8 +128,8 @@ def _compare(trainer: PolicyTrainer, run: Run, held_out: datasets.Dataset, rewar
         patch_forward(reference)
         reference = trainer.accelerator.prepare_model(reference, evaluation_mode=True)  # under the policy's autocast
     return evaluate(
-        trainer.model,  # type: ignore[arg-type]  # None only before training
-        trainer.processing_class,  # type: ignore[arg-type]  # a processor only for other modalities
+        trainer.model,
+        trainer.processing_class,
         prompts,
         reward_function,
         reference=reference,
