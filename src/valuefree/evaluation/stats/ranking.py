@@ -178,9 +178,9 @@ def _widened(
         strengths[j] += [-more[1] / size, more[0] / size]
         lacking[size + pair] = False
     lacking[:size] &= lacking[size:].any()
-    intervals: Float[np.ndarray, "N 2"] = np.concatenate([strengths, gaps])
+    ends_N2: Float[np.ndarray, "N 2"] = np.concatenate([strengths, gaps])
     widened = [
-        None if lacks else (float(low), float(high)) for lacks, (low, high) in zip(lacking, intervals, strict=True)
+        None if lacks else (float(low), float(high)) for lacks, (low, high) in zip(lacking, ends_N2, strict=True)
     ]
     return widened[:size], widened[size:]
 
