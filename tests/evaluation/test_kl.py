@@ -24,7 +24,7 @@ def test_a_kl_needs_a_reference_of_the_same_dtype(make, tokenizer):
     policy, half = make(tokenizer), make(tokenizer).to(torch.bfloat16)
     with pytest.raises(ConfigError, match="no adapter to switch off; pass reference="):
         kl_to_reference(policy, tokenizer, PROMPTS, None, SHORT)
-    with pytest.raises(ConfigError, match=r"bfloat16 and the reference of torch\.float32.*Load both"):
+    with pytest.raises(ConfigError, match=r"bfloat16 weights and the reference torch\.float32.*Load both"):
         kl_to_reference(half, tokenizer, PROMPTS, policy, SHORT)
     with pytest.raises(ConfigError, match="Load both in the same dtype"):
         evaluate(half, tokenizer, PROMPTS, length, reference=policy, decoding=SHORT)

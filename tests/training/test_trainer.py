@@ -375,7 +375,7 @@ def test_a_response_without_room_is_an_error_that_names_the_row(tmp_path, rows, 
 
 def test_several_gpus_in_one_process_are_refused(tmp_path, rows, tokenizer, monkeypatch):
     monkeypatch.setattr(PolicyTrainingArguments, "n_gpu", 2)
-    with pytest.raises(ConfigError, match="2 GPUs in one process"):
+    with pytest.raises(ConfigError, match="one process sees 2 GPUs"):
         trainer(tmp_path, make_t5(tokenizer), rows, tokenizer)
 
 

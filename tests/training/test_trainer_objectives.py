@@ -211,7 +211,7 @@ def test_one_prompt_has_no_mismatched_pairs(tmp_path, rows, tokenizer):
         trainer(tmp_path, make_llama(tokenizer), rows.select(range(4)), tokenizer, KTO())
 
 
-def test_the_evaluation_has_one_baseline_of_all_its_rows(tmp_path, rows, tokenizer):
+def test_the_evaluation_has_one_kl_estimate_of_all_its_rows(tmp_path, rows, tokenizer):
     """The same loss whatever the size of its batches, of a policy away from the reference."""
     losses = []
     for size in (3, 16):
@@ -226,7 +226,7 @@ def test_the_evaluation_has_one_baseline_of_all_its_rows(tmp_path, rows, tokeniz
         )
         moved(run)
         metrics = run.evaluate()
-        losses.append((metrics["eval_loss"], metrics["eval_baseline"]))
+        losses.append((metrics["eval_loss"], metrics["eval_kl_estimate"]))
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 

@@ -48,7 +48,7 @@ def test_a_prompt_says_what_it_asks_for_and_a_stranger_is_an_error():
     for request in all_requests():
         assert read_prompt(str(request)) == request
     for text in ("", "short calm note about sea and sky :", PROMPT + " :", "short calm note on sea and boat :"):
-        with pytest.raises(DataError, match="no prompt of the small world"):
+        with pytest.raises(DataError, match="is not a prompt of the small world"):
             read_prompt(text)
 
 
