@@ -85,7 +85,8 @@ def test_every_logged_metric_is_on_its_page(name):
 
 @pytest.mark.parametrize("name", [name for name, item in declarations().items() if item.presets])
 def test_every_preset_stands_on_its_page(name):
-    assert all(f"`{preset}`" in page_of(name) for preset in declarations()[name].presets)
+    missing = [preset for preset in declarations()[name].presets if f"`{preset}`" not in page_of(name)]
+    assert not missing, f"the page of `{name}` in docs/objectives/ does not name its presets {', '.join(missing)}"
 
 
 def table(heading: str) -> dict[str, list[str]]:

@@ -126,8 +126,7 @@ class Coverage(Estimator):
 
     name = "coverage"
     summary = (
-        "τ log[Σ_j e^{ℓ_j + r_j/τ} + (1 − C) e^{V₀/τ}], C = Σ_j e^{ℓ_j}; between "
-        "`reference` (C → 1) and V₀ (C → 0)"
+        "τ log[Σ_j e^{ℓ_j + r_j/τ} + (1 − C) e^{V₀/τ}], C = Σ_j e^{ℓ_j}; between `reference` (C → 1) and V₀ (C → 0)"
     )
     reads = frozenset({"reference_logps", "reference_samples", "on_policy"})
     allows_token_means = False
