@@ -43,8 +43,11 @@ def test_every_python_example_is_python_and_imports_what_there_is(page):
 
 def test_the_index_names_every_page_and_every_objective():
     index = (DOCS / "README.md").read_text(encoding="utf-8")
-    assert all(f"({page.name})" in index for page in PAGES if page.stem != "README")
-    assert all(f"`{name}`" in index or f"--objective {name}`" in index for name in (*declarations(), REWARD_MODEL))
+    pages = [page.name for page in PAGES if page.stem != "README" and f"({page.name})" not in index]
+    assert not pages, f"docs/objectives/README.md has no link to {', '.join(pages)}"
+    every = (*declarations(), REWARD_MODEL)
+    names = [name for name in every if f"`{name}`" not in index and f"--objective {name}`" not in index]
+    assert not names, f"docs/objectives/README.md does not name {', '.join(names)}"
 
 
 ROWS = 4
@@ -82,7 +85,8 @@ def test_every_logged_metric_is_on_its_page(name):
 
 @pytest.mark.parametrize("name", [name for name, item in declarations().items() if item.presets])
 def test_every_preset_stands_on_its_page(name):
-    assert all(f"`{preset}`" in page_of(name) for preset in declarations()[name].presets)
+    missing = [preset for preset in declarations()[name].presets if f"`{preset}`" not in page_of(name)]
+    assert not missing, f"the page of `{name}` in docs/objectives/ does not name its presets {', '.join(missing)}"
 
 
 def table(heading: str) -> dict[str, list[str]]:
@@ -95,7 +99,10 @@ def table(heading: str) -> dict[str, list[str]]:
 
 def test_the_table_of_what_objectives_need_is_that_of_the_classes():
     rows = table("# Objectives")
-    assert set(rows) == {*declarations(), REWARD_MODEL}
+    assert set(rows) == {*declarations(), REWARD_MODEL}, (
+        "the first table of docs/objectives/README.md needs one row per objective; these are missing or too many: "
+        f"{', '.join(sorted(set(rows) ^ {*declarations(), REWARD_MODEL}))}"
+    )
     for name, item in declarations().items():
         needs = item.load()().requires
         _, _, scores, groups, pairs, network, _ = rows[name]
@@ -112,6 +119,7 @@ def test_the_table_of_what_objectives_need_is_that_of_the_classes():
 def test_the_table_of_fields_is_that_of_the_dataclasses():
     rows = table("## Fields")
     for name in (*declarations(), REWARD_MODEL):
+        assert name in rows, f"docs/objectives/README.md: the table under Fields has no row for `{name}`"
         expected = ", ".join(f"`{field}` ({knob.shown})" for field, knob in knobs_of(name).items())
         assert rows[name][2] == expected, f"write into docs/objectives/README.md: {expected}"
         presets = ", ".join(f"`{preset}`" for preset in declarations()[name].presets) if name != REWARD_MODEL else ""

@@ -125,7 +125,9 @@ class Coverage(Estimator):
     """
 
     name = "coverage"
-    summary = "τ log[Σ_j e^{ℓ_j + r_j/τ} + (1 − C) e^{V₀/τ}], C = Σ_j e^{ℓ_j}"
+    summary = (
+        "τ log[Σ_j e^{ℓ_j + r_j/τ} + (1 − C) e^{V₀/τ}], C = Σ_j e^{ℓ_j}; between `reference` (C → 1) and V₀ (C → 0)"
+    )
     reads = frozenset({"reference_logps", "reference_samples", "on_policy"})
     allows_token_means = False
 
@@ -143,8 +145,8 @@ class Informed(Estimator):
 
     name = "informed"
     summary = (
-        "`coverage` with V₀ = r̄(x) shrunk toward its prediction by a ridge regression on the reference's states of the "
-        "*other* prompts"
+        "`coverage`, with V₀ a mix of r̄(x) and a prediction of it; the prediction is a ridge regression on hidden "
+        "states of the reference, fitted without this prompt"
     )
     reads = frozenset({"reference_logps", "reference_samples", "features"})
     allows_token_means = False
@@ -177,7 +179,10 @@ class Pooled(Estimator):
     """The shrinkage is that of ``mean``, with the jackknife variance of ``monte_carlo``."""
 
     name = "pooled"
-    summary = "`monte_carlo`, shrunk toward its mean over prompts by its jackknife variance"
+    summary = (
+        "`monte_carlo`; the noisier a prompt's value (jackknife variance), the more it is shrunk toward the mean over "
+        "prompts"
+    )
     reads = frozenset({"reference_samples"})
 
     def __call__(self, data: PartitionData, *, tau: float, on_policy: bool) -> Float[Tensor, " P"]:
@@ -224,7 +229,9 @@ class Regressed(Estimator):
     """``monte_carlo`` is regressed on-policy or with reference samples. Strengths are averaged by predictive error."""
 
     name = "regressed"
-    summary = "the ridge regression itself, of `monte_carlo` on-policy, else of r̄(x), on the reference's states"
+    summary = (
+        "only the regression's prediction: of `monte_carlo` on-policy or with reference samples, otherwise of r̄(x)"
+    )
     reads = frozenset({"reference_samples", "features", "on_policy"})
 
     def __call__(self, data: PartitionData, *, tau: float, on_policy: bool) -> Float[Tensor, " P"]:
