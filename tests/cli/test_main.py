@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import re
+import subprocess
 import sys
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 
 from valuefree.cli import main as cli
 from valuefree.cli.commands.from_options import decoding_of, objective_of
+from valuefree.cli.commands.schema import recipe_schema
 from valuefree.cli.options import VERBS, options_of
 from valuefree.cli.options.demo import DemoConfig
 from valuefree.cli.options.evaluate import EvaluateConfig
@@ -252,7 +255,7 @@ def test_dry_run_reads_the_data_and_stops(tmp_path, capsys, verb):
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        (["--test-prompts", "4"], r"test_prompts is 4 of 4 prompts; .*Choose fewer \(--test-prompts"),
+        (["--test-prompts", "4"], r"4 of 4 prompts cannot be held out.*Choose fewer \(--test-prompts"),
         (["--test-prompts", "1", "--reward-function", "nowhere:f"], "nowhere"),
     ],
 )
@@ -304,3 +307,38 @@ def test_the_readme_names_verbs_and_flags_that_exist():
     command = next(line for line in readme.splitlines() if line.startswith("valuefree train"))
     options = parse("train", command.split()[2:])
     assert (options.data, options.model, options.out) == ("feedback.jsonl", "google/flan-t5-small", "run")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--lr", "-1"], "lr is -1.0; expected at least 0"),
+        (["--lr", "nan"], "lr is nan; expected at least 0"),
+        (["--batch-size", "0"], "batch_size is 0; expected at least 1"),
+        (["--accumulation", "0"], "accumulation is 0; expected at least 1"),
+        (["--lora-rank", "-3"], "lora_rank is -3; expected at least 0"),
+        (["--warmup-steps", "-1"], "warmup_steps is -1; expected at least 0"),
+        (["--epochs", "0"], "epochs is 0.0; expected above 0"),
+        (["--temperature", "-1"], "temperature is -1.0; expected at least 0"),
+        (["--top-p", "7"], "top_p is 7.0; expected above 0 and at most 1"),
+    ],
+)
+def test_a_number_out_of_bounds_is_refused_before_anything_is_read(flags, message):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        parse("train", ["no-such-file.jsonl", *flags])
+
+
+def test_the_schema_has_the_bounds():
+    properties = recipe_schema("train")["properties"]
+    assert properties["batch_size"]["minimum"] == 1
+    assert (properties["top_p"]["exclusiveMinimum"], properties["top_p"]["maximum"]) == (0, 1)
+
+
+def test_a_closed_pipe_is_no_error():
+    """`valuefree schema train | head -c 1`."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "valuefree", "schema", "train"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    process.stdout.read(1)
+    process.stdout.close()
+    assert "Traceback" not in process.stderr.read().decode()

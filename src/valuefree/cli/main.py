@@ -73,6 +73,9 @@ def exit_with_message(command: Callable[[], None], *, name: str) -> None:
     except ConfigError as error:
         print(f"{name}: {error}", file=sys.stderr)
         sys.exit(2)
+    except BrokenPipeError:  # the reader, such as head, has closed the pipe
+        sys.stdout = None  # type: ignore[assignment]  # so that the interpreter does not flush it at exit
+        sys.exit(141)
     except KeyboardInterrupt:
         print(f"{name}: stopped", file=sys.stderr)
         sys.exit(130)

@@ -68,7 +68,26 @@ def from_mapping(config: type[T], values: Mapping[str, Any]) -> T:
     missing = [name for name, item in known.items() if item.default is MISSING and name not in values]
     if missing:
         raise ConfigError(f"missing: {', '.join(missing)}.")
-    return config(**{name: _value(name, hints[name], value) for name, value in values.items()})
+    found = {name: _value(name, hints[name], value) for name, value in values.items()}
+    for name, value in found.items():
+        if value is not None and not within(value, known[name].metadata.get("bounds", {})):
+            raise ConfigError(f"{name} is {value}; expected {expected(known[name].metadata['bounds'])}.")
+    return config(**found)
+
+
+def within(value: float, bounds: Mapping[str, float]) -> bool:
+    """Whether a number is within its bounds; NaN never is."""
+    return (
+        value >= bounds.get("minimum", value)
+        and ("exclusiveMinimum" not in bounds or value > bounds["exclusiveMinimum"])
+        and value <= bounds.get("maximum", value)
+    ) or not bounds
+
+
+def expected(bounds: Mapping[str, float]) -> str:
+    """The bounds in words."""
+    words = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most"}
+    return " and ".join(f"{words[name]} {bound:g}" for name, bound in bounds.items())
 
 
 class _Parser(argparse.ArgumentParser):

@@ -109,8 +109,8 @@ def split_by_prompt(
     prompts = np.unique(ids_R)
     if not 0 < test_prompts < len(prompts):
         raise ConfigError(
-            f"test_prompts is {test_prompts} of {len(prompts)} prompts; expected at least 1 on either side. "
-            "Choose fewer (--test-prompts, --validation-prompts), or give more prompts."
+            f"{test_prompts} of {len(prompts)} prompts cannot be held out: at least 1 must be held out, and at least 1 "
+            "remain. Choose fewer (--test-prompts, --validation-prompts), or give more prompts."
         )
     held_out = prompts[random.Random(seed).sample(range(len(prompts)), test_prompts)]
     in_test_R = np.isin(ids_R, held_out)

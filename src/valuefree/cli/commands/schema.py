@@ -9,7 +9,7 @@ from valuefree.cli.options.schema import SchemaConfig
 from valuefree.cli.parse import default_of, described, kinds
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
-NUMBER = r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"  # PyYAML reads 1e-4 as text, and so recipes take such a text
+NUMBER = r"^([-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|inf)$"  # PyYAML reads 1e-4 as text, and so recipes take such a text
 TYPES: dict[Any, dict[str, Any]] = {
     bool: {"type": ["boolean"]},
     int: {"type": ["integer"]},
@@ -49,6 +49,7 @@ def _property(item: Field, annotation: Any) -> dict[str, Any]:
         found = TYPES[kind] | ({"type": [*TYPES[kind]["type"], "null"]} if optional else {})
     if item.default not in (MISSING, None):
         found = found | {"default": item.default}
+    found = found | item.metadata.get("bounds", {})
     text = described(item.metadata["help"], default_of(item))
     if knobs := item.metadata.get("objectives"):
         text = "; ".join(f"{objective}: {described(knob.help, knob.shown)}" for objective, knob in knobs.items())

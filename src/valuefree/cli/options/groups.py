@@ -14,14 +14,26 @@ from valuefree.errors import ConfigError
 GROUPS = ("common", "data", "model", "objective", "training", "sampling", "evaluation", "judge", "server", "output")
 
 
-def option(default: Any, text: str, *, otherwise: Any = None, group: str | None = None) -> Any:
+def option(
+    default: Any,
+    text: str,
+    *,
+    otherwise: Any = None,
+    group: str | None = None,
+    minimum: float | None = None,
+    above: float | None = None,
+    maximum: float | None = None,
+) -> Any:
     """A field with a default.
 
     Args:
         text: help, without the default, which ``--help`` adds. otherwise: what None stands for, a value or a text.
         group: of `GROUPS`; default: that of the class.
+        minimum, above, maximum: bounds of the value, which the command line, recipes and their schema check.
     """
-    return field(default=default, metadata={"help": text, "otherwise": otherwise, "group": group})
+    bounds = {"minimum": minimum, "exclusiveMinimum": above, "maximum": maximum}  # as a JSON schema names them
+    given = {name: bound for name, bound in bounds.items() if bound is not None}
+    return field(default=default, metadata={"help": text, "otherwise": otherwise, "group": group, "bounds": given})
 
 
 def flags(names: Iterable[str]) -> str:
@@ -123,11 +135,11 @@ class DecodingOptions(Options):
     """How responses are sampled."""
 
     group: ClassVar[str] = "sampling"
-    max_new_tokens: int = option(256, "most tokens per response")
-    temperature: float = option(0.7, "sampling temperature; 0 is greedy")
-    top_k: int = option(TOP_K, "most likely tokens to sample from; 0 for all")
-    top_p: float = option(0.95, "probability mass to sample from; 1 for all")
-    generation_batch_size: int = option(32, "responses sampled at a time")
+    max_new_tokens: int = option(256, "most tokens per response", minimum=1)
+    temperature: float = option(0.7, "sampling temperature; 0 is greedy", minimum=0)
+    top_k: int = option(TOP_K, "most likely tokens to sample from; 0 for all", minimum=0)
+    top_p: float = option(0.95, "probability mass to sample from; 1 for all", above=0, maximum=1)
+    generation_batch_size: int = option(32, "responses sampled at a time", minimum=1)
 
 
 @dataclass(frozen=True, kw_only=True)

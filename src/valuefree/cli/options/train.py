@@ -73,16 +73,16 @@ class TrainConfig(
         0, "further prompts held out, for evaluations during training and for early stopping; 0 for none"
     )
     seed: int = option(0, "random seed of split, order, adapter and sampling")
-    epochs: float = option(1.0, "passes over the training rows")
+    epochs: float = option(1.0, "passes over the training rows", above=0)
     max_steps: int = option(-1, "optimiser steps, instead of epochs; -1 for none")
-    lr: float = option(5e-4, "peak learning rate; for full fine-tuning (lora_rank 0) rather 1e-5 to 1e-4")
-    warmup_steps: int = option(10, "steps of linear warm-up")
-    batch_size: int = option(8, "responses (reward-model: pairs) per micro-batch")
+    lr: float = option(5e-4, "peak learning rate; for full fine-tuning (lora_rank 0) rather 1e-5 to 1e-4", minimum=0)
+    warmup_steps: int = option(10, "steps of linear warm-up", minimum=0)
+    batch_size: int = option(8, "responses (reward-model: pairs) per micro-batch", minimum=1)
     batch_tokens: int | None = option(
         None, "token positions per micro-batch, padding included", otherwise="no separate limit"
     )
-    accumulation: int = option(1, "micro-batches per optimiser step")
-    lora_rank: int = option(16, "rank of the adapter; 0 trains all weights")
+    accumulation: int = option(1, "micro-batches per optimizer step", minimum=1)
+    lora_rank: int = option(16, "rank of the adapter; 0 trains all weights", minimum=0)
     gradient_checkpointing: bool = option(False, "recompute activations in the backward pass, to save memory")
     eval_steps: int = _evaluation(
         0,
