@@ -23,7 +23,7 @@ study-small: $(INSTALLED)
 	$(BIN)/python -m studies small --page docs/results/small.md
 
 study-paper: $(INSTALLED) $(METEOR_DATA)
-	$(BIN)/python -m studies paper --seeds 5 --page docs/results/paper-tiny.md
+	$(BIN)/python -m studies paper --seeds 5 --judge-prompts 20 --page docs/results/paper-tiny.md
 
 BENCH_FLAGS ?=
 
