@@ -119,7 +119,7 @@ def test_full_fine_tuning_compares_with_the_untouched_model(folder, rows_file, c
     cli.run([*arguments, "--reward-function", "valuefree.demo.data:reward", "--out", str(folder / "run")])
     assert "KL to the reference" in capsys.readouterr().out
     found = json.loads((folder / "run" / "metrics.json").read_text())["evaluation"]
-    assert found["kl"]["value"] > 0  # a reference that is the trained policy itself has a KL of 0
+    assert found["kl"]["value"] != 0  # an estimate, which may be negative; of the trained policy itself it would be 0
 
 
 @pytest.mark.parametrize("how", [["--dtype", "bfloat16"], ["--bf16"]], ids=["weights", "autocast"])
