@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import operator
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, fields
@@ -75,13 +76,10 @@ def from_mapping(config: type[T], values: Mapping[str, Any]) -> T:
     return config(**found)
 
 
-def within(value: float, bounds: Mapping[str, float]) -> bool:
-    """Whether a number is within its bounds; NaN never is."""
-    return (
-        value >= bounds.get("minimum", value)
-        and ("exclusiveMinimum" not in bounds or value > bounds["exclusiveMinimum"])
-        and value <= bounds.get("maximum", value)
-    ) or not bounds
+def within(value: Any, bounds: Mapping[str, float]) -> bool:
+    """Whether a value is within its bounds; NaN is within none."""
+    holds = {"minimum": operator.ge, "exclusiveMinimum": operator.gt, "maximum": operator.le}
+    return all(holds[name](value, bound) for name, bound in bounds.items())
 
 
 def expected(bounds: Mapping[str, float]) -> str:
