@@ -1,0 +1,7 @@
+"""What a policy has learned, from held-out rows of a feedback log. No torch."""
+
+from valuefree.evaluation.held_out.learned import Gain, Learned, Needed
+from valuefree.evaluation.held_out.measure import measure
+from valuefree.evaluation.held_out.rows import LoggedRows
+
+__all__ = ["Gain", "Learned", "LoggedRows", "Needed", "measure"]
