@@ -27,6 +27,16 @@ def settings(options: Any) -> None:
     print(json.dumps(options.to_dict(), indent=2, ensure_ascii=False))
 
 
+def assessment(found: Any | None) -> None:
+    """Print what the held-out rows say of a trained policy, or that there are none."""
+    if found is None:
+        print("No prompts were held out, so nothing says what the policy has learned.")
+        return
+    if found.strength is not None:
+        print(f"Strength of the policy: {found.strength.scale:g} times that of training; {found.strength.reason}.")
+    print("\n".join(found.learned.sentences()))
+
+
 def evaluation(found: Any) -> None:
     """Print what a policy gained over its reference, and some of the responses of both."""
     report = found.to_dict()

@@ -15,7 +15,7 @@ from valuefree.evaluation.generation import Decoding, generate_ids, response_tex
 from valuefree.evaluation.kl import kl_to_reference
 from valuefree.evaluation.metrics.base import Metric
 from valuefree.evaluation.metrics.measure import TextMetrics
-from valuefree.evaluation.metrics.registry import kind_of
+from valuefree.evaluation.metrics.registry import HELD_OUT_MEASURES, kind_of
 
 logger = logging.getLogger(__name__)
 
@@ -113,7 +113,10 @@ class ValidationMetrics(TrainerCallback):
 
 def selection(chosen: str | None) -> dict[str, Any]:
     """Fields of transformers' TrainingArguments that keep the best checkpoint by `chosen`; None keeps the last."""
-    better = "lower" if chosen in (None, "loss") else kind_of(chosen).better
+    if chosen in HELD_OUT_MEASURES:
+        better = "higher"
+    else:
+        better = "lower" if chosen in (None, "loss") else kind_of(chosen).better
     return {
         "load_best_model_at_end": chosen is not None,
         "metric_for_best_model": f"eval_{chosen}" if chosen else None,

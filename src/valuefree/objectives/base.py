@@ -127,6 +127,13 @@ class Objective(ABC):
         """Learning rates of ``policy`` and ``value`` parameters, given that of the training arguments."""
         return {"policy": lr, "value": lr}
 
+    def temperature(self) -> float | None:
+        """τ, once `resolve`d, if the optimum is the reference times e^{r/τ}; None if it is not.
+
+        In the unit of the rewards that the trainer sees.
+        """
+        return None
+
     def resolve(self, rows: TrainingRows) -> "Objective":
         """The objective with what it leaves to the data decided; by default itself."""
         return self

@@ -88,6 +88,10 @@ class DRO(Objective):
         """Separate by default."""
         return {"shared_encoder": self.shared_encoder}
 
+    def temperature(self) -> float | None:
+        """τ; None where the log-ratio is a mean per token."""
+        return None if self.length_normalize else self.tau
+
     def learning_rates(self, lr: float) -> dict[str, float]:
         """The policy's divided by τ, as under Adam a gradient multiplied by 1/τ would change nothing."""
         value = self.value_lr if self.value_lr is not None else lr

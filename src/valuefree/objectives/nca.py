@@ -67,6 +67,10 @@ class NCA(Objective):
         """Reference scores, and a prompt's rows together."""
         return frozenset({"reference_logps", "groups"})
 
+    def temperature(self) -> float | None:
+        """τ."""
+        return self.tau
+
     def __call__(self, inputs: ObjectiveInputs) -> ObjectiveOutput:
         """Losses per response."""
         reference = inputs.require("reference_logps")

@@ -240,6 +240,10 @@ class RPO(Objective):
             "level": self._decided("level"),
         }
 
+    def temperature(self) -> float | None:
+        """τ; None where the target is a mean per token, or made of quantiles of the rewards."""
+        return None if self.length_normalize or self.estimator == "quantile" else self._decided("tau")
+
     def _decided(self, name: str) -> float:
         value = getattr(self, name)
         if value is None or self.estimator == "auto":

@@ -17,7 +17,8 @@ PACKAGES = ("valuefree", "torch", "transformers", "accelerate", "datasets", "pef
 # Files of a run's folder.
 MANIFEST = "manifest.json"
 COMPLETIONS = "completions.jsonl"  # rows of prompt, responses by system, rewards by system
-HELD_OUT = "held_out.jsonl"  # the rows of the prompts that were not trained on
+HELD_OUT = "held_out.jsonl"  # the rows of the prompts that are reported on
+SELECTION = "selection.jsonl"  # the rows of the prompts by which settings are selected
 PROMPTS = "prompts.npz"  # hashes of the training and validation prompts
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from valuefree.errors import ConfigError
 from valuefree.runs.files import read_json, write_text
-from valuefree.runs.manifest import COMPLETIONS, HELD_OUT, MANIFEST, PROMPTS, launched
+from valuefree.runs.manifest import COMPLETIONS, HELD_OUT, MANIFEST, PROMPTS, SELECTION, launched
 
 FILES = "files.txt"  # paths of the files that a run wrote into LISTED, one per line
 LISTED = ("model", "figures", "tiny-t5")  # folders that may also contain the user's files
@@ -21,6 +21,7 @@ NAMES = (
     COMPLETIONS,
     "predictions.jsonl",
     HELD_OUT,
+    SELECTION,
     PROMPTS,
     "report.html",
     "report.md",

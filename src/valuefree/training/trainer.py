@@ -65,6 +65,7 @@ class PolicyTrainer(Trainer):
     Attributes:
         objective: the resolved objective.
         reward_scaler: mean and spread of the training rewards; saved with every checkpoint.
+        scorer: the reference, and how it scores; for an in-place reference only before training.
         report: the `PartitionReport` of the training rows.
         rising_loss, short_run: callbacks that warn of a rising loss, and of a run that is half warm-up.
     """
@@ -117,7 +118,7 @@ class PolicyTrainer(Trainer):
         packed = args.padding_free and not (is_encoder_decoder(model) and self.is_fsdp_enabled)
         packed = packed and (reference_model is None or supports_packing(reference_model))
         self._collator = collator_for(policy, processing_class, share_prompts=args.share_prompts, padding_free=packed)
-        scorer = Scorer(
+        self.scorer = scorer = Scorer(
             reference_model if reference_model is not None else policy,
             processing_class,
             self._collator,
@@ -149,6 +150,12 @@ class PolicyTrainer(Trainer):
         add_step_inputs(self.train_dataset, requires, scorer, epochs=epochs, seed=self._data_seed)
         if self.eval_dataset is not None:
             add_step_inputs(self.eval_dataset, requires, scorer, epochs=1, seed=self._data_seed)
+
+    @property
+    def temperature(self) -> float | None:
+        """Temperature of the objective in the unit of the rewards in the data; None if it has none."""
+        tau = self.objective.temperature()
+        return None if tau is None else tau * self.reward_scaler.scale
 
     @property
     def _data_seed(self) -> int:

@@ -29,6 +29,8 @@ MAY_DIFFER = {
     "trust_remote_code": "a permission",
     "generation_batch_size": "speed and memory of sampling",
     "kl_prompts": "measured after training",
+    "strength": "chosen after training",
+    "max_kl": "chosen after training",
 }
 # Options that only change when, and by which samples, a checkpoint is chosen.
 IF_NOTHING_SELECTS = {

@@ -12,17 +12,20 @@ from transformers import EarlyStoppingCallback, Trainer
 
 from valuefree.cli.commands.from_options import read, reference_samples_of
 from valuefree.cli.commands.resuming import check_same_run, checkpoints_in, earlier_record, last_checkpoint, step_of
+from valuefree.cli.options.objective import REWARD_MODEL
 from valuefree.cli.options.train import TrainConfig
 from valuefree.data import DataSummary, split_by_prompt
 from valuefree.data.seen_prompts import SeenPrompts
 from valuefree.evaluation.reward_functions import load_reward
 from valuefree.evaluation.validation import selection
 from valuefree.runs.files import write_json, write_jsonl
-from valuefree.runs.manifest import HELD_OUT, PROMPTS, fingerprint, launched, manifest
+from valuefree.runs.manifest import HELD_OUT, PROMPTS, SELECTION, fingerprint, launched, manifest
 from valuefree.runs.run_folder import MANIFEST, RunFolder
 from valuefree.training.callbacks import MetricsFile, StopOnSignal
 
 logger = logging.getLogger(__name__)
+
+FEWEST_TO_SELECT = 50  # with fewer selection prompts, chance decides between settings
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,10 @@ class Run:
         return found
 
     def train(self, trainer: Trainer) -> str | None:
-        """Train, from the last checkpoint if asked to, and save the model; the name of a signal that stopped it."""
+        """Train, from the last checkpoint if asked to, and save the model; the name of a signal that stopped it.
+
+        Call `save` again if the model is changed afterwards.
+        """
         if trainer.is_world_process_zero():
             self._open()
         checkpoint = self.checkpoint
@@ -105,18 +111,23 @@ class Run:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
         if self.signals.received is not None:
             return self.signals.received.name
+        self.save(trainer)
+        return None
+
+    def save(self, trainer: Trainer) -> None:
+        """Save the model, and list its files; they are listed once more when the report is written, which may fail."""
         trainer.save_model(str(self.folder / "model"))
         if trainer.is_world_process_zero():
-            self.output.close()  # once more when the report is written, which may fail
-        return None
+            self.output.close()
 
     def _open(self) -> None:
         """Write what is known before training: the manifest, the held-out rows, and hashes of the training prompts."""
         self.output.open()
         write_json(self.folder / MANIFEST, self.record)
         self.seen.save(self.folder / PROMPTS)
-        if self.held_out is not None:
-            write_jsonl(self.folder / HELD_OUT, _rows(self.held_out))
+        for name, part in ((HELD_OUT, self.held_out), (SELECTION, self.validation)):
+            if part is not None:
+                write_jsonl(self.folder / name, _rows(part))
 
 
 def check(options: TrainConfig) -> str:
@@ -143,11 +154,27 @@ def _split(
 ) -> tuple[datasets.Dataset, datasets.Dataset | None, datasets.Dataset | None]:
     """Rows to train on, to validate on, and held out."""
     held_out = validation = None
-    if options.test_prompts:
-        rows, held_out = split_by_prompt(rows, test_prompts=options.test_prompts, seed=options.seed)
-    if options.validation_prompts:
-        rows, validation = split_by_prompt(rows, test_prompts=options.validation_prompts, seed=options.seed)
+    to_report, to_select = held_out_sizes(options, len(rows.unique("prompt_id")))
+    if to_report:
+        rows, held_out = split_by_prompt(rows, test_prompts=to_report, seed=options.seed)
+    if to_select:
+        rows, validation = split_by_prompt(rows, test_prompts=to_select, seed=options.seed)
     return rows, validation, held_out
+
+
+def held_out_sizes(options: TrainConfig, prompts: int) -> tuple[int, int]:
+    """Numbers of prompts to report on and to select settings by, of `prompts` in all."""
+    to_report, to_select = options.test_prompts, options.validation_prompts
+    if to_report is None:
+        to_report = min(max(prompts // 4, 1), 400)
+    if to_select is None:
+        wanted = bool(options.selects() or options.measured())
+        to_select = min(max(prompts // 8, 1), 200)
+        if not wanted and (
+            to_select < FEWEST_TO_SELECT or options.strength == "off" or options.objective == REWARD_MODEL
+        ):
+            to_select = 0
+    return to_report, to_select
 
 
 def _rows(dataset: datasets.Dataset) -> Iterator[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """``valuefree train``, of a policy."""
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 
 from valuefree.cli import show
 from valuefree.cli.commands import reward_model as reward_models
+from valuefree.cli.commands.assess import assess, held_out_responses
 from valuefree.cli.commands.from_options import decoding_of, load, lora, objective_of
 from valuefree.cli.commands.measure import text_metrics_of
 from valuefree.cli.commands.runs import Run, check, shared_arguments
@@ -18,6 +19,8 @@ from valuefree.cli.options.train import TrainConfig
 from valuefree.data.triplets import prompts_of
 from valuefree.errors import ConfigError, number_of
 from valuefree.evaluation.generation import Decoding
+from valuefree.evaluation.held_out.assessment import Assessment
+from valuefree.evaluation.held_out.during_training import HeldOutMetrics
 from valuefree.evaluation.metrics.measure import TextMetrics
 from valuefree.evaluation.policy_evaluation import Evaluation, evaluate
 from valuefree.evaluation.reward_functions import check_reward, load_reward
@@ -46,11 +49,19 @@ def training_arguments(options: TrainConfig) -> PolicyTrainingArguments:
     )
 
 
+@dataclass(frozen=True)
 class TrainResult:
-    """The trainer, the evaluation if a reward function was given, the folder, and the signal that stopped the run."""
+    """The trainer, the folder, and what was measured.
 
-    def __init__(self, trainer: PolicyTrainer, evaluation: Evaluation | None, folder: Path, stopped: str | None):
-        self.trainer, self.evaluation, self.folder, self.stopped = trainer, evaluation, folder, stopped
+    evaluation: rewards of responses to the report prompts, if a reward function was given. assessment: what the logged
+    responses to these prompts say, if there are any. stopped: the signal that stopped the run.
+    """
+
+    trainer: PolicyTrainer
+    evaluation: Evaluation | None
+    assessment: Assessment | None
+    folder: Path
+    stopped: str | None
 
 
 def train(options: TrainConfig) -> TrainResult:
@@ -73,7 +84,8 @@ def train(options: TrainConfig) -> TrainResult:
         first = run.rows[:EXAMPLES]
         check_reward(reward_function, first["prompt"], first["response"], name=str(options.reward_function))
     model, tokenizer = load(options)
-    measuring = _measuring(options, run.validation, texts, tokenizer)
+    logged = HeldOutMetrics() if options.eval_steps and run.evaluated is not None and launched()[1] == 1 else None
+    measuring = [*([logged] if logged else []), *_measuring(options, run.validation, texts, tokenizer)]
     torch.manual_seed(options.seed)  # the adapter must not depend on what loading drew; a command owns its process
     trainer = PolicyTrainer(
         model,
@@ -90,15 +102,30 @@ def train(options: TrainConfig) -> TrainResult:
         callback.trainer = trainer
     if trainer.report is not None:
         logger.info("%s", trainer.report)
+    held_out = held_out_responses(trainer, run)
+    if logged is not None:
+        assert held_out is not None  # as `run.evaluated` is not
+        logged.measure_on(held_out.selection or held_out.report, tau=trainer.temperature, sampled=None)
     stopped = run.train(trainer)
     if stopped is not None:
-        return TrainResult(trainer, None, run.folder, stopped)
+        return TrainResult(trainer, None, None, run.folder, stopped)
+    reference = _loaded_reference(trainer, options) if reward_function is not None or held_out is not None else None
+    assessment = assess(trainer, run, held_out, reference) if held_out is not None else None
     evaluation = None
     if reward_function is not None and run.held_out is not None:
-        evaluation = _compare(trainer, run, run.held_out, reward_function)
+        evaluation = _compare(trainer, run, run.held_out, reward_function, reference)
     if trainer.is_world_process_zero():
-        _finish(run, trainer, evaluation)
-    return TrainResult(trainer, evaluation, run.folder, None)
+        _finish(run, trainer, evaluation, assessment)
+    return TrainResult(trainer, evaluation, assessment, run.folder, None)
+
+
+def _loaded_reference(trainer: PolicyTrainer, options: TrainConfig) -> Any:
+    """The untrained model, where the trained one has no adapter to switch off; otherwise None."""
+    if options.lora_rank:
+        return None
+    reference = load(options)[0]
+    patch_forward(reference)
+    return trainer.accelerator.prepare_model(reference, evaluation_mode=True)  # under the policy's autocast
 
 
 def _decoding(options: TrainConfig) -> Decoding:
@@ -119,14 +146,11 @@ def _measuring(
     return [ValidationMetrics(texts, *best_responses(validation), _decoding(options), kl=kl)]
 
 
-def _compare(trainer: PolicyTrainer, run: Run, held_out: datasets.Dataset, reward_function: Any) -> Evaluation:
+def _compare(
+    trainer: PolicyTrainer, run: Run, held_out: datasets.Dataset, reward_function: Any, reference: Any
+) -> Evaluation:
     options = run.options
     prompts = prompts_of(held_out)
-    reference = None
-    if not options.lora_rank:
-        reference = load(options)[0]
-        patch_forward(reference)
-        reference = trainer.accelerator.prepare_model(reference, evaluation_mode=True)  # under the policy's autocast
     return evaluate(
         trainer.model,
         trainer.processing_class,
@@ -141,7 +165,7 @@ def _compare(trainer: PolicyTrainer, run: Run, held_out: datasets.Dataset, rewar
     )
 
 
-def _finish(run: Run, trainer: PolicyTrainer, evaluation: Evaluation | None) -> None:
+def _finish(run: Run, trainer: PolicyTrainer, evaluation: Evaluation | None, assessment: Assessment | None) -> None:
     history = trainer.state.log_history
     warnings = [trainer.short_run.warning, trainer.rising_loss.warning]
     pairs = trainer.train_dataset.columns.get("pairs")
@@ -153,6 +177,7 @@ def _finish(run: Run, trainer: PolicyTrainer, evaluation: Evaluation | None) -> 
             *(f"Warning: {warning}" for warning in warnings if warning),
         ],
         "evaluation": evaluation.to_dict() if evaluation else None,
+        "held_out": assessment.to_dict() if assessment else None,
         "partition": trainer.report.to_dict() if trainer.report else None,
         "training": history[-1] if history else None,
     }
@@ -164,7 +189,7 @@ def _finish(run: Run, trainer: PolicyTrainer, evaluation: Evaluation | None) -> 
 
 
 def command(options: TrainConfig) -> None:
-    """Train, and print the gain on held-out prompts."""
+    """Train, and print what the policy has learned, by the held-out rows and by a reward function if there is one."""
     reward_model = options.objective == REWARD_MODEL
     if options.dry_run:
         show.settings(options)
@@ -180,6 +205,7 @@ def command(options: TrainConfig) -> None:
         return
     if result.evaluation is not None:
         show.evaluation(result.evaluation)
+    show.assessment(result.assessment)
     policy = result.folder / "model"
     print(f"policy: {policy}\nreport: {result.folder / 'report.html'}")
     print(f"load it: from valuefree import load_model; model, tokenizer = load_model({str(policy)!r})")

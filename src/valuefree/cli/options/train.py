@@ -1,7 +1,7 @@
 """Options of ``valuefree train``; no torch."""
 
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from valuefree.cli.options import VERBS
 from valuefree.cli.options.groups import (
@@ -22,12 +22,12 @@ from valuefree.cli.options.objective import (
     reference_samples_option,
 )
 from valuefree.errors import ConfigError
-from valuefree.evaluation.metrics.registry import kind_of
+from valuefree.evaluation.metrics.registry import HELD_OUT_MEASURES, kind_of
 
 # Options that the training of a reward model does not read.
 NOT_OF_REWARD_MODELS = (
     *("max_prompt_length", "max_response_length", "cache_dir", "score_batch_tokens", "batch_tokens"),
-    *("kl_prompts", "reference_samples", "metric_for_best_model"),
+    *("kl_prompts", "reference_samples", "metric_for_best_model", "strength", "max_kl"),
     *(item.name for group in (DecodingOptions, RewardOptions, MetricOptions) for item in fields(group)),
 )
 
@@ -68,9 +68,23 @@ class TrainConfig(
         None, "kto: column of true/false", otherwise="none, rewards above the threshold are desirable", group="data"
     )
     reference_samples: str | None = reference_samples_option()
-    test_prompts: int = _evaluation(48, "prompts held out for the numbers of the final report; 0 for none")
-    validation_prompts: int = _evaluation(
-        0, "further prompts held out, for evaluations during training and for early stopping; 0 for none"
+    test_prompts: int | None = _evaluation(
+        None,
+        "prompts held out for the numbers of the final report; 0 for none",
+        otherwise="a quarter, at most 400",
+    )
+    validation_prompts: int | None = _evaluation(
+        None,
+        "further prompts held out, to select the strength, the best checkpoint and when to stop by; 0 for none",
+        otherwise="an eighth, at most 200; none below 400 prompts unless an option needs them",
+    )
+    strength: Literal["auto", "off"] = _evaluation(
+        "auto",
+        "auto: after training, scale the policy's distance from the reference as the selection prompts support; off: "
+        "leave it as trained",
+    )
+    max_kl: float | None = _evaluation(
+        None, "strength auto: largest KL to the reference, in nats per response", otherwise="no limit"
     )
     seed: int = option(0, "random seed of split, order, adapter and sampling")
     epochs: float = option(1.0, "passes over the training rows", above=0)
@@ -92,7 +106,8 @@ class TrainConfig(
     patience: int = option(0, "early stopping: stop after this many evaluations without improvement; 0 for never")
     metric_for_best_model: str | None = _evaluation(
         None,
-        "keep the checkpoint that is best by this: loss, reward, or one of --metrics",
+        "keep the checkpoint that is best by this: loss, reward, one of --metrics, or of the logged responses "
+        f"{', '.join(HELD_OUT_MEASURES)}",
         otherwise="loss with patience, else the last checkpoint is kept",
     )
     out: str = _output("outputs/train", "folder of the run")
@@ -109,7 +124,7 @@ class TrainConfig(
         if self.resume and self.overwrite:
             raise ConfigError("resume continues the run, overwrite replaces it; give one of the two.")
         self._check_validation()
-        if self.reward_function and not self.test_prompts:
+        if self.reward_function and self.test_prompts == 0:
             raise ConfigError("reward_function needs test_prompts above 0: it rewards responses to held-out prompts.")
         self._check_columns()
         if self.objective == REWARD_MODEL:
@@ -130,28 +145,40 @@ class TrainConfig(
 
     def _check_validation(self) -> None:
         names, chosen = self.measured(), self.selects()
-        if self.validation_prompts < 0:
-            raise ConfigError(f"validation_prompts is {self.validation_prompts}; expected at least 0.")
-        if chosen is not None and not (self.eval_steps and self.validation_prompts):
+        for name in ("test_prompts", "validation_prompts"):
+            if (getattr(self, name) or 0) < 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}; expected at least 0.")
+        evaluated = self.eval_steps and self.validation_prompts != 0
+        if chosen is not None and not evaluated:
             flag = f"patience={self.patience}" if self.patience else f"metric_for_best_model={chosen}"
             raise ConfigError(
                 f"{flag} needs eval_steps and validation_prompts above 0: it selects a checkpoint, by prompts that no "
                 "reported number uses."
             )
-        if names and not (self.eval_steps and self.validation_prompts):
+        if names and not evaluated:
             raise ConfigError("metrics needs eval_steps and validation_prompts above 0: when and on what to measure.")
-        if self.validation_prompts and not self.eval_steps:
-            raise ConfigError("validation_prompts needs eval_steps above 0: nothing would be measured on them.")
+        if self.validation_prompts and not self.eval_steps and self.strength == "off":
+            raise ConfigError("nothing reads validation_prompts: eval_steps is 0 and strength is off.")
+        if self.max_kl is not None and (self.strength == "off" or self.validation_prompts == 0):
+            raise ConfigError("nothing reads max_kl: no strength is chosen. Leave it out.")
+        self._check_measured(names)
+        if chosen is not None:
+            self._check_selection(chosen, names)
+
+    def _check_measured(self, names: tuple[str, ...]) -> None:
         if "reward" in names and not self.reward_function:
             raise ConfigError("metric reward needs reward_function.")
         if "kl" in names and not self.lora_rank:
             raise ConfigError("metric kl needs lora_rank above 0: while training the reference is the adapter off.")
         self.check_metrics(names)
-        if chosen not in (None, "loss", *names):
-            raise ConfigError(f"metric_for_best_model is {chosen}; choose loss or one of metrics ({', '.join(names)}).")
-        if chosen not in (None, "loss") and kind_of(chosen).better is None:
+
+    def _check_selection(self, chosen: str, names: tuple[str, ...]) -> None:
+        if chosen not in ("loss", *HELD_OUT_MEASURES, *names):
+            every = ", ".join(("loss", *HELD_OUT_MEASURES, *names))
+            raise ConfigError(f"metric_for_best_model is {chosen}; choose from {every}.")
+        if chosen in names and kind_of(chosen).better is None:
             raise ConfigError(f"metric_for_best_model is {chosen}, of which neither more nor less is better.")
-        if chosen is not None and self.save_steps % self.eval_steps:
+        if self.save_steps % self.eval_steps:
             raise ConfigError(
                 f"save_steps is {self.save_steps} and eval_steps {self.eval_steps}: to keep the best checkpoint the "
                 "first must be a multiple of the second, or 0 for the same."

@@ -127,6 +127,8 @@ METRICS: dict[str, MetricEntry] = {
         "KL to the reference model, nats per response", "lower", "valuefree.evaluation.kl:kl_to_reference", "models"
     ),
 }
+# Measures of a policy on logged responses (`valuefree.evaluation.held_out`); of each, more is better.
+HELD_OUT_MEASURES = ("ranking_accuracy", "ranking_z", "explained_share")
 OWNED = {  # option → the metrics that read it
     option: tuple(name for name, entry in METRICS.items() if option in entry.options)
     for option in dict.fromkeys(option for entry in METRICS.values() for option in entry.options)

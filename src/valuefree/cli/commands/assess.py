@@ -1,0 +1,59 @@
+"""What a finished run has learned, from the logged responses that it held out."""
+
+import logging
+from typing import Any
+
+from valuefree.cli.commands.runs import Run
+from valuefree.errors import ConfigError
+from valuefree.evaluation.held_out.assessment import Assessment, HeldOutResponses
+from valuefree.evaluation.held_out.strength_choice import StrengthChoice
+from valuefree.models.strength import strength_of
+from valuefree.runs.manifest import launched
+from valuefree.training.trainer import PolicyTrainer
+
+logger = logging.getLogger(__name__)
+
+
+def held_out_responses(trainer: PolicyTrainer, run: Run) -> HeldOutResponses | None:
+    """The logged responses to measure the policy on; call this before training. None without held-out prompts.
+
+    With several processes there are none either, because the measures run in one process.
+    """
+    if run.held_out is None:
+        return None
+    if launched()[1] > 1:
+        logger.warning(
+            "what the policy has learned is measured in one process, and this run has several: run `valuefree evaluate "
+            "--rows %s` on the trained model.",
+            run.folder / "held_out.jsonl",
+        )
+        return None
+    return HeldOutResponses.prepare(
+        trainer.scorer, report=run.held_out, selection=run.validation, training=run.rows, seed=run.options.seed
+    )
+
+
+def assess(trainer: PolicyTrainer, run: Run, held_out: HeldOutResponses, reference: Any) -> Assessment:
+    """Choose the strength of the policy where the options ask for it, then measure it on the report prompts."""
+    options = run.options
+    chosen = None
+    if options.strength == "auto" and held_out.selection is not None:
+        chosen = _choose_strength(trainer, run, held_out, reference)
+    return held_out.assess(trainer.model, tau=trainer.temperature, sampled=None, strength=chosen, seed=options.seed)
+
+
+def _choose_strength(
+    trainer: PolicyTrainer, run: Run, held_out: HeldOutResponses, reference: Any
+) -> StrengthChoice | None:
+    """The chosen strength, applied to the policy and to what is saved of it."""
+    try:
+        strength = strength_of(trainer.model, reference)
+    except ConfigError as error:
+        logger.warning("the strength of the policy stays as trained: %s", error)
+        return None
+    options = run.options
+    chosen = held_out.choose_strength(trainer.model, strength, sampled=None, max_kl=options.max_kl, seed=options.seed)
+    if chosen is not None and chosen.scale != 1.0:
+        strength.apply(chosen.scale)
+        run.save(trainer)
+    return chosen

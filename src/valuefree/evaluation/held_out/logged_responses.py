@@ -1,0 +1,103 @@
+"""Logged responses with their reference scores, on which a policy is measured during and after training."""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import datasets
+import numpy as np
+import torch
+from torch import nn
+
+from valuefree.batches.collate import scoring_batches
+from valuefree.data.columns import factorize, lengths_of, list_numbers, to_numpy
+from valuefree.data.triplets import selected
+from valuefree.errors import DataError
+from valuefree.evaluation.held_out.rows import LoggedRows
+from valuefree.models.load import evaluating
+from valuefree.models.logprobs import response_logps
+from valuefree.training.preparation import Scorer
+from valuefree.training.reference_scores import ReferenceScores
+
+
+@dataclass(frozen=True)
+class LoggedResponses:
+    """R rows of P prompts, tokenised and scored by the reference.
+
+    Attributes:
+        table: the rows with ``prompt_ids`` and ``response_ids``.
+        rewards: as logged, float64, (R,). prompt_of: prompt of each row, 0 … P−1, int64, (R,).
+        reference: scores of the reference.
+        features: a vector per prompt, (P, d), where most prompts have one response; otherwise None.
+        scorer: how the responses are scored.
+    """
+
+    table: datasets.Dataset
+    rewards: np.ndarray
+    prompt_of: np.ndarray
+    reference: ReferenceScores
+    features: np.ndarray | None
+    scorer: Scorer
+
+    @classmethod
+    def prepare(cls, dataset: datasets.Dataset, scorer: Scorer, *, features: bool | None = None) -> "LoggedResponses":
+        """Tokenise the rows and score them by the reference, which must still be what `scorer` holds.
+
+        Args:
+            dataset: as `valuefree.data.read_triplets` returns it.
+            scorer: the reference; with an adapter, the adapter is switched off.
+            features: whether to compute the features of the prompts; default: `needs_features`.
+
+        Raises:
+            DataError: no rows, or responses that are truncated to nothing. ScoringError: rows without a score.
+        """
+        if not len(dataset):
+            raise DataError("there are no rows to measure the policy on.")
+        table, _ = scorer.tokenize(dataset)
+        prompt_of = factorize(to_numpy(table["prompt_id"], np.int64))
+        reference = scorer.score(table)
+        wanted = needs_features(prompt_of) if features is None else features
+        first = np.unique(prompt_of, return_index=True)[1]
+        vectors = scorer.features(table.select(first)["prompt_ids"]) if wanted else None
+        rewards = to_numpy(dataset["reward"], np.float64)
+        return cls(table, rewards, prompt_of, reference, vectors, scorer)
+
+    def rows(self, policy: nn.Module) -> LoggedRows:
+        """What the policy says about the responses, beside the reference."""
+        return LoggedRows(
+            logratios=self._logps(policy) - self.reference.logps,
+            rewards=self.rewards,
+            prompt_of=self.prompt_of,
+            lengths=self.reference.tokens,
+            features=self.features,
+        )
+
+    def _logps(self, policy: nn.Module) -> np.ndarray:
+        """Log-probability of every response under the policy as it is, float64, (R,)."""
+        lengths = (lengths_of(self.table, "prompt_ids"), lengths_of(self.table, "response_ids"))
+        numbers = list_numbers(self.table, "prompt_ids")
+        collator, autocast = self.scorer.collator, self.scorer.autocast
+        device = next(policy.parameters()).device
+        casting: Any = torch.autocast(device.type, dtype=autocast) if autocast else nullcontext()
+        found = np.empty(len(self.table))
+        with evaluating(policy), casting:
+            for rows in scoring_batches(collator, lengths, numbers, self.scorer.batch_tokens):
+                batch = {name: tensor.to(device) for name, tensor in collator.batch(self.table, rows).items()}
+                found[rows] = response_logps(policy, batch).total.double().cpu().numpy()
+        return found
+
+
+def needs_features(prompt_of: np.ndarray) -> bool:
+    """Whether fewer than half of the prompts have two responses or more, so that rows of different prompts compare."""
+    return bool((np.bincount(prompt_of) > 1).mean() < 0.5)
+
+
+def sample_prompts(dataset: datasets.Dataset, prompts: int, *, seed: int) -> datasets.Dataset:
+    """The rows of at most `prompts` prompts, drawn at random."""
+    ids_R = to_numpy(dataset["prompt_id"], np.int64)
+    every: Sequence[int] = np.unique(ids_R).tolist()
+    if len(every) <= prompts:
+        return dataset
+    drawn = np.random.default_rng(seed).choice(every, size=prompts, replace=False)
+    return selected(dataset, ids_R, np.isin(ids_R, drawn))
