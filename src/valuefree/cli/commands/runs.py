@@ -168,11 +168,9 @@ def held_out_sizes(options: TrainConfig, prompts: int) -> tuple[int, int]:
     if to_report is None:
         to_report = min(max(prompts // 4, 1), 400)
     if to_select is None:
-        wanted = bool(options.selects() or options.measured())
         to_select = min(max(prompts // 8, 1), 200)
-        if not wanted and (
-            to_select < FEWEST_TO_SELECT or options.strength == "off" or options.objective == REWARD_MODEL
-        ):
+        unread = options.strength == "off" or options.objective == REWARD_MODEL
+        if not (options.selects() or options.measured()) and (unread or to_select < FEWEST_TO_SELECT):
             to_select = 0
     return to_report, to_select
 
