@@ -126,7 +126,7 @@ def _add(container: Any, item: Field, annotation: Any, text: str, positional: bo
         container.add_argument(flag, action=argparse.BooleanOptionalAction, **common)
         return
     if several:
-        container.add_argument(flag, nargs="+", metavar="TEXT", **common)
+        container.add_argument(flag, nargs="+", action="extend", metavar="TEXT", **common)
         return
     choices = get_args(kind) if get_origin(kind) is Literal else None
     metavar = None if choices else {int: "N", float: "X"}.get(kind, "TEXT")

@@ -69,9 +69,16 @@ def _gguf(name: str, gguf_file: str | None) -> tuple[str, str | None]:
     return name, gguf_file
 
 
+def model_of_run(name: str) -> str:
+    """The folder ``model`` of a run's folder; any other name is returned as it is."""
+    folder = Path(name) / "model"
+    inside = (folder / ADAPTER).exists() or (folder / "config.json").exists()
+    return str(folder) if inside and not (Path(name) / "config.json").exists() else name
+
+
 def load_tokenizer(name: str, *, gguf_file: str | None = None, trust_remote_code: bool = False):
     """The tokenizer of `name`; a tokenizer without a padding token pads with its end-of-sequence token."""
-    name, gguf_file = _gguf(name, gguf_file)
+    name, gguf_file = _gguf(model_of_run(name), gguf_file)
     extra = {"gguf_file": gguf_file} if gguf_file else {}
     tokenizer = _loaded(AutoTokenizer.from_pretrained, name, trust_remote_code=trust_remote_code, **extra)
     if tokenizer.eos_token_id is None:
@@ -93,7 +100,7 @@ def load_model(
 
     Args:
         name: hub name, folder, or path of a ``.gguf`` file. For the folder of an adapter, the adapter's base model is
-            loaded with the adapter switched on, as a `peft.PeftModel`.
+            loaded with the adapter switched on, as a `peft.PeftModel`. For the folder of a run, its model is loaded.
         gguf_file: name of a GGUF file in the folder or repository `name`.
         dtype: type of the weights: float32, bfloat16 or float16.
         attn_implementation: attention of transformers (eager, sdpa, flash_attention_2); default: transformers' choice.
@@ -102,6 +109,7 @@ def load_model(
     Raises:
         ConfigError: no such model, a model that is neither encoder-decoder nor decoder-only, an unknown dtype.
     """
+    name = model_of_run(name)
     if (Path(name) / ADAPTER).exists():
         settings = {"attn_implementation": attn_implementation, "trust_remote_code": trust_remote_code}
         return _with_adapter(name, dtype=dtype, **settings)

@@ -11,6 +11,11 @@ def command(options: EvaluateConfig) -> None:
     if options.dry_run:
         show.settings(options)
         print(_what_is_read(options))
+    elif options.rows is not None:
+        from valuefree.cli.commands.evaluate_rows import evaluate_rows
+
+        for text in evaluate_rows(options):
+            print(text)
     elif options.measured():
         _measure(options)
     else:
@@ -34,6 +39,10 @@ def _measure(options: EvaluateConfig) -> None:
 
 
 def _what_is_read(options: EvaluateConfig) -> str:
+    if options.rows is not None:
+        from valuefree.cli.commands.evaluate_rows import read_rows
+
+        return str(read_rows(options)[1])
     if options.predictions is not None:
         found = f"{len(read_predictions(options).predictions)} predictions"
     else:

@@ -1,6 +1,5 @@
 """``valuefree evaluate`` with a reward function: a policy against its reference."""
 
-from dataclasses import replace
 from pathlib import Path
 
 from valuefree.cli.commands.from_options import decoding_of, load, load_on_device, read_prompts
@@ -21,10 +20,10 @@ def evaluate_policy(options: EvaluateConfig) -> tuple[Evaluation, Path]:
     prompts = read_prompts(str(options.prompts), options.prompt)
     reward_function = load_reward(str(options.reward_function))
     check_reward(reward_function, prompts[:2], ["Yes.", "No."][: len(prompts)], name=str(options.reward_function))
-    known = SeenPrompts.of_model(options.model)
+    known = SeenPrompts.of_model(options.model[0])
     record = manifest("evaluate", options.to_dict(), fingerprint=fingerprint({"prompt": prompts}))
-    policy, tokenizer = load_on_device(options)
-    reference = load(replace(options, model=options.reference))[0] if options.reference else None
+    policy, tokenizer = load_on_device(options, options.model[0])
+    reference = load(options, options.reference)[0] if options.reference else None
     evaluation = evaluate(
         policy,
         tokenizer,

@@ -48,19 +48,19 @@ def reference_samples_of(options: InspectConfig | TrainConfig) -> datasets.Datas
     return read_triplets(options.reference_samples, on_bad=options.on_bad, ignore_case=options.ignore_case)
 
 
-def load(options: ModelOptions) -> tuple[Any, Any]:
-    """Model and tokenizer."""
+def load(options: ModelOptions, name: str | None = None) -> tuple[Any, Any]:
+    """Model and tokenizer of the options, or with a name of another model, loaded in the same way."""
     return load_model(
-        options.model,
+        name if name is not None else options.model,
         dtype=options.dtype,
         attn_implementation=options.attn_implementation,
         trust_remote_code=options.trust_remote_code,
     )
 
 
-def load_on_device(options: ModelOptions) -> tuple[Any, Any]:
+def load_on_device(options: ModelOptions, name: str | None = None) -> tuple[Any, Any]:
     """As `load`, on the GPU if there is one."""
-    model, tokenizer = load(options)
+    model, tokenizer = load(options, name)
     return model.to(accelerator_device()), tokenizer
 
 

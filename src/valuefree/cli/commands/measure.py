@@ -125,7 +125,7 @@ def measure_file(options: EvaluateConfig) -> tuple[dict[str, Metric], Path]:
 def output_of(options: EvaluateConfig) -> RunFolder:
     """The folder to write into; raises ConfigError if it holds a run that --overwrite may not or shall not remove."""
     output = RunFolder(options.out, overwrite=options.overwrite)
-    output.check_inputs([options.prompts, options.predictions, options.model, options.reference])
+    output.check_inputs([options.prompts, options.predictions, options.rows, *options.model, options.reference])
     return output
 
 

@@ -1,6 +1,5 @@
 """``valuefree evaluate DATA --metrics``: metrics of the responses that a model gives."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +47,7 @@ def measure_model(options: EvaluateConfig) -> tuple[dict[str, Metric], Path]:
     output = output_of(options)
     texts = text_metrics_of(options, options.measured())
     prompts, references = read_references(options)
-    policy, tokenizer = load_on_device(options)
+    policy, tokenizer = load_on_device(options, options.model[0])
     if "kl" in options.measured() and options.reference is None and not has_adapter(policy):
         raise ConfigError("metric kl needs --reference, the model to compare with: this model has no adapter.")
     decoding = decoding_of(options, options.seed)
@@ -61,7 +60,7 @@ def measure_model(options: EvaluateConfig) -> tuple[dict[str, Metric], Path]:
         asked = (policy, tokenizer, prompts, references, decoding, texts)
         metrics, rows = measure_policy(*asked, samples=samples, progress=True)
     if "kl" in options.measured():
-        reference = load_on_device(replace(options, model=options.reference))[0] if options.reference else None
+        reference = load_on_device(options, options.reference)[0] if options.reference else None
         found = kl_to_reference(policy, tokenizer, prompts[: options.kl_prompts], reference, decoding)
         metrics["kl"] = Metric("kl", found.value, found.interval, found.n, 0, found.n)
     columns = {"prompt": prompts, "reference": references or []}

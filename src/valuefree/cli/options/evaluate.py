@@ -10,6 +10,20 @@ from valuefree.errors import ConfigError
 from valuefree.evaluation.metrics.registry import DEFAULT, OWNED, kind_of
 
 OF_BEST = ("response", "reward", "thumbs", "on_bad")  # options that --references best reads
+OF_ROWS = {  # options that --rows reads
+    *(
+        "rows",
+        "model",
+        "dtype",
+        "attn_implementation",
+        "trust_remote_code",
+        "reference",
+        "prompt",
+        "response",
+        "reward",
+    ),
+    *("thumbs", "on_bad", "max_length", "max_response_length", "cache_dir", "out", "overwrite", "seed", "dry_run"),
+}
 OF_FILES = {  # options that --predictions reads
     *("predictions", "prediction", "prompt", "reference_column", "reward_function", "metrics", "out", "overwrite"),
     *("dry_run", *OWNED),
@@ -22,9 +36,27 @@ class EvaluateConfig(ModelOptions, DecodingOptions, RewardOptions, MetricOptions
 
     about: ClassVar[str] = VERBS["evaluate"]
     group: ClassVar[str] = "data"
-    shown_first: ClassVar[tuple[str, ...]] = ("prompts", "model", "predictions", "metrics", "reward_function", "out")
+    shown_first: ClassVar[tuple[str, ...]] = (
+        "prompts",
+        "rows",
+        "model",
+        "predictions",
+        "metrics",
+        "reward_function",
+        "out",
+    )
     prompts: str | None = positional(
         "JSONL, CSV or Parquet file of prompts (with --metrics also of references), or text file with one prompt a line"
+    )
+    rows: str | None = option(
+        None,
+        "file of logged rows with rewards: what they say of the model, without sampling and without a reward function",
+        otherwise="none",
+    )
+    model: tuple[str, ...] = option(  # type: ignore[assignment]  # several models with --rows
+        ("google/flan-t5-small",),
+        "hub name, folder (of a model, an adapter or a run), or .gguf file; several, to compare them, with --rows",
+        group="model",
     )
     prompt: str = option("prompt", "column of the prompt")
     predictions: str | None = option(None, "file of responses to measure, instead of sampling", otherwise="none")
@@ -35,14 +67,24 @@ class EvaluateConfig(ModelOptions, DecodingOptions, RewardOptions, MetricOptions
         "column",
         "reference of a prompt: its reference column, or its response with the highest reward in rows of feedback",
     )
-    response: str = option("response", "column of the response, for references best")
-    reward: str = option("reward", "column of the reward, for references best")
-    thumbs: bool = option(False, "references best: take true/false and up/down as rewards +1/-1")
+    response: str = option("response", "column of the response, for --rows and references best")
+    reward: str = option("reward", "column of the reward, for --rows and references best")
+    thumbs: bool = option(False, "--rows, references best: take true/false and up/down as rewards +1/-1")
     on_bad: Literal["raise", "drop"] = option(
-        "raise", "references best: bad rows raise an error that lists them, or are dropped and counted"
+        "raise", "--rows, references best: bad rows raise an error that lists them, or are dropped and counted"
     )
     reference: str | None = option(
-        None, "model to compare with", otherwise="the base model of the adapter", group="model"
+        None, "model to compare with", otherwise="the base model of the adapter, or that of the run", group="model"
+    )
+    max_length: int = option(1024, "--rows: tokens of prompt and response together (encoder-decoder: of each)")
+    max_response_length: int | None = option(
+        None, "--rows: tokens of the response; the limit at which logged responses were cut", otherwise="no limit"
+    )
+    cache_dir: str | None = option(
+        None,
+        "--rows: folder of reference scores",
+        otherwise="valuefree/scores in the user's cache folder",
+        group="model",
     )
     kl_prompts: int = option(64, "prompts used to estimate the KL to the reference; 0 for none", group="evaluation")
     out: str = option("outputs/evaluate", "folder for metrics.json and the rest", group="output")
@@ -53,8 +95,17 @@ class EvaluateConfig(ModelOptions, DecodingOptions, RewardOptions, MetricOptions
     dry_run: bool = option(False, "count the prompts or rows, print the settings, and stop", group="output")
 
     def __post_init__(self) -> None:
-        if (self.prompts is None) == (self.predictions is None):
-            raise ConfigError("give one of the two: prompts, to sample responses to, or --predictions FILE to measure.")
+        if sum(source is not None for source in (self.prompts, self.predictions, self.rows)) != 1:
+            raise ConfigError(
+                "give one of the three: prompts, to sample responses to; --predictions FILE, to measure; or --rows FILE, "
+                "logged responses with rewards."
+            )
+        if self.rows is not None:
+            self.check_unread({item.name for item in fields(self)} - OF_ROWS, "with --rows nothing is sampled")
+            return
+        self.check_unread(("max_length", "max_response_length", "cache_dir"), "there is no --rows")
+        if len(self.model) > 1:
+            raise ConfigError(f"{len(self.model)} models were given; only --rows compares several.")
         if self.predictions is not None:
             self._check_file()
         elif self.metrics is not None:

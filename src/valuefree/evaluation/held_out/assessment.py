@@ -95,9 +95,23 @@ class HeldOutResponses:
         seed: int = 0,
     ) -> Assessment:
         """Measure the policy as it is. tau, sampled: as in `measure`."""
-        report, training = self.report.rows(policy), self.training.rows(policy)
-        learned = measure(report, train=training, tau=tau, sampled=sampled, seed=seed)
-        return Assessment(learned, {"report": _points(report), "training": _points(training)}, strength)
+        settings: dict[str, Any] = {"tau": tau, "sampled": sampled, "strength": strength, "seed": seed}
+        return assessment_of(self.report.rows(policy), training=self.training.rows(policy), **settings)
+
+
+def assessment_of(
+    rows: LoggedRows,
+    *,
+    training: LoggedRows | None = None,
+    tau: float | None = None,
+    sampled: str | None = None,
+    strength: StrengthChoice | None = None,
+    seed: int = 0,
+) -> Assessment:
+    """The assessment from rows that are measured already."""
+    learned = measure(rows, train=training, tau=tau, sampled=sampled, seed=seed)
+    points = {"report": _points(rows)} | ({"training": _points(training)} if training is not None else {})
+    return Assessment(learned, points, strength)
 
 
 def _points(rows: LoggedRows) -> dict[str, list[float]]:

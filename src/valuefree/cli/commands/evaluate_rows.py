@@ -1,0 +1,135 @@
+"""``valuefree evaluate --rows``: what logged responses and their rewards say of one model, or of several."""
+
+from collections.abc import Iterator
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import datasets
+import torch
+from torch import nn
+
+from valuefree.batches.rendering import Limits
+from valuefree.cli.commands.from_options import load, load_on_device
+from valuefree.cli.commands.measure import output_of
+from valuefree.cli.options.evaluate import EvaluateConfig
+from valuefree.data import DataSummary, read_with_summary
+from valuefree.data.seen_prompts import SeenPrompts
+from valuefree.data.triplets import prompts_of
+from valuefree.errors import ConfigError
+from valuefree.evaluation.held_out.assessment import Assessment, assessment_of
+from valuefree.evaluation.held_out.compare import Comparison, compare
+from valuefree.evaluation.held_out.logged_responses import LoggedResponses
+from valuefree.evaluation.held_out.rows import LoggedRows
+from valuefree.models.load import has_adapter, model_of_run
+from valuefree.models.logprobs import patch_forward
+from valuefree.report import read_report, write_report
+from valuefree.runs.files import read_json, write_json
+from valuefree.runs.manifest import fingerprint, manifest
+from valuefree.runs.run_folder import MANIFEST
+from valuefree.training.preparation import Scorer
+from valuefree.training.scored_dataset import collator_for
+
+
+def read_rows(options: EvaluateConfig) -> tuple[datasets.Dataset, DataSummary]:
+    """The rows of --rows, and their counts."""
+    columns: dict[str, Any] = {"prompt": options.prompt, "response": options.response, "reward": options.reward}
+    return read_with_summary(options.rows, **columns, thumbs=options.thumbs, on_bad=options.on_bad)
+
+
+def evaluate_rows(options: EvaluateConfig) -> Iterator[str]:
+    """Measure every model on the rows, and compare each two; write metrics.json and the report; yields what to print.
+
+    Raises:
+        ConfigError: a model without an adapter whose reference is not known.
+    """
+    output = output_of(options)
+    dataset, summary = read_rows(options)
+    yield str(summary)
+    names = _distinct(options.model)
+    rows, assessments = {}, {}
+    for name, model in names.items():
+        rows[name], seen = _measured(options, model, dataset)
+        assessments[name] = assessment_of(rows[name], sampled=None, seed=options.seed)
+        yield f"\n{name}: {seen}"
+        yield from assessments[name].learned.sentences()
+    comparisons = {}
+    for first, second in combinations(names, 2):
+        comparisons[first, second] = compare(rows[first], rows[second], seed=options.seed)
+        yield "\n" + comparisons[first, second].sentence(first, second)
+    record = manifest("evaluate", options.to_dict(), fingerprint=_fingerprint(dataset))
+    output.open()
+    write_json(output.path / MANIFEST, record)
+    write_json(output.path / "metrics.json", _metrics(summary, assessments, comparisons))
+    write_report(read_report([output.path]), output.path)
+    output.close()
+    yield f"report: {output.path / 'report.html'}"
+
+
+def _metrics(
+    summary: DataSummary, assessments: dict[str, Assessment], comparisons: dict[tuple[str, str], Comparison]
+) -> dict[str, Any]:
+    return {
+        "notes": [str(summary)],
+        "held_out": {name: found.to_dict() for name, found in assessments.items()},
+        "comparisons": [
+            {"first": first, "second": second, "sentence": found.sentence(first, second), **found.to_dict()}
+            for (first, second), found in comparisons.items()
+        ],
+    }
+
+
+def _distinct(models: tuple[str, ...]) -> dict[str, str]:
+    """Models by a short name: the last part of the path where that is unique."""
+    short = {
+        model: Path(model_of_run(model)).parent.name if model_of_run(model) != model else model for model in models
+    }
+    unique = len(set(short.values())) == len(models)
+    return {short[model] if unique else model: model for model in models}
+
+
+def _measured(options: EvaluateConfig, name: str, dataset: datasets.Dataset) -> tuple[LoggedRows, str]:
+    """The rows as one model sees them, and how many of their prompts it was trained on, in words."""
+    policy, tokenizer = load_on_device(options, name)
+    reference = _reference(options, name, policy)
+    base = policy if reference is None else reference
+    scorer = Scorer(
+        base,
+        tokenizer,
+        collator_for(policy, tokenizer),
+        device=next(policy.parameters()).device,
+        limits=Limits(options.max_length, None, options.max_response_length),
+        cache_dir=options.cache_dir,
+    )
+    with torch.no_grad():
+        rows = LoggedResponses.prepare(dataset, scorer).rows(policy)
+    known = SeenPrompts.of_model(model_of_run(name))
+    if known is None:
+        return rows, "nothing says whether it was trained on these prompts."
+    counts = known.among(prompts_of(dataset))
+    said = f"{counts['trained']} of {counts['prompts']} prompts were trained on"
+    return rows, f"{said}; what follows is optimistic." if counts[
+        "trained"
+    ] else "it was trained on none of the prompts."
+
+
+def _reference(options: EvaluateConfig, name: str, policy: nn.Module) -> nn.Module | None:
+    """The model to compare with; None for the policy with its adapter off."""
+    if options.reference is None and has_adapter(policy):
+        return None
+    reference = options.reference or _base_of_run(model_of_run(name))
+    if reference is None:
+        raise ConfigError(f"{name} has no adapter, and no manifest that names its base model; give it by --reference.")
+    found = load(options, reference)[0]
+    patch_forward(found)
+    return found.to(next(policy.parameters()).device)
+
+
+def _base_of_run(model: str) -> str | None:
+    """The model that the run of this folder started from; None where there is no manifest."""
+    file = Path(model).resolve().parent / MANIFEST
+    return read_json(file)["config"]["model"] if file.exists() else None
+
+
+def _fingerprint(rows: datasets.Dataset) -> str:
+    return fingerprint({name: rows[name] for name in ("prompt", "response", "reward")})
