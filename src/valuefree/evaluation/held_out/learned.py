@@ -99,6 +99,7 @@ class Learned(Stored):
         effective_share: Kish's effective sample size as a share of the rows; None likewise.
         needed: held-out prompts at which small effects would be seen.
         evidence: the interval of `ranking` lies above ½ and `permutation_p` is below .05.
+        adjusted: log-ratios and rewards are residuals of a regression on prompt features, for "rows".
         tau: temperature of the objective, in units of the raw rewards, or None.
     """
 
@@ -121,6 +122,7 @@ class Learned(Stored):
     effective_share: float | None
     needed: Needed
     evidence: bool
+    adjusted: bool = False
     tau: float | None = None
 
     def sentences(self) -> list[str]:
