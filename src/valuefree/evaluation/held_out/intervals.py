@@ -1,4 +1,4 @@
-"""Intervals in closed form: of skewed means, of ratios, and of rankings of rows of different prompts."""
+"""Intervals in closed form: of skewed means, and of rankings of rows of different prompts."""
 
 import numpy as np
 from jaxtyping import Float
@@ -44,12 +44,6 @@ def _inverse(quantile: float, asymmetry: float) -> float:
     if abs(asymmetry) < 1e-6:  # the limit; the formula would lose all digits
         return quantile
     return float(3 / asymmetry * (np.cbrt(1 + asymmetry * (quantile - asymmetry / 6)) - 1))
-
-
-def skewed_ratio(numerator: Float[np.ndarray, " P"], denominator: Float[np.ndarray, " P"]) -> Estimate:
-    """Σ numerator / Σ denominator, one of each per prompt, with the interval of its linearisation."""
-    ratio = float(numerator.sum() / denominator.sum())
-    return skewed_estimate(ratio, (numerator - ratio * denominator) / denominator.mean())
 
 
 def share_interval(value: float, standard_error: float, units: int) -> Interval:

@@ -5,6 +5,7 @@ import typing
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Self
 
+from valuefree.evaluation.held_out.sentences import sentences
 from valuefree.evaluation.stats.estimate import Estimate, Statistic
 
 
@@ -127,4 +128,4 @@ class Learned(Stored):
 
     def sentences(self) -> list[str]:
         """The findings in plain English, the verdict first."""
-        raise NotImplementedError
+        return sentences(self)

@@ -107,6 +107,12 @@ def _fit(rows: LoggedRows, train: LoggedRows | None, *, seed: int) -> tuple[Logg
     return fit_features(train, seed=seed)
 
 
+def predict_features(rows: LoggedRows, train: LoggedRows | None, *, seed: int) -> Float[np.ndarray, "P 2"] | None:
+    """Log-ratio and reward of each prompt of `rows`, predicted from its features; None without a regression."""
+    fitted = _fit(rows, train, seed=seed)
+    return None if fitted is None else fitted[1](np.asarray(rows.features))
+
+
 def _train_ranking(
     train: LoggedRows | None, by: By, fitted: tuple[LoggedRows, Ridge] | None, *, adjusted: bool, seed: int
 ) -> Estimate | None:

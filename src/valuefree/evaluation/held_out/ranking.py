@@ -101,8 +101,8 @@ def resamples_for(units: int) -> int:
 def accuracy_estimates(ranked: list[Ranked], *, seed: int) -> list[Estimate]:
     """Accuracy of each, with its interval; all compare the same pairs.
 
-    For "pairs" the interval resamples prompts. For "rows" every pair belongs to two prompts; the interval is that of the
-    linearised statistic (DeLong's, for two values of the reward) on the logit scale. Where all prompts have the same
+    For "pairs" the interval resamples prompts. For "rows" every pair belongs to two prompts; the interval is that of
+    the linearised statistic (DeLong's, for two values of the reward) on the logit scale. Where all prompts have the same
     share it is Clopper's and Pearson's. There is none where the values do not differ, as for the untouched reference.
     """
     units = ranked[0].contrasts.units
@@ -186,9 +186,9 @@ def permutation_p(contrasts: Contrasts, *, seed: int) -> float:
 
 
 def permutation_z(contrasts: Contrasts) -> float:
-    """(T − E[T]) / sd(T) under the permutations of `permutation_p`, in closed form; 0 where no permutation changes T."""
+    """(T − E[T]) / sd(T) under the permutations of `permutation_p`, in closed form; 0 where T never changes."""
     logratios, rewards, _ = contrasts.centred
     own, reward = centre(logratios, contrasts.stratum), centre(rewards, contrasts.stratum)
     squares = np.bincount(contrasts.stratum, weights=own**2) * np.bincount(contrasts.stratum, weights=reward**2)
     variance = float((squares / np.maximum(np.bincount(contrasts.stratum) - 1, 1)).sum())
-    return float(own @ reward) / np.sqrt(variance) if variance > 0 else 0.0
+    return float(own @ reward / np.sqrt(variance)) if variance > 0 else 0.0

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from valuefree.evaluation.held_out.contrasts import prompt_means
-from valuefree.evaluation.held_out.intervals import skewed_mean, skewed_ratio
+from valuefree.evaluation.held_out.intervals import skewed_estimate, skewed_mean
 from valuefree.evaluation.held_out.learned import Gain
 from valuefree.evaluation.held_out.rows import LoggedRows
 from valuefree.evaluation.stats.estimate import Estimate
@@ -58,7 +58,7 @@ def weigh(rows: LoggedRows) -> Weighted:
 
 
 def baselines(rows: LoggedRows, predicted: Float[np.ndarray, " P"] | None = None) -> Float[np.ndarray, " R"]:
-    """b of each row, which depends on no reward of that row.
+    """The baseline b of each row, which depends on no reward of that row.
 
     It is the mean reward of the prompt's other responses. For a prompt with one response it is `predicted`, from prompt
     features, or else the mean over the other prompts of their mean rewards.
@@ -88,8 +88,8 @@ def estimate_gain(
 
     .. math:: \hat G = \frac1P \sum_i \frac1{n_i} \sum_j (w_{ij} - 1)(r_{ij} - b_{ij})
 
-    It is unbiased where E_ref[w | x] = 1 and b does not depend on the row. The KL terms wρ − w + 1 and w − 1 − ρ are not
-    negative.
+    It is unbiased where E_ref[w | x] = 1 and b does not depend on the row. The KL terms wρ − w + 1 and w − 1 − ρ are
+    not negative.
 
     Args:
         rows: R rows that the reference wrote.
@@ -104,12 +104,21 @@ def estimate_gain(
     backward = prompt_means(weights - 1 - rows.logratios, rows)
     return Gain(
         gain=skewed_mean(gains),
-        self_normalised=skewed_ratio(
-            prompt_means(weights * (rows.rewards - baseline), rows), prompt_means(weights, rows)
-        ),
+        self_normalised=_self_normalised(rows, weights, rows.rewards - baseline),
         mean_weight=weighted.mean_weight,
         effective_share=weighted.effective_share,
         kl_policy=skewed_mean(forward),
         kl_reference=skewed_mean(backward),
         objective=None if tau is None else skewed_mean(gains - tau * forward),
     )
+
+
+def _self_normalised(
+    rows: LoggedRows, weights: Float[np.ndarray, " R"], advantages: Float[np.ndarray, " R"]
+) -> Estimate:
+    """Σ w (r − b) / Σ w minus the mean of r − b, which is 0 where each prompt has two responses or more."""
+    numerator, denominator = prompt_means(weights * advantages, rows), prompt_means(weights, rows)
+    plain = prompt_means(advantages, rows)
+    ratio = float(numerator.sum() / denominator.sum())
+    influence = (numerator - ratio * denominator) / denominator.mean() - plain
+    return skewed_estimate(ratio - float(plain.mean()), influence)
