@@ -5,6 +5,7 @@ import typing
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Self
 
+from valuefree.evaluation.held_out.sentences import sentences
 from valuefree.evaluation.stats.estimate import Estimate, Statistic
 
 
@@ -99,6 +100,7 @@ class Learned(Stored):
         effective_share: Kish's effective sample size as a share of the rows; None likewise.
         needed: held-out prompts at which small effects would be seen.
         evidence: the interval of `ranking` lies above ½ and `permutation_p` is below .05.
+        adjusted: log-ratios and rewards are residuals of a regression on prompt features, for "rows".
         tau: temperature of the objective, in units of the raw rewards, or None.
     """
 
@@ -121,8 +123,9 @@ class Learned(Stored):
     effective_share: float | None
     needed: Needed
     evidence: bool
+    adjusted: bool = False
     tau: float | None = None
 
     def sentences(self) -> list[str]:
         """The findings in plain English, the verdict first."""
-        raise NotImplementedError
+        return sentences(self)

@@ -62,6 +62,14 @@ class LoggedRows:
         """Rows of each prompt (P,)."""
         return np.bincount(self.prompt_of)
 
+    def select_prompts(self, chosen: Int[np.ndarray, " Q"]) -> "LoggedRows":
+        """The rows of the chosen prompts, which are numbered anew in the order of `chosen`."""
+        number = np.full(self.prompts, -1)
+        number[chosen] = np.arange(len(chosen))
+        kept = number[self.prompt_of] >= 0
+        columns = (self.logratios[kept], self.rewards[kept], number[self.prompt_of[kept]], self.lengths[kept])
+        return LoggedRows(*columns, None if self.features is None else self.features[chosen])
+
     def __len__(self) -> int:
         """Number of rows, R."""
         return len(self.rewards)

@@ -1,0 +1,159 @@
+"""The findings of `measure` in plain English."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from valuefree.evaluation.held_out.wording import contains, count, number, one_minus, p_value, percent, with_interval
+
+if TYPE_CHECKING:
+    from valuefree.evaluation.held_out.learned import Gain, Learned
+
+FAR, TIMID = 2 / 3, 1.5  # implied temperature as a multiple of τ: below, too far; above, room to move
+FEW = 100  # report prompts below which the size of an effect is uncertain
+_MORE = "Raise the learning rate or the epochs, or scale the policy."
+_LESS = "Raise tau, lower the learning rate or the epochs, or scale the policy down."
+
+
+def sentences(learned: Learned) -> list[str]:
+    """The verdict, then length, memorisation, size of the move, and gain."""
+    found = [_verdict(learned), _prompts_between(learned), _power(learned)]
+    if learned.rms > 0:
+        found += [_length(learned), _length_warning(learned), _memorisation(learned), _explained(learned)]
+        found += [_move(learned)]
+    return [sentence for sentence in [*found, _gain(learned), _disagreement(learned)] if sentence]
+
+
+def pairs_compared(by: str, *, adjusted: bool) -> str:
+    """What a share is a share of."""
+    if by == "pairs":
+        return "pairs"
+    return "pairs of rows of different prompts" + (", at equal predictions from the prompt" if adjusted else "")
+
+
+def _verdict(learned: Learned) -> str:
+    where = f"On {learned.prompts:,} report prompts"
+    pairs = pairs_compared(learned.by, adjusted=learned.adjusted)
+    p = f"permutation {p_value(learned.permutation_p)}"
+    if learned.rms == 0:
+        return (
+            f"{where} there is no evidence of learning: the policy has the reference's log-probabilities, "
+            "which ranks responses by chance (50 %)."
+        )
+    share = percent(learned.ranking)
+    if learned.evidence:
+        return f"{where} the policy ranks responses as the feedback does in {share} of {pairs} (50 % is chance; {p})."
+    if learned.ranking.interval is not None and learned.ranking.interval[1] < 0.5:
+        return (
+            f"{where} there is no evidence of learning: the policy ranks responses against the feedback. It agrees in "
+            f"{share} of {pairs}, below chance (50 %; {p})."
+        )
+    return (
+        f"{where} there is no evidence that the policy ranks responses as the feedback does: it agrees in {share} of "
+        f"{pairs} (50 % is chance; {p})."
+    )
+
+
+def _prompts_between(learned: Learned) -> str | None:
+    if learned.by == "pairs" or learned.adjusted:
+        return None
+    return (
+        "Too few prompts have two responses with different rewards, so prompts are compared with each other. "
+        "Differences between prompts enter this share: it may be above 50 % without any preference among the "
+        "responses to a prompt."
+    )
+
+
+def _power(learned: Learned) -> str | None:
+    needed = learned.needed.ranking
+    if learned.evidence or needed is None:
+        return None
+    if needed <= learned.prompts:
+        return f"An accuracy of 55 % would probably have been seen: about {count(needed)} report prompts are enough."
+    return f"About {count(needed)} report prompts would be needed to see 55 %."
+
+
+def _length(learned: Learned) -> str:
+    which, share = "shorter", learned.shorter
+    if share.value < 0.5:
+        which, share = "longer", one_minus(share)
+    return (
+        f"Choosing the {which} response agrees in {percent(share)} of the same pairs. Given the length, log-ratio and "
+        f"reward correlate with {with_interval(learned.partial_correlation)}."
+    )
+
+
+def _length_warning(learned: Learned) -> str | None:
+    if not learned.evidence or contains(learned.shorter, 0.5) or not contains(learned.partial_correlation, 0.0):
+        return None
+    return (
+        "Warning: length alone may explain the ranking, because no correlation is seen among responses of equal length."
+    )
+
+
+def _memorisation(learned: Learned) -> str | None:
+    train, held_out = learned.train_ranking, learned.ranking
+    if train is None:
+        return None
+    said = f"On training rows: {percent(train)}"
+    gap = train.value - held_out.value
+    if train.interval is None or held_out.interval is None:
+        return f"{said}."
+    if train.interval[0] <= held_out.interval[1]:
+        return f"{said}, which does not differ clearly from the report prompts."
+    if gap > held_out.value - 0.5:
+        return f"{said}: most of what was learned there is memorisation (a gap of {100 * gap:.0f} points)."
+    return f"{said}: {100 * gap:.0f} points of it are memorisation."
+
+
+def _explained(learned: Learned) -> str | None:
+    share, where = learned.explained_share, " within prompts" if learned.by == "pairs" else ""
+    if share.value < 0:
+        return None if learned.evidence else "The correlation of log-ratio and reward is negative."
+    return f"The log-ratios explain {percent(share)} of the variance of the rewards{where}."
+
+
+def _move(learned: Learned) -> str | None:
+    """How far the policy has moved, compared with what τ asks for."""
+    progress, implied, tau = learned.progress, learned.implied_tau, learned.tau
+    if progress is None or tau is None:
+        return None
+    if learned.evidence and implied is not None and implied < FAR * tau:
+        return (
+            f"The policy moves further than the rewards justify: its log-ratios fit a temperature of {number(implied)}, "
+            f"and the objective has {number(tau)}. {_LESS}"
+        )
+    said = f"The policy has made {percent(progress)} of the move that the settings ask for"
+    size = abs(progress.value) / max(abs(learned.explained_share.value), 1e-12) ** 0.5  # τ · rms(ρ̃) / rms(r̃)
+    if size < 0.5 and (implied is None or implied > TIMID * tau):
+        return f"{said}. {_MORE}"
+    if progress.value >= 0.8:
+        return f"{said}."
+    return f"{said}. With noisy rewards the optimum is below 100 %."
+
+
+def _gain(learned: Learned) -> str | None:
+    gain = learned.gain
+    if gain is None:
+        reason = (learned.no_gain or "the rows were not weighted").rstrip(".")
+        return f"No gain is estimated: {reason}."
+    said = (
+        f"Estimated gain in reward: {with_interval(gain.gain, sign=True)} at a KL of {number(gain.kl_policy.value)} nats "
+        f"(self-normalised {number(gain.self_normalised.value, sign=True)}; mean weight "
+        f"{with_interval(gain.mean_weight)}, effective sample size {gain.effective_share:.0%} of the rows)."
+    )
+    if gain.objective is not None:
+        said += f" Gain − tau · KL: {with_interval(gain.objective, sign=True)}."
+    needed = learned.needed.gain
+    if contains(gain.gain, 0.0) and needed is not None and needed > learned.prompts:
+        said += f" About {count(needed)} report prompts would be needed to see a gain of .05."
+    return said
+
+
+def _disagreement(learned: Learned) -> str | None:
+    gain: Gain | None = learned.gain
+    if gain is None or gain.gain.interval is None:
+        return None
+    if learned.evidence and gain.gain.interval[1] < 0:
+        return "Warning: the ranking is better than chance and the estimated gain is negative. Trust neither alone."
+    return None
