@@ -18,7 +18,7 @@ from valuefree.data.seen_prompts import SeenPrompts
 from valuefree.data.triplets import prompts_of
 from valuefree.errors import ConfigError
 from valuefree.evaluation.held_out.assessment import Assessment, assessment_of
-from valuefree.evaluation.held_out.compare import Comparison, compare
+from valuefree.evaluation.held_out.comparison import Comparison, compare
 from valuefree.evaluation.held_out.logged_responses import LoggedResponses
 from valuefree.evaluation.held_out.rows import LoggedRows
 from valuefree.models.load import has_adapter, model_of_run
@@ -80,12 +80,9 @@ def _metrics(
 
 
 def _distinct(models: tuple[str, ...]) -> dict[str, str]:
-    """Models by a short name: the last part of the path where that is unique."""
-    short = {
-        model: Path(model_of_run(model)).parent.name if model_of_run(model) != model else model for model in models
-    }
-    unique = len(set(short.values())) == len(models)
-    return {short[model] if unique else model: model for model in models}
+    """Models by name; that of a run is the last part of its path where these are unique."""
+    short = [Path(model).resolve().name if model_of_run(model) != model else model for model in models]
+    return dict(zip(short if len(set(short)) == len(models) else models, models, strict=True))
 
 
 def _measured(options: EvaluateConfig, name: str, dataset: datasets.Dataset) -> tuple[LoggedRows, str]:
@@ -107,10 +104,9 @@ def _measured(options: EvaluateConfig, name: str, dataset: datasets.Dataset) -> 
     if known is None:
         return rows, "nothing says whether it was trained on these prompts."
     counts = known.among(prompts_of(dataset))
-    said = f"{counts['trained']} of {counts['prompts']} prompts were trained on"
-    return rows, f"{said}; what follows is optimistic." if counts[
-        "trained"
-    ] else "it was trained on none of the prompts."
+    if not counts["trained"]:
+        return rows, "it was trained on none of these prompts."
+    return rows, f"{counts['trained']} of {counts['prompts']} prompts were trained on; what follows is optimistic."
 
 
 def _reference(options: EvaluateConfig, name: str, policy: nn.Module) -> nn.Module | None:

@@ -177,7 +177,7 @@ def _finish(run: Run, trainer: PolicyTrainer, evaluation: Evaluation | None, ass
             *(f"Warning: {warning}" for warning in warnings if warning),
         ],
         "evaluation": evaluation.to_dict() if evaluation else None,
-        "held_out": assessment.to_dict() if assessment else None,
+        "held_out": {"policy": assessment.to_dict()} if assessment else None,
         "partition": trainer.report.to_dict() if trainer.report else None,
         "training": history[-1] if history else None,
     }

@@ -97,7 +97,7 @@ class EvaluateConfig(ModelOptions, DecodingOptions, RewardOptions, MetricOptions
     def __post_init__(self) -> None:
         if sum(source is not None for source in (self.prompts, self.predictions, self.rows)) != 1:
             raise ConfigError(
-                "give one of the three: prompts, to sample responses to; --predictions FILE, to measure; or --rows FILE, "
+                "give one of the three: prompts, to sample responses to; --predictions FILE to measure; --rows FILE of "
                 "logged responses with rewards."
             )
         if self.rows is not None:

@@ -7,7 +7,7 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 
 from valuefree.errors import ConfigError
 from valuefree.evaluation.held_out.logged_responses import LoggedResponses
-from valuefree.evaluation.held_out.quick import quick_measures
+from valuefree.evaluation.held_out.measure import quick_measures
 
 
 class HeldOutMetrics(TrainerCallback):
@@ -39,7 +39,7 @@ class HeldOutMetrics(TrainerCallback):
         """Measure, log, and add to `metrics`, the dict from which transformers then selects."""
         if self.trainer is None or self._responses is None:
             raise ConfigError(
-                "HeldOutMetrics has no trainer or no responses; set the trainer, and call measure_on, before training."
+                "HeldOutMetrics lacks its trainer or responses; set `trainer` and call `measure_on` before training."
             )
         rows = self._responses.rows(kwargs["model"])
         values = quick_measures(rows, tau=self._tau, sampled=self._sampled)

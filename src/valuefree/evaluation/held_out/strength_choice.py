@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from valuefree.evaluation.held_out.compare import compare
+from valuefree.evaluation.held_out.comparison import compare
 from valuefree.evaluation.held_out.learned import Learned
 from valuefree.evaluation.held_out.measure import measure
 from valuefree.evaluation.held_out.rows import LoggedRows
@@ -88,7 +88,7 @@ def choose_strength(
         limit = f" at a KL of at most {max_kl:g} nats" if max_kl is not None else ""
         return StrengthChoice(best.scale, f"it has the highest lower end of the estimated gain{limit}", points)
     best = max(points, key=lambda point: point.explained_share.value)
-    difference = compare(rows[best.scale], rows[1.0], seed=seed).ranking
+    difference = compare(rows[best.scale], rows[1.0], seed=seed).difference
     if best.scale != 1.0 and difference.interval is not None and difference.interval[0] > 0:
         return StrengthChoice(best.scale, "it ranks the responses better than the policy as trained", points)
     return StrengthChoice(1.0, "no other scale ranks the responses better than the policy as trained", points)
