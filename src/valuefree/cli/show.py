@@ -10,6 +10,7 @@ from rich.table import Table
 
 from valuefree.batches.rendering import as_text
 from valuefree.report.gains import evaluation_rows, on_which_prompts, verdict
+from valuefree.report.held_out import strength_sentences
 
 
 def table(title: str, rows: Sequence[tuple[str, ...]], header: Sequence[str] = ()) -> None:
@@ -32,9 +33,7 @@ def assessment(found: Any | None) -> None:
     if found is None:
         print("No prompts were held out, so nothing says what the policy has learned.")
         return
-    if found.strength is not None:
-        print(f"Strength of the policy: {found.strength.scale:g} times that of training; {found.strength.reason}.")
-    print("\n".join(found.learned.sentences()))
+    print("\n".join([*strength_sentences(found.to_dict()), *found.learned.sentences()]))
 
 
 def evaluation(found: Any) -> None:

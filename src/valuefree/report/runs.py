@@ -18,6 +18,7 @@ from valuefree.report.gains import (
     pairs_verdict,
     verdict,
 )
+from valuefree.report.held_out import held_out_section, held_out_verdict
 from valuefree.report.model import Completions, Report, Section, Table
 from valuefree.report.partitions import partition_section
 from valuefree.report.training import training_section
@@ -33,8 +34,11 @@ class TrainedRun:
         self.folder, self.name, self.manifest = folder, folder.name, folder.manifest
         metrics = folder.read("metrics.json")
         compared = folder.command == "evaluate"
-        self.evaluation: dict[str, Any] | None = metrics if compared else metrics.get("evaluation")
-        if compared and "gain" not in metrics:
+        self.held_out: dict[str, Any] = metrics.get("held_out") or {}
+        self.comparisons: list[dict[str, Any]] = metrics.get("comparisons", [])
+        rewarded = compared and not self.held_out
+        self.evaluation: dict[str, Any] | None = metrics if rewarded else metrics.get("evaluation")
+        if rewarded and "gain" not in metrics:
             raise DataError(
                 f"{folder.path} contains metrics of texts, without a policy and its reference; its metrics.md is its "
                 "report."
@@ -94,6 +98,7 @@ def training_report(folders: Sequence[RunFiles]) -> Report:
     runs = [TrainedRun(folder) for folder in folders]
     parts = [
         overview_section(runs),
+        held_out_section(*_held_out(runs)),
         training_section({run.name: run.history for run in runs}, {run.name: run.trained_by for run in runs}),
         partition_section(
             {run.name: run.partition for run in runs if run.partition is not None}, several=len(runs) > 1
@@ -110,16 +115,31 @@ def training_report(folders: Sequence[RunFiles]) -> Report:
     )
 
 
+def _held_out(runs: Sequence[TrainedRun]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The assessments of all runs by name, and the comparisons of policies."""
+    assessments = {}
+    for run in runs:
+        for name, assessment in run.held_out.items():
+            one = len(run.held_out) == 1
+            assessments[run.name if one and len(runs) > 1 else name if len(runs) == 1 else f"{run.name} {name}"] = (
+                assessment
+            )
+    return assessments, [comparison for run in runs for comparison in run.comparisons]
+
+
 def verdicts(runs: Sequence[TrainedRun]) -> list[str]:
     """One sentence per run on its result."""
     sentences = []
     for run in runs:
         if run.held_out_pairs is not None:
             sentence = pairs_verdict(run.held_out_pairs)
-        elif run.evaluation is None:
-            sentence = "The policy was not evaluated: there is no reward function, or there are no held-out prompts."
         else:
-            sentence = verdict(run.evaluation)
+            said = [verdict(run.evaluation)] if run.evaluation is not None else []
+            said += [
+                f"{name}: {held_out_verdict(found)}" if len(run.held_out) > 1 else held_out_verdict(found)
+                for name, found in run.held_out.items()
+            ]
+            sentence = " ".join(said) or "The policy was not evaluated: no prompts were held out."
         control = "Control, rewards shuffled. " if run.shuffled else ""
         sentences.append(f"{run.name}: {control}{sentence}" if len(runs) > 1 else control + sentence)
     return sentences

@@ -19,6 +19,7 @@ MANIFEST = "manifest.json"
 COMPLETIONS = "completions.jsonl"  # rows of prompt, responses by system, rewards by system
 HELD_OUT = "held_out.jsonl"  # the rows of the prompts that are reported on
 SELECTION = "selection.jsonl"  # the rows of the prompts by which settings are selected
+STRENGTH = "strength.json"  # scale of the saved policy, where 1 is as trained
 PROMPTS = "prompts.npz"  # hashes of the training and validation prompts
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from valuefree.errors import ConfigError
 from valuefree.runs.files import read_json, write_text
-from valuefree.runs.manifest import COMPLETIONS, HELD_OUT, MANIFEST, PROMPTS, SELECTION, launched
+from valuefree.runs.manifest import COMPLETIONS, HELD_OUT, MANIFEST, PROMPTS, SELECTION, STRENGTH, launched
 
 FILES = "files.txt"  # paths of the files that a run wrote into LISTED, one per line
 LISTED = ("model", "figures", "tiny-t5")  # folders that may also contain the user's files
@@ -22,6 +22,7 @@ NAMES = (
     "predictions.jsonl",
     HELD_OUT,
     SELECTION,
+    STRENGTH,
     PROMPTS,
     "report.html",
     "report.md",

@@ -8,7 +8,8 @@ from valuefree.errors import ConfigError
 from valuefree.evaluation.held_out.assessment import Assessment, HeldOutResponses
 from valuefree.evaluation.held_out.strength_choice import StrengthChoice
 from valuefree.models.strength import strength_of
-from valuefree.runs.manifest import launched
+from valuefree.runs.files import write_json
+from valuefree.runs.manifest import STRENGTH, launched
 from valuefree.training.trainer import PolicyTrainer
 
 logger = logging.getLogger(__name__)
@@ -56,4 +57,5 @@ def _choose_strength(
     if chosen is not None and chosen.scale != 1.0:
         strength.apply(chosen.scale)
         run.save(trainer)
+        write_json(run.folder / STRENGTH, {"scale": chosen.scale})
     return chosen

@@ -13,6 +13,7 @@ VERBS = {
     "sample": "Draw responses from a model, the reference; reward them, or reward those in a file.",
     "generate": "Sample one response per prompt into a JSONL file.",
     "evaluate": "Measure responses of a file or of a model; or reward a policy against its reference.",
+    "strength": "The strength of a trained policy that held-out rows support: scale it up or down, without training.",
     "judge": "Which of two systems' answers a judge prefers: both orders, intervals, what is missing.",
     "report": "One HTML file, Markdown and figures of a run; or of several, compared.",
     "demo": "Train on feedback that comes with the package, and compare on held-out prompts.",
