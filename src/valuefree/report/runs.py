@@ -145,8 +145,8 @@ def verdicts(runs: Sequence[TrainedRun]) -> list[str]:
     return sentences
 
 
-def overview_section(runs: Sequence[TrainedRun]) -> Section:
-    """The gains, and warnings about their comparison."""
+def overview_section(runs: Sequence[TrainedRun]) -> Section | None:
+    """The gains, and warnings about their comparison; None without any."""
     several = len(runs) > 1
     warnings = _incomparable(runs)
     evaluations = {run.name: run.evaluation for run in runs if run.evaluation is not None}
@@ -161,6 +161,8 @@ def overview_section(runs: Sequence[TrainedRun]) -> Section:
         plots.append(forest_plot(evaluations))
         paired = paired_table(evaluations)
         tables += [paired] if paired is not None else []
+    if not (warnings or tables or plots):
+        return None
     return Section("overview", "Overview", items=warnings, tables=tables, plots=plots)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from valuefree.errors import ConfigError
 from valuefree.evaluation.held_out.comparison import compare
 from valuefree.evaluation.held_out.learned import Learned
 from valuefree.evaluation.held_out.measure import measure
@@ -65,39 +66,45 @@ def strength_curve(rows: Mapping[float, LoggedRows], **settings: Any) -> tuple[S
 def choose_strength(
     rows: Mapping[float, LoggedRows], *, sampled: str | None, max_kl: float | None = None, seed: int = 0
 ) -> StrengthChoice:
-    """The scale that the rows support.
+    """The scale that the rows support; scale 1 unless they show that another is better.
 
-    Where the gain of the policy as trained can be estimated, the scale with the highest lower end of the gain's
-    interval is chosen. Otherwise the scale with the largest explained share is chosen if it ranks significantly better
-    than the policy as trained, and scale 1 if none does.
+    Each scale is compared with scale 1 on the same rows, paired by prompt: by the estimated gain where both can be
+    estimated, otherwise by the ranking accuracy. Of the scales whose difference has an interval above zero, the one
+    with the highest lower end is chosen. To choose by the lower end of the gain itself would scale down every policy
+    whose gain is uncertain, because the interval of a gain is proportional to the scale.
 
     Args:
         rows: by scale, the same rows of prompts that were not trained on; with scale 1.
         sampled: as in `measure`: None if the rows were drawn from the reference.
-        max_kl: largest KL(policy‖reference) in nats per response, where it can be estimated.
+        max_kl: largest KL(policy‖reference) in nats per response. Of the scales within it the best is chosen, the
+            largest if none is shown to be better.
 
     Raises:
-        KeyError: scale 1 is missing.
+        ConfigError: `max_kl`, and no scale has a KL that the rows can estimate within it.
     """
     points = strength_curve(rows, sampled=sampled, seed=seed)
-    at_one = next(point for point in points if point.scale == 1.0)
-    estimated = [point for point in points if point.gain is not None and point.gain.interval is not None]
-    within = [point for point in estimated if max_kl is None or (point.kl is not None and point.kl <= max_kl)]
-    if within and (at_one in estimated or max_kl is not None):
-        best = max(within, key=_lower_end)
-        limit = f" at a KL of at most {max_kl:g} nats" if max_kl is not None else ""
-        return StrengthChoice(best.scale, f"it has the highest lower end of the estimated gain{limit}", points)
-    best = max(points, key=lambda point: point.explained_share.value)
-    difference = compare(rows[best.scale], rows[1.0], seed=seed).difference
-    if best.scale != 1.0 and difference.interval is not None and difference.interval[0] > 0:
-        return StrengthChoice(best.scale, "it ranks the responses better than the policy as trained", points)
-    return StrengthChoice(1.0, "no other scale ranks the responses better than the policy as trained", points)
-
-
-def _lower_end(point: StrengthPoint) -> float:
-    assert point.gain is not None
-    assert point.gain.interval is not None
-    return point.gain.interval[0]
+    allowed = [point for point in points if max_kl is None or (point.kl is not None and point.kl <= max_kl)]
+    if not allowed:
+        raise ConfigError(
+            f"max_kl is {max_kl:g}, and at no strength do the rows show a KL within it: "
+            f"{sampled or 'the policy is too far from its reference to estimate it'}. Leave max_kl out, or give the "
+            "strength by --scale."
+        )
+    kept = 1.0 if any(point.scale == 1.0 for point in allowed) else max(point.scale for point in allowed)
+    by_gain = next(point for point in allowed if point.scale == kept).gain is not None
+    best, lower = kept, 0.0
+    for point in allowed:
+        if point.scale == kept or (by_gain and point.gain is None):
+            continue
+        compared = compare(rows[point.scale], rows[kept], sampled=sampled, seed=seed)
+        difference = compared.gain_difference if by_gain else compared.difference
+        if difference is not None and difference.interval is not None and difference.interval[0] > lower:
+            best, lower = point.scale, difference.interval[0]
+    limit = f" within a KL of {max_kl:g} nats" if max_kl is not None else ""
+    if best == kept:
+        return StrengthChoice(kept, f"no other strength{limit} is shown to be better", points)
+    shown = "a larger estimated gain" if by_gain else "a better ranking"
+    return StrengthChoice(best, f"the selection rows show {shown}{limit} than at strength {kept:g}", points)
 
 
 def rows_at_scales(
