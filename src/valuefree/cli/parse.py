@@ -26,11 +26,21 @@ def kinds(annotation: Any) -> tuple[Any, bool]:
     return annotation, False
 
 
+def words_of(annotation: Any) -> tuple[str, ...]:
+    """The words that may stand for a number, as in ``float | Literal["auto"]``."""
+    if get_origin(annotation) not in (Union, types.UnionType):
+        return ()
+    literals = [kind for kind in get_args(annotation) if get_origin(kind) is Literal]
+    return tuple(word for kind in literals for word in get_args(kind)) if kinds(annotation)[0] not in literals else ()
+
+
 def _value(name: str, annotation: Any, value: Any) -> Any:
     """`value` of a recipe as the type of its field."""
     kind, optional = kinds(annotation)
     if value is None and optional:
         return None
+    if isinstance(value, str) and value in words_of(annotation):
+        return value
     if get_origin(kind) is tuple:
         items = value if isinstance(value, (list, tuple)) else [value]
         return tuple(_value(name, get_args(kind)[0], item) for item in items)
@@ -71,7 +81,7 @@ def from_mapping(config: type[T], values: Mapping[str, Any]) -> T:
         raise ConfigError(f"missing: {', '.join(missing)}.")
     found = {name: _value(name, hints[name], value) for name, value in values.items()}
     for name, value in found.items():
-        if value is not None and not within(value, known[name].metadata.get("bounds", {})):
+        if isinstance(value, (int, float)) and not within(value, known[name].metadata.get("bounds", {})):
             raise ConfigError(f"{name} is {value}; expected {expected(known[name].metadata['bounds'])}.")
     return config(**found)
 
@@ -130,6 +140,10 @@ def _add(container: Any, item: Field, annotation: Any, text: str, positional: bo
         return
     choices = get_args(kind) if get_origin(kind) is Literal else None
     metavar = None if choices else {int: "N", float: "X"}.get(kind, "TEXT")
+    words = words_of(annotation)
+    if words:  # checked with the recipe's values
+        container.add_argument(flag, type=str, metavar="|".join((str(metavar), *words)), **common)
+        return
     container.add_argument(flag, type=str if choices else kind, choices=choices, metavar=metavar, **common)
 
 

@@ -6,13 +6,19 @@ from typing import Any
 from valuefree.cli.commands.runs import Run
 from valuefree.errors import ConfigError
 from valuefree.evaluation.held_out.assessment import Assessment, HeldOutResponses
+from valuefree.evaluation.held_out.measure import quick_measures
 from valuefree.evaluation.held_out.strength_choice import StrengthChoice
+from valuefree.evaluation.metrics.registry import HELD_OUT_DEFAULT
 from valuefree.models.strength import strength_of
 from valuefree.runs.files import write_json
 from valuefree.runs.manifest import STRENGTH, launched
+from valuefree.training.learning_rate import ADAPTER_RATES, FULL_RATES, search_learning_rate
 from valuefree.training.trainer import PolicyTrainer
 
 logger = logging.getLogger(__name__)
+
+LEARNING_RATE = "learning_rate"  # in the manifest: what lr auto chose
+NOT_ESTIMATED = "only the ranking is measured"
 
 
 def held_out_responses(trainer: PolicyTrainer, run: Run) -> HeldOutResponses | None:
@@ -32,6 +38,32 @@ def held_out_responses(trainer: PolicyTrainer, run: Run) -> HeldOutResponses | N
     return HeldOutResponses.prepare(
         trainer.scorer, report=run.held_out, selection=run.validation, training=run.rows, seed=run.options.seed
     )
+
+
+def choose_learning_rate(trainer: PolicyTrainer, run: Run, held_out: HeldOutResponses | None) -> list[str]:
+    """Give the trainer the learning rate that a short search on the selection prompts finds; what was tried, in words.
+
+    A resumed run keeps its rate.
+
+    Raises:
+        ConfigError: several processes, or no selection prompts.
+    """
+    if LEARNING_RATE in run.record:
+        trainer.args.learning_rate = run.record[LEARNING_RATE]
+        return []
+    if held_out is None or held_out.selection is None:
+        raise ConfigError(
+            "lr auto needs selection prompts, test prompts and one process: it chooses by logged responses. Give "
+            "--validation-prompts, or a number."
+        )
+    selection = held_out.selection
+    found = search_learning_rate(
+        trainer,
+        ADAPTER_RATES if run.options.lora_rank else FULL_RATES,
+        lambda model: quick_measures(selection.rows(model), sampled=NOT_ESTIMATED)[HELD_OUT_DEFAULT],
+    )
+    trainer.args.learning_rate = run.record[LEARNING_RATE] = found.rate
+    return [str(found)]
 
 
 def assess(trainer: PolicyTrainer, run: Run, held_out: HeldOutResponses, reference: Any) -> Assessment:

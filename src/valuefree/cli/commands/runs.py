@@ -169,8 +169,9 @@ def held_out_sizes(options: TrainConfig, prompts: int) -> tuple[int, int]:
         to_report = min(max(prompts // 4, 1), 400)
     if to_select is None:
         to_select = min(max(prompts // 8, 1), 200)
+        needed = options.selects() or options.measured() or options.lr == "auto"
         unread = options.strength == "off" or options.objective == REWARD_MODEL
-        if not (options.selects() or options.measured()) and (unread or to_select < FEWEST_TO_SELECT):
+        if not needed and (unread or to_select < FEWEST_TO_SELECT):
             to_select = 0
     return to_report, to_select
 
@@ -198,7 +199,7 @@ def shared_arguments(options: TrainConfig) -> dict[str, Any]:
         "output_dir": str(Path(options.out) / "checkpoints"),
         "num_train_epochs": options.epochs,
         "max_steps": options.max_steps,
-        "learning_rate": options.lr,
+        "learning_rate": 0.0 if options.lr == "auto" else options.lr,  # auto: found once the trainer is made
         "warmup_steps": options.warmup_steps,
         "lr_scheduler_type": "linear",
         "weight_decay": 0.0,

@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from valuefree.cli.options import VERBS, options_of
 from valuefree.cli.options.schema import SchemaConfig
-from valuefree.cli.parse import default_of, described, kinds
+from valuefree.cli.parse import default_of, described, kinds, words_of
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 NUMBER = r"^([-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|inf)$"  # PyYAML reads 1e-4 as text, and so recipes take such a text
@@ -45,11 +45,14 @@ def _property(item: Field, annotation: Any) -> dict[str, Any]:
         found: dict[str, Any] = {"enum": [*get_args(kind), *([None] if optional else [])]}
     elif get_origin(kind) is tuple:  # a recipe may give the only item without a list
         found = {"type": ["array", "string"], "items": {"type": "string"}}
+    elif words := words_of(annotation):
+        found = {"anyOf": [TYPES[kind] | item.metadata.get("bounds", {}), {"enum": [*words]}]}
     else:
         found = TYPES[kind] | ({"type": [*TYPES[kind]["type"], "null"]} if optional else {})
     if item.default not in (MISSING, None):
         found = found | {"default": item.default}
-    found = found | item.metadata.get("bounds", {})
+    if "anyOf" not in found:
+        found = found | item.metadata.get("bounds", {})
     text = described(item.metadata["help"], default_of(item))
     if knobs := item.metadata.get("objectives"):
         text = "; ".join(f"{objective}: {described(knob.help, knob.shown)}" for objective, knob in knobs.items())

@@ -10,7 +10,7 @@ import torch
 
 from valuefree.cli import show
 from valuefree.cli.commands import reward_model as reward_models
-from valuefree.cli.commands.assess import assess, held_out_responses
+from valuefree.cli.commands.assess import assess, choose_learning_rate, held_out_responses
 from valuefree.cli.commands.from_options import decoding_of, load, lora, objective_of
 from valuefree.cli.commands.measure import text_metrics_of
 from valuefree.cli.commands.runs import Run, check, shared_arguments
@@ -64,8 +64,8 @@ class TrainResult:
     stopped: str | None
 
 
-def train(options: TrainConfig) -> TrainResult:
-    """Train a policy on the user's rows; writes metrics, completions, report and model into the folder of the run."""
+def _check_processes(options: TrainConfig) -> None:
+    """Raise ConfigError for what runs in one process alone."""
     if options.reward_function and launched()[1] > 1:
         raise ConfigError(
             "reward_function compares policies in one process, and this run has several: leave it out, and run "
@@ -76,6 +76,11 @@ def train(options: TrainConfig) -> TrainResult:
             "metrics samples responses in one process, and this run has several: leave it out (the loss on validation "
             "prompts remains), and run `valuefree evaluate --metrics` on the trained model."
         )
+
+
+def train(options: TrainConfig) -> TrainResult:
+    """Train a policy on the user's rows; writes metrics, completions, report and model into the folder of the run."""
+    _check_processes(options)
     reward_function = load_reward(options.reward_function) if options.reward_function else None
     texts = text_metrics_of(options, options.measured())
     objective = objective_of(options)
@@ -106,6 +111,7 @@ def train(options: TrainConfig) -> TrainResult:
     if logged is not None:
         assert held_out is not None  # as `run.evaluated` is not
         logged.measure_on(held_out.selection or held_out.report, tau=trainer.temperature, sampled=None)
+    notes = choose_learning_rate(trainer, run, held_out) if options.lr == "auto" else []
     stopped = run.train(trainer)
     if stopped is not None:
         return TrainResult(trainer, None, None, run.folder, stopped)
@@ -115,7 +121,7 @@ def train(options: TrainConfig) -> TrainResult:
     if reward_function is not None and run.held_out is not None:
         evaluation = _compare(trainer, run, run.held_out, reward_function, reference)
     if trainer.is_world_process_zero():
-        _finish(run, trainer, evaluation, assessment)
+        _finish(run, trainer, evaluation, assessment, notes)
     return TrainResult(trainer, evaluation, assessment, run.folder, None)
 
 
@@ -165,13 +171,20 @@ def _compare(
     )
 
 
-def _finish(run: Run, trainer: PolicyTrainer, evaluation: Evaluation | None, assessment: Assessment | None) -> None:
+def _finish(
+    run: Run,
+    trainer: PolicyTrainer,
+    evaluation: Evaluation | None,
+    assessment: Assessment | None,
+    notes: list[str],
+) -> None:
     history = trainer.state.log_history
     warnings = [trainer.short_run.warning, trainer.rising_loss.warning]
     pairs = trainer.train_dataset.columns.get("pairs")
     metrics = {
         "notes": [
             str(run.summary),
+            *notes,
             str(trainer.train_dataset.truncation),
             *([f"Trained on {number_of(int(pairs.sum()), 'pair')}."] if pairs is not None else []),
             *(f"Warning: {warning}" for warning in warnings if warning),

@@ -22,7 +22,7 @@ from valuefree.cli.options.objective import (
     reference_samples_option,
 )
 from valuefree.errors import ConfigError
-from valuefree.evaluation.metrics.registry import HELD_OUT_MEASURES, kind_of
+from valuefree.evaluation.metrics.registry import HELD_OUT_DEFAULT, HELD_OUT_MEASURES, kind_of
 
 # Options that the training of a reward model does not read.
 NOT_OF_REWARD_MODELS = (
@@ -89,7 +89,12 @@ class TrainConfig(
     seed: int = option(0, "random seed of split, order, adapter and sampling")
     epochs: float = option(1.0, "passes over the training rows", above=0)
     max_steps: int = option(-1, "optimiser steps, instead of epochs; -1 for none")
-    lr: float = option(5e-4, "peak learning rate; for full fine-tuning (lora_rank 0) rather 1e-5 to 1e-4", minimum=0)
+    lr: float | Literal["auto"] = option(
+        5e-4,
+        "peak learning rate; for full fine-tuning (lora_rank 0) rather 1e-5 to 1e-4; auto: a short search, about as "
+        "long as the run, by the ranking of logged responses to the selection prompts",
+        minimum=0,
+    )
     warmup_steps: int = option(10, "steps of linear warm-up", minimum=0)
     batch_size: int = option(8, "responses (reward-model: pairs) per micro-batch", minimum=1)
     batch_tokens: int | None = option(
@@ -108,7 +113,7 @@ class TrainConfig(
         None,
         "keep the checkpoint that is best by this: loss, reward, one of --metrics, or of the logged responses "
         f"{', '.join(HELD_OUT_MEASURES)}",
-        otherwise="loss with patience, else the last checkpoint is kept",
+        otherwise=f"{HELD_OUT_DEFAULT} (reward-model: loss) with patience, else the last checkpoint is kept",
     )
     out: str = _output("outputs/train", "folder of the run")
     save_steps: int = _output(0, "steps between checkpoints; 0 for the end and on a signal only")
@@ -135,7 +140,8 @@ class TrainConfig(
 
     def selects(self) -> str | None:
         """What the best checkpoint is chosen by; None to keep the last one."""
-        return self.metric_for_best_model or ("loss" if self.patience else None)
+        default = "loss" if self.objective == REWARD_MODEL else HELD_OUT_DEFAULT
+        return self.metric_for_best_model or (default if self.patience else None)
 
     def measured(self) -> tuple[str, ...]:
         """Metrics of the responses to validation prompts; a reward function brings the reward."""
@@ -159,6 +165,8 @@ class TrainConfig(
             raise ConfigError("metrics needs eval_steps and validation_prompts above 0: when and on what to measure.")
         if self.validation_prompts and not self.eval_steps and self.strength == "off":
             raise ConfigError("nothing reads validation_prompts: eval_steps is 0 and strength is off.")
+        if self.lr == "auto" and (self.validation_prompts == 0 or self.objective == REWARD_MODEL):
+            raise ConfigError("lr auto chooses by logged responses to validation_prompts: give a number, or prompts.")
         if self.max_kl is not None and (self.strength == "off" or self.validation_prompts == 0):
             raise ConfigError("nothing reads max_kl: no strength is chosen. Leave it out.")
         self._check_measured(names)
