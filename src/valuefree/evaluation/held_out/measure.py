@@ -89,10 +89,15 @@ def measure(
             _prompts_for(ranked.standard_error(), rows.prompts, SMALL_ADVANTAGE),
             None if gain is None else _prompts_for(_gain_error(rows, rewards), rows.prompts, SMALL_GAIN),
         ),
-        evidence=ranking.interval is not None and ranking.interval[0] > 0.5 and p_value < 0.05,
+        evidence=is_evidence(ranking, p_value),
         adjusted=contrasts.adjusted,
         tau=tau,
     )
+
+
+def is_evidence(ranking: Estimate, p_value: float) -> bool:
+    """The rule of `Learned.evidence`: the interval of the ranking lies above ½, and the permutation p is below .05."""
+    return ranking.interval is not None and ranking.interval[0] > 0.5 and p_value < 0.05
 
 
 def _fit(rows: LoggedRows, train: LoggedRows | None, *, seed: int) -> tuple[LoggedRows, Ridge] | None:

@@ -9,6 +9,7 @@ from valuefree.evaluation.held_out.contrasts import prompt_means
 from valuefree.evaluation.held_out.intervals import skewed_estimate, skewed_mean
 from valuefree.evaluation.held_out.learned import Gain
 from valuefree.evaluation.held_out.rows import LoggedRows
+from valuefree.evaluation.held_out.wording import with_interval
 from valuefree.evaluation.stats.estimate import Estimate
 
 SMALLEST_SHARE = 0.35  # effective sample size as a share of the rows, below which no gain is printed
@@ -36,16 +37,16 @@ class Weighted:
             return f"{self.mean_weight.n} prompts are too few for importance weights (at least {FEWEST_PROMPTS})."
         if self.effective_share < SMALLEST_SHARE:
             return (
-                f"the policy is too far from the reference: the effective sample size is {self.effective_share:.0%} of "
-                f"the rows, below {SMALLEST_SHARE:.0%} (mean weight {self.mean_weight})."
+                f"the policy is too far from the reference: the effective sample size is {100 * self.effective_share:.0f} % of "
+                f"the rows, below {100 * SMALLEST_SHARE:.0f} % (mean weight {with_interval(self.mean_weight)})."
             )
         low, high = self.mean_weight.interval or (self.mean_weight.value,) * 2
         if low - 1e-9 <= 1 <= high + 1e-9:
             return None
         return (
-            f"the mean weight is {self.mean_weight}, and its interval excludes 1: either the reference did not write "
+            f"the mean weight is {with_interval(self.mean_weight)}, and its interval excludes 1: either the reference did not write "
             f"these rows as they were scored, or large weights are missing (effective sample size "
-            f"{self.effective_share:.0%} of the rows)."
+            f"{100 * self.effective_share:.0f} % of the rows)."
         )
 
 
