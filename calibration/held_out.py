@@ -65,7 +65,7 @@ REWARDS: dict[str, Callable[..., Simulated]] = {"Gaussian": gaussian, "thumbs": 
 
 @dataclass(frozen=True)
 class GainCell:
-    """Coverage of the gain's interval in one design: after the checks, in all data sets, and Student's in all."""
+    """Coverage of the gain's interval in one design: after the checks, in all data sets, and that of Ĝ with Student's interval in all."""
 
     checked: Coverage
     every: Coverage
@@ -188,9 +188,9 @@ def page(
         "is close to the limit.",
         first,
         f"Outside: {'; '.join(outside)}." if outside else "None is outside.",
-        "## Gain in all data sets, and Student's interval",
-        "As if there were no checks. The last number of a cell is the coverage of Student's interval, without a "
-        "correction for skewness.",
+        "## Gain in all data sets, and Ĝ with Student's interval",
+        "As if there were no checks. The last number of a cell is the coverage of Student's interval of Ĝ, the "
+        "mean of (w − 1)(r − b), without control variate and without correction for skewness.",
         second,
         "## Ranking accuracy",
         f"Gaussian rewards at KL .1; {ranking_sets:,} data sets each. *Pairs* compares responses to the same prompt, "
