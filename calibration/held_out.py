@@ -65,7 +65,7 @@ REWARDS: dict[str, Callable[..., Simulated]] = {"Gaussian": gaussian, "thumbs": 
 
 @dataclass(frozen=True)
 class GainCell:
-    """Coverage of the gain's interval in one design: after the checks, in all data sets, and that of Ĝ with Student's interval in all."""
+    """Coverage of the gain: after the checks, in all data sets, and of Ĝ with Student's interval in all."""
 
     checked: Coverage
     every: Coverage
