@@ -22,11 +22,11 @@ def evidence(rows, seed):
 
 @pytest.mark.parametrize(("prompts", "responses"), [(25, 2), (40, 1)])
 def test_evidence_is_rare_without_learning_and_usual_with_it(prompts, responses):
-    """At most 5 % under the null, here of 250 logs, and most of the time at a correlation of .6."""
+    """At most 5 % under the null, here of 250 logs, and most of the time at a correlation of .7."""
     null = [evidence(gaussian_rows(prompts, responses, correlation=0, seed=seed), seed) for seed in range(250)]
     assert np.mean(null) <= 0.05 + 1.96 * np.sqrt(0.05 * 0.95 / 250)
     learned = [
-        evidence(gaussian_rows(prompts, responses, correlation=0.6, between=0, seed=seed), seed) for seed in range(40)
+        evidence(gaussian_rows(prompts, responses, correlation=0.7, between=0, seed=seed), seed) for seed in range(40)
     ]
     assert np.mean(learned) > 0.6
 

@@ -14,7 +14,7 @@ from valuefree.evaluation.stats.estimate import Estimate
 
 SMALLEST_SHARE = 0.35  # effective sample size as a share of the rows, below which no gain is printed
 FEWEST_PROMPTS = 20  # below which the checks cannot fail often enough
-_LARGEST = 300.0  # log-ratios are cut here, so that squares of weights are finite; such rows fail the checks
+_LARGEST = 300.0  # log-ratios are cut here, so that squares of weights are finite; the checks see the uncut ones
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +22,7 @@ class Weighted:
     """Weights of the rows, and the two checks that come before any gain.
 
     Attributes:
-        weights: e^ρ (R,).
+        weights: e^ρ (R,), at most e³⁰⁰.
         mean_weight: mean over prompts of the prompt's mean weight; 1 for rows that the reference wrote.
         effective_share: (Σw)² / (R Σw²), Kish's effective sample size as a share of the rows.
     """
@@ -54,7 +54,7 @@ class Weighted:
 def weigh(rows: LoggedRows) -> Weighted:
     """Importance weights of the rows, with their checks."""
     weights = np.exp(np.minimum(rows.logratios, _LARGEST))
-    scaled = weights / weights.max()
+    scaled = np.exp(rows.logratios - rows.logratios.max())
     share = float(scaled.sum() ** 2 / (scaled**2).sum() / len(rows))
     return Weighted(weights, skewed_mean(prompt_means(weights, rows)), share)
 

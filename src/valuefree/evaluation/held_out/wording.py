@@ -7,8 +7,8 @@ from valuefree.evaluation.stats.estimate import Estimate
 
 def number(value: float, *, sign: bool = False) -> str:
     """``.055``, ``-1.20``, with `sign` ``+.055``: three decimals below 1, two below 10, else one."""
-    if not np.isfinite(value):
-        return str(value)
+    if not np.isfinite(value) or abs(value) >= 1e6:
+        return f"{value:+.1e}" if sign else f"{value:.1e}"
     digits = 3 if abs(value) < 1 else 2 if abs(value) < 10 else 1
     value = round(value, digits) + 0.0  # no minus before zero
     text = f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"
