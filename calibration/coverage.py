@@ -144,16 +144,20 @@ class Coverage:
 def coverage(draw: Draw, prompts: int, *, sets: int, seed: int = 0) -> Coverage:
     """Draw `sets` data sets of `prompts` prompts and count where their intervals lie."""
     generator = np.random.default_rng([seed, prompts])
+    return tally([draw(generator, prompts, number) for number in range(sets)])
+
+
+def tally(found: Sequence[Found]) -> Coverage:
+    """Count where the intervals of `found` lie; an estimate without an interval counts as missing."""
     held = below = above = 0
     widths = []
-    for number in range(sets):
-        estimate, truth = draw(generator, prompts, number)
+    for estimate, truth in found:
         if estimate is None or estimate.interval is None:
             continue
         low, high = estimate.interval
         widths.append(high - low)
         held, below, above = held + (low <= truth <= high), below + (high < truth), above + (low > truth)
-    return Coverage(sets, held, below, above, float(np.mean(widths)))
+    return Coverage(len(found), held, below, above, float(np.mean(widths)) if widths else float("nan"))
 
 
 def _cell(found: Coverage) -> str:

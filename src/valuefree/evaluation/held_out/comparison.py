@@ -4,16 +4,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Float
 
 from valuefree.errors import DataError
 from valuefree.evaluation.held_out.contrasts import comparison_of, contrasts_of
-from valuefree.evaluation.held_out.intervals import skewed_mean
+from valuefree.evaluation.held_out.intervals import skewed_estimate
 from valuefree.evaluation.held_out.learned import Stored
 from valuefree.evaluation.held_out.measure import predict_features
 from valuefree.evaluation.held_out.ranking import Ranked, accuracy_difference, rank_pairs
 from valuefree.evaluation.held_out.rows import LoggedRows
 from valuefree.evaluation.held_out.sentences import pairs_compared
-from valuefree.evaluation.held_out.weights import baselines, gain_terms, weigh
+from valuefree.evaluation.held_out.weights import controlled_gain, weigh
 from valuefree.evaluation.held_out.wording import contains, with_interval
 from valuefree.evaluation.stats.estimate import Estimate
 
@@ -92,7 +93,7 @@ def compare(
     by = comparison_of(first)
     trains = train or (None, None)
     ranked: list[Ranked] = []
-    terms, failures = [], [sampled] if sampled is not None else []
+    gains, failures = [], [sampled] if sampled is not None else []
     for which, (rows, own_train) in enumerate(zip((first, second), trains, strict=True)):
         predicted = predict_features(rows, own_train, seed=seed)
         contrasts = contrasts_of(rows, by, predicted)
@@ -101,15 +102,21 @@ def compare(
         failed = weighted.failed() if sampled is None else None
         if failed:
             failures.append(f"{'first' if which == 0 else 'second'} policy: {failed}")
-        baseline = baselines(rows, None if predicted is None else predicted[:, 1])
-        terms.append(gain_terms(rows, weighted.weights, baseline))
+        gains.append(controlled_gain(rows, weighted, predicted=None if predicted is None else predicted[:, 1]))
     return Comparison(
         prompts=first.prompts,
         by=by,
         first=ranked[0].accuracy,
         second=ranked[1].accuracy,
         difference=accuracy_difference(ranked[0], ranked[1], seed=seed),
-        gain_difference=None if failures else skewed_mean(terms[0] - terms[1]),
+        gain_difference=None if failures else _gain_difference(*gains),
         no_gain=" ".join(failures) or None,
         adjusted=ranked[0].contrasts.adjusted,
     )
+
+
+def _gain_difference(
+    first: tuple[float, Float[np.ndarray, " P"]], second: tuple[float, Float[np.ndarray, " P"]]
+) -> Estimate:
+    """Difference of two gains, from their values and influences on the same prompts."""
+    return skewed_estimate(first[0] - second[0], first[1] - second[1])

@@ -1,4 +1,4 @@
-"""Intervals in closed form: of skewed means, and of rankings of rows of different prompts."""
+"""Intervals in closed form: of skewed means, with control variates, and of rankings of rows of different prompts."""
 
 import numpy as np
 from jaxtyping import Float
@@ -9,7 +9,7 @@ from valuefree.evaluation.stats.resampling import CONFIDENCE, Interval, rounding
 
 
 def skewed_mean(values: Float[np.ndarray, " P"]) -> Estimate:
-    r"""Mean of one value per prompt, with Student's interval corrected for skewness.
+    r"""Mean of one value per prompt, with an interval that allows for skewness.
 
     Importance weights have a long right tail. The mean and its standard error are then correlated: data sets without a
     large weight have a mean that is too small and a standard error that is too small. Hall's transformation removes the
@@ -18,8 +18,9 @@ def skewed_mean(values: Float[np.ndarray, " P"]) -> Estimate:
     .. math:: g(T) = T + \tfrac13 a T^2 + \tfrac1{27} a^2 T^3 + \tfrac16 a, \quad a = \gamma / \sqrt P; \qquad
               g^{-1}(t) = \tfrac3a \bigl[\sqrt[3]{1 + a (t - a/6)} - 1\bigr]
 
-    The interval is None for one prompt, and where all values are equal. `docs/results/coverage_held_out.md` has its
-    coverage.
+    The transformation moves both ends. Of each end, Student's or Hall's is taken, whichever lies further out: Hall's
+    alone is too short at the other end. The interval is None for one prompt, and where all values are equal.
+    `docs/results/coverage_held_out.md` has its coverage.
 
     Source: Hall (1992), On the Removal of Skewness by Transformation.
     """
@@ -34,9 +35,40 @@ def skewed_estimate(value: float, influence: Float[np.ndarray, " P"]) -> Estimat
         return Estimate(value, None, size)
     standard_error = deviation / np.sqrt(size - 1)
     asymmetry = float((((influence - influence.mean()) / deviation) ** 3).mean() / np.sqrt(size))
-    quantile = stdtrit(size - 1, (1 + CONFIDENCE) / 2)
-    low, high = (value - standard_error * _inverse(sign * quantile, asymmetry) for sign in (1, -1))
+    quantile = float(stdtrit(size - 1, (1 + CONFIDENCE) / 2))
+    low = value - standard_error * max(quantile, _inverse(quantile, asymmetry))
+    high = value - standard_error * min(-quantile, _inverse(-quantile, asymmetry))
     return Estimate(value, (float(low), float(high)), size)
+
+
+def controlled(
+    values: Float[np.ndarray, " P"], control: Float[np.ndarray, " P"]
+) -> tuple[float, Float[np.ndarray, " P"]]:
+    r"""Mean of `values`, corrected by a control variate whose expectation is known to be 0, and its influence.
+
+    .. math:: \hat\theta = \bar v - \hat\beta \bar c, \qquad
+              \psi_i = \frac{e_i}{1 - h_i} \Bigl(1 - \bar c\,\frac{c_i - \bar c}{s_c^2}\Bigr)
+
+    Here β̂ is the slope of the regression of v on c, e its residuals and h the leverages, which keep ψ from being too
+    small for the prompts with the largest weights. The bias is of order 1/P.
+
+    Returns:
+        θ̂ and ψ (P,), for `skewed_estimate`. Without variance of the control, or with fewer than four prompts, they are
+        the plain mean and the deviations from it.
+
+    Source: Owen (2013), Monte Carlo Theory, Methods and Examples, section 8.9; leverages as in HC3, MacKinnon and White
+    (1985).
+    """
+    size, deviations = len(values), control - control.mean()
+    squares = float(deviations @ deviations)
+    if size < 4 or squares <= rounding(0.0) * size:
+        return float(values.mean()), values - values.mean()
+    slope = float(deviations @ values) / squares
+    value = float(values.mean() - slope * control.mean())
+    residuals = values - values.mean() - slope * deviations
+    leverage = np.minimum(1 / size + deviations**2 / squares, 1 - 1e-6)
+    larger = residuals / (1 - leverage)
+    return value, (larger - larger.mean()) * (1 - size * float(control.mean()) * deviations / squares)
 
 
 def _inverse(quantile: float, asymmetry: float) -> float:

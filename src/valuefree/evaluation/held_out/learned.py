@@ -39,9 +39,10 @@ class Gain(Stored):
     """Estimates of the gain in reward over the reference, by importance weights w = e^ρ.
 
     Attributes:
-        gain: E_policy[r] − E_reference[r], in units of the raw rewards.
-        self_normalised: the same with weights that are divided by their sum. It is biased towards zero, with fewer
-            outliers.
+        gain: E_policy[r] − E_reference[r], in units of the raw rewards: Ĝ, corrected by the difference of the mean
+            weight from 1.
+        plain: Ĝ, the mean of (w − 1)(r − b), without that correction.
+        self_normalised: the mean of r − b with weights that are divided by their sum, minus the mean without weights.
         mean_weight: mean of w over the reference's responses; 1 for rows that the reference wrote.
         effective_share: Kish's effective sample size, as a share of the rows.
         kl_policy: KL(policy‖reference), in nats per response.
@@ -50,6 +51,7 @@ class Gain(Stored):
     """
 
     gain: Estimate
+    plain: float
     self_normalised: Estimate
     mean_weight: Estimate
     effective_share: float

@@ -11,7 +11,7 @@ from valuefree.evaluation.held_out.moments import explained, moments_of, product
 from valuefree.evaluation.held_out.ranking import accuracy_estimates, permutation_p, permutation_z, rank_pairs
 from valuefree.evaluation.held_out.ridge import Ridge
 from valuefree.evaluation.held_out.rows import LoggedRows
-from valuefree.evaluation.held_out.weights import baselines, estimate_gain, gain_terms, weigh
+from valuefree.evaluation.held_out.weights import Weighted, controlled_gain, estimate_gain, weigh
 from valuefree.evaluation.stats.estimate import Estimate
 
 SMALL_ADVANTAGE, SMALL_GAIN = 0.05, 0.05  # effects for `Needed`: a ranking accuracy of 55 %, a gain of .05
@@ -64,9 +64,10 @@ def measure(
     weighted = weigh(rows) if sampled is None else None
     no_gain = sampled if weighted is None else weighted.failed()
     rewards = None if predicted is None else predicted[:, 1]
-    gain = None
+    gain, gain_needed = None, None
     if weighted is not None and no_gain is None:
         gain = estimate_gain(rows, weighted, tau=tau, predicted=rewards)
+        gain_needed = _prompts_for(_gain_error(rows, weighted, rewards), rows.prompts, SMALL_GAIN)
     return Learned(
         rows=len(rows),
         prompts=rows.prompts,
@@ -85,14 +86,16 @@ def measure(
         no_gain=no_gain,
         mean_weight=None if weighted is None else weighted.mean_weight,
         effective_share=None if weighted is None else weighted.effective_share,
-        needed=Needed(
-            _prompts_for(ranked.standard_error(), rows.prompts, SMALL_ADVANTAGE),
-            None if gain is None else _prompts_for(_gain_error(rows, rewards), rows.prompts, SMALL_GAIN),
-        ),
-        evidence=ranking.interval is not None and ranking.interval[0] > 0.5 and p_value < 0.05,
+        needed=Needed(_prompts_for(ranked.standard_error(), rows.prompts, SMALL_ADVANTAGE), gain_needed),
+        evidence=is_evidence(ranking, p_value),
         adjusted=contrasts.adjusted,
         tau=tau,
     )
+
+
+def is_evidence(ranking: Estimate, p_value: float) -> bool:
+    """The rule of `Learned.evidence`: the interval of the ranking lies above ½, and the permutation p is below .05."""
+    return ranking.interval is not None and ranking.interval[0] > 0.5 and p_value < 0.05
 
 
 def _fit(rows: LoggedRows, train: LoggedRows | None, *, seed: int) -> tuple[LoggedRows, Ridge] | None:
@@ -132,10 +135,10 @@ def _varies(contrasts: Contrasts) -> bool:
     return bool((contrasts.centred[1] != 0).any())
 
 
-def _gain_error(rows: LoggedRows, predicted: Float[np.ndarray, " P"] | None) -> float:
+def _gain_error(rows: LoggedRows, weighted: Weighted, predicted: Float[np.ndarray, " P"] | None) -> float:
     """Standard error of the gain, clustered by prompt."""
-    terms = gain_terms(rows, weigh(rows).weights, baselines(rows, predicted))
-    return float(terms.std(ddof=1) / np.sqrt(len(terms)))
+    _, influence = controlled_gain(rows, weighted, predicted=predicted)
+    return float(influence.std(ddof=1) / np.sqrt(len(influence)))
 
 
 def _prompts_for(standard_error: float, prompts: int, effect: float) -> int | None:
@@ -172,5 +175,5 @@ def quick_measures(rows: LoggedRows, *, tau: float | None = None, sampled: str |
         weighted = weigh(rows)
         measures["effective_share"] = weighted.effective_share
         if weighted.failed() is None:
-            measures["gain"] = float(gain_terms(rows, weighted.weights, baselines(rows)).mean())
+            measures["gain"] = controlled_gain(rows, weighted)[0]
     return measures

@@ -102,8 +102,9 @@ def accuracy_estimates(ranked: list[Ranked], *, seed: int) -> list[Estimate]:
     """Accuracy of each, with its interval; all compare the same pairs.
 
     For "pairs" the interval resamples prompts. For "rows" every pair belongs to two prompts; the interval is that of
-    the linearised statistic (DeLong's, for two values of the reward) on the logit scale. Where all prompts have the same
-    share it is Clopper's and Pearson's. There is none where the values do not differ, as for the untouched reference.
+    the linearised statistic (DeLong's, for two values of the reward) on the logit scale. Where all prompts have the
+    same share it is Clopper's and Pearson's. There is none where the values do not differ, as for the untouched
+    reference.
     """
     units = ranked[0].contrasts.units
     if ranked[0].contrasts.by == "rows":

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from valuefree.evaluation.held_out.learned import Gain, Learned
 
 FAR, TIMID = 2 / 3, 1.5  # implied temperature as a multiple of τ: below, too far; above, room to move
-FEW = 100  # report prompts below which the size of an effect is uncertain
 _MORE = "Raise the learning rate or the epochs, or scale the policy."
 _LESS = "Raise tau, lower the learning rate or the epochs, or scale the policy down."
 
@@ -120,8 +119,8 @@ def _move(learned: Learned) -> str | None:
         return None
     if learned.evidence and implied is not None and implied < FAR * tau:
         return (
-            f"The policy moves further than the rewards justify: its log-ratios fit a temperature of {number(implied)}, "
-            f"and the objective has {number(tau)}. {_LESS}"
+            "The policy moves further than the rewards justify: its log-ratios fit a temperature of "
+            f"{number(implied)}, and the objective has {number(tau)}. {_LESS}"
         )
     said = f"The policy has made {percent(progress)} of the move that the settings ask for"
     size = abs(progress.value) / max(abs(learned.explained_share.value), 1e-12) ** 0.5  # τ · rms(ρ̃) / rms(r̃)
@@ -138,9 +137,9 @@ def _gain(learned: Learned) -> str | None:
         reason = (learned.no_gain or "the rows were not weighted").rstrip(".")
         return f"No gain is estimated: {reason}."
     said = (
-        f"Estimated gain in reward: {with_interval(gain.gain, sign=True)} at a KL of {number(gain.kl_policy.value)} nats "
-        f"(self-normalised {number(gain.self_normalised.value, sign=True)}; mean weight "
-        f"{with_interval(gain.mean_weight)}, effective sample size {gain.effective_share:.0%} of the rows)."
+        f"Estimated gain in reward: {with_interval(gain.gain, sign=True)} at a KL of {number(gain.kl_policy.value)} "
+        f"nats (self-normalised {number(gain.self_normalised.value, sign=True)}; mean weight "
+        f"{with_interval(gain.mean_weight)}, effective sample size {100 * gain.effective_share:.0f} % of the rows)."
     )
     if gain.objective is not None:
         said += f" Gain − tau · KL: {with_interval(gain.objective, sign=True)}."
@@ -155,5 +154,5 @@ def _disagreement(learned: Learned) -> str | None:
     if gain is None or gain.gain.interval is None:
         return None
     if learned.evidence and gain.gain.interval[1] < 0:
-        return "Warning: the ranking is better than chance and the estimated gain is negative. Trust neither alone."
+        return "Warning: the ranking is better than chance and the estimated gain is negative. Treat both as uncertain."
     return None

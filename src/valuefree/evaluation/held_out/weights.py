@@ -6,14 +6,15 @@ import numpy as np
 from jaxtyping import Float
 
 from valuefree.evaluation.held_out.contrasts import prompt_means
-from valuefree.evaluation.held_out.intervals import skewed_estimate, skewed_mean
+from valuefree.evaluation.held_out.intervals import controlled, skewed_estimate, skewed_mean
 from valuefree.evaluation.held_out.learned import Gain
 from valuefree.evaluation.held_out.rows import LoggedRows
+from valuefree.evaluation.held_out.wording import with_interval
 from valuefree.evaluation.stats.estimate import Estimate
 
 SMALLEST_SHARE = 0.35  # effective sample size as a share of the rows, below which no gain is printed
 FEWEST_PROMPTS = 20  # below which the checks cannot fail often enough
-_LARGEST = 300.0  # log-ratios are cut here, so that squares of weights are finite; such rows fail the checks
+_LARGEST = 300.0  # log-ratios are cut here, so that squares of weights are finite; the checks see the uncut ones
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +22,7 @@ class Weighted:
     """Weights of the rows, and the two checks that come before any gain.
 
     Attributes:
-        weights: e^ρ (R,).
+        weights: e^ρ (R,), at most e³⁰⁰.
         mean_weight: mean over prompts of the prompt's mean weight; 1 for rows that the reference wrote.
         effective_share: (Σw)² / (R Σw²), Kish's effective sample size as a share of the rows.
     """
@@ -34,25 +35,26 @@ class Weighted:
         """Which check fails, as a sentence with its figures; None if a gain may be estimated."""
         if self.mean_weight.n < FEWEST_PROMPTS:
             return f"{self.mean_weight.n} prompts are too few for importance weights (at least {FEWEST_PROMPTS})."
+        share = f"{100 * self.effective_share:.0f} %"
         if self.effective_share < SMALLEST_SHARE:
             return (
-                f"the policy is too far from the reference: the effective sample size is {self.effective_share:.0%} of "
-                f"the rows, below {SMALLEST_SHARE:.0%} (mean weight {self.mean_weight})."
+                f"the policy is too far from the reference: the effective sample size is {share} of the rows, below "
+                f"{100 * SMALLEST_SHARE:.0f} % (mean weight {with_interval(self.mean_weight)})."
             )
         low, high = self.mean_weight.interval or (self.mean_weight.value,) * 2
         if low - 1e-9 <= 1 <= high + 1e-9:
             return None
         return (
-            f"the mean weight is {self.mean_weight}, and its interval excludes 1: either the reference did not write "
-            f"these rows as they were scored, or large weights are missing (effective sample size "
-            f"{self.effective_share:.0%} of the rows)."
+            f"the mean weight is {with_interval(self.mean_weight)}, and its interval excludes 1: either the reference "
+            "did not write these rows as they were scored, or large weights are missing (effective sample size "
+            f"{share} of the rows)."
         )
 
 
 def weigh(rows: LoggedRows) -> Weighted:
     """Importance weights of the rows, with their checks."""
     weights = np.exp(np.minimum(rows.logratios, _LARGEST))
-    scaled = weights / weights.max()
+    scaled = np.exp(rows.logratios - rows.logratios.max())
     share = float(scaled.sum() ** 2 / (scaled**2).sum() / len(rows))
     return Weighted(weights, skewed_mean(prompt_means(weights, rows)), share)
 
@@ -74,7 +76,7 @@ def baselines(rows: LoggedRows, predicted: Float[np.ndarray, " P"] | None = None
 def gain_terms(
     rows: LoggedRows, weights: Float[np.ndarray, " R"], baseline: Float[np.ndarray, " R"]
 ) -> Float[np.ndarray, " P"]:
-    """Prompt means of (w − 1)(r − b); their mean over prompts is the estimated gain.
+    """Prompt means of (w − 1)(r − b); their mean over prompts is Ĝ.
 
     With two or more responses it is the unbiased sample covariance of w and r over the prompt's responses.
     """
@@ -86,10 +88,13 @@ def estimate_gain(
 ) -> Gain:
     r"""Gain, KL and objective, each a mean over prompts with the interval of `skewed_mean`.
 
-    .. math:: \hat G = \frac1P \sum_i \frac1{n_i} \sum_j (w_{ij} - 1)(r_{ij} - b_{ij})
+    .. math:: \hat G = \frac1P \sum_i \frac1{n_i} \sum_j (w_{ij} - 1)(r_{ij} - b_{ij}), \qquad
+              \text{gain} = \hat G - \hat\beta (\bar w - 1)
 
-    It is unbiased where E_ref[w | x] = 1 and b does not depend on the row. The KL terms wρ − w + 1 and w − 1 − ρ are
-    not negative.
+    Ĝ is unbiased where E_ref[w | x] = 1 and b does not depend on the row. Ĝ is too small, with too small a standard
+    error, in data sets in which large weights happen to be missing. Their mean weight is then below 1, so the
+    difference from its known mean corrects for that (`controlled`): the interval is shorter, and it contains the truth
+    more often. The KL terms wρ − w + 1 and w − 1 − ρ are not negative.
 
     Args:
         rows: R rows that the reference wrote.
@@ -102,15 +107,25 @@ def estimate_gain(
     gains = gain_terms(rows, weights, baseline)
     forward = prompt_means(weights * rows.logratios - weights + 1, rows)
     backward = prompt_means(weights - 1 - rows.logratios, rows)
+    control = prompt_means(weights - 1, rows)
     return Gain(
-        gain=skewed_mean(gains),
+        gain=skewed_estimate(*controlled(gains, control)),
+        plain=float(gains.mean()),
         self_normalised=_self_normalised(rows, weights, rows.rewards - baseline),
         mean_weight=weighted.mean_weight,
         effective_share=weighted.effective_share,
         kl_policy=skewed_mean(forward),
         kl_reference=skewed_mean(backward),
-        objective=None if tau is None else skewed_mean(gains - tau * forward),
+        objective=None if tau is None else skewed_estimate(*controlled(gains - tau * forward, control)),
     )
+
+
+def controlled_gain(
+    rows: LoggedRows, weighted: Weighted, *, predicted: Float[np.ndarray, " P"] | None = None
+) -> tuple[float, Float[np.ndarray, " P"]]:
+    """`gain` of `estimate_gain`, and its influence (P,): a mean whose standard deviation is that of one prompt."""
+    terms = gain_terms(rows, weighted.weights, baselines(rows, predicted))
+    return controlled(terms, prompt_means(weighted.weights - 1, rows))
 
 
 def _self_normalised(

@@ -6,12 +6,13 @@ from valuefree.evaluation.stats.estimate import Estimate
 
 
 def number(value: float, *, sign: bool = False) -> str:
-    """``.055``, ``-1.20``, with `sign` ``+.055``: two significant digits or three decimals, whichever is shorter."""
-    if not np.isfinite(value):
-        return str(value)
+    """``.055``, ``-1.20``, with `sign` ``+.055``: three decimals below 1, two below 10, else one."""
+    if not np.isfinite(value) or abs(value) >= 1e6:
+        return f"{value:+.1e}" if sign else f"{value:.1e}"
     digits = 3 if abs(value) < 1 else 2 if abs(value) < 10 else 1
+    value = round(value, digits) + 0.0  # no minus before zero
     text = f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"
-    return text.replace("0.", ".", 1) if abs(value) < 0.9995 else text
+    return text.replace("0.", ".", 1) if abs(value) < 1 else text
 
 
 def with_interval(estimate: Estimate, *, sign: bool = False) -> str:
@@ -24,9 +25,9 @@ def with_interval(estimate: Estimate, *, sign: bool = False) -> str:
 
 def percent(estimate: Estimate) -> str:
     """``64.0 % [58.1, 70.2]``."""
-    if estimate.interval is None:
-        return f"{100 * estimate.value:.1f} %"
-    return f"{100 * estimate.value:.1f} % [{100 * estimate.interval[0]:.1f}, {100 * estimate.interval[1]:.1f}]"
+    ends = estimate.interval or ()
+    value, *rounded = (f"{round(100 * each, 1) + 0.0:.1f}" for each in (estimate.value, *ends))
+    return f"{value} % [{rounded[0]}, {rounded[1]}]" if rounded else f"{value} %"
 
 
 def p_value(value: float) -> str:
