@@ -28,11 +28,8 @@ def settings(options: Any) -> None:
     print(json.dumps(options.to_dict(), indent=2, ensure_ascii=False))
 
 
-def assessment(found: Any | None) -> None:
-    """Print what the held-out rows say of a trained policy, or that there are none."""
-    if found is None:
-        print("No prompts were held out, so nothing says what the policy has learned.")
-        return
+def assessment(found: Any) -> None:
+    """Print what the held-out rows say of a trained policy."""
     print("\n".join([*strength_sentences(found.to_dict()), *found.learned.sentences()]))
 
 

@@ -43,7 +43,7 @@ class SearchResult:
     at_edge: bool
 
     def __str__(self) -> str:
-        tried = ", ".join(f"{trial.rate:g} ({trial.steps} steps): {trial.score:.2f}" for trial in self.trials)
+        tried = ", ".join(f"{trial.rate:g} ({trial.steps} steps): {trial.score:.3g}" for trial in self.trials)
         edge = "; it is the last of the rates tried, so a further one may be better" if self.at_edge else ""
         return f"learning rate {self.rate:g} chosen{edge}. Measure by rate: {tried}."
 

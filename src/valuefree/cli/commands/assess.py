@@ -4,7 +4,7 @@ import logging
 from typing import Any
 
 from valuefree.cli.commands.runs import Run
-from valuefree.errors import ConfigError
+from valuefree.errors import ConfigError, DataError
 from valuefree.evaluation.held_out.assessment import Assessment, HeldOutResponses
 from valuefree.evaluation.held_out.measure import quick_measures
 from valuefree.evaluation.held_out.strength_choice import StrengthChoice
@@ -27,6 +27,7 @@ def held_out_responses(trainer: PolicyTrainer, run: Run) -> HeldOutResponses | N
     With several processes there are none either, because the measures run in one process.
     """
     if run.held_out is None:
+        logger.warning("no prompts are held out, so nothing will say what the policy has learned: see --test-prompts")
         return None
     if launched()[1] > 1:
         logger.warning(
@@ -66,13 +67,21 @@ def choose_learning_rate(trainer: PolicyTrainer, run: Run, held_out: HeldOutResp
     return [str(found)]
 
 
-def assess(trainer: PolicyTrainer, run: Run, held_out: HeldOutResponses, reference: Any) -> Assessment:
-    """Choose the strength of the policy where the options ask for it, then measure it on the report prompts."""
+def assess(trainer: PolicyTrainer, run: Run, held_out: HeldOutResponses, reference: Any) -> Assessment | None:
+    """Choose the strength of the policy where the options ask for it, then measure it on the report prompts.
+
+    None, with a warning, if the rows cannot be measured: all rewards are equal, or log-probabilities of the policy
+    are not finite.
+    """
     options = run.options
-    chosen = None
-    if options.strength == "auto" and held_out.selection is not None:
-        chosen = _choose_strength(trainer, run, held_out, reference)
-    return held_out.assess(trainer.model, tau=trainer.temperature, sampled=None, strength=chosen, seed=options.seed)
+    try:
+        chosen = None
+        if options.strength == "auto" and held_out.selection is not None and held_out.selection.varied:
+            chosen = _choose_strength(trainer, run, held_out, reference)
+        return held_out.assess(trainer.model, tau=trainer.temperature, sampled=None, strength=chosen, seed=options.seed)
+    except DataError as error:
+        logger.warning("what the policy has learned cannot be measured: %s", error)
+        return None
 
 
 def _choose_strength(

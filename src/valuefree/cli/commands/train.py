@@ -108,8 +108,7 @@ def train(options: TrainConfig) -> TrainResult:
     if trainer.report is not None:
         logger.info("%s", trainer.report)
     held_out = held_out_responses(trainer, run)
-    if logged is not None:
-        assert held_out is not None  # as `run.evaluated` is not
+    if logged is not None and held_out is not None:
         logged.measure_on(held_out.selection or held_out.report, tau=trainer.temperature, sampled=None)
     notes = choose_learning_rate(trainer, run, held_out) if options.lr == "auto" else []
     stopped = run.train(trainer)
@@ -218,7 +217,8 @@ def command(options: TrainConfig) -> None:
         return
     if result.evaluation is not None:
         show.evaluation(result.evaluation)
-    show.assessment(result.assessment)
+    if result.assessment is not None:
+        show.assessment(result.assessment)
     policy = result.folder / "model"
     print(f"policy: {policy}\nreport: {result.folder / 'report.html'}")
     print(f"load it: from valuefree import load_model; model, tokenizer = load_model({str(policy)!r})")

@@ -1,13 +1,17 @@
 """Held-out measures at every evaluation of a training run."""
 
+import logging
 import math
 from typing import Any
 
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from valuefree.errors import ConfigError
+from valuefree.errors import ConfigError, DataError
 from valuefree.evaluation.held_out.logged_responses import LoggedResponses
 from valuefree.evaluation.held_out.measure import quick_measures
+from valuefree.evaluation.metrics.registry import HELD_OUT_MEASURES
+
+logger = logging.getLogger(__name__)
 
 
 class HeldOutMetrics(TrainerCallback):
@@ -41,8 +45,12 @@ class HeldOutMetrics(TrainerCallback):
             raise ConfigError(
                 "HeldOutMetrics lacks its trainer or responses; set `trainer` and call `measure_on` before training."
             )
-        rows = self._responses.rows(kwargs["model"])
-        values = quick_measures(rows, tau=self._tau, sampled=self._sampled)
+        try:
+            rows = self._responses.rows(kwargs["model"])
+            values = quick_measures(rows, tau=self._tau, sampled=self._sampled)
+        except DataError as error:  # a policy whose log-probabilities are not finite is never the best
+            logger.warning("step %d: no held-out measures: %s", state.global_step, error)
+            values = dict.fromkeys(HELD_OUT_MEASURES, math.nan)
         self.trainer.log({f"eval_{name}": value for name, value in values.items() if math.isfinite(value)})
         if metrics is not None:
             metrics |= {f"eval_{name}": value for name, value in values.items()}

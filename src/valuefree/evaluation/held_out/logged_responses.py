@@ -63,6 +63,11 @@ class LoggedResponses:
         rewards = to_numpy(dataset["reward"], np.float64)
         return cls(table, rewards, prompt_of, reference, vectors, scorer)
 
+    @property
+    def varied(self) -> bool:
+        """Whether the rewards differ, so that there is something to rank."""
+        return bool(np.ptp(self.rewards) > 0)
+
     def rows(self, policy: nn.Module) -> LoggedRows:
         """What the policy says about the responses, beside the reference."""
         return LoggedRows(

@@ -153,6 +153,7 @@ def quick_measures(rows: LoggedRows, *, tau: float | None = None, sampled: str |
         ranking_accuracy: as `Learned.ranking`, without features.
         ranking_z: (T − E[T]) / sd(T) of T = Σ ρ̃ r̃ under permutations of the rewards.
         explained_share: squared correlation of ρ̃ and r̃ with its sign.
+        reweighted_gain: see `reweighted_gain`.
         rms_logratio: root mean square of ρ̃, in nats.
         progress: τ Σ ρ̃ r̃ / Σ r̃², with `tau`.
         effective_share: with `sampled=None`, which says that the reference wrote the rows.
@@ -167,6 +168,7 @@ def quick_measures(rows: LoggedRows, *, tau: float | None = None, sampled: str |
         "ranking_accuracy": rank_pairs(contrasts, contrasts.logratios).accuracy,
         "ranking_z": permutation_z(contrasts),
         "explained_share": float(explained(found)[0]),
+        "reweighted_gain": reweighted_gain(contrasts),
         "rms_logratio": rms(contrasts),
     }
     if tau is not None:
@@ -177,3 +179,18 @@ def quick_measures(rows: LoggedRows, *, tau: float | None = None, sampled: str |
         if weighted.failed() is None:
             measures["gain"] = controlled_gain(rows, weighted)[0]
     return measures
+
+
+def reweighted_gain(contrasts: Contrasts) -> float:
+    """Mean reward of the logged responses when the policy's weights e^ρ choose among them, minus their plain mean.
+
+    The weights are normalised over the responses of a prompt (over all prompts where these are compared), so the value
+    lies within the range of the rewards however far the policy has moved. It grows with the move as long as the ranking
+    holds. It orders policies; it estimates the gain over the reference only for small moves.
+    """
+    ratios, rewards, _ = contrasts.centred
+    largest = np.full(int(contrasts.block.max()) + 1, -np.inf)
+    np.maximum.at(largest, contrasts.block, ratios)
+    weights = np.exp(ratios - largest[contrasts.block])
+    chosen = np.bincount(contrasts.block, weights=weights * rewards) / np.bincount(contrasts.block, weights=weights)
+    return float(chosen.mean())

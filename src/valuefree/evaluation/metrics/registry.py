@@ -128,8 +128,8 @@ METRICS: dict[str, MetricEntry] = {
     ),
 }
 # Measures of a policy on logged responses (`valuefree.evaluation.held_out`); of each, more is better.
-HELD_OUT_MEASURES = ("ranking_accuracy", "ranking_z", "explained_share")
-HELD_OUT_DEFAULT = "ranking_z"  # what the learning rate and the checkpoint are chosen by
+HELD_OUT_MEASURES = ("reweighted_gain", "ranking_accuracy", "ranking_z", "explained_share")
+HELD_OUT_DEFAULT = "reweighted_gain"  # what the learning rate and the checkpoint are chosen by
 OWNED = {  # option → the metrics that read it
     option: tuple(name for name, entry in METRICS.items() if option in entry.options)
     for option in dict.fromkeys(option for entry in METRICS.values() for option in entry.options)
