@@ -35,10 +35,11 @@ bench: $(INSTALLED) $(METEOR_DATA)
 	$(BIN)/python -m benchmarks.text_metrics
 	$(BIN)/python -m benchmarks.results
 
-# How often each 95 % interval of the statistics holds the truth; about a quarter of an hour.
+# How often each 95 % interval of the statistics contains the truth; about twenty minutes.
 .PHONY: coverage
 coverage: $(INSTALLED)
 	$(BIN)/python -m calibration.coverage --page docs/results/coverage.md
+	$(BIN)/python -m calibration.held_out --page docs/results/coverage_held_out.md
 
 test: $(INSTALLED) $(METEOR_DATA)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -q -n auto --maxprocesses 4 --dist loadfile

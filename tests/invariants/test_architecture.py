@@ -107,6 +107,7 @@ LIGHT = [
     "valuefree.cli.options.train",
     "valuefree.errors",
     "valuefree.evaluation.stats",
+    "valuefree.evaluation.held_out",
     "valuefree.cli.main",
     "valuefree.runs.manifest",
     "valuefree.report",

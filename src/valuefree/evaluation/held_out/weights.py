@@ -66,11 +66,12 @@ def baselines(rows: LoggedRows, predicted: Float[np.ndarray, " P"] | None = None
     features, or else the mean over the other prompts of their mean rewards.
     """
     counts, means = rows.counts, prompt_means(rows.rewards, rows)
-    if predicted is None:
-        predicted = (means.sum() - means) / max(rows.prompts - 1, 1) if rows.prompts > 1 else means
+    single = means if rows.prompts == 1 else (means.sum() - means) / (rows.prompts - 1)
+    if predicted is not None:
+        single = predicted
     count = counts[rows.prompt_of]
     others = (means[rows.prompt_of] * count - rows.rewards) / np.maximum(count - 1, 1)
-    return np.where(count > 1, others, predicted[rows.prompt_of])
+    return np.where(count > 1, others, single[rows.prompt_of])
 
 
 def gain_terms(

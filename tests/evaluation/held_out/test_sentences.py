@@ -1,0 +1,175 @@
+"""Sentences: the verdict first, and each warning where it applies and only there."""
+
+from dataclasses import replace
+
+import pytest
+
+from held_out_logs import gaussian_rows, rows_of
+from valuefree.evaluation.held_out import Gain, Learned, Needed, measure
+from valuefree.evaluation.held_out.wording import count, number, p_value, percent, with_interval
+from valuefree.evaluation.stats import Estimate
+
+
+def estimate(value, low, high):
+    return Estimate(value, (low, high), 96)
+
+
+GAIN = Gain(
+    gain=estimate(0.055, 0.012, 0.101),
+    plain=0.05,
+    self_normalised=estimate(0.06, 0.02, 0.11),
+    mean_weight=estimate(0.98, 0.9, 1.07),
+    effective_share=0.81,
+    kl_policy=estimate(0.03, 0.02, 0.04),
+    kl_reference=estimate(0.03, 0.02, 0.04),
+)
+LEARNED = Learned(
+    rows=384,
+    prompts=96,
+    by="pairs",
+    compared=500,
+    ranking=estimate(0.64, 0.581, 0.702),
+    permutation_p=0.0003,
+    shorter=estimate(0.55, 0.49, 0.61),
+    partial_correlation=estimate(0.3, 0.2, 0.4),
+    train_ranking=None,
+    implied_tau=0.1,
+    explained_share=estimate(0.1, 0.05, 0.16),
+    progress=None,
+    rms=0.3,
+    gain=GAIN,
+    no_gain=None,
+    mean_weight=GAIN.mean_weight,
+    effective_share=GAIN.effective_share,
+    needed=Needed(640, 1234),
+    evidence=True,
+)
+CHANCE = replace(LEARNED, ranking=estimate(0.52, 0.46, 0.58), permutation_p=0.21, evidence=False)
+
+
+def said(learned, **changes):
+    return " ".join(replace(learned, **changes).sentences())
+
+
+def test_the_verdict_comes_first_with_its_numbers():
+    assert LEARNED.sentences()[:2] == [
+        "On 96 report prompts the policy ranks responses as the feedback does in 64.0 % [58.1, 70.2] of pairs (50 % is "
+        "chance; permutation p = .0003).",
+        "Choosing the shorter response agrees in 55.0 % [49.0, 61.0] of the same pairs. Given the length, log-ratio "
+        "and reward correlate with .300 [.200, .400].",
+    ]
+
+
+def test_without_evidence_the_verdict_says_so_and_how_many_prompts_are_needed():
+    first, second = CHANCE.sentences()[:2]
+    assert "no evidence" in first
+    assert "chance" in first
+    assert "52.0 % [46.0, 58.0]" in first
+    assert second == "About 640 report prompts would be needed to see 55 %."
+    assert "640 report prompts are enough" in said(CHANCE, prompts=700)
+    assert "needed to see 55 %" not in said(LEARNED)
+
+
+def test_a_policy_against_the_feedback_is_named():
+    text = said(CHANCE, ranking=estimate(0.4, 0.33, 0.47), explained_share=estimate(-0.05, -0.1, -0.01))
+    assert "no evidence" in text
+    assert "against the feedback" in text
+    assert "correlation of log-ratio and reward is negative" in text
+
+
+def test_the_untouched_reference_is_named():
+    rows = gaussian_rows(30, 3)
+    first, *others = measure(rows_of([0.0] * 90, rows.rewards, rows.prompt_of, rows.lengths), tau=0.1).sentences()
+    assert "no evidence" in first
+    assert "chance" in first
+    assert "reference's log-probabilities" in first
+    assert not any("shorter" in sentence or "settings" in sentence for sentence in others)
+
+
+def test_rows_of_different_prompts_are_called_that_and_warned_about():
+    assert "of pairs of rows of different prompts (" in said(LEARNED, by="rows")
+    assert "Differences between prompts enter" in said(LEARNED, by="rows")
+    adjusted = said(LEARNED, by="rows", adjusted=True)
+    assert "at equal predictions from the prompt" in adjusted
+    assert "Differences between prompts enter" not in adjusted
+    assert "different prompts" not in said(LEARNED)
+
+
+def test_length_is_blamed_only_where_nothing_is_left_at_equal_length():
+    alone = {"shorter": estimate(0.7, 0.65, 0.75), "partial_correlation": estimate(0.02, -0.05, 0.09)}
+    assert "length alone may explain" in said(LEARNED, **alone)
+    assert "length alone" not in said(LEARNED, **(alone | {"shorter": LEARNED.shorter}))
+    assert "length alone" not in said(LEARNED, **(alone | {"partial_correlation": LEARNED.partial_correlation}))
+    assert "Choosing the longer response agrees in 70.0 % [65.0, 75.0]" in said(
+        LEARNED, shorter=estimate(0.3, 0.25, 0.35)
+    )
+
+
+@pytest.mark.parametrize(
+    ("train", "words"),
+    [
+        (estimate(0.91, 0.88, 0.94), "On training rows: 91.0 % [88.0, 94.0]: most of what was learned there is memor"),
+        (estimate(0.75, 0.71, 0.79), "11 points of it are memorisation"),
+        (estimate(0.66, 0.61, 0.71), "does not differ clearly"),
+        (Estimate(0.66, None, 1), "On training rows: 66.0 %."),
+    ],
+)
+def test_memorisation_is_judged_by_the_gap(train, words):
+    assert words in said(LEARNED, train_ranking=train)
+
+
+def test_a_timid_policy_is_told_to_move():
+    """The explained share is progress times implied temperature over τ, here .18 · 5."""
+    share = estimate(0.9, 0.8, 1.0)
+    text = said(LEARNED, tau=0.1, implied_tau=0.5, progress=estimate(0.18, 0.1, 0.26), explained_share=share)
+    assert "The policy has made 18.0 % [10.0, 26.0] of the move that the settings ask for. Raise" in text
+
+
+def test_a_policy_at_the_optimum_of_noisy_rewards_is_not_told_to_move():
+    """Reliability .3: progress .3, explained share .3, and the implied temperature is τ."""
+    changes = {"progress": estimate(0.3, 0.2, 0.4), "explained_share": estimate(0.3, 0.2, 0.4), "implied_tau": 0.1}
+    text = said(LEARNED, tau=0.1, **changes)
+    assert "Raise" not in text
+    assert "With noisy rewards" in text
+    full = said(LEARNED, tau=0.1, **(changes | {"progress": estimate(0.9, 0.8, 1.0)}))
+    assert full.count("of the move that the settings ask for.") == 1
+    assert "noisy" not in full
+
+
+def test_a_policy_that_moves_too_far_is_told_to_stay_closer():
+    text = said(LEARNED, tau=0.1, implied_tau=0.04, progress=estimate(0.5, 0.4, 0.6))
+    assert "moves further than the rewards justify" in text
+    assert "fit a temperature of .040, and the objective has .100. Raise tau" in text
+    assert "further" not in said(LEARNED, tau=0.1, implied_tau=0.09, progress=estimate(0.5, 0.4, 0.6))
+
+
+def test_gain_and_why_there_is_none():
+    text = said(LEARNED)
+    assert "Estimated gain in reward: +.055 [+.012, +.101] at a KL of .030 nats (self-normalised +.060" in text
+    assert "1,300 report prompts" in said(LEARNED, gain=replace(GAIN, gain=estimate(0.02, -0.02, 0.06)))
+    assert "1,300" not in text
+    none = said(LEARNED, gain=None, no_gain="the rows come from another model.")
+    assert "No gain is estimated: the rows come from another model." in none
+    assert "Warning: the ranking is better" in said(LEARNED, gain=replace(GAIN, gain=estimate(-0.05, -0.1, -0.01)))
+
+
+def test_numbers_as_they_are_printed():
+    assert [number(value) for value in (0.0549, 0.9999, 1.234, 12.34, -0.00001, 2e130)] == [
+        ".055",
+        "1.000",
+        "1.23",
+        "12.3",
+        ".000",
+        "2.0e+130",
+    ]
+    assert number(-0.5, sign=True) == "-.500"
+    assert with_interval(Estimate(0.5, None, 1), sign=True) == "+.500"
+    assert percent(estimate(-0.0001, -0.01, 0.01)) == "0.0 % [-1.0, 1.0]"
+    assert [p_value(value) for value in (0.0001, 0.00031, 0.049, 0.21, 1.0)] == [
+        "p = .0001",
+        "p = .0003",
+        "p = .05",
+        "p = .21",
+        "p = 1",
+    ]
+    assert [count(value) for value in (7, 64, 641, 12_345)] == ["7", "64", "650", "13,000"]
