@@ -13,7 +13,8 @@ class StrengthConfig(Options):
     """Of ``valuefree strength``."""
 
     about: ClassVar[str] = VERBS["strength"]
-    group: ClassVar[str] = "common"
+    group: ClassVar[str] = "evaluation"
+    shown_first: ClassVar[tuple[str, ...]] = ("run", "scale", "max_kl")
     run: str = required("folder of a run of valuefree train")
     scale: float | None = option(
         None, "give the policy this strength; 1 is as trained", otherwise="what the selection rows support", above=0
@@ -24,7 +25,9 @@ class StrengthConfig(Options):
         otherwise="no limit",
         above=0,
     )
-    apply: bool = option(True, "write the strength into the saved policy; --no-apply only prints the curve")
+    apply: bool = option(
+        True, "write the strength into the saved policy; --no-apply only prints the curve", group="output"
+    )
     cache_dir: str | None = option(
         None, "folder of reference scores", otherwise="valuefree/scores in the user's cache folder"
     )
