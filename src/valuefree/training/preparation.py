@@ -18,6 +18,7 @@ from valuefree.data.columns import with_column
 from valuefree.errors import ConfigError
 from valuefree.models.load import on_device, unwrap_model
 from valuefree.models.prompt_features import prompt_features
+from valuefree.models.sampler import Sampler
 from valuefree.objectives.base import Objective, TrainingRows
 from valuefree.partition import PartitionSettings, fit_partition
 from valuefree.training.mismatched_pairs import MismatchedPairs
@@ -43,6 +44,7 @@ class Scorer:
         batch_tokens: positions per batch, padding included.
         autocast: compute type, None for that of the weights.
         progress: show a bar.
+        sampler: score the reference as it is sampled so.
     """
 
     model: nn.Module
@@ -54,6 +56,7 @@ class Scorer:
     batch_tokens: int = 8192
     autocast: torch.dtype | None = None
     progress: bool = True
+    sampler: Sampler = Sampler()
 
     def tokenize(self, dataset: datasets.Dataset) -> tuple[datasets.Dataset, Truncation]:
         """The data set with ``prompt_ids`` and ``response_ids``, and what was cut."""
@@ -71,6 +74,7 @@ class Scorer:
                 autocast=self.autocast,
                 batch_tokens=self.batch_tokens,
                 progress=self.progress,
+                sampler=self.sampler,
             )
 
     def features(self, prompts: Sequence[list[int]]) -> np.ndarray:

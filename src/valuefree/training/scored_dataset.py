@@ -21,8 +21,9 @@ from valuefree.batches.micro_batch import MicroBatch, TokenBatch
 from valuefree.batches.rendering import Truncation, pad_id
 from valuefree.batches.sampling import GroupBatches, Lengths
 from valuefree.data.columns import column_hashes, factorize, lengths_of, list_numbers
+from valuefree.models.hidden_states import supports_packing
 from valuefree.models.load import is_encoder_decoder
-from valuefree.models.logprobs import ResponseLogps, supports_packing
+from valuefree.models.logprobs import ResponseLogps
 from valuefree.objectives.base import ObjectiveInputs
 from valuefree.partition import PartitionReport
 from valuefree.training.reference_scores import ReferenceScores
