@@ -16,7 +16,8 @@ from valuefree.errors import ConfigError, ScoringError
 from valuefree.models.load import add_adapter, is_encoder_decoder, load_model
 from valuefree.models.logprobs import response_logps
 from valuefree.models.sampler import Sampler
-from valuefree.training.reference_scores import Score, ScoreCache, score_reference, scoring_context
+from valuefree.training.reference_scores import score_reference, scoring_context
+from valuefree.training.score_cache import Score, ScoreCache
 
 LIMITS = Limits()
 ROPE = {"rope_type": "default", "rope_theta": 3.0}

@@ -20,7 +20,7 @@ from valuefree.errors import ConfigError
 from valuefree.models.fused_logprobs import HeadPath, HeadSettings, linear_logps
 from valuefree.models.hidden_states import causal_states, decoder_states, hidden_and_targets
 from valuefree.models.load import evaluating, is_encoder_decoder, unwrap_model
-from valuefree.models.sampler import Sampler
+from valuefree.models.sampler import PLAIN, Sampler
 from valuefree.models.token_columns import WIDTH
 from valuefree.models.token_statistics import response_statistics, subsample, token_part
 
@@ -105,7 +105,7 @@ class ScoringSettings(NamedTuple):
 
     chunk_tokens: int = CHUNK_TOKENS
     max_logit_bytes: int = MAX_LOGIT_BYTES
-    sampler: Sampler = Sampler()
+    sampler: Sampler = PLAIN
     statistics: bool = False
 
     def check(self) -> "ScoringSettings":

@@ -50,3 +50,6 @@ class Sampler(NamedTuple):
         if self.top_p < 1:
             logits = TopPLogitsWarper(self.top_p)(ids, logits)  # type: ignore[arg-type]
         return logits
+
+
+PLAIN = Sampler()  # the model itself

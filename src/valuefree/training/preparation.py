@@ -18,7 +18,7 @@ from valuefree.data.columns import with_column
 from valuefree.errors import ConfigError
 from valuefree.models.load import on_device, unwrap_model
 from valuefree.models.prompt_features import prompt_features
-from valuefree.models.sampler import Sampler
+from valuefree.models.sampler import PLAIN, Sampler
 from valuefree.objectives.base import Objective, TrainingRows
 from valuefree.partition import PartitionSettings, fit_partition
 from valuefree.training.mismatched_pairs import MismatchedPairs
@@ -56,7 +56,7 @@ class Scorer:
     batch_tokens: int = 8192
     autocast: torch.dtype | None = None
     progress: bool = True
-    sampler: Sampler = Sampler()
+    sampler: Sampler = PLAIN
 
     def tokenize(self, dataset: datasets.Dataset) -> tuple[datasets.Dataset, Truncation]:
         """The data set with ``prompt_ids`` and ``response_ids``, and what was cut."""

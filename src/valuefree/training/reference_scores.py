@@ -5,16 +5,13 @@ import json
 import logging
 import math
 import os
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from torch import nn
 from tqdm.auto import tqdm
@@ -27,28 +24,14 @@ from valuefree.models.fingerprints import model_fingerprint
 from valuefree.models.load import evaluating, reference_context
 from valuefree.models.logprobs import ResponseLogps, response_logps
 from valuefree.models.packed_attention import attention_name
-from valuefree.models.sampler import Sampler
+from valuefree.models.sampler import PLAIN, Sampler
 from valuefree.models.token_columns import LAYOUT, TokenStatistics
-from valuefree.runs.files import atomic_write
 from valuefree.training.distributed import all_gather, broadcast, rank_and_size
+from valuefree.training.score_cache import Score, ScoreCache, Scores, score_key
 
 logger = logging.getLogger(__name__)
 
 SHARD_ROWS = 2048  # scores written at a time; an interruption loses at most these
-
-
-class Score(NamedTuple):
-    """Score of one row: log π_ref in nats, response tokens, and its columns of `token_columns` (W,), float32.
-
-    The columns are None for a sampler that truncates.
-    """
-
-    logp: float
-    tokens: int
-    statistics: np.ndarray | None = None
-
-
-Scores = dict[str, Score]
 
 
 @dataclass(frozen=True)
@@ -74,7 +57,7 @@ def default_cache_dir() -> Path:
     return cache_root() / "scores"
 
 
-def scoring_context(model: nn.Module, autocast: torch.dtype | None, sampler: Sampler = Sampler()) -> str:
+def scoring_context(model: nn.Module, autocast: torch.dtype | None, sampler: Sampler = PLAIN) -> str:
     """Hash of everything but the tokens that the last digits of a score depend on, and of the layout of statistics."""
     dtype = next(model.parameters()).dtype
     parts = {
@@ -89,73 +72,6 @@ def scoring_context(model: nn.Module, autocast: torch.dtype | None, sampler: Sam
     return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
-def score_key(prompt_ids: Sequence[int], response_ids: Sequence[int]) -> str:
-    """Key of one row: a hash of its tokens, which cover text, template, tokenizer and limits."""
-    text = f"{','.join(map(str, prompt_ids))}|{','.join(map(str, response_ids))}"
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-
-
-class ScoreCache:
-    """A folder of immutable files, each named by the hash of its content and written by rename.
-
-    Several processes may share the folder, because no process changes another's files. A file whose content does not
-    match its name is damaged: it is removed, and its rows are scored again.
-    """
-
-    def __init__(self, folder: str | os.PathLike, context: str):
-        self.folder = Path(folder) / context
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.folder):
-                pass
-        except OSError as error:
-            raise ConfigError(
-                f"the score cache {self.folder} cannot be written ({error}). Choose another with --cache-dir."
-            ) from error
-
-    def read(self) -> Scores:
-        """All scores of this context by key."""
-        scores: Scores = {}
-        for file in sorted(self.folder.glob("*.parquet")):
-            try:
-                content = file.read_bytes()
-            except FileNotFoundError:  # removed by another process that found it damaged
-                continue
-            if hashlib.blake2b(content, digest_size=16).hexdigest() != file.stem:
-                logger.warning("damaged cache file %s removed; its rows are scored again", file)
-                file.unlink(missing_ok=True)
-                continue
-            table = pq.read_table(pa.BufferReader(content))
-            keys, logps, tokens = (table[name].to_pylist() for name in ("key", "logp", "tokens"))
-            scores |= {key: Score(*row) for key, *row in zip(keys, logps, tokens, _statistics(table), strict=True)}
-        return scores
-
-    def write(self, scores: Scores) -> None:
-        """Add scores, atomically."""
-        if not scores:
-            return
-        logps, tokens, statistics = zip(*scores.values(), strict=True)
-        columns = {"key": list(scores), "logp": list(logps), "tokens": list(tokens)}
-        if statistics[0] is not None:
-            values = np.stack(statistics)
-            columns["statistics"] = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
-        table = pa.table(columns)
-        sink = pa.BufferOutputStream()
-        pq.write_table(table, sink)
-        content = sink.getvalue().to_pybytes()
-        name = hashlib.blake2b(content, digest_size=16).hexdigest()
-        with atomic_write(self.folder / f"{name}.parquet") as stream:
-            stream.write(content)
-
-
-def _statistics(table: pa.Table) -> Sequence[np.ndarray | None]:
-    """Statistics of each row of a file; None where the file has none."""
-    if "statistics" not in table.column_names:
-        return [None] * len(table)
-    column = table["statistics"].combine_chunks()
-    return column.flatten().to_numpy().reshape(len(table), -1)
-
-
 def score_reference(
     model: nn.Module,
     table: Any,
@@ -165,7 +81,7 @@ def score_reference(
     autocast: torch.dtype | None = None,
     batch_tokens: int = 8192,
     progress: bool = True,
-    sampler: Sampler = Sampler(),
+    sampler: Sampler = PLAIN,
 ) -> ReferenceScores:
     """Log-probability of every response under the reference, each computed once.
 
@@ -189,7 +105,7 @@ def score_reference(
 
     Raises:
         ScoringError: some rows have no finite score, which truncation does not explain; the message names them.
-        ConfigError: a sampler outside its range; the cache folder cannot be written, or processes hold different weights.
+        ConfigError: a sampler outside its range; the cache folder cannot be written; processes hold different weights.
     """
     prompts, responses = table["prompt_ids"], table["response_ids"]
     keys = [score_key(prompt, response) for prompt, response in zip(prompts, responses, strict=True)]
