@@ -4,9 +4,9 @@ If the model wrote a response, then at every position the expected surprise −l
 expected number of top-1 hits is the largest probability of p. Sums of (surprise − entropy) and of (hit − largest
 probability) over tokens are martingales, so their variances are the sums of the model's own variances.
 
-With β = 1/T, the log-likelihood of a temperature has the derivative Σ (log p(y) − E_{p_β}[log p]), which falls in β, and
-the information Σ Var_{p_β}[log p]. At β = 1 both are known of all tokens; the subsample is read for the difference to
-β = 1 alone, scaled by the ratio of the variances at β = 1, with which the difference agrees to first order.
+With β = 1/T, the log-likelihood of a temperature has the derivative Σ (log p(y) − E_{p_β}[log p]), which falls in β,
+and the information Σ Var_{p_β}[log p]. At β = 1 both are known of all tokens. Only the difference to β = 1 comes from
+the subsample, scaled by the ratio of the variances at β = 1: to first order in β − 1 it is then that of all tokens.
 """
 
 import math
@@ -25,6 +25,7 @@ LEVEL = 0.01  # of the two tests of the null hypothesis together
 FEWEST = 10.0  # expected tokens beyond a bound from which the bound is looked at
 FEW = 0.1  # share of the expected tokens beyond a bound that a truncated sampler may seem to draw: texts are tokenised
 #            again, which may differ from the tokens that were drawn
+SHORTEST_LIMIT = 8  # tokens; shorter responses pile up without a limit, such as labels of one token
 PILE = 0.05  # share of the rows of one length from which a limit on the length is assumed
 _GRID = np.linspace(math.log(BETAS[0]), math.log(BETAS[-1]), 2001)  # log β
 _KNOTS = np.log(BETAS)
@@ -36,9 +37,9 @@ class Authorship:
     """Who wrote the responses, as far as their tokens tell.
 
     Attributes:
-        verdict: ``on-policy``: consistent with samples of the model by the sampler of the scores. ``temperature``: of the
-            model at another temperature. ``truncated``: of the model with top-k or top-p. ``other``: of another model, a
-            person, or edited. ``undecided``: too few tokens.
+        verdict: ``on-policy``: consistent with samples of the model, drawn as it was scored. ``temperature``: with
+            samples at another temperature. ``truncated``: with samples by top-k or top-p. ``other``: another model, a
+            person, or edited text. ``undecided``: too few tokens.
         rows, tokens: how many were read. cut: rows whose end of sequence was left out; see `cut_rows`.
         scored_at: temperature at which the responses were scored.
         surprise_z, hits_z: standardised sums of (surprise − entropy) and of (hit − largest probability).
@@ -47,7 +48,8 @@ class Authorship:
             that is searched (``temperature_limits``) means that or beyond.
         hits, hits_expected: share of top-1 hits, and the share expected at the estimated temperature.
         largest_rank, largest_mass: of a token in the subsample: its rank, and the probability of more probable tokens.
-        bound: the tightest bound that the responses seem to keep, such as ``top-k 50``; None if there is none.
+        bound: a bound that the responses seem to keep, such as ``top-k 50``; None if there is none. Of several, the one
+            beyond which the most tokens were expected.
         beyond, beyond_expected: tokens of the subsample beyond `bound` and their expected number at the estimated
             temperature; without a bound, beyond that for which the most were expected.
     """
@@ -142,8 +144,8 @@ def cut_rows(tokens: Int[np.ndarray, " R"]) -> Bool[np.ndarray, " R"]:
     """Responses that seem cut at a limit on new tokens, whose end of sequence was then not sampled.
 
     Lengths of samples pile up at such a limit, and only there. The rule: let L be the most frequent length among the
-    longest half. If at least `PILE` of the rows, and at least 5, have L tokens, 3 times as many as the mean count of
-    the five lengths below L, then all rows with L tokens or more are cut.
+    longest half. If L is at least `SHORTEST_LIMIT` and at least `PILE` of the rows, and at least 5, have L tokens, 3
+    times as many as the mean count of the five lengths below L, then all rows with L tokens or more are cut.
     """
     counts = np.bincount(tokens)
     start = int(np.median(tokens)) if len(tokens) else 0
@@ -152,7 +154,7 @@ def cut_rows(tokens: Int[np.ndarray, " R"]) -> Bool[np.ndarray, " R"]:
     limit = start + int(np.argmax(counts[start:]))
     below = counts[max(limit - 5, 0) : limit]
     piled = counts[limit] >= max(PILE * len(tokens), 5, 3 * (below.mean() if len(below) else 0))
-    return (tokens >= limit) & bool(piled)
+    return (tokens >= limit) & bool(piled and limit >= SHORTEST_LIMIT)
 
 
 def authorship(
@@ -177,8 +179,9 @@ def authorship(
     beta, first, last = sums.inverse_temperature()
     hits_expected = sums.hits_expected(beta)
     tails = sums.tails(beta)
-    bound = next((i for i in _tightest_first() if _keeps(sums.beyond[i], tails[i])), None)
-    shown = int(np.argmax(tails)) if bound is None else bound
+    keeps = (tails >= FEWEST) & (sums.beyond <= FEW * tails)
+    shown = int(np.argmax(np.where(keeps, tails, 0) if keeps.any() else tails))
+    bound = shown if keeps.any() else None
     interval = (temperature / last, temperature / first)
     hits_z = _ratio(sums.hits - sums.top1, math.sqrt(sums.top1_variance))
     surprise_z = _ratio(-sums.logp - sums.entropy, math.sqrt(sums.variance))
@@ -204,17 +207,8 @@ def authorship(
     )
 
 
-def _tightest_first() -> list[int]:
-    """Numbers of the bounds, those of the ranks first, each from the smallest."""
-    return list(range(len(RANKS) + len(MASSES)))
-
-
 def _name(bound: int) -> str:
     return f"top-k {RANKS[bound]}" if bound < len(RANKS) else f"top-p {MASSES[bound - len(RANKS)]:g}"
-
-
-def _keeps(beyond: float, expected: float) -> bool:
-    return bool(expected >= FEWEST and beyond <= FEW * expected)
 
 
 def _heavy(beyond: np.ndarray, expected: np.ndarray) -> bool:
@@ -307,13 +301,13 @@ class _Sums:
         if math.isnan(beta) or not self.sampled > 0:
             return share
         at = self.top1s / self.sampled
-        return share + _at(at, beta) - float(at[_ONE])
+        return min(max(share + _at(at, beta) - float(at[_ONE]), 0.0), 1.0)
 
     def wrong_hits(self, beta: float) -> bool:
         """Whether the share of hits differs from that at β by more than `HITS_EFFECT`, and not by chance."""
         if math.isnan(beta) or not self.tokens:
             return False
-        expected = min(max(self.hits_expected(beta), 0.0), 1.0)
+        expected = self.hits_expected(beta)
         difference = self.hits / self.tokens - expected
         beyond_range = (beta > 0.999 * BETAS[-1] and difference > 0) or (beta < 1.001 * BETAS[0] and difference < 0)
         error = math.sqrt(max(expected * (1 - expected), 1e-12) / self.tokens)

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from valuefree.models.token_columns import BETAS, EVERY, KEPT, MASSES, MAXIMA, RANKS, SLICES, WIDTH
 
 CACHE_BYTES = 2**21  # logits that are handled at a time on a CPU, so that the passes over them read its cache
+LONG_ROW = 4096  # from this length on, one call per row costs less than a batched product on a CPU
 NEVER = -1e4  # log-probability in place of −inf, whose product with probability 0 would not be a number
 _SAMPLED_WIDTH = WIDTH - SLICES["sampled"].start
 
@@ -89,7 +90,7 @@ def _moments(weights: Float[Tensor, "N V"], values: Float[Tensor, "N V"]) -> tup
 
 
 def _dots(left: Float[Tensor, "N V"], right: Float[Tensor, "N V"]) -> Float[Tensor, " N"]:
-    if left.device.type != "cpu":
+    if left.device.type != "cpu" or left.shape[-1] < LONG_ROW:
         return torch.linalg.vecdot(left, right)
     # On a CPU row by row, because the batched products of torch take ten times as long there.
     return torch.stack([torch.dot(one, two) for one, two in zip(left, right, strict=True)])

@@ -144,7 +144,7 @@ def _compare(trainer: PolicyTrainer, run: Run, held_out: datasets.Dataset, rewar
 def _finish(run: Run, trainer: PolicyTrainer, evaluation: Evaluation | None) -> None:
     history = trainer.state.log_history
     warnings = [trainer.short_run.warning, trainer.rising_loss.warning]
-    pairs = trainer.train_dataset.columns.get("pairs")
+    pairs, authorship = trainer.train_dataset.columns.get("pairs"), trainer.train_dataset.authorship
     metrics = {
         "notes": [
             str(run.summary),
@@ -154,6 +154,7 @@ def _finish(run: Run, trainer: PolicyTrainer, evaluation: Evaluation | None) -> 
         ],
         "evaluation": evaluation.to_dict() if evaluation else None,
         "partition": trainer.report.to_dict() if trainer.report else None,
+        "authorship": authorship.to_dict() if authorship else None,
         "training": history[-1] if history else None,
     }
     write_json(run.folder / "metrics.json", metrics)
