@@ -81,7 +81,7 @@ def test_every_column_equals_its_definition(kind, tokenizer):
             for name, at in SLICES.items():
                 found = scores.statistics.numpy()[:, at]
                 np.testing.assert_allclose(found, expected[:, at], atol=2e-3, rtol=1e-4, err_msg=name)
-    assert expected[:, SLICES["sampled"]].sum() >= 4
+    assert expected[:, SLICES["sampled"]].sum() >= 2
 
 
 @torch.no_grad()

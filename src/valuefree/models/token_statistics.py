@@ -13,7 +13,6 @@ from torch.nn import functional as F
 from valuefree.models.token_columns import BETAS, EVERY, KEPT, MASSES, MAXIMA, RANKS, SLICES, WIDTH
 
 CACHE_BYTES = 2**21  # logits that are handled at a time on a CPU, so that the passes over them read its cache
-LONG_ROW = 4096  # from this length on, one call per row costs less than a batched product on a CPU
 NEVER = -1e4  # log-probability in place of −inf, whose product with probability 0 would not be a number
 _SAMPLED_WIDTH = WIDTH - SLICES["sampled"].start
 
@@ -60,16 +59,16 @@ def token_part(logits: Float[Tensor, "N V"], ids: Int[Tensor, " N"], sampled: Bo
     """Statistics of tokens from their logits, at least float32, which are not changed."""
     on_cpu = logits.device.type == "cpu"
     size = max(CACHE_BYTES // (4 * logits.shape[-1]), 1) if on_cpu else max(len(ids), 1)
-    logps, full, chosen = [], [], []
+    logps, full, chosen = [], [], [logits[:0]]
     for part, part_ids, part_sampled in zip(logits.split(size), ids.split(size), sampled.split(size), strict=True):
         log_probs = F.log_softmax(part, -1)
         logps.append(log_probs.gather(-1, part_ids[:, None]).squeeze(-1))
         full.append(_full(log_probs, logps[-1]))
-        at = part_sampled.nonzero().flatten()
-        if len(at):
-            chosen.append(_sampled(log_probs[at].clamp_(min=NEVER), logps[-1][at]))
-    empty = logits.new_zeros(0, _SAMPLED_WIDTH)
-    return TokenPart(torch.cat(logps), torch.cat(full), torch.cat([empty, *chosen]))
+        if part_sampled.any():
+            chosen.append(log_probs[part_sampled])
+    all_logps = torch.cat(logps)
+    columns = _sampled(torch.cat(chosen).clamp_(min=NEVER), all_logps[sampled])
+    return TokenPart(all_logps, torch.cat(full), columns)
 
 
 def _full(log_probs: Float[Tensor, "N V"], logps: Float[Tensor, " N"]) -> Float[Tensor, "N 6"]:
@@ -84,16 +83,9 @@ def _full(log_probs: Float[Tensor, "N V"], logps: Float[Tensor, " N"]) -> Float[
 
 
 def _moments(weights: Float[Tensor, "N V"], values: Float[Tensor, "N V"]) -> tuple[Tensor, Tensor]:
-    """Σ w·v and Σ w·v² of each row; `weights` are overwritten."""
-    mean = _dots(weights, values)
-    return mean, _dots(weights.mul_(values), values)
-
-
-def _dots(left: Float[Tensor, "N V"], right: Float[Tensor, "N V"]) -> Float[Tensor, " N"]:
-    if left.device.type != "cpu" or left.shape[-1] < LONG_ROW:
-        return torch.linalg.vecdot(left, right)
-    # On a CPU row by row, because the batched products of torch take ten times as long there.
-    return torch.stack([torch.dot(one, two) for one, two in zip(left, right, strict=True)])
+    """Σ w·v and Σ w·v² of each row; `weights` are overwritten, so that a block stays in the cache."""
+    mean = weights.mul_(values).sum(-1)
+    return mean, weights.mul_(values).sum(-1)
 
 
 def _sampled(log_probs: Float[Tensor, "n V"], logps: Float[Tensor, " n"]) -> Float[Tensor, "n S"]:
