@@ -20,7 +20,7 @@ from valuefree.errors import ConfigError
 from valuefree.models.fused_logprobs import HeadPath, HeadSettings, linear_logps
 from valuefree.models.hidden_states import causal_states, decoder_states, hidden_and_targets
 from valuefree.models.load import evaluating, is_encoder_decoder, unwrap_model
-from valuefree.models.sampler import PLAIN, Sampler
+from valuefree.models.sampler import Sampler, ScoringSettings
 from valuefree.models.token_columns import WIDTH
 from valuefree.models.token_statistics import response_statistics, subsample, token_part
 
@@ -98,28 +98,6 @@ def response_logps(
     settings = ScoringSettings(chunk_tokens, max_logit_bytes, Sampler(temperature, top_k, top_p), statistics).check()
     patch_forward(model)
     return model(**{BATCH: batch, VALUES: value_batch, SETTINGS: settings})
-
-
-class ScoringSettings(NamedTuple):
-    """The arguments of `response_logps` that are no tensors; a tuple for the reason that `Sampler` is one."""
-
-    chunk_tokens: int = CHUNK_TOKENS
-    max_logit_bytes: int = MAX_LOGIT_BYTES
-    sampler: Sampler = PLAIN
-    statistics: bool = False
-
-    def check(self) -> "ScoringSettings":
-        """Itself; ConfigError if the settings contradict each other."""
-        sampler = self.sampler.check()
-        if torch.is_grad_enabled() and (sampler.truncates or self.statistics):
-            what = f"top_k={sampler.top_k} and top_p={sampler.top_p}" if sampler.truncates else "statistics=True"
-            raise ConfigError(f"{what} have no gradient here. Call response_logps under torch.no_grad().")
-        if sampler.truncates and self.statistics:
-            raise ConfigError(
-                f"statistics=True describes whole distributions, but top_k={sampler.top_k} and top_p={sampler.top_p} "
-                "truncate them. Leave out one of the two."
-            )
-        return self
 
 
 BATCH = "response_batch"  # keyword argument with which a patched forward returns log-probabilities

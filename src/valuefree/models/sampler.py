@@ -3,6 +3,7 @@
 import math
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 from transformers import TopKLogitsWarper, TopPLogitsWarper
@@ -53,3 +54,25 @@ class Sampler(NamedTuple):
 
 
 PLAIN = Sampler()  # the model itself
+
+
+class ScoringSettings(NamedTuple):
+    """The arguments of `response_logps` that are no tensors; a tuple for the reason that `Sampler` is one."""
+
+    chunk_tokens: int
+    max_logit_bytes: int
+    sampler: Sampler
+    statistics: bool
+
+    def check(self) -> "ScoringSettings":
+        """Itself; ConfigError if the settings contradict each other."""
+        sampler = self.sampler.check()
+        if torch.is_grad_enabled() and (sampler.truncates or self.statistics):
+            what = f"top_k={sampler.top_k} and top_p={sampler.top_p}" if sampler.truncates else "statistics=True"
+            raise ConfigError(f"{what} have no gradient here. Call response_logps under torch.no_grad().")
+        if sampler.truncates and self.statistics:
+            raise ConfigError(
+                f"statistics=True describes whole distributions, but top_k={sampler.top_k} and top_p={sampler.top_p} "
+                "truncate them. Leave out one of the two."
+            )
+        return self

@@ -70,7 +70,8 @@ class ScoreCache:
                 continue
             table = pq.read_table(pa.BufferReader(content))
             keys, logps, tokens = (table[name].to_pylist() for name in ("key", "logp", "tokens"))
-            scores |= {key: Score(*row) for key, *row in zip(keys, logps, tokens, _statistics(table), strict=True)}
+            rows = map(Score, logps, tokens, _statistics(table))
+            scores |= dict(zip(keys, rows, strict=True))
         return scores
 
     def write(self, scores: Scores) -> None:
