@@ -43,6 +43,7 @@ def test_inspect_score_train_generate_evaluate(folder, rows_file, capsys):
     printed = capsys.readouterr().out
     assert "80 responses to 20 prompts" in printed
     assert "Targets: 90 % between" in printed
+    assert "responses written by" in printed
     cli.run(["inspect", str(rows_file), *common, "--preset", "paper"])
     assert "supervised fine-tuning on all responses" in capsys.readouterr().out
 

@@ -55,3 +55,9 @@ def test_duplicates_that_are_counted_each_time_change_eq_19():
     once, twice = (fit_partition(REWARDS, LOGPS, PROMPT_OF, s, response_of=RESPONSE_OF).values_P for s in settings)
     assert once[1].item() == pytest.approx(np.log(np.exp(-3.5) + np.exp(0.5)))
     assert twice[1].item() == pytest.approx(np.log(2 * np.exp(-3.5) + np.exp(0.5)))
+
+
+def test_an_author_that_is_left_open_counts_as_another():
+    data = (torch.tensor([1.0, 0.0, 2.0]), torch.tensor([-1.0, -2.0, -0.5]), torch.tensor([0, 0, 1]))
+    open_, other = (fit_partition(*data, PartitionSettings(1.0, "coverage", given)) for given in (None, False))
+    assert torch.equal(open_.values_P, other.values_P)

@@ -15,7 +15,9 @@ from valuefree.batches.rendering import Limits, tokenize
 from valuefree.errors import ConfigError, ScoringError
 from valuefree.models.load import add_adapter, is_encoder_decoder, load_model
 from valuefree.models.logprobs import response_logps
-from valuefree.training.reference_scores import ScoreCache, score_reference, scoring_context
+from valuefree.models.sampler import Sampler
+from valuefree.training.reference_scores import score_reference, scoring_context
+from valuefree.training.score_cache import Score, ScoreCache
 
 LIMITS = Limits()
 ROPE = {"rope_type": "default", "rope_theta": 3.0}
@@ -109,7 +111,7 @@ def test_an_interrupted_write_leaves_nothing_that_is_read(model, rows, tokenizer
 def _write_many(folder: str, start: int) -> None:
     cache = ScoreCache(folder, "context")
     for number in range(start, start + 50):
-        cache.write({f"key{number}": (float(number), 1)})
+        cache.write({f"key{number}": Score(float(number), 1)})
 
 
 def test_two_processes_share_a_cache(tmp_path):
@@ -120,7 +122,7 @@ def test_two_processes_share_a_cache(tmp_path):
     for process in processes:
         process.join()
     assert [process.exitcode for process in processes] == [0, 0]
-    assert ScoreCache(tmp_path, "context").read() == {f"key{n}": (float(n), 1) for n in range(75)}
+    assert ScoreCache(tmp_path, "context").read() == {f"key{n}": Score(float(n), 1) for n in range(75)}
 
 
 def test_an_adapter_does_not_change_the_reference(rows, tokenizer, tmp_path):
@@ -173,3 +175,46 @@ def test_a_folder_that_cannot_be_made_is_an_error_before_any_work(rows, tokenize
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ConfigError, match="cannot be written"):
         scores(make_llama(tokenizer), rows, tokenizer, tmp_path / "file")
+
+
+def test_each_sampler_has_its_own_scores(model, rows, tokenizer, tmp_path):
+    plain = scores(model, rows, tokenizer, tmp_path)
+    warm = scores(model, rows, tokenizer, tmp_path, sampler=Sampler(temperature=0.7))
+    assert warm.scored == 16
+    assert scores(model, rows, tokenizer, tmp_path, sampler=Sampler(temperature=0.7)).scored == 0
+    assert scores(model, rows, tokenizer, tmp_path, sampler=Sampler()).scored == 0
+    table, _ = tokenize(rows, tokenizer, limits=LIMITS, encoder_decoder=is_encoder_decoder(model))
+    with torch.no_grad():
+        batch = Collator(0, is_encoder_decoder(model), share_prompts=False).batch(table, [0])
+        expected = response_logps(model, batch, temperature=0.7).total.item()
+    assert warm.logps[0] == pytest.approx(expected, abs=1e-4)
+    assert abs(warm.logps - plain.logps).max() > 1e-3
+
+
+def test_a_truncating_sampler_may_give_probability_zero(model, rows, tokenizer, tmp_path):
+    for _ in range(2):
+        result = scores(model, rows, tokenizer, tmp_path, sampler=Sampler(top_k=1))
+        assert np.isneginf(result.logps).all()
+        assert result.statistics is None
+    assert result.scored == 0
+
+
+def test_statistics_come_from_the_cache_as_they_went_in(model, rows, tokenizer, tmp_path):
+    first = scores(model, rows, tokenizer, tmp_path)
+    again = scores(model, rows, tokenizer, tmp_path, batch_tokens=50)
+    assert again.scored == 0
+    np.testing.assert_array_equal(again.statistics.values, first.statistics.values)
+    fresh = scores(model, rows, tokenizer, None, batch_tokens=50)
+    np.testing.assert_allclose(fresh.statistics.values, first.statistics.values, atol=1e-3)
+
+
+def test_a_file_without_statistics_counts_as_not_scored(model, rows, tokenizer, tmp_path):
+    first = scores(model, rows, tokenizer, tmp_path)
+    (file,) = tmp_path.rglob("*.parquet")
+    cache = ScoreCache(tmp_path, scoring_context(model, None))
+    known = cache.read()
+    file.unlink()
+    cache.write({key: Score(score.logp, score.tokens) for key, score in known.items()})
+    again = scores(model, rows, tokenizer, tmp_path)
+    assert again.scored == 16
+    np.testing.assert_array_equal(again.statistics.values, first.statistics.values)

@@ -4,7 +4,6 @@
 """
 
 import functools
-import inspect
 import logging
 from collections.abc import Callable, Mapping
 from types import MethodType
@@ -14,15 +13,16 @@ from weakref import WeakKeyDictionary
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from valuefree.batches.collate import IGNORED, pad_right
 from valuefree.errors import ConfigError
 from valuefree.models.fused_logprobs import HeadPath, HeadSettings, linear_logps
-from valuefree.models.load import backbone_of, evaluating, is_encoder_decoder, unwrap_model
-from valuefree.models.packed_attention import PackedRows, attention_name, no_mask, use_packed_attention
+from valuefree.models.hidden_states import causal_states, decoder_states, hidden_and_targets
+from valuefree.models.load import evaluating, is_encoder_decoder, unwrap_model
+from valuefree.models.sampler import Sampler, ScoringSettings
+from valuefree.models.token_columns import WIDTH
+from valuefree.models.token_statistics import response_statistics, subsample, token_part
 
 logger = logging.getLogger(__name__)
 
@@ -36,12 +36,14 @@ class ResponseLogps(NamedTuple):
     """Log-probabilities of R responses, and values of P prompts.
 
     total: log π(y|x) of each response in nats, at least float32, shape (R,). tokens: tokens of each response, int64,
-    (R,). values: outputs of the model's value network, (P,); None without a `value_batch`.
+    (R,). values: outputs of the model's value network, (P,); None without a `value_batch`. statistics: the columns of
+    `valuefree.models.token_columns`, (R, W); None unless asked for.
     """
 
     total: Float[Tensor, " R"]
     tokens: Int[Tensor, " R"]
     values: Float[Tensor, " P"] | None = None
+    statistics: Float[Tensor, "R W"] | None = None
 
     @property
     def mean(self) -> Float[Tensor, " R"]:
@@ -56,6 +58,10 @@ def response_logps(
     chunk_tokens: int = CHUNK_TOKENS,
     max_logit_bytes: int = MAX_LOGIT_BYTES,
     value_batch: Mapping[str, Tensor] | None = None,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    statistics: bool = False,
 ) -> ResponseLogps:
     """Log-probability of each response: the sum over its tokens, including the end of sequence.
 
@@ -78,20 +84,25 @@ def response_logps(
         max_logit_bytes: largest size of float32 logits that are stored for the backward pass.
         value_batch: prompts for the model's `ValueNetwork`, which runs in the same call, so that wrappers see both
             networks.
+        temperature, top_k, top_p: score the model sampled so, as `Sampler` describes. A response with a token that such
+            a sampler never draws has log-probability −inf.
+        statistics: also return what `valuefree.models.token_columns` lists; only without gradients and truncation.
 
     Returns:
         `ResponseLogps` with one value per row of ``labels``; in the packed and shared forms, one per response.
 
     Raises:
-        ConfigError: an architecture whose logits are not its head applied to its last hidden state.
+        ConfigError: an architecture whose logits are not its head applied to its last hidden state; a sampler outside
+            its range; truncation or statistics with gradients, or both together.
     """
+    settings = ScoringSettings(chunk_tokens, max_logit_bytes, Sampler(temperature, top_k, top_p), statistics).check()
     patch_forward(model)
-    limits = {"chunk_tokens": chunk_tokens, "max_logit_bytes": max_logit_bytes}
-    return model(**{BATCH: batch, VALUES: value_batch}, **limits)
+    return model(**{BATCH: batch, VALUES: value_batch, SETTINGS: settings})
 
 
 BATCH = "response_batch"  # keyword argument with which a patched forward returns log-probabilities
 VALUES = "value_batch"  # keyword argument of the prompts for the value network
+SETTINGS = "scoring_settings"  # keyword argument of the `ScoringSettings`
 
 
 def patch_forward(model: nn.Module) -> None:
@@ -125,7 +136,7 @@ def patch_forward(model: nn.Module) -> None:
     def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
         batch = kwargs.get(BATCH)
         if batch is not None:
-            logps = _response_logps(self, batch, kwargs["chunk_tokens"], kwargs["max_logit_bytes"])
+            logps = _response_logps(self, batch, kwargs[SETTINGS])
             prompts = kwargs[VALUES]
             return logps if prompts is None else logps._replace(values=self.value_network(self, prompts))
         if instance_forward is not None:
@@ -135,40 +146,57 @@ def patch_forward(model: nn.Module) -> None:
     core.forward = MethodType(forward, core)
 
 
-def _response_logps(core: Any, batch: Mapping[str, Tensor], chunk_tokens: int, max_bytes: int) -> ResponseLogps:
-    hidden, ids, positions, rows, count = _hidden_and_targets(core, batch)
+def _response_logps(core: Any, batch: Mapping[str, Tensor], settings: ScoringSettings) -> ResponseLogps:
+    hidden, ids, positions, rows, count = hidden_and_targets(core, batch)
     selected = hidden.reshape(-1, hidden.shape[-1]).index_select(0, positions)
     vocabulary: int = core.config.get_text_config().vocab_size
-    path = _head_path(core, len(ids) * vocabulary * 4, max_bytes)
+    path = _head_path(core, len(ids) * vocabulary * 4, settings.max_logit_bytes)
+    statistics = None
     if torch.is_grad_enabled():
         _log_path(core, path, len(ids), vocabulary)
     if torch.is_grad_enabled() and _is_plain(core):
         before, after = _scale(core)
+        scale = before * after / settings.sampler.temperature
         weight = core.get_output_embeddings().weight
-        token_logps = linear_logps(selected, weight, ids, HeadSettings(before * after, chunk_tokens, path))
+        token_logps = linear_logps(selected, weight, ids, HeadSettings(scale, settings.chunk_tokens, path))
+    elif settings.statistics:
+        token_logps, statistics = _with_statistics(core, selected, ids, rows, count, settings)
     else:
-        token_logps = _through_modules(core, selected, ids, chunk_tokens, path)
+        token_logps = _through_modules(core, selected, ids, settings, path)
     total = token_logps.new_zeros(count).index_add(0, rows, token_logps)
-    return ResponseLogps(total, torch.bincount(rows, minlength=count))
+    return ResponseLogps(total, torch.bincount(rows, minlength=count), statistics=statistics)
 
 
-def _through_modules(core: Any, hidden: Tensor, ids: Tensor, chunk_tokens: int, path: HeadPath) -> Tensor:
+def _through_modules(core: Any, hidden: Tensor, ids: Tensor, settings: ScoringSettings, path: HeadPath) -> Tensor:
     """The result of `linear_logps` by calling the head's module, which also works with a bias or gathered weights."""
-    head = _head(core)
+    head, sampler = _head(core, settings.sampler), settings.sampler
     parts = []
-    for part, part_ids in zip(hidden.split(chunk_tokens), ids.split(chunk_tokens), strict=True):
+    for part, part_ids in zip(hidden.split(settings.chunk_tokens), ids.split(settings.chunk_tokens), strict=True):
         if path == "recomputed":
-            parts.append(checkpoint(_chunk_logps, head, part, part_ids, use_reentrant=False))
+            parts.append(checkpoint(_chunk_logps, head, part, part_ids, sampler, use_reentrant=False))
         else:
-            parts.append(_chunk_logps(head, part, part_ids))
+            parts.append(_chunk_logps(head, part, part_ids, sampler))
     return torch.cat(parts)
 
 
 def _chunk_logps(
-    head: Callable[[Tensor], Tensor], hidden: Float[Tensor, "M d"], ids: Int[Tensor, " M"]
+    head: Callable[[Tensor], Tensor], hidden: Float[Tensor, "M d"], ids: Int[Tensor, " M"], sampler: Sampler
 ) -> Float[Tensor, " M"]:
     logits = head(hidden)
-    return -F.cross_entropy(logits.to(torch.promote_types(logits.dtype, torch.float32)), ids, reduction="none")
+    return -F.cross_entropy(sampler.truncate(logits), ids, reduction="none")
+
+
+def _with_statistics(
+    core: Any, hidden: Tensor, ids: Tensor, rows: Tensor, count: int, settings: ScoringSettings
+) -> tuple[Tensor, Tensor]:
+    """Log-probability of each token, (N,), and the statistics of each response, (R, W)."""
+    head, chosen, size = _head(core, settings.sampler), subsample(ids, rows), settings.chunk_tokens
+    if not len(ids):
+        return hidden.new_zeros(0, dtype=torch.float32), hidden.new_zeros(count, WIDTH, dtype=torch.float32)
+    chunks = zip(hidden.split(size), ids.split(size), chosen.split(size), strict=True)
+    parts = [token_part(head(part), part_ids, part_chosen) for part, part_ids, part_chosen in chunks]
+    logps, full, sampled = (torch.cat(column) for column in zip(*parts, strict=True))
+    return logps, response_statistics(full, sampled, chosen, rows, count)
 
 
 def _is_plain(core: Any) -> bool:
@@ -204,88 +232,6 @@ def _log_path(core: Any, path: HeadPath, tokens: int, vocabulary: int) -> None:
         logger.info("head: %d tokens × %d (%.0f MiB of logits): %s", tokens, vocabulary, size, reasons[path])
 
 
-def _hidden_and_targets(core: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor, int]:
-    """Hidden states and the targets of the head.
-
-    Returns:
-        Last hidden states; for each response token its id, the flat position of the hidden state that predicts it, and
-        its response; the number of responses.
-    """
-    if is_encoder_decoder(core) and "pack" in batch:
-        rows = batch["target_rows"]
-        positions = torch.arange(len(rows), device=rows.device)
-        return _packed_t5_states(core, batch), batch["target_ids"], positions, rows, int(batch["blocks"][:, 0].sum())
-    if is_encoder_decoder(core):
-        batch = pad_right(batch)  # an encoder or decoder may count positions from its first column
-        labels = batch["labels"]
-        rows, columns = (labels != IGNORED).nonzero(as_tuple=True)
-        positions = rows * labels.shape[1] + columns
-        return _decoder_states(core, batch), labels[rows, columns], positions, rows, len(labels)
-    if "target_ids" in batch:
-        use_packed_attention(core)
-        rows = PackedRows(batch["blocks"].tolist(), batch["unpack"], batch["pack"])
-        mask = no_mask(batch["input_ids"].device)
-        states = _causal_states(core, batch["input_ids"], mask, batch["position_ids"], packed_rows=rows)
-        targets = (batch["target_ids"], batch["target_positions"], batch["target_rows"])
-        return states, *targets, int(batch["blocks"][:, 0].sum())
-    labels = batch["labels"]
-    if bool((labels[:, 0] != IGNORED).any()):
-        raise ConfigError("labels include the first token of a row, which nothing predicts: a prompt must precede it.")
-    rows, columns = (labels != IGNORED).nonzero(as_tuple=True)
-    mask = batch["attention_mask"]
-    position_ids = (mask.cumsum(1) - 1).clamp(min=0)
-    positions = rows * labels.shape[1] + columns - 1
-    states = _causal_states(core, batch["input_ids"], mask, position_ids)
-    return states, labels[rows, columns], positions, rows, len(labels)
-
-
-def _causal_states(core: Any, ids: Tensor, mask: Tensor, position_ids: Tensor, **options: Any) -> Tensor:
-    backbone = backbone_of(core)
-    accepted = inspect.signature(backbone.forward).parameters
-    options |= {k: v for k, v in {"position_ids": position_ids, "use_cache": False}.items() if k in accepted}
-    return backbone(input_ids=ids, attention_mask=mask, **options).last_hidden_state
-
-
-def _decoder_states(core: Any, batch: Mapping[str, Tensor]) -> Tensor:
-    mask = batch["attention_mask"]
-    states = core.get_encoder()(input_ids=batch["input_ids"], attention_mask=mask).last_hidden_state
-    if "encoder_rows" in batch:
-        states, mask = states[batch["encoder_rows"]], mask[batch["encoder_rows"]]
-    labels = batch["labels"]
-    shifted = torch.full_like(labels, core.config.decoder_start_token_id)
-    shifted[:, 1:] = labels[:, :-1].masked_fill(labels[:, :-1] == IGNORED, core.config.pad_token_id)
-    source = {"encoder_hidden_states": states, "encoder_attention_mask": mask}
-    return core.get_decoder()(input_ids=shifted, **source, use_cache=False).last_hidden_state
-
-
-def _packed_t5_states(core: Any, batch: Mapping[str, Tensor]) -> Tensor:
-    """Hidden states (1, M, d) of a T5 decoder over packed responses, with its encoder over packed prompts."""
-    use_packed_attention(core)
-    encoder, decoder = core.get_encoder(), core.get_decoder()
-    prompt_rows = PackedRows(batch["prompt_blocks"].tolist(), batch["prompt_unpack"], batch["prompt_pack"])
-    states = _t5_stack(encoder, batch["input_ids"], prompt_rows, batch["prompt_mask"][:, None, None], None, None)
-    rows = batch["target_rows"]
-    shifted = batch["target_ids"].roll(1)
-    first_of_response = torch.cat([rows.new_ones(1, dtype=torch.bool), rows[1:] != rows[:-1]])
-    shifted[first_of_response] = core.config.decoder_start_token_id
-    keys = (batch["key_blocks"].tolist(), batch["key_unpack"])
-    response_rows = PackedRows(batch["blocks"].tolist(), batch["unpack"], batch["pack"], *keys)
-    return _t5_stack(decoder, shifted[None], response_rows, None, states, batch["key_mask"][:, None, None])
-
-
-def _t5_stack(
-    stack: Any, ids: Tensor, rows: PackedRows, mask: Tensor | None, states: Tensor | None, cross_mask: Tensor | None
-) -> Tensor:
-    """T5Stack.forward over packed tokens, with the relative positions of the ordinary rows."""
-    width = rows.blocks[0][1]  # the first block holds the longest rows
-    bias = stack.block[0].layer[0].SelfAttention.compute_bias(width, width, device=ids.device)
-    no_bias = bias.new_zeros(1, 1, 1, 1)
-    hidden = stack.dropout(stack.embed_tokens(ids))
-    for block in stack.block:
-        hidden = block(hidden, mask, bias, states, cross_mask, no_bias, packed_rows=rows)[0]
-    return stack.dropout(stack.final_layer_norm(hidden))
-
-
 def _scale(core: Any) -> tuple[float, float]:
     """Factors on the hidden states and on the logits that some families apply."""
     config = core.config.get_text_config()
@@ -294,8 +240,11 @@ def _scale(core: Any) -> tuple[float, float]:
     return before, after
 
 
-def _head(core: Any) -> Callable[[Tensor], Tensor]:
-    """The function from hidden states to logits, including the scaling and capping of some families."""
+def _head(core: Any, sampler: Sampler | None = None) -> Callable[[Tensor], Tensor]:
+    """The function from hidden states to logits, including the scaling and capping of some families.
+
+    With a sampler, logits are divided by its temperature and at least float32; as in `generate`, in this order.
+    """
     project = core.get_output_embeddings()
     before, after = _scale(core)
     cap = _softcap(core)
@@ -303,7 +252,11 @@ def _head(core: Any) -> Callable[[Tensor], Tensor]:
     def logits(hidden: Tensor) -> Tensor:
         out = project(hidden * before if before != 1.0 else hidden)
         out = out * after if after != 1.0 else out
-        return torch.tanh(out / cap) * cap if cap else out
+        out = torch.tanh(out / cap) * cap if cap else out
+        if sampler is None:
+            return out
+        out = out.to(torch.promote_types(out.dtype, torch.float32))
+        return out / sampler.temperature if sampler.temperature != 1.0 else out
 
     return logits
 
@@ -316,42 +269,13 @@ def _probe(core: Any) -> None:
     with evaluating(core):
         if is_encoder_decoder(core):
             own = core(input_ids=ids, attention_mask=batch["attention_mask"], labels=ids).logits
-            ours = _head(core)(_decoder_states(core, batch))
+            ours = _head(core)(decoder_states(core, batch))
         else:
             own = core(input_ids=ids, attention_mask=batch["attention_mask"]).logits
             positions = torch.arange(3, device=device)[None]
-            ours = _head(core)(_causal_states(core, ids, batch["attention_mask"], positions))
+            ours = _head(core)(causal_states(core, ids, batch["attention_mask"], positions))
     if own.shape != ours.shape or not torch.allclose(own.float(), ours.float(), rtol=1e-2, atol=1e-2, equal_nan=True):
         raise ConfigError(
             f"{type(core).__name__} does more between hidden states and logits than valuefree supports, so its "
             "log-probabilities would be wrong. Please report the model's name."
         )
-
-
-def supports_packing(model: nn.Module) -> bool:
-    """Whether the padding-free form of a batch is exact for `model`: a known family with full `sdpa` in all layers.
-
-    A T5 sharded by FSDP does not support packing: all of its layers use the relative positions of one layer's weights.
-    """
-    core = unwrap_model(model)
-    config = core.config.get_text_config()
-    if attention_name(core) != "sdpa":
-        return False
-    if is_encoder_decoder(core):
-        sharded = any(isinstance(weight, DTensor) for weight in core.parameters())
-        return core.config.model_type in PACKED_ENCODER_DECODERS and not sharded
-    layer_types = getattr(config, "layer_types", None)
-    full = (
-        all(t == "full_attention" for t in layer_types)
-        if layer_types
-        else getattr(config, "sliding_window", None) is None
-    )
-    accepted = inspect.signature(backbone_of(core).forward).parameters
-    return full and "position_ids" in accepted and config.model_type in POSITION_RESTARTS
-
-
-# Families whose positions depend only on position_ids; a test compares each of them with unshared rows.
-POSITION_RESTARTS = frozenset(
-    {"llama", "mistral", "qwen2", "qwen3", "gemma", "gpt2", "gpt_neox", "phi", "olmo2", "smollm3"}
-)
-PACKED_ENCODER_DECODERS = frozenset({"t5", "mt5"})

@@ -138,6 +138,7 @@ class RPO(Objective):
             Default: 1.
         length_normalize: token means instead of sums, in policy, reference and partition alike.
         on_policy: whether the responses were drawn from the reference; read by ``coverage`` and ``regressed``.
+            Default: what `valuefree.models.authorship` finds.
         merge_duplicates: the same response twice for one prompt counts once in V̂, with its mean reward.
         value_lr: learning rate of the value network of ``learned``; default: that of the training arguments.
 
@@ -160,7 +161,9 @@ class RPO(Objective):
     estimator: str = knob("auto", "estimator of V(x), see docs/partition.md")
     level: float | None = knob(None, "strength of the prior on V(x), in pseudo-responses, 0 to inf", otherwise=1.0)
     length_normalize: bool = knob(False, "token means of log-probabilities instead of sums")
-    on_policy: bool = knob(False, "the responses were drawn from this model")
+    on_policy: bool | None = knob(
+        None, "the responses were drawn from this model", otherwise="what the reference scores show"
+    )
     merge_duplicates: bool = knob(True, "equal responses to a prompt count once in V(x)")
     value_lr: float | None = knob(
         None, "peak learning rate of the value network of estimator=learned", otherwise="the learning rate of the run"

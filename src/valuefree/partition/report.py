@@ -152,7 +152,8 @@ class PartitionReport:
         used = self.settings
         parts = [f"tau {used.tau:.3g}", f"prior strength on V̂ (level) {self._level()}"]
         if "on_policy" in used.rule.reads:
-            parts.append("on-policy responses" if used.on_policy else "responses that others wrote")
+            reason = f" ({used.on_policy_reason})" if used.on_policy_reason else ""
+            parts.append(("on-policy responses" if used.on_policy else "responses that others wrote") + reason)
         if not used.merge_duplicates:
             parts.append("duplicates counted each time")
         if used.length_normalize:

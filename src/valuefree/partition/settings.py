@@ -12,9 +12,10 @@ class PartitionSettings:
     """Settings of a partition; the trainer passes them on without reading them.
 
     tau: temperature, in reward units. estimator: a name in `ESTIMATORS`. on_policy: the responses were drawn from the
-    reference. merge_duplicates: the same response twice for one prompt counts once, with its mean reward.
-    length_normalize: reference scores are means per token instead of sums. level: κ, the prior strength on V̂ in
-    pseudo-responses; read by the report alone.
+    reference; None, which counts as False, for a caller that cannot tell. merge_duplicates: the same response twice for
+    one prompt counts once, with its mean reward. length_normalize: reference scores are means per token instead of
+    sums. level: κ, the prior strength on V̂ in pseudo-responses; read by the report alone. on_policy_reason: how
+    `on_policy` was decided, for the report.
 
     Raises:
         ConfigError: τ ≤ 0, an unknown estimator, or token means for an estimator that needs probabilities of responses.
@@ -22,10 +23,11 @@ class PartitionSettings:
 
     tau: float
     estimator: str
-    on_policy: bool = False
+    on_policy: bool | None = None
     merge_duplicates: bool = True
     length_normalize: bool = False
     level: float = math.inf
+    on_policy_reason: str = ""
 
     def __post_init__(self) -> None:
         if not (self.tau > 0 and math.isfinite(self.tau)):

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import datasets
@@ -16,8 +16,10 @@ from valuefree.batches.rendering import Limits, Truncation, tokenize
 from valuefree.batches.turns import stop_ids
 from valuefree.data.columns import with_column
 from valuefree.errors import ConfigError
+from valuefree.models.authorship import Authorship, authorship
 from valuefree.models.load import on_device, unwrap_model
 from valuefree.models.prompt_features import prompt_features
+from valuefree.models.sampler import PLAIN, Sampler
 from valuefree.objectives.base import Objective, TrainingRows
 from valuefree.partition import PartitionSettings, fit_partition
 from valuefree.training.mismatched_pairs import MismatchedPairs
@@ -43,6 +45,7 @@ class Scorer:
         batch_tokens: positions per batch, padding included.
         autocast: compute type, None for that of the weights.
         progress: show a bar.
+        sampler: score the reference as it is sampled so.
     """
 
     model: nn.Module
@@ -54,6 +57,7 @@ class Scorer:
     batch_tokens: int = 8192
     autocast: torch.dtype | None = None
     progress: bool = True
+    sampler: Sampler = PLAIN
 
     def tokenize(self, dataset: datasets.Dataset) -> tuple[datasets.Dataset, Truncation]:
         """The data set with ``prompt_ids`` and ``response_ids``, and what was cut."""
@@ -71,6 +75,7 @@ class Scorer:
                 autocast=self.autocast,
                 batch_tokens=self.batch_tokens,
                 progress=self.progress,
+                sampler=self.sampler,
             )
 
     def features(self, prompts: Sequence[list[int]]) -> np.ndarray:
@@ -128,9 +133,28 @@ def prepare(dataset: datasets.Dataset, rows: TrainingRows, objective: Objective,
     scored = ScoredDataset(table, truncation, prompt_of, group_size, rows.rewards.numpy(), objective.precompute(rows))
     if "reference_logps" in objective.requires:
         scored.reference = scorer.score(table)
+        scored.authorship = _authorship(scored.reference, scorer)
     if settings is not None:
         _add_partition(scored, rows, settings, scorer)
     return scored
+
+
+def _authorship(scores: ReferenceScores, scorer: Scorer) -> Authorship | None:
+    """Who wrote the rows; None for a sampler that truncates."""
+    if scores.statistics is None:
+        return None
+    found = authorship(scores.statistics, scores.logps, scores.tokens, temperature=scorer.sampler.temperature)
+    logger.info("%s", found.sentence())
+    return found
+
+
+def _decide_on_policy(settings: PartitionSettings, found: Authorship | None) -> PartitionSettings:
+    """The settings with `on_policy` as given, or else as the authorship test has it, and how it was decided."""
+    if settings.on_policy is not None:
+        return replace(settings, on_policy_reason="as given by on_policy")
+    verdict = found.verdict if found is not None else "undecided"
+    reason = f"by the authorship test, which says {verdict}"
+    return replace(settings, on_policy=found is not None and found.on_policy, on_policy_reason=reason)
 
 
 def _add_partition(scored: ScoredDataset, rows: TrainingRows, settings: PartitionSettings, scorer: Scorer) -> None:
@@ -138,6 +162,7 @@ def _add_partition(scored: ScoredDataset, rows: TrainingRows, settings: Partitio
     scores = scored.reference
     if scores is None:
         raise ConfigError("an objective with a partition must require reference_logps.")
+    settings = _decide_on_policy(settings, scored.authorship)
     partition = fit_partition(
         rewards=rows.rewards,
         reference_logps=scores.logps / scores.tokens if settings.length_normalize else scores.logps,

@@ -5,16 +5,13 @@ import json
 import logging
 import math
 import os
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from torch import nn
 from tqdm.auto import tqdm
@@ -25,15 +22,16 @@ from valuefree.data.storage import cache_root
 from valuefree.errors import ConfigError, ScoringError
 from valuefree.models.fingerprints import model_fingerprint
 from valuefree.models.load import evaluating, reference_context
-from valuefree.models.logprobs import response_logps
+from valuefree.models.logprobs import ResponseLogps, response_logps
 from valuefree.models.packed_attention import attention_name
-from valuefree.runs.files import atomic_write
+from valuefree.models.sampler import PLAIN, Sampler
+from valuefree.models.token_columns import LAYOUT, TokenStatistics
 from valuefree.training.distributed import all_gather, broadcast, rank_and_size
+from valuefree.training.score_cache import Score, ScoreCache, Scores, score_key
 
 logger = logging.getLogger(__name__)
 
 SHARD_ROWS = 2048  # scores written at a time; an interruption loses at most these
-Scores = dict[str, tuple[float, int]]
 
 
 @dataclass(frozen=True)
@@ -41,12 +39,14 @@ class ReferenceScores:
     """One score per row, in the order of the data.
 
     logps: log π_ref of the response in nats, float64 (R,). tokens: response tokens, (R,). scored: number of scores that
-    were computed rather than read from the cache.
+    were computed rather than read from the cache. statistics: of the tokens' distributions, R rows; None for a sampler
+    that truncates.
     """
 
     logps: np.ndarray
     tokens: np.ndarray
     scored: int
+    statistics: TokenStatistics | None = None
 
     def __str__(self) -> str:
         return f"reference scores: {len(self.logps)} rows, {self.scored} computed, the rest from the cache"
@@ -57,8 +57,8 @@ def default_cache_dir() -> Path:
     return cache_root() / "scores"
 
 
-def scoring_context(model: nn.Module, autocast: torch.dtype | None) -> str:
-    """Hash of everything but the tokens that the last digits of a score depend on."""
+def scoring_context(model: nn.Module, autocast: torch.dtype | None, sampler: Sampler = PLAIN) -> str:
+    """Hash of everything but the tokens that the last digits of a score depend on, and of the layout of statistics."""
     dtype = next(model.parameters()).dtype
     parts = {
         "model": model_fingerprint(model, adapter=False),
@@ -66,63 +66,10 @@ def scoring_context(model: nn.Module, autocast: torch.dtype | None) -> str:
         "autocast": str(autocast),
         "attention": attention_name(model),
         "device": next(model.parameters()).device.type,
+        "sampler": sampler._asdict(),
+        "statistics": LAYOUT,
     }
     return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
-
-
-def score_key(prompt_ids: Sequence[int], response_ids: Sequence[int]) -> str:
-    """Key of one row: a hash of its tokens, which cover text, template, tokenizer and limits."""
-    text = f"{','.join(map(str, prompt_ids))}|{','.join(map(str, response_ids))}"
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-
-
-class ScoreCache:
-    """A folder of immutable files, each named by the hash of its content and written by rename.
-
-    Several processes may share the folder, because no process changes another's files. A file whose content does not
-    match its name is damaged: it is removed, and its rows are scored again.
-    """
-
-    def __init__(self, folder: str | os.PathLike, context: str):
-        self.folder = Path(folder) / context
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.folder):
-                pass
-        except OSError as error:
-            raise ConfigError(
-                f"the score cache {self.folder} cannot be written ({error}). Choose another with --cache-dir."
-            ) from error
-
-    def read(self) -> Scores:
-        """All scores of this context, key → (log-probability, tokens)."""
-        scores: Scores = {}
-        for file in sorted(self.folder.glob("*.parquet")):
-            try:
-                content = file.read_bytes()
-            except FileNotFoundError:  # removed by another process that found it damaged
-                continue
-            if hashlib.blake2b(content, digest_size=16).hexdigest() != file.stem:
-                logger.warning("damaged cache file %s removed; its rows are scored again", file)
-                file.unlink(missing_ok=True)
-                continue
-            table = pq.read_table(pa.BufferReader(content))
-            columns = (table[name].to_pylist() for name in ("key", "logp", "tokens"))
-            scores.update({key: (logp, tokens) for key, logp, tokens in zip(*columns, strict=True)})
-        return scores
-
-    def write(self, scores: Scores) -> None:
-        """Add scores, atomically."""
-        if not scores:
-            return
-        logps, tokens = zip(*scores.values(), strict=True)
-        table = pa.table({"key": list(scores), "logp": list(logps), "tokens": list(tokens)})
-        sink = pa.BufferOutputStream()
-        pq.write_table(table, sink)
-        content = sink.getvalue().to_pybytes()
-        name = hashlib.blake2b(content, digest_size=16).hexdigest()
-        with atomic_write(self.folder / f"{name}.parquet") as stream:
-            stream.write(content)
 
 
 def score_reference(
@@ -134,8 +81,12 @@ def score_reference(
     autocast: torch.dtype | None = None,
     batch_tokens: int = 8192,
     progress: bool = True,
+    sampler: Sampler = PLAIN,
 ) -> ReferenceScores:
     """Log-probability of every response under the reference, each computed once.
+
+    The same pass keeps statistics of the tokens' distributions, from which `valuefree.models.authorship` tells whether
+    the reference wrote the responses.
 
     Each of several processes scores its share of the batches, and returns all scores. The cache of the first process
     decides which scores are known, and holds all of them in the end. The other processes write their scores to their
@@ -149,32 +100,37 @@ def score_reference(
         autocast: compute type under autocast, as in training.
         batch_tokens: largest number of positions per batch, padding included.
         progress: show a progress bar.
+        sampler: score the reference as it is sampled so. With truncation, a response that the sampler never draws has
+            score −inf, and there are no statistics.
 
     Raises:
-        ScoringError: some rows have no finite score; the message names them.
-        ConfigError: the cache folder cannot be written, or processes hold different weights.
+        ScoringError: some rows have no finite score, which truncation does not explain; the message names them.
+        ConfigError: a sampler outside its range; the cache folder cannot be written; processes hold different weights.
     """
     prompts, responses = table["prompt_ids"], table["response_ids"]
     keys = [score_key(prompt, response) for prompt, response in zip(prompts, responses, strict=True)]
-    cache = ScoreCache(cache_dir, _agreed_context(model, autocast)) if cache_dir is not None else None
+    cache = ScoreCache(cache_dir, _agreed_context(model, autocast, sampler.check())) if cache_dir is not None else None
     rank, size = rank_and_size()
     known = cache.read() if cache and rank == 0 else {}
+    if not sampler.truncates:
+        known = {key: score for key, score in known.items() if score.statistics is not None}
     missing = broadcast(list({key: row for row, key in enumerate(keys) if key not in known}.values()))
     keep = cache.write if cache else _forget
-    fresh = _score(model, table, missing, keys, collator, autocast, batch_tokens, keep, progress)
+    fresh = _score(model, table, missing, keys, collator, autocast, batch_tokens, keep, progress, sampler)
     for part in all_gather(fresh) if size > 1 else [fresh]:
         known |= part
     if cache and rank == 0 and size > 1:
         there = cache.read()
         cache.write({key: score for key, score in known.items() if key not in there})
-    result = ReferenceScores(*broadcast(_columns(keys, known)), len(missing))
-    _prove_coverage(result)
+    logps, tokens, statistics = broadcast(_columns(keys, known))
+    result = ReferenceScores(logps, tokens, len(missing), None if statistics is None else TokenStatistics(statistics))
+    _prove_coverage(result, sampler)
     logger.info("%s", result)
     return result
 
 
-def _agreed_context(model: nn.Module, autocast: torch.dtype | None) -> str:
-    contexts = all_gather(scoring_context(model, autocast))
+def _agreed_context(model: nn.Module, autocast: torch.dtype | None, sampler: Sampler) -> str:
+    contexts = all_gather(scoring_context(model, autocast, sampler))
     if len(set(contexts)) > 1:
         raise ConfigError(
             f"{len(contexts)} processes hold {len(set(contexts))} different reference models, so their scores "
@@ -187,20 +143,29 @@ def _forget(scores: Scores) -> None:
     """Stand-in for `ScoreCache.write` without a cache."""
 
 
-def _columns(keys: list[str], scores: Scores) -> tuple[np.ndarray, np.ndarray]:
+def _columns(keys: list[str], scores: Scores) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Scores in the order of the rows; NaN where there is none."""
-    none = (math.nan, 0)
-    logps = np.array([scores.get(key, none)[0] for key in keys], dtype=np.float64)
-    return logps, np.array([scores.get(key, none)[1] for key in keys], dtype=np.int64)
+    none = Score(math.nan, 0)
+    found = [scores.get(key, none) for key in keys]
+    logps = np.array([score.logp for score in found], dtype=np.float64)
+    tokens = np.array([score.tokens for score in found], dtype=np.int64)
+    statistics = [score.statistics for score in found if score.statistics is not None]
+    return logps, tokens, np.stack(statistics) if found and len(statistics) == len(found) else None
 
 
-def _prove_coverage(scores: ReferenceScores) -> None:
-    lost = np.flatnonzero(~np.isfinite(scores.logps)).tolist()
+def _prove_coverage(scores: ReferenceScores, sampler: Sampler) -> None:
+    known = np.isfinite(scores.logps) | (sampler.truncates & np.isneginf(scores.logps))
+    lost = np.flatnonzero(~known).tolist()
     if lost:
         raise ScoringError(
             f"{len(lost)} of {len(scores.logps)} rows have no finite reference score (first: {lost[:10]}). The "
             "reference gives these responses probability zero or NaN: look at these rows, or score in float32."
         )
+
+
+def _scores(result: ResponseLogps) -> list[Score]:
+    statistics = [None] * len(result.tokens) if result.statistics is None else result.statistics.float().cpu().numpy()
+    return list(map(Score, result.total.double().tolist(), result.tokens.tolist(), statistics))
 
 
 def _score(
@@ -213,6 +178,7 @@ def _score(
     batch_tokens: int,
     keep: Callable[[Scores], None],
     progress: bool,
+    sampler: Sampler,
 ) -> Scores:
     """This process's share of `rows`, batches dealt out by rank."""
     if not rows:
@@ -240,9 +206,8 @@ def _score(
         for places in batches:
             chosen = [rows[place] for place in places]
             batch = {name: tensor.to(device) for name, tensor in collator.batch(table, chosen).items()}
-            result = response_logps(model, batch)
-            values = zip(result.total.double().tolist(), result.tokens.tolist(), strict=True)
-            fresh |= {keys[row]: value for row, value in zip(chosen, values, strict=True)}
+            result = response_logps(model, batch, **sampler._asdict(), statistics=not sampler.truncates)
+            fresh |= {keys[row]: score for row, score in zip(chosen, _scores(result), strict=True)}
             bar.update(len(chosen))
             if len(fresh) >= SHARD_ROWS:
                 keep(fresh)

@@ -21,8 +21,10 @@ from valuefree.batches.micro_batch import MicroBatch, TokenBatch
 from valuefree.batches.rendering import Truncation, pad_id
 from valuefree.batches.sampling import GroupBatches, Lengths
 from valuefree.data.columns import column_hashes, factorize, lengths_of, list_numbers
+from valuefree.models.authorship import Authorship
+from valuefree.models.hidden_states import supports_packing
 from valuefree.models.load import is_encoder_decoder
-from valuefree.models.logprobs import ResponseLogps, supports_packing
+from valuefree.models.logprobs import ResponseLogps
 from valuefree.objectives.base import ObjectiveInputs
 from valuefree.partition import PartitionReport
 from valuefree.training.reference_scores import ReferenceScores
@@ -57,7 +59,8 @@ class ScoredDataset(TorchDataset[int]):
         prompt_of, group_size: prompt of each row, 0 … P−1, and how many rows that prompt has, int64, (R,).
         rewards: as they enter the target, float64, (R,).
         columns: what `Objective.precompute` made, (R,) each.
-        reference: scores of the reference, where the objective requires them.
+        reference: scores of the reference, where the objective requires them; authorship: whether the reference wrote
+            the responses, where its sampler did not truncate.
         values: V̂ of each row's prompt, float64, (R,), and `report`, what the partition found; where required.
         step_inputs: by their name in `Objective.requires`.
     """
@@ -69,6 +72,7 @@ class ScoredDataset(TorchDataset[int]):
     rewards: np.ndarray
     columns: dict[str, Tensor] = field(default_factory=dict)
     reference: ReferenceScores | None = None
+    authorship: Authorship | None = None
     values: np.ndarray | None = None
     report: PartitionReport | None = None
     step_inputs: dict[str, StepInput] = field(default_factory=dict)

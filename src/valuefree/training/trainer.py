@@ -14,8 +14,9 @@ from transformers.trainer_utils import EvalLoopOutput
 from valuefree.batches.micro_batch import MicroBatch, TokenBatch
 from valuefree.data.rewards import RewardScaler
 from valuefree.errors import ConfigError
+from valuefree.models.hidden_states import supports_packing
 from valuefree.models.load import disable_dropout, evaluating, is_encoder_decoder, policy_of
-from valuefree.models.logprobs import ResponseLogps, patch_forward, response_logps, supports_packing
+from valuefree.models.logprobs import ResponseLogps, patch_forward, response_logps
 from valuefree.models.value_network import ValueNetwork, attach, check_sharding, network_of, save, split_groups
 from valuefree.objectives.base import Objective, ObjectiveInputs, ObjectiveOutput
 from valuefree.training.arguments import PolicyTrainingArguments

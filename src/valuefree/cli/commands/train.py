@@ -179,7 +179,7 @@ def _finish(
 ) -> None:
     history = trainer.state.log_history
     warnings = [trainer.short_run.warning, trainer.rising_loss.warning]
-    pairs = trainer.train_dataset.columns.get("pairs")
+    pairs, authorship = trainer.train_dataset.columns.get("pairs"), trainer.train_dataset.authorship
     metrics = {
         "notes": [
             str(run.summary),
@@ -191,6 +191,7 @@ def _finish(
         "evaluation": evaluation.to_dict() if evaluation else None,
         "held_out": {"policy": assessment.to_dict()} if assessment else None,
         "partition": trainer.report.to_dict() if trainer.report else None,
+        "authorship": authorship.to_dict() if authorship else None,
         "training": history[-1] if history else None,
     }
     write_json(run.folder / "metrics.json", metrics)
