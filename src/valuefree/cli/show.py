@@ -30,7 +30,8 @@ def settings(options: Any) -> None:
 
 def assessment(found: Any) -> None:
     """Print what the held-out rows say of a trained policy."""
-    print("\n".join([*strength_sentences(found.to_dict()), *found.learned.sentences()]))
+    said = [*found.learned.sentences(), *strength_sentences(found.to_dict())]
+    print("\n".join([*said, found.origin] if found.origin else said))
 
 
 def evaluation(found: Any) -> None:

@@ -42,7 +42,8 @@ def held_out_section(assessments: Mapping[str, Assessment], comparisons: Sequenc
     several = len(assessments) > 1
     items = []
     for name, assessment in assessments.items():
-        said = [*strength_sentences(assessment), *learned_of(assessment).sentences()]
+        said = [*learned_of(assessment).sentences(), *strength_sentences(assessment)]
+        said += [assessment["origin"]] if assessment.get("origin") else []
         items += [f"{name}: {sentence}" if several else sentence for sentence in said]
     items += [comparison["sentence"] for comparison in comparisons]
     tables = [_table(assessments)]

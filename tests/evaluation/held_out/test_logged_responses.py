@@ -85,8 +85,9 @@ def test_report_selection_and_training_rows_are_measured_apart(tokenizer, tmp_pa
     scorer = scorer_of(model, tokenizer, tmp_path)
     parts = {"report": take_prompts(data, 4), "training": take_prompts(data, 8)}
     held_out = HeldOutResponses.prepare(scorer, selection=None, seed=0, **parts)
-    assessment = held_out.assess(policy, tau=1.0, sampled="another model wrote the rows")
+    assessment = held_out.assess(policy, tau=1.0)
     assert assessment.learned.prompts == 4
     assert len(assessment.points["training"]["rewards"]) == 32
-    assert assessment.learned.no_gain == "another model wrote the rows"
+    assert "too few to tell" in str(assessment.learned.no_gain)
+    assert "too few to tell" in str(assessment.origin)
     assert assessment.strength is None

@@ -78,7 +78,7 @@ def assess(trainer: PolicyTrainer, run: Run, held_out: HeldOutResponses, referen
         chosen = None
         if options.strength == "auto" and held_out.selection is not None and held_out.selection.varied:
             chosen = _choose_strength(trainer, run, held_out, reference)
-        return held_out.assess(trainer.model, tau=trainer.temperature, sampled=None, strength=chosen, seed=options.seed)
+        return held_out.assess(trainer.model, tau=trainer.temperature, strength=chosen, seed=options.seed)
     except DataError as error:
         logger.warning("what the policy has learned cannot be measured: %s", error)
         return None
@@ -94,7 +94,7 @@ def _choose_strength(
         logger.warning("the strength of the policy stays as trained: %s", error)
         return None
     options = run.options
-    chosen = held_out.choose_strength(trainer.model, strength, sampled=None, max_kl=options.max_kl, seed=options.seed)
+    chosen = held_out.choose_strength(trainer.model, strength, max_kl=options.max_kl, seed=options.seed)
     if chosen is not None and chosen.scale != 1.0:
         strength.apply(chosen.scale)
         run.save(trainer)

@@ -19,7 +19,7 @@ from valuefree.data.triplets import prompts_of
 from valuefree.errors import ConfigError
 from valuefree.evaluation.held_out.assessment import Assessment, assessment_of
 from valuefree.evaluation.held_out.comparison import Comparison, compare
-from valuefree.evaluation.held_out.logged_responses import LoggedResponses
+from valuefree.evaluation.held_out.logged_responses import LoggedResponses, Origin
 from valuefree.evaluation.held_out.rows import LoggedRows
 from valuefree.models.load import has_adapter, model_of_run
 from valuefree.models.logprobs import patch_forward
@@ -47,15 +47,18 @@ def evaluate_rows(options: EvaluateConfig) -> Iterator[str]:
     dataset, summary = read_rows(options)
     yield str(summary)
     names = _distinct(options.model)
-    rows, assessments = {}, {}
+    rows, origins, assessments = {}, {}, {}
     for name, model in names.items():
-        rows[name], seen = _measured(options, model, dataset)
-        assessments[name] = assessment_of(rows[name], sampled=None, seed=options.seed)
+        rows[name], origins[name], seen = _measured(options, model, dataset)
+        assessments[name] = assessment_of(rows[name], origins[name], seed=options.seed)
         yield f"\n{name}: {seen}"
+        yield from filter(None, [origins[name].sentence()])
         yield from assessments[name].learned.sentences()
     comparisons = {}
     for first, second in combinations(names, 2):
-        comparisons[first, second] = compare(rows[first], rows[second], seed=options.seed)
+        comparisons[first, second] = compare(
+            rows[first], rows[second], sampled=origins[first].sampled or origins[second].sampled, seed=options.seed
+        )
         yield "\n" + comparisons[first, second].sentence(first, second)
     record = manifest("evaluate", options.to_dict(), fingerprint=_fingerprint(dataset))
     output.open()
@@ -85,8 +88,8 @@ def _distinct(models: tuple[str, ...]) -> dict[str, str]:
     return dict(zip(short if len(set(short)) == len(models) else models, models, strict=True))
 
 
-def _measured(options: EvaluateConfig, name: str, dataset: datasets.Dataset) -> tuple[LoggedRows, str]:
-    """The rows as one model sees them, and how many of their prompts it was trained on, in words."""
+def _measured(options: EvaluateConfig, name: str, dataset: datasets.Dataset) -> tuple[LoggedRows, Origin, str]:
+    """The rows as one model sees them, who wrote them, and how many of their prompts it was trained on, in words."""
     policy, tokenizer = load_on_device(options, name)
     reference = _reference(options, name, policy)
     base = policy if reference is None else reference
@@ -99,14 +102,22 @@ def _measured(options: EvaluateConfig, name: str, dataset: datasets.Dataset) -> 
         cache_dir=options.cache_dir,
     )
     with torch.no_grad():
-        rows = LoggedResponses.prepare(dataset, scorer).rows(policy)
+        responses = LoggedResponses.prepare(dataset, scorer)
+        origin = Origin.of(responses)
+        if origin.scorer is not scorer:
+            responses = LoggedResponses.prepare(dataset, origin.scorer)
+        rows = responses.rows(policy)
     known = SeenPrompts.of_model(model_of_run(name))
     if known is None:
-        return rows, "nothing says whether it was trained on these prompts."
+        return rows, origin, "nothing says whether it was trained on these prompts."
     counts = known.among(prompts_of(dataset))
     if not counts["trained"]:
-        return rows, "it was trained on none of these prompts."
-    return rows, f"{counts['trained']} of {counts['prompts']} prompts were trained on; what follows is optimistic."
+        return rows, origin, "it was trained on none of these prompts."
+    return (
+        rows,
+        origin,
+        f"{counts['trained']} of {counts['prompts']} prompts were trained on; what follows is optimistic.",
+    )
 
 
 def _reference(options: EvaluateConfig, name: str, policy: nn.Module) -> nn.Module | None:

@@ -1,6 +1,7 @@
 """``valuefree strength``: a trained policy at several strengths, and the one that held-out rows support."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from valuefree.cli.options.train import TrainConfig
 from valuefree.cli.parse import from_mapping
 from valuefree.data import read_triplets
 from valuefree.errors import ConfigError
-from valuefree.evaluation.held_out.logged_responses import LoggedResponses
+from valuefree.evaluation.held_out.logged_responses import LoggedResponses, Origin
 from valuefree.evaluation.held_out.strength_choice import (
     SCALES,
     StrengthChoice,
@@ -55,6 +56,12 @@ class TrainedPolicy:
             patch_forward(self.reference)
         self.strength: Strength = strength_of(self.policy, self.reference)
         self.scale = scale_of(self.folder)
+        self.origin: Origin | None = None  # of the rows that are read first
+
+    @property
+    def sampled(self) -> str | None:
+        """As in `measure`, once rows were read."""
+        return self.origin.sampled if self.origin is not None else None
 
     def responses(self, name: str) -> LoggedResponses | None:
         """The rows of a file of the run, scored; None where there is no such file."""
@@ -70,7 +77,12 @@ class TrainedPolicy:
             limits=Limits(trained.max_length, trained.max_prompt_length, trained.max_response_length),
             cache_dir=self.options.cache_dir,
         )
-        return LoggedResponses.prepare(read_triplets(str(file)), scorer)
+        rows = read_triplets(str(file))
+        responses = LoggedResponses.prepare(rows, scorer)
+        self.origin = self.origin or Origin.of(responses)
+        if self.origin.scorer.sampler == scorer.sampler:
+            return responses
+        return LoggedResponses.prepare(rows, replace(scorer, sampler=self.origin.scorer.sampler))
 
     def at_scales(self, responses: LoggedResponses) -> dict[float, Any]:
         """The rows at each of `SCALES` times the strength of training."""
@@ -99,13 +111,15 @@ def _options_of(folder: Path) -> TrainConfig:
     return from_mapping(TrainConfig, record["config"])
 
 
-def choose(trained: TrainedPolicy, *, sampled: str | None) -> StrengthChoice | None:
+def choose(trained: TrainedPolicy) -> StrengthChoice | None:
     """The strength that the selection rows of the run support; None without such rows."""
     selection = trained.responses(SELECTION)
     if selection is None:
         return None
     options = trained.options
-    return choose_strength(trained.at_scales(selection), sampled=sampled, max_kl=options.max_kl, seed=options.seed)
+    return choose_strength(
+        trained.at_scales(selection), sampled=trained.sampled, max_kl=options.max_kl, seed=options.seed
+    )
 
 
 def command(options: StrengthConfig) -> None:
@@ -114,7 +128,7 @@ def command(options: StrengthConfig) -> None:
     print(f"{options.run}: strength {trained.scale:g}, where 1 is as trained")
     chosen = options.scale
     if chosen is None:
-        choice = choose(trained, sampled=None)
+        choice = choose(trained)
         if choice is None:
             print(
                 "No strength is chosen: the run has no selection prompts (--validation-prompts). Give one by --scale."
@@ -124,7 +138,7 @@ def command(options: StrengthConfig) -> None:
             print(f"Chosen on the selection prompts: {chosen:g}; {choice.reason}.")
     report = trained.responses(HELD_OUT)
     if report is not None:
-        points = strength_curve(trained.at_scales(report), sampled=None, seed=options.seed)
+        points = strength_curve(trained.at_scales(report), sampled=trained.sampled, seed=options.seed)
         show.table("On report prompts", [_row(point, chosen) for point in points], HEADER)
     if chosen is not None and options.apply and chosen != trained.scale:
         trained.apply(chosen)

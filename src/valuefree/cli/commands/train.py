@@ -109,7 +109,9 @@ def train(options: TrainConfig) -> TrainResult:
         logger.info("%s", trainer.report)
     held_out = held_out_responses(trainer, run)
     if logged is not None and held_out is not None:
-        logged.measure_on(held_out.selection or held_out.report, tau=trainer.temperature, sampled=None)
+        logged.measure_on(
+            held_out.selection or held_out.report, tau=trainer.temperature, sampled=held_out.origin.sampled
+        )
     notes = choose_learning_rate(trainer, run, held_out) if options.lr == "auto" else []
     stopped = run.train(trainer)
     if stopped is not None:

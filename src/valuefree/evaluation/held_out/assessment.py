@@ -9,7 +9,7 @@ import numpy as np
 from torch import nn
 
 from valuefree.evaluation.held_out.learned import Learned
-from valuefree.evaluation.held_out.logged_responses import LoggedResponses, sample_prompts
+from valuefree.evaluation.held_out.logged_responses import LoggedResponses, Origin, needs_features, sample_prompts
 from valuefree.evaluation.held_out.measure import measure
 from valuefree.evaluation.held_out.rows import LoggedRows
 from valuefree.evaluation.held_out.strength_choice import SCALES, StrengthChoice, choose_strength, rows_at_scales
@@ -29,25 +29,36 @@ class Assessment:
         points: by "report" and "training", the log-ratios and rewards of rows, each minus its mean over the prompt
             (over all rows where prompts have one response).
         strength: the choice of the policy's strength, if one was made before.
+        origin: a sentence on who wrote the responses, if the scores tell.
     """
 
     learned: Learned
     points: dict[str, dict[str, list[float]]]
     strength: StrengthChoice | None = None
+    origin: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """All of it, for metrics.json."""
         chosen = asdict(self.strength) if self.strength is not None else None
-        return {"learned": self.learned.to_dict(), "points": self.points, "strength": chosen}
+        return {
+            "learned": self.learned.to_dict(),
+            "points": self.points,
+            "strength": chosen,
+            "origin": self.origin,
+        }
 
 
 @dataclass(frozen=True)
 class HeldOutResponses:
-    """Logged responses by use: to report on, to select settings by (or None), and a sample of those trained on."""
+    """Logged responses by use: to report on, to select settings by (or None), and a sample of those trained on.
+
+    All are scored as they were drawn, as far as `origin`, found on the training responses, tells.
+    """
 
     report: LoggedResponses
     selection: LoggedResponses | None
     training: LoggedResponses
+    origin: Origin
 
     @classmethod
     def prepare(
@@ -60,20 +71,21 @@ class HeldOutResponses:
         seed: int,
     ) -> "HeldOutResponses":
         """Tokenise and score the rows, before the policy is trained."""
-        reported = LoggedResponses.prepare(report, scorer)
-        features = reported.features is not None
-        return cls(
-            reported,
-            LoggedResponses.prepare(selection, scorer) if selection is not None else None,
-            LoggedResponses.prepare(sample_prompts(training, TRAINING_PROMPTS, seed=seed), scorer, features=features),
-        )
+        sample = sample_prompts(training, TRAINING_PROMPTS, seed=seed)
+        features = needs_features(report["prompt_id"])
+        trained = LoggedResponses.prepare(sample, scorer, features=features)
+        origin = Origin.of(trained)
+        if origin.scorer is not scorer:
+            trained = LoggedResponses.prepare(sample, origin.scorer, features=features)
+        reported = LoggedResponses.prepare(report, origin.scorer, features=features)
+        selected = LoggedResponses.prepare(selection, origin.scorer) if selection is not None else None
+        return cls(reported, selected, trained, origin)
 
     def choose_strength(
         self,
         policy: nn.Module,
         strength: Strength,
         *,
-        sampled: str | None,
         max_kl: float | None = None,
         scales: Sequence[float] = SCALES,
         seed: int = 0,
@@ -83,35 +95,34 @@ class HeldOutResponses:
         if selection is None:
             return None
         rows = rows_at_scales(lambda: selection.rows(policy), strength.at, scales)
-        return choose_strength(rows, sampled=sampled, max_kl=max_kl, seed=seed)
+        return choose_strength(rows, sampled=self.origin.sampled, max_kl=max_kl, seed=seed)
 
     def assess(
         self,
         policy: nn.Module,
         *,
         tau: float | None,
-        sampled: str | None,
         strength: StrengthChoice | None = None,
         seed: int = 0,
     ) -> Assessment:
-        """Measure the policy as it is. tau, sampled: as in `measure`."""
-        settings: dict[str, Any] = {"tau": tau, "sampled": sampled, "strength": strength, "seed": seed}
-        return assessment_of(self.report.rows(policy), training=self.training.rows(policy), **settings)
+        """Measure the policy as it is. tau: as in `measure`."""
+        settings: dict[str, Any] = {"tau": tau, "strength": strength, "seed": seed}
+        return assessment_of(self.report.rows(policy), self.origin, training=self.training.rows(policy), **settings)
 
 
 def assessment_of(
     rows: LoggedRows,
+    origin: Origin,
     *,
     training: LoggedRows | None = None,
     tau: float | None = None,
-    sampled: str | None = None,
     strength: StrengthChoice | None = None,
     seed: int = 0,
 ) -> Assessment:
     """The assessment from rows that are measured already."""
-    learned = measure(rows, train=training, tau=tau, sampled=sampled, seed=seed)
+    learned = measure(rows, train=training, tau=tau, sampled=origin.sampled, seed=seed)
     points = {"report": _points(rows)} | ({"training": _points(training)} if training is not None else {})
-    return Assessment(learned, points, strength)
+    return Assessment(learned, points, strength, origin.sentence())
 
 
 def _points(rows: LoggedRows) -> dict[str, list[float]]:

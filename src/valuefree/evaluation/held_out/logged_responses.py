@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import datasets
@@ -15,8 +15,10 @@ from valuefree.data.columns import factorize, lengths_of, list_numbers, to_numpy
 from valuefree.data.triplets import selected
 from valuefree.errors import DataError
 from valuefree.evaluation.held_out.rows import LoggedRows
+from valuefree.models.authorship import Authorship, authorship
 from valuefree.models.load import evaluating
 from valuefree.models.logprobs import response_logps
+from valuefree.models.sampler import Sampler
 from valuefree.training.preparation import Scorer
 from valuefree.training.reference_scores import ReferenceScores
 
@@ -68,6 +70,13 @@ class LoggedResponses:
         """Whether the rewards differ, so that there is something to rank."""
         return bool(np.ptp(self.rewards) > 0)
 
+    def authorship(self) -> Authorship | None:
+        """Whether the reference wrote the responses; None for scores of a sampler that truncates."""
+        scores = self.reference
+        if scores.statistics is None:
+            return None
+        return authorship(scores.statistics, scores.logps, scores.tokens, temperature=self.scorer.sampler.temperature)
+
     def rows(self, policy: nn.Module) -> LoggedRows:
         """What the policy says about the responses, beside the reference."""
         return LoggedRows(
@@ -89,13 +98,54 @@ class LoggedResponses:
         with evaluating(policy), casting:
             for rows in scoring_batches(collator, lengths, numbers, self.scorer.batch_tokens):
                 batch = {name: tensor.to(device) for name, tensor in collator.batch(self.table, rows).items()}
-                found[rows] = response_logps(policy, batch).total.double().cpu().numpy()
+                logps = response_logps(policy, batch, **self.scorer.sampler._asdict()).total
+                found[rows] = logps.double().cpu().numpy()
         return found
 
 
-def needs_features(prompt_of: np.ndarray) -> bool:
+@dataclass(frozen=True)
+class Origin:
+    """Who wrote logged responses, and what follows for the measures.
+
+    Attributes:
+        authorship: what the statistics of the scoring pass say, or None.
+        scorer: scores the responses as they were drawn, where the reference drew them at another temperature.
+        sampled: None if the responses may be taken as drawn from the reference as `scorer` scores it; otherwise why not.
+    """
+
+    authorship: Authorship | None
+    scorer: Scorer
+    sampled: str | None
+
+    @classmethod
+    def of(cls, responses: LoggedResponses) -> "Origin":
+        """The origin of these responses, and of others that were drawn in the same way."""
+        found, scorer = responses.authorship(), responses.scorer
+        if found is None:
+            return cls(None, scorer, "nothing is known of who wrote the responses")
+        if found.verdict == "temperature":
+            drawn = Sampler(temperature=round(found.temperature, 2))
+            return cls(found, replace(scorer, sampler=drawn), None)
+        reasons = {
+            "truncated": f"the responses look drawn with {found.bound}, and the policy cuts off other tokens there",
+            "other": "this model did not write the responses as they are",
+            "undecided": "the responses are too few to tell whether this model wrote them",
+        }
+        return cls(found, scorer, reasons.get(found.verdict))
+
+    def sentence(self) -> str | None:
+        """Who wrote the responses, and at which temperature the models are compared."""
+        if self.authorship is None:
+            return None
+        said = self.authorship.sentence()
+        if self.authorship.verdict == "temperature":
+            said += f" Both models are compared at temperature {self.scorer.sampler.temperature:g}."
+        return said
+
+
+def needs_features(prompt_of: Sequence[int] | np.ndarray) -> bool:
     """Whether fewer than half of the prompts have two responses or more, so that rows of different prompts compare."""
-    return bool((np.bincount(prompt_of) > 1).mean() < 0.5)
+    return bool((np.unique(to_numpy(prompt_of, np.int64), return_counts=True)[1] > 1).mean() < 0.5)
 
 
 def sample_prompts(dataset: datasets.Dataset, prompts: int, *, seed: int) -> datasets.Dataset:
