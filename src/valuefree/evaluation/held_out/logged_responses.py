@@ -110,7 +110,7 @@ class Origin:
     Attributes:
         authorship: what the statistics of the scoring pass say, or None.
         scorer: scores the responses as they were drawn, where the reference drew them at another temperature.
-        sampled: None if the responses may be taken as drawn from the reference as `scorer` scores it; otherwise why not.
+        sampled: None if the responses may be taken as drawn from the reference as `scorer` scores it; else why not.
     """
 
     authorship: Authorship | None
