@@ -34,9 +34,9 @@ class TrainedRun:
         self.folder, self.name, self.manifest = folder, folder.name, folder.manifest
         metrics = folder.read("metrics.json")
         compared = folder.command == "evaluate"
-        self.held_out: dict[str, Any] = metrics.get("held_out") or {}
+        self.logged: dict[str, Any] = metrics.get("logged") or {}
         self.comparisons: list[dict[str, Any]] = metrics.get("comparisons", [])
-        rewarded = compared and not self.held_out
+        rewarded = compared and not self.logged
         self.evaluation: dict[str, Any] | None = metrics if rewarded else metrics.get("evaluation")
         if rewarded and "gain" not in metrics:
             raise DataError(
@@ -119,8 +119,8 @@ def _held_out(runs: Sequence[TrainedRun]) -> tuple[dict[str, Any], list[dict[str
     """The assessments of all runs by name, and the comparisons of policies."""
     assessments = {}
     for run in runs:
-        for name, assessment in run.held_out.items():
-            one = len(run.held_out) == 1
+        for name, assessment in run.logged.items():
+            one = len(run.logged) == 1
             assessments[run.name if one and len(runs) > 1 else name if len(runs) == 1 else f"{run.name} {name}"] = (
                 assessment
             )
@@ -136,8 +136,8 @@ def verdicts(runs: Sequence[TrainedRun]) -> list[str]:
         else:
             said = [verdict(run.evaluation)] if run.evaluation is not None else []
             said += [
-                f"{name}: {held_out_verdict(found)}" if len(run.held_out) > 1 else held_out_verdict(found)
-                for name, found in run.held_out.items()
+                f"{name}: {held_out_verdict(found)}" if len(run.logged) > 1 else held_out_verdict(found)
+                for name, found in run.logged.items()
             ]
             sentence = " ".join(said) or "The policy was not evaluated: no prompts were held out."
         control = "Control, rewards shuffled. " if run.shuffled else ""

@@ -74,7 +74,7 @@ def _metrics(
 ) -> dict[str, Any]:
     return {
         "notes": [str(summary)],
-        "held_out": {name: found.to_dict() for name, found in assessments.items()},
+        "logged": {name: found.to_dict() for name, found in assessments.items()},
         "comparisons": [
             {"first": first, "second": second, "sentence": found.sentence(first, second), **found.to_dict()}
             for (first, second), found in comparisons.items()

@@ -191,7 +191,7 @@ def _finish(
             *(f"Warning: {warning}" for warning in warnings if warning),
         ],
         "evaluation": evaluation.to_dict() if evaluation else None,
-        "held_out": {"policy": assessment.to_dict()} if assessment else None,
+        "logged": {"policy": assessment.to_dict()} if assessment else None,
         "partition": trainer.report.to_dict() if trainer.report else None,
         "authorship": authorship.to_dict() if authorship else None,
         "training": history[-1] if history else None,
