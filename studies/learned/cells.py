@@ -35,6 +35,12 @@ class Cell:
         return f"{self.world}-{self.label}{'-shuffled' if self.shuffled else ''}-lr{self.lr:g}-seed{self.seed}"
 
 
+    @property
+    def family(self) -> str:
+        """The world without its kind of model: ``small`` of ``small-t5``."""
+        return self.world.split("-")[0]
+
+
 @dataclass(frozen=True)
 class Truth:
     """How the true gain is sampled: exact samples of policy and reference for the report prompts.
