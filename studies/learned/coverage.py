@@ -1,7 +1,7 @@
-"""How often the interval of the estimated gain holds the true gain, in the exact world, where the truth has no error."""
+"""How often the interval of the estimated gain holds the true gain, in the exact world, where it is known."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,7 @@ class CoverageScale:
     prompts: tuple[int, ...] = (80, 320, 1000)
     replicates: int = 200
     pool: int = 4000
-    exact: ExactScale = ExactScale()
+    exact: ExactScale = field(default_factory=ExactScale)
 
 
 def at_kl(policy: Callable[[float], Tensor], reference: Tensor, kl: float) -> Tensor:

@@ -1,6 +1,6 @@
 """The exact world: log-probabilities, gains and KL in closed form, so that only the logged rows have sampling error."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -32,10 +32,12 @@ class ExactScale:
     steps: tuple[int, ...] = (20, 60, 160)
     lrs: tuple[float, ...] = (0.001, 0.003, 0.01)
     strengths: tuple[float, ...] = SCALES
-    world: WorldSettings = WorldSettings()
+    world: WorldSettings = field(default_factory=WorldSettings)
 
 
-QUICK_SCALE = ExactScale(train_prompts=64, report_prompts=80, steps=(8, 20), lrs=(0.003, 0.01), strengths=(0.5, 1.0, 2.0))
+QUICK_SCALE = ExactScale(
+    train_prompts=64, report_prompts=80, steps=(8, 20), lrs=(0.003, 0.01), strengths=(0.5, 1.0, 2.0)
+)
 
 
 def policy_of(weights: Tensor, prompts: Prompts) -> Tensor:

@@ -2,7 +2,7 @@
 
 import copy
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -30,16 +30,16 @@ REPORT_SEED = 30_000  # apart from the seeds of the training rows and of the tru
 class SmallScale:
     """Sizes. world: of the small study. report_prompts × responses: held-out rows. samples: of the truth per prompt."""
 
-    world: Scale = Scale()
-    report_prompts: int = 160
+    world: Scale = field(default_factory=Scale)
+    report_prompts: int = 128
     samples: int = 4
-    training_prompts: int = 60
+    training_prompts: int = 30
     steps: tuple[int, ...] = (8, 24, 64)
     lrs: tuple[float, ...] = (1e-4, 3e-4, 1e-3)
     strengths: tuple[float, ...] = SCALES
 
 
-QUICK_SCALE = SmallScale(QUICK, report_prompts=80, steps=(8, 20), lrs=(3e-4, 1e-3), strengths=(0.5, 1.0, 2.0))
+QUICK_SCALE = SmallScale(QUICK, report_prompts=64, steps=(8, 20), lrs=(3e-4, 1e-3), strengths=(0.5, 1.0, 2.0))
 
 
 def report_prompts(scale: SmallScale, seed: int) -> list[str]:
@@ -57,7 +57,7 @@ def _held_out(
     texts = sample(base, tokenizer, prompts, scale.world.responses, seed=REPORT_SEED + seed)[2]
     report = as_rows([prompt for prompt in prompts for _ in range(scale.world.responses)], texts)
     decoding = Decoding(max_new_tokens=NEW_TOKENS, batch_size=SAMPLING_BATCH)
-    truth = Truth(tokenizer, prompts, reward, decoding, scale.samples)
+    truth = Truth(tokenizer, prompts, reward, decoding, scale.samples, scored=1)
     return rows_of(folder, kind, "on", seed, scale.world), report, truth, truth.of_reference(base, base, seed)
 
 
@@ -85,7 +85,9 @@ def measure_cell(cell: Cell, folder: Path, scale: SmallScale) -> list[dict[str, 
             seed=cell.seed,
         )
         report = LoggedResponses.prepare(held_out, trainer.scorer)
-        training = LoggedResponses.prepare(sample_prompts(train, scale.training_prompts, seed=cell.seed), trainer.scorer)
+        training = LoggedResponses.prepare(
+            sample_prompts(train, scale.training_prompts, seed=cell.seed), trainer.scorer
+        )
 
         def known() -> dict[str, Any]:
             found = truth.measure(policy, base, trainer.scorer.collator, base_P, cell.seed)
@@ -93,7 +95,10 @@ def measure_cell(cell: Cell, folder: Path, scale: SmallScale) -> list[dict[str, 
 
         def take(step: int) -> None:
             if step < scale.steps[-1]:
-                logged = {"report": logged_columns(report.rows(policy)), "training": logged_columns(training.rows(policy))}
+                logged = {
+                    "report": logged_columns(report.rows(policy)),
+                    "training": logged_columns(training.rows(policy)),
+                }
                 curve.append({"step": step, "scale": 1.0, **logged, **known()})
 
         trainer.add_callback(MeasureAt(scale.steps, take))
