@@ -36,7 +36,7 @@ class CoverageScale:
 
     prompts: tuple[int, ...] = (80, 320, 1000)
     replicates: int = 200
-    pool: int = 4000
+    pool: int = 2000
     exact: ExactScale = field(default_factory=ExactScale)
 
 
@@ -45,7 +45,7 @@ def at_kl(policy: Callable[[float], Tensor], reference: Tensor, kl: float) -> Te
     low, high = 0.0, 1.0
     while kl_divergence(policy(high), reference).mean() < kl:
         high *= 2
-    for _ in range(25):
+    for _ in range(16):
         middle = (low + high) / 2
         low, high = (middle, high) if kl_divergence(policy(middle), reference).mean() < kl else (low, middle)
     return policy(high)
