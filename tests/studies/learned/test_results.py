@@ -122,7 +122,14 @@ def test_groups_and_defaults_of_every_task():
 def test_checks_count_refusals_and_intervals():
     points = [point(1, 0, 0), point(1, 0, 0, refused="share"), point(1, 0, 0, refused="mean weight")]
     found = checks_of(points)
-    assert (found.policies, found.few, found.mean_weight, found.printed, found.held, found.held_all) == (3, 1, 1, 1, 1, 1)
+    assert (found.policies, found.few, found.mean_weight, found.printed, found.held, found.held_all) == (
+        3,
+        1,
+        1,
+        1,
+        1,
+        1,
+    )
 
 
 def test_the_measure_that_is_used_loses_least_on_the_choosing_runs():
