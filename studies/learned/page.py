@@ -15,9 +15,12 @@ from studies.learned.grid import DEFAULT, Scale
 from studies.learned.measured import LOWER, MEASURES, OWN
 from studies.learned.results import (
     AXES,
+    CHECKPOINT,
     CLOSE,
     CODE_RULE,
     DEFAULT_RULE,
+    LR,
+    METHOD,
     SETTING,
     STRENGTH,
     TASKS,
@@ -44,6 +47,13 @@ from studies.learned.tables import (
 )
 from valuefree.report import Section
 
+USES = {
+    CHECKPOINT: "Early stopping (checkpoint)",
+    LR: "Automatic learning rate (at the last checkpoint)",
+    SETTING: "Automatic learning rate with early stopping",
+    STRENGTH: "Strength",
+    METHOD: "Method",
+}
 WARNED_BELOW = 0.5  # mean rank correlation on the choosing seeds
 
 
