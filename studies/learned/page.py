@@ -70,9 +70,7 @@ def choices(results: Results) -> list[str]:
             if losses:
                 lost = f"{percent(mean_share(losses))} of the best gain (the default {percent(mean_share(default))})"
                 parts.append(f"{family} {lost}")
-        lines.append(
-            f"Choice of {task}: “{used}”. Lost on the reported seeds: {'; '.join(parts) or 'nothing to choose'}."
-        )
+        lines.append(f"{USES[task]}: “{used}”. Lost on the reported seeds: {'; '.join(parts) or 'nothing to choose'}.")
     return lines
 
 
