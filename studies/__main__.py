@@ -1,10 +1,16 @@
-"""python -m studies exact|small|paper|frontier: run what the study lacks, then write its page."""
+"""python -m studies exact|small|paper|frontier|learned: run what the study lacks, then write its page."""
 
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from studies.options import StudyExactConfig, StudyFrontierConfig, StudyPaperConfig, StudySmallConfig
+from studies.options import (
+    StudyExactConfig,
+    StudyFrontierConfig,
+    StudyLearnedConfig,
+    StudyPaperConfig,
+    StudySmallConfig,
+)
 from valuefree.cli.main import exit_with_message
 from valuefree.cli.options import Options
 from valuefree.cli.parse import parse_options, unknown
@@ -15,6 +21,7 @@ STUDIES: dict[str, type[Options]] = {
     "small": StudySmallConfig,
     "paper": StudyPaperConfig,
     "frontier": StudyFrontierConfig,
+    "learned": StudyLearnedConfig,
 }
 
 

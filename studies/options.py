@@ -169,3 +169,21 @@ class StudyFrontierConfig(Options):
 
     def __post_init__(self) -> None:
         _check_counts(self, "seeds", "workers")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyLearnedConfig(Options):
+    """Of ``python -m studies learned``."""
+
+    about: ClassVar[str] = "Measures on held-out logged rows against the true gain: order, choices, coverage."
+    worlds: str = option("smollm2,small,exact", "worlds, by comma; smollm2 takes about 14 minutes a run, 10 runs")
+    seeds: int | None = option(None, "reported seeds of each world; default: 5, of the small world 2; with quick 1")
+    choose_seeds: int = option(1, "seeds that the rules of choice are made on, not reported; of small and exact")
+    workers: int | None = option(None, "processes, of one thread each; default: one per core")
+    out: str = option("outputs/study-learned", "folder of cells and measures; run again to resume")
+    page: str | None = option(None, "file of the page; default: learned.md in the folder out")
+    quick: bool = option(False, "fewer methods, prompts, steps and seeds")
+    dry_run: bool = option(False, "count the cells and stop")
+
+    def __post_init__(self) -> None:
+        _check_counts(self, "seeds", "choose_seeds", "workers")

@@ -34,12 +34,18 @@ class Cell:
         """Of the cell's file."""
         return f"{self.world}-{self.label}{'-shuffled' if self.shuffled else ''}-lr{self.lr:g}-seed{self.seed}"
 
+    @property
+    def family(self) -> str:
+        """The world without its kind of model: ``small`` of ``small-t5``."""
+        return self.world.split("-")[0]
+
 
 @dataclass(frozen=True)
 class Truth:
     """How the true gain is sampled: exact samples of policy and reference for the report prompts.
 
-    reward: from texts of the responses to all prompts, `samples` each, to rewards. decode: from token ids to texts.
+    reward: from texts of the responses to all prompts, `samples` each, to rewards. scored: samples of each prompt whose
+    log-ratio is computed, for the KL; default: all.
     """
 
     tokenizer: Any
@@ -47,6 +53,7 @@ class Truth:
     reward: Callable[[list[Any], list[str]], Sequence[float]]
     decoding: Decoding
     samples: int
+    scored: int | None = None
 
     def sample(self, model: nn.Module, seed: int) -> tuple[np.ndarray, list[list[int]], list[list[int]]]:
         """Mean reward of each prompt's samples, (P,), and the token ids of prompts and responses."""
@@ -66,8 +73,10 @@ class Truth:
     def measure(
         self, policy: nn.Module, reference: nn.Module | None, collator: Collator, base_P: np.ndarray, seed: int
     ) -> dict[str, Any]:
-        """The true gain by prompt, and the log-ratio of each sample of the policy, of which the mean is the KL."""
+        """The true gain by prompt, and log-ratios of samples of the policy, of which the mean is the KL."""
         rewards_P, asked, ids = self.sample(policy, seed)
+        kept = [row for row in range(len(ids)) if row % self.samples < (self.scored or self.samples)]
+        asked, ids = [asked[row] for row in kept], [ids[row] for row in kept]
         other = policy if reference is None else reference
         ratios: list[float] = []
         for start in range(0, len(ids), 64):

@@ -7,7 +7,7 @@ import numpy as np
 
 from valuefree.evaluation.held_out.rows import LoggedRows
 
-COLUMNS = ("logratios", "rewards", "prompt_of", "lengths")
+SCALES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)  # strengths at which a policy is measured
 
 
 def logged_columns(rows: LoggedRows) -> dict[str, list[float]]:

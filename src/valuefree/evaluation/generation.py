@@ -80,15 +80,15 @@ def generate_ids(
     Settings in the model's generation_config are not applied; see `own_generation_config`.
     """
     encoder_decoder = is_encoder_decoder(model)
-    asked = [
+    once = [
         cut_prompt(
             prompt_ids(tokenizer, prompt, encoder_decoder=encoder_decoder),
             decoding.max_prompt_length,
             encoder_decoder=encoder_decoder,
         )
         for prompt in prompts
-        for _ in range(samples)
     ]
+    asked = [list(ids) for ids in once for _ in range(samples)]
     answers: list[list[int]] = [[] for _ in asked]
     order = sorted(range(len(asked)), key=lambda index: -len(asked[index]))
     device = next(model.parameters()).device
