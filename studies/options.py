@@ -90,8 +90,9 @@ class StudyPaperConfig(MetricOptions):
     )
     methods: str = option(
         "all",
-        "by semicolon: KTO, DRO, RPO, RPO-noNorm (as published), RPO(), RPO() auto (this package's default), RPO sums, "
-        "DRO-V, SFT-all, SFT-best; the untouched reference, SFT, is always among them",
+        "by semicolon: KTO, DRO, RPO, RPO-noNorm (as published), RPO(), RPO() auto (this package's default), RPO() "
+        "self-tuned (it also chooses its learning rate and strength), RPO sums, DRO-V, SFT-all, SFT-best; the "
+        "untouched reference, SFT, is always among them",
     )
     taus: str = option("0.1,1,5", "temperatures of the grid, by comma; the tables but the ablations are at 1")
     seeds: int = option(3, "runs of each: order of the rows, weights of value networks, sampling")

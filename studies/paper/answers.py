@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from studies.paper.cells import Pair
-from studies.paper.methods import OURS, REFERENCE
+from studies.paper.methods import OURS, REFERENCE, SELF_TUNED
 from studies.paper.results import Results
 from studies.paper.wording import sentence, table
 from valuefree.batches.rendering import as_text
@@ -13,7 +13,8 @@ from valuefree.report import Completions, Section, Table, Verdict
 
 SHOWN = 5
 COLUMNS = ("RPO", "DRO", "KTO", OURS)
-BROWSED = (REFERENCE, "KTO", "DRO", "RPO", "RPO-noNorm", OURS, "SFT-all")
+BROWSED = (REFERENCE, "KTO", "DRO", "RPO", "RPO-noNorm", OURS, SELF_TUNED, "SFT-all")
+JUDGED = ("RPO", OURS, SELF_TUNED)
 
 
 def preferred(results: Results) -> tuple[list[int], int]:
@@ -60,7 +61,7 @@ def completions(results: Results) -> list[Completions]:
     answers = results.first_responses(BROWSED)
     verdicts: dict[int, list[Verdict]] = {}
     for judge in results.judges:
-        for pair in (Pair(first, second) for first in ("RPO", OURS) for second in BROWSED if first != second):
+        for pair in (Pair(first, second) for first in JUDGED for second in BROWSED if first != second):
             judged = results.judged(judge, pair)
             for number, verdict in enumerate(judged.of_seed(0) if judged is not None else ()):
                 shown = Verdict(judge, pair.first, pair.second, outcome_of(verdict))

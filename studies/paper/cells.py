@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from studies.harness.files import write_text
-from studies.paper.methods import METHODS, OURS, REFERENCE, Method, temperatures
+from studies.paper.methods import METHODS, OURS, REFERENCE, SELF_TUNED, Method, temperatures
 from studies.paper.scales import MAIN_TAU, Scale
 
 
@@ -44,8 +44,9 @@ class Row:
 
     reward, kl: estimates over the held-out prompts; None without a reward function, and for the KL of the reference.
     length: tokens per response. train_seconds: wall-clock time of training. cpu_seconds: processor time of training.
-    prepare_seconds: tokenising, scores and partition. partition: summary of the partition report. history: the
-    trainer's log. seconds: of the whole cell.
+    prepare_seconds: tokenising, scores, partition and the search for a learning rate. partition: summary of the
+    partition report. history: the trainer's log. chosen: learning rate and strength of a run that chooses them, as
+    `studies.paper.self_tuning.Chosen` has them. seconds: of the whole cell.
     """
 
     cell: Cell
@@ -59,6 +60,7 @@ class Row:
     partition: dict[str, Any] | None = None
     objective: dict[str, Any] | None = None
     history: Sequence[dict[str, Any]] = ()
+    chosen: dict[str, Any] | None = None
     seconds: float = 0.0
     commit: str | None = None
     error: str | None = None
@@ -145,7 +147,8 @@ def paper_pairs(taus: Sequence[float]) -> list[Pair]:
 def our_pairs() -> list[Pair]:
     """Pairs that the paper lacks: against supervised fine-tuning on everything, and the default against all."""
     found = [Pair("RPO", other) for other in ("SFT-all", "SFT-best", "DRO-V")]
-    return found + [Pair(OURS, other) for other in (REFERENCE, "KTO", "DRO", "RPO", "DRO-V", "SFT-all", "SFT-best")]
+    found += [Pair(OURS, other) for other in (REFERENCE, "KTO", "DRO", "RPO", "DRO-V", "SFT-all", "SFT-best")]
+    return found + [Pair(SELF_TUNED, other) for other in (REFERENCE, "KTO", "DRO", "RPO", OURS)]
 
 
 def pairs_of(methods: Sequence[str], taus: Sequence[float], *, ours: bool) -> list[Pair]:

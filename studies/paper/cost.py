@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from studies.paper.cells import Cell
+from studies.paper.methods import METHODS
 from studies.paper.scales import Scale
 
 ROWS, PROMPT_TOKENS, RESPONSE_TOKENS, PER_PROMPT = 255_864, 160, 220, 4  # UltraFeedback: 63,966 prompts, four answers
@@ -10,13 +11,15 @@ ENCODER_SHARE = 0.42  # of T5's parameters
 FLOPS = 0.35 * 156e12  # an A100 at TF32, of its peak
 TOKEN_SECONDS = 0.03  # per step of generation, limited by kernel launches
 CPU_SECONDS = {"tiny": 6.0, "smol": 420.0}  # of a cell, measured on two cores
+SEARCH = 2.125  # training steps with the search for a learning rate, relative to those without
 VALUE_FORWARDS = 3  # of DRO-V's second network on the prompts, backward pass included
 
 
 def cell_hours(cell: Cell, scale: Scale) -> float:
     """Hours of one run on one device: scoring the reference once, training, answering the held-out prompts."""
+    searching = SEARCH if METHODS[cell.method].tuned else 1.0
     if scale.name in CPU_SECONDS:
-        return CPU_SECONDS[scale.name] / 3600
+        return CPU_SECONDS[scale.name] * searching / 3600
     generation = scale.test_prompts / scale.generation_batch * scale.max_new_tokens * TOKEN_SECONDS
     if cell.method == "SFT":
         return generation / 3600
@@ -26,7 +29,7 @@ def cell_hours(cell: Cell, scale: Scale) -> float:
     forwards = 3 + (0 if cell.method.startswith("SFT") else 1)
     value = VALUE_FORWARDS * encoder if cell.method == "DRO-V" else 0.0
     flops = 2 * rows * scale.epochs * (forwards * (encoder + decoder) + value)
-    return (flops / FLOPS + 2 * generation) / 3600  # generation is repeated for the KL
+    return (flops * searching / FLOPS + 2 * generation) / 3600  # generation is repeated for the KL
 
 
 def estimate(cells: Sequence[Cell], scales: Sequence[Scale], calls: int, workers: int) -> list[str]:

@@ -13,6 +13,7 @@ from valuefree.objectives import DRO, KTO, RPO, SFT, Objective
 
 REFERENCE = "SFT"
 OURS = "RPO() auto"
+SELF_TUNED = "RPO() self-tuned"
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class Method:
 
     make: its objective at a temperature; None for the untouched reference. published: whether the paper has it, under
     this name. taus: whether it has one run per temperature; else `make` takes `MAIN_TAU`. rewards: whether it reads
-    rewards, so that training on shuffled ones is a control. about: for the report.
+    rewards, so that training on shuffled ones is a control. tuned: whether each run chooses its own learning rate and
+    strength. about: for the report.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Method:
     published: bool = False
     taus: bool = False
     rewards: bool = True
+    tuned: bool = False
 
 
 _OBJECTIVES: dict[str, Callable[[float], Objective]] = {
@@ -39,6 +42,7 @@ _OBJECTIVES: dict[str, Callable[[float], Objective]] = {
     "RPO-noNorm": lambda tau: replace(RPO.preset("paper-code", tau=tau), estimator="zero"),
     "RPO()": lambda tau: RPO(tau=tau),
     "RPO() auto": lambda _: RPO(),
+    "RPO() self-tuned": lambda _: RPO(),
     "RPO sums": lambda tau: RPO.preset("paper", tau=tau),
     "DRO-V": lambda tau: DRO(tau=tau),
     "SFT-all": lambda _: SFT(),

@@ -11,7 +11,7 @@ from studies.paper import figures, tables
 from studies.paper.answers import completions, qualitative
 from studies.paper.cells import read_json_lines
 from studies.paper.claims import claim_figures, claim_findings, claim_tables
-from studies.paper.methods import OURS, REFERENCE
+from studies.paper.methods import OURS, REFERENCE, SELF_TUNED
 from studies.paper.published import CLAIMS, CONTRADICTIONS, UNSTATED
 from studies.paper.results import Results
 from studies.paper.rules import findings
@@ -85,16 +85,17 @@ def _verdict(results: Results, found: Sequence[Finding]) -> list[str]:
     sentences = [f"{results.scale.title}: of {len(found)} claims of the paper {named}."]
     if results.scale.width:  # made from the training rows alone
         sentences.append(sentence("texts", rows=results.held_out["train_rows"]))
-    for name, tau in (("RPO", MAIN_TAU), ("KTO", MAIN_TAU), ("DRO", MAIN_TAU), (OURS, None)):
+    for name, tau in (("RPO", MAIN_TAU), ("KTO", MAIN_TAU), ("DRO", MAIN_TAU), (OURS, None), (SELF_TUNED, None)):
         gain, control = (results.gain(name, tau, shuffled=shuffled) for shuffled in (False, True))
         if gain is not None:
             shuffled = "" if control is None else f"; with shuffled rewards {shown(control, signed=True)}"
             at = name if tau is None else f"{name} as published, τ = {tau:g}"
             sentences.append(f"{at}: gain in held-out reward {shown(gain, signed=True)} over the reference{shuffled}.")
     sentences += _furthest(results)
-    against = results.difference(results.runs(OURS), results.runs("RPO"))
-    if against is not None:
-        sentences.append(f"{OURS} less RPO as published at τ = 1: {shown(against, signed=True)}.")
+    for first, second, named in ((OURS, "RPO", "RPO as published at τ = 1"), (SELF_TUNED, OURS, OURS)):
+        against = results.difference(results.runs(first), results.runs(second))
+        if against is not None:
+            sentences.append(f"{first} less {named}: {shown(against, signed=True)}.")
     return sentences
 
 
@@ -138,11 +139,18 @@ def _overview(study: Results) -> Section:
                 prompts=len(held_out["prompts"]),
                 batch=scale.batch * scale.accumulation,
                 clip=f"clipped at {scale.max_grad_norm:g}" if scale.max_grad_norm else "not clipped",
+                but=_but_tuned(results),
                 data=" ".join(held_out["data"]),
             )
         )
     lines = [[method.name, method.name if method.published else NONE, method.about] for method in study.methods]
     return Section("overview", "What was run", sentences, settings, [table("methods", lines)])
+
+
+def _but_tuned(results: Results) -> str:
+    """The methods that choose settings of their own, as an exception in a sentence; empty if there are none."""
+    named = [method.name for method in results.methods if method.tuned and results.runs(method.name)]
+    return f" but {', '.join(named)}" if named else ""
 
 
 def _judge_calls(study: Results) -> str:
@@ -185,6 +193,7 @@ def _plots(*plots: Plot | None) -> list[Plot]:
 
 def _beyond(results: Results, key: str, suffix: str) -> Section:
     made = [make(results) for make in (tables.rewards_table, tables.more_rates_table, tables.distance_table)]
+    made += [tables.chosen_table(results, method) for method in results.methods if method.tuned]
     return Section(
         f"beyond{key}",
         f"Beyond the paper{suffix}",
@@ -204,7 +213,7 @@ def _distances(results: Results) -> list[str]:
     if len(kls) < 2:
         return []
     ends = [pick(kls, key=kls.__getitem__) for pick in (min, max)]
-    return [sentence("distances", names=ends, kls=[kls[name] for name in ends])]
+    return [sentence("distances", but=_but_tuned(results), names=ends, kls=[kls[name] for name in ends])]
 
 
 def _time(study: Results) -> Section | None:

@@ -5,16 +5,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from studies.paper.cells import Pair, our_pairs, paper_pairs
-from studies.paper.methods import OURS, REFERENCE
+from studies.paper.methods import OURS, REFERENCE, SELF_TUNED, Method
 from studies.paper.published import METRICS, Metric, printed
 from studies.paper.results import REWARD_JUDGE, Judged, Results
 from studies.paper.scales import MAIN_TAU, Scale
+from studies.paper.self_tuning import rates_of, rows_origin
 from studies.paper.verdicts import NONE, Spread, shown, spread
 from studies.paper.wording import sentence, table
 from valuefree.evaluation.stats import t_mean
 from valuefree.report import Table
 
-OUR_ROWS = (REFERENCE, OURS, "RPO sums", "DRO-V", "SFT-all", "SFT-best")
+OUR_ROWS = (REFERENCE, OURS, SELF_TUNED, "RPO sums", "DRO-V", "SFT-all", "SFT-best")
 
 
 def _size(scale: Scale) -> str:
@@ -189,6 +190,31 @@ def distance_table(results: Results) -> Table:
                 ]
             )
     return table("distances", rows, scale=results.scale.title, kl_prompts=results.scale.kl_prompts)
+
+
+def chosen_table(results: Results, method: Method) -> Table:
+    """Learning rate and strength of every run of a method that chooses them, on true and on shuffled rewards."""
+    rows = []
+    for shuffled in (False, True):
+        for run in results.runs(method.name, shuffled=shuffled):
+            if run.chosen is None:
+                continue
+            rows.append(
+                [
+                    "shuffled" if shuffled else "true",
+                    str(run.cell.seed),
+                    str(run.chosen["selection_prompts"]),
+                    f"{run.chosen['learning_rate']:g}{' (last of those tried)' if run.chosen['at_edge'] else ''}",
+                    f"{run.chosen['scale']:g}: {run.chosen['reason']}",
+                    NONE if run.kl is None else f"{run.kl['value']:.2f}",
+                    NONE if run.gain is None else f"{run.gain:.3f}",
+                ]
+            )
+    scale = results.scale
+    rates = ", ".join(f"{rate:g}" for rate in rates_of(scale))
+    own = sentence("reference_saw") if scale.width else ""
+    values = {"method": method.name, "rates": rates, "lr": scale.lr, "origin": rows_origin(scale), "own": own}
+    return table("chosen_settings", rows, scale=scale.title, **values)
 
 
 def judges_table(results: Results) -> Table:

@@ -9,6 +9,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 import torch
 from transformers import PrinterCallback
@@ -18,6 +19,7 @@ from studies.options import StudyPaperConfig
 from studies.paper.cells import Cell, Row, responses_of
 from studies.paper.methods import METHODS
 from studies.paper.scales import MAIN_TAU, Scale
+from studies.paper.self_tuning import SelfTuning, split_selection
 from studies.paper.world import Setup, decoding_of, held_out_of, load_reference, train_rows
 from valuefree.cli.commands.from_options import lora
 from valuefree.cli.commands.measure import text_metrics_of
@@ -64,14 +66,18 @@ def training_arguments(setup: Setup, scale: Scale, *, seed: int, rows: int, max_
     )
 
 
-def make_trainer(setup: Setup, scale: Scale, cell: Cell) -> PolicyTrainer:
-    """The trainer of a cell, its rows prepared."""
+def make_trainer(
+    setup: Setup, scale: Scale, cell: Cell, rows: datasets.Dataset, tuning: SelfTuning | None = None
+) -> PolicyTrainer:
+    """The trainer of a cell, its rows prepared; with `tuning` its learning rate is chosen."""
     model, tokenizer = load_reference(setup, scale)
-    rows = train_rows(setup, scale, cell.seed, shuffled=cell.shuffled)
     arguments = training_arguments(setup, scale, seed=cell.seed, rows=len(rows))
     torch.manual_seed(cell.seed)  # of an adapter's and a value network's weights
     adapter = lora(scale.lora_rank) if scale.lora_rank else None
-    return trainer_of(cell.method, cell.tau, model, arguments, rows, processing_class=tokenizer, peft_config=adapter)
+    trainer = trainer_of(cell.method, cell.tau, model, arguments, rows, processing_class=tokenizer, peft_config=adapter)
+    if tuning is not None:
+        tuning.find_rate(trainer)
+    return trainer
 
 
 def trainer_of(method: str, tau: float | None, *inputs: Any, **options: Any) -> PolicyTrainer:
@@ -121,13 +127,20 @@ def _trained(row: Row, setup: Setup, scale: Scale) -> tuple[Row, Any, Any]:
     if METHODS[cell.method].make is None:
         model, tokenizer = load_reference(setup, scale)
         return row, model.to(accelerator_device()), tokenizer
-    trainer, seconds = timed(partial(make_trainer, setup, scale, cell))
+    rows, tuning = train_rows(setup, scale, cell.seed, shuffled=cell.shuffled), None
+    if METHODS[cell.method].tuned:
+        rows, selection = split_selection(rows, seed=cell.seed)
+        tuning = SelfTuning(selection, scale, seed=cell.seed)
+    trainer, seconds = timed(partial(make_trainer, setup, scale, cell, rows, tuning))
+    if tuning is not None:
+        tuning.find_strength(trainer, None if scale.lora_rank else load_reference(setup, scale)[0])
     found = replace(
         row,
         steps=trainer.state.global_step,
         partition=trainer.report.to_dict() if trainer.report else None,
         objective=trainer.objective.to_dict(),
         history=trainer.state.log_history,
+        chosen=None if tuning is None else tuning.chosen.to_dict(),
         **seconds,
     )
     return found, trainer.model, trainer.processing_class

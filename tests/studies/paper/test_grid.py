@@ -26,17 +26,17 @@ TINY = SCALES["tiny"]
 
 
 def test_the_grid_is_counted_by_hand():
-    """KTO, DRO, RPO, RPO-noNorm, RPO() by τ: 15; SFT, RPO() auto, RPO sums, DRO-V, SFT-all, SFT-best once: 6.
+    """KTO, DRO, RPO, RPO-noNorm, RPO() by τ: 15; once: SFT, RPO() auto, self-tuned, RPO sums, DRO-V, two SFT: 7.
 
-    With 2 seeds 42; of the control the 11 at τ = 1 less SFT and SFT-all, which read no rewards: 9, with 2 seeds 18.
+    With 2 seeds 44; of the control the 12 at τ = 1 less SFT and SFT-all, which read no rewards: 10, with 2 seeds 20.
     """
     methods = list(METHODS.values())
     plain = cells_of([TINY], methods, TAUS, 2, control=False)
-    assert len(plain) == 42
+    assert len(plain) == 44
     grid = cells_of([TINY], methods, TAUS, 2, control=True)
-    assert grid[:42] == plain
-    control = grid[42:]
-    assert len(control) == 18
+    assert grid[:44] == plain
+    control = grid[44:]
+    assert len(control) == 20
     assert all(cell.shuffled and cell.tau in (None, 1.0) for cell in control)
     reads = set(METHODS) - {"SFT", "SFT-all"}
     assert {cell.method for cell in control} == reads
@@ -57,6 +57,7 @@ def test_names_of_files_are_unique_and_safe():
     assert len({name.lower() for name in names}) == len(grid)  # on a file system without case as well
     assert all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.+-]*", name) for name in names)
     assert Cell("tiny", "RPO() auto", None, 0).name == "tiny-RPO-default-auto-seed0"
+    assert Cell("tiny", "RPO() self-tuned", None, 0).name == "tiny-RPO-default-self-tuned-seed0"
     assert Cell("tiny", "RPO()", 0.1, 2, shuffled=True).name == "tiny-RPO-default-tau0.1-seed2-shuffled"
     assert Cell("tiny", "RPO", 1.0, 0).name == "tiny-RPO-tau1-seed0"
 
@@ -71,6 +72,7 @@ def test_a_row_comes_back_from_its_file(tmp_path):
         train_seconds=0.5,
         partition={"prompts": 6},
         history=[{"loss": 1.0, "step": 1}],
+        chosen={"learning_rate": 1e-3, "scale": 0.5},
         commit="abc",
     )
     row.write(tmp_path)
@@ -204,6 +206,7 @@ def test_the_estimate_grows_as_it_must():
 
     assert hours("SFT") < hours("SFT-best") < hours("SFT-all") < hours("RPO") < hours("DRO-V")
     assert hours("RPO") == hours("KTO") == hours("DRO")
+    assert hours("RPO") < hours("RPO() self-tuned") < 2.2 * hours("RPO")
     assert hours("RPO", small) < hours("RPO", large) < hours("RPO", xl)
     assert hours("RPO", epochs=2.0) > hours("RPO")
     assert hours("RPO", prompt_limit=80) < hours("RPO")

@@ -34,7 +34,8 @@ def test_only_pairs_of_methods_that_were_run_are_judged():
     ours = pairs_of(list(METHODS), TAUS, ours=True)
     assert set(paper_pairs(TAUS)) < set(ours)
     assert Pair("RPO() auto", "RPO", 1.0) in ours
-    assert len(ours) == len(set(ours)) == 8 + 3 + 7
+    assert Pair("RPO() self-tuned", "RPO() auto", 1.0) in ours
+    assert len(ours) == len(set(ours)) == 8 + 3 + 7 + 5
 
 
 def test_a_pair_compares_runs_of_one_seed():
