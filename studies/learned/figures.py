@@ -4,13 +4,13 @@ import numpy as np
 
 from studies.harness.page import draw_line
 from studies.learned.grid import default_lr
-from studies.learned.measured import GAIN, OWN, RANKING, SHARE
+from studies.learned.measured import GAIN, RANKING, REWEIGHTED, SHARE
 from studies.learned.results import CLOSE, Candidate, Run, by_code
 from studies.learned.tables import Results
 from valuefree.report import Plot
 from valuefree.report.drawing import GREY, colour, label, legend_above, panels
 
-DRAWN = (RANKING, SHARE, GAIN, OWN)
+DRAWN = (RANKING, SHARE, GAIN, REWEIGHTED)
 
 
 def against_truth(results: Results, family: str) -> Plot:

@@ -16,9 +16,9 @@ from valuefree.evaluation.stats import Estimate, clustered_mean
 
 RANKING, Z, SHARE, PROGRESS = "ranking accuracy", "permutation z", "explained share", "progress"
 GAIN, LOWER = "estimated gain, checked", "lower end of the gain, checked"
-UNCHECKED, NORMALISED, OWN = "estimated gain, unchecked", "self-normalised gain, unchecked", "reweighted own responses"
+UNCHECKED, NORMALISED, REWEIGHTED = "estimated gain, unchecked", "self-normalised gain, unchecked", "reweighted gain"
 LOSS, TRAINING_LOSS = "held-out loss", "loss on training rows"
-MEASURES = (RANKING, Z, SHARE, GAIN, LOWER, UNCHECKED, NORMALISED, OWN)  # of every method
+MEASURES = (RANKING, Z, SHARE, GAIN, LOWER, UNCHECKED, NORMALISED, REWEIGHTED)  # of every method
 WITH_TAU = (PROGRESS, LOSS, TRAINING_LOSS)  # of methods with a temperature
 Values = dict[str, float | None]
 
@@ -27,19 +27,6 @@ def squared_loss(rows: LoggedRows, tau: float) -> float:
     """Mean of ½(ρ̃ − r̃/τ)², with ρ and r centred within prompts."""
     logratios, rewards = (centre(values, rows.prompt_of) for values in (rows.logratios, rows.rewards))
     return float(((logratios - rewards / tau) ** 2).mean() / 2)
-
-
-def reweighted_gain(rows: LoggedRows) -> float:
-    """Mean over prompts of Σ p_j r_j − r̄, with p the softmax of ρ over the prompt's responses.
-
-    It is the gain of a policy that answers with one of the prompt's logged responses, in proportion to its importance
-    weight. It is between worst and best of the logged responses, however far the policy has moved.
-    """
-    largest = np.full(rows.prompts, -np.inf)
-    np.maximum.at(largest, rows.prompt_of, rows.logratios)
-    weights = np.exp(rows.logratios - largest[rows.prompt_of])
-    weighted = np.bincount(rows.prompt_of, weights * rows.rewards) / np.bincount(rows.prompt_of, weights)
-    return float((weighted - np.bincount(rows.prompt_of, rows.rewards) / rows.counts).mean())
 
 
 def measures_of(rows: LoggedRows, training: LoggedRows, tau: float | None) -> Values:
@@ -56,7 +43,7 @@ def measures_of(rows: LoggedRows, training: LoggedRows, tau: float | None) -> Va
         LOWER: interval[0] if passed and interval is not None else None,
         UNCHECKED: gain.gain.value,
         NORMALISED: gain.self_normalised.value,
-        OWN: reweighted_gain(rows),
+        REWEIGHTED: quick["reweighted_gain"],
         PROGRESS: quick.get("progress"),
         LOSS: None if tau is None else -squared_loss(rows, tau),
         TRAINING_LOSS: None if tau is None else -squared_loss(training, tau),

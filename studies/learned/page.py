@@ -12,7 +12,7 @@ from studies.learned import smol
 from studies.learned.default_run import closed, default_runs, default_table, scales_table, smollm2_table
 from studies.learned.figures import against_truth, by_strength
 from studies.learned.grid import DEFAULT, Scale
-from studies.learned.measured import LOWER, MEASURES, OWN
+from studies.learned.measured import LOWER, MEASURES, REWEIGHTED
 from studies.learned.results import (
     AXES,
     CHECKPOINT,
@@ -180,7 +180,7 @@ def world_sections(results: Results) -> list[Section]:
 def protocol_lines(scale: Scale) -> list[str]:
     """The protocol with the sizes of the study."""
     values: dict[str, Any] = {item.name: getattr(scale, item.name) for item in fields(scale)}
-    values |= {"labels": ", ".join(scale.labels), "default": DEFAULT, "close": f"{CLOSE:g}", "own": OWN}
+    values |= {"labels": ", ".join(scale.labels), "default": DEFAULT, "close": f"{CLOSE:g}", "own": REWEIGHTED}
     return protocol(Path(__file__), **values)
 
 

@@ -8,7 +8,6 @@ from transformers import PrinterCallback
 
 from studies.frontier.cells import objective_of
 from studies.learned.cells import Cell, Truth, measure_strengths
-from studies.learned.points import SCALES
 from valuefree.cli.commands.demo import NEW_TOKENS, RANK
 from valuefree.cli.commands.from_options import lora
 from valuefree.data import read_triplets, split_by_prompt
@@ -26,6 +25,7 @@ WORLD = "smollm2"
 RESPONSES = 4
 TEST_PROMPTS = 80
 SAMPLES = 2
+SCALES = (0.25, 0.5, 1.0)
 
 
 def make_rows(folder: Path) -> Path:

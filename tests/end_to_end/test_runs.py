@@ -65,7 +65,7 @@ def test_inspect_score_train_generate_evaluate(folder, rows_file, capsys):
     assert [row["prompt"] for row in completions] == metrics["evaluation"]["held_out"]
     cli.run(["report", str(out)])
     assert (out / "report.html").read_bytes() == written
-    assert {file.stem for file in (out / "figures").iterdir()} == {"gains", "training", "optimiser", "partition"}
+    assert {file.stem for file in (out / "figures").iterdir()} == {"gains", "log", "training", "optimiser", "partition"}
 
     model = str(out / "model")
     cli.run(["generate", str(rows_file), "--model", model, "--max-new-tokens", "4", "--out", str(folder / "r.jsonl")])

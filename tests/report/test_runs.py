@@ -121,9 +121,7 @@ def test_a_run_without_an_evaluation_says_so(trained):
     (run / "metrics.json").write_text(json.dumps({"evaluation": None, "partition": None}))
     (run / "completions.jsonl").unlink()
     report = read_report([run])
-    assert report.verdict == [
-        "The policy was not evaluated: there is no reward function, or there are no held-out prompts."
-    ]
+    assert report.verdict == ["The policy was not evaluated: no prompts were held out."]
     assert not report.completions
     assert [section.key for section in report.sections] == ["overview", "training"]
 

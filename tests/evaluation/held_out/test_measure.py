@@ -194,7 +194,7 @@ def test_quick_measures_leave_out_what_does_not_apply():
     rows = gaussian_rows(80, 2, kl=2.0)
     assert "gain" not in quick_measures(rows)
     names = set(quick_measures(rows, sampled="the rows come from another model"))
-    assert names == {"ranking_accuracy", "ranking_z", "explained_share", "rms_logratio"}
+    assert names == {"ranking_accuracy", "ranking_z", "explained_share", "reweighted_gain", "rms_logratio"}
 
 
 def test_z_is_standard_normal_without_learning():

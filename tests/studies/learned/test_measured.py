@@ -7,14 +7,13 @@ from studies.learned.measured import (
     GAIN,
     LOSS,
     MEASURES,
-    OWN,
     PROGRESS,
     RANKING,
+    REWEIGHTED,
     TRAINING_LOSS,
     joint,
     measured_curve,
     measures_of,
-    reweighted_gain,
     squared_loss,
 )
 from studies.learned.points import logged_columns
@@ -40,13 +39,6 @@ def test_squared_loss_by_hand():
     assert squared_loss(rows([0.0, 2.0], [1.0, 3.0]), tau=0.5) == pytest.approx(0.5)
 
 
-def test_reweighted_own_responses_by_hand():
-    """Weights 1 and 3 of rewards 0 and 1: ¾, less the mean ½. A far policy takes one response; equal ρ gain nothing."""
-    assert reweighted_gain(rows([0.0, np.log(3)], [0.0, 1.0])) == pytest.approx(0.25)
-    assert reweighted_gain(rows([-900.0, 900.0], [0.0, 1.0])) == pytest.approx(0.5)
-    assert reweighted_gain(rows([7.0, 7.0], [0.0, 1.0])) == 0
-
-
 def test_measures_are_those_of_the_package(drawn):
     found, learned = measures_of(drawn, drawn, tau=2.0), measure(drawn, tau=2.0)
     assert learned.gain is not None
@@ -63,7 +55,7 @@ def test_a_refused_gain_has_no_checked_value(drawn):
     far = LoggedRows(60 * drawn.logratios, drawn.rewards, drawn.prompt_of, drawn.lengths)
     found = measures_of(far, far, tau=None)
     assert found[GAIN] is None
-    assert found[OWN] is not None
+    assert found[REWEIGHTED] is not None
 
 
 def test_the_truths_error_widens_the_interval_on_the_side_of_the_truth():

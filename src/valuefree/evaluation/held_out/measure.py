@@ -9,6 +9,7 @@ from valuefree.evaluation.held_out.contrasts import By, Contrasts, comparison_of
 from valuefree.evaluation.held_out.learned import Learned, Needed
 from valuefree.evaluation.held_out.moments import explained, moments_of, products, rms, unit_sums
 from valuefree.evaluation.held_out.ranking import accuracy_estimates, permutation_p, permutation_z, rank_pairs
+from valuefree.evaluation.held_out.reweighted import reweighted_gain
 from valuefree.evaluation.held_out.ridge import Ridge
 from valuefree.evaluation.held_out.rows import LoggedRows
 from valuefree.evaluation.held_out.weights import Weighted, controlled_gain, estimate_gain, weigh
@@ -153,7 +154,7 @@ def quick_measures(rows: LoggedRows, *, tau: float | None = None, sampled: str |
         ranking_accuracy: as `Learned.ranking`, without features.
         ranking_z: (T − E[T]) / sd(T) of T = Σ ρ̃ r̃ under permutations of the rewards.
         explained_share: squared correlation of ρ̃ and r̃ with its sign.
-        reweighted_gain: see `reweighted_gain`.
+        reweighted_gain: see `valuefree.evaluation.held_out.reweighted`.
         rms_logratio: root mean square of ρ̃, in nats.
         progress: τ Σ ρ̃ r̃ / Σ r̃², with `tau`.
         effective_share: with `sampled=None`, which says that the reference wrote the rows.
@@ -179,18 +180,3 @@ def quick_measures(rows: LoggedRows, *, tau: float | None = None, sampled: str |
         if weighted.failed() is None:
             measures["gain"] = controlled_gain(rows, weighted)[0]
     return measures
-
-
-def reweighted_gain(contrasts: Contrasts) -> float:
-    """Mean reward of the logged responses when the policy's weights e^ρ choose among them, minus their plain mean.
-
-    The weights are normalised over the responses of a prompt (over all prompts where these are compared), so the value
-    lies within the range of the rewards however far the policy has moved. It grows with the move as long as the ranking
-    holds. It orders policies; it estimates the gain over the reference only for small moves.
-    """
-    ratios, rewards, _ = contrasts.centred
-    largest = np.full(int(contrasts.block.max()) + 1, -np.inf)
-    np.maximum.at(largest, contrasts.block, ratios)
-    weights = np.exp(ratios - largest[contrasts.block])
-    chosen = np.bincount(contrasts.block, weights=weights * rewards) / np.bincount(contrasts.block, weights=weights)
-    return float(chosen.mean())

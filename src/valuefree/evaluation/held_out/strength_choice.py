@@ -8,6 +8,7 @@ from valuefree.errors import ConfigError
 from valuefree.evaluation.held_out.comparison import compare
 from valuefree.evaluation.held_out.learned import Learned
 from valuefree.evaluation.held_out.measure import measure
+from valuefree.evaluation.held_out.reweighted import reweighted_difference
 from valuefree.evaluation.held_out.rows import LoggedRows
 from valuefree.evaluation.stats.estimate import Estimate, Statistic
 
@@ -68,10 +69,12 @@ def choose_strength(
 ) -> StrengthChoice:
     """The scale that the rows support; scale 1 unless they show that another is better.
 
-    Each scale is compared with scale 1 on the same rows, paired by prompt: by the estimated gain where both can be
-    estimated, otherwise by the ranking accuracy. Of the scales whose difference has an interval above zero, the one
-    with the highest lower end is chosen. To choose by the lower end of the gain itself would scale down every policy
-    whose gain is uncertain, because the interval of a gain is proportional to the scale.
+    Each scale is compared with scale 1 on the same rows, paired by prompt. Of the scales whose difference has an
+    interval above zero, the one with the highest lower end is chosen. If the reference drew the rows, the reweighted
+    gain is compared. Otherwise the ranking accuracy is compared, and no scale above 1 is considered: a better ranking
+    of another author's responses does not show that a policy may move further. To choose by the lower end of the
+    estimated gain would scale down every policy whose gain is uncertain, because the interval of a gain is proportional
+    to the scale.
 
     Args:
         rows: by scale, the same rows of prompts that were not trained on; with scale 1.
@@ -91,19 +94,20 @@ def choose_strength(
             "strength by --scale."
         )
     kept = 1.0 if any(point.scale == 1.0 for point in allowed) else max(point.scale for point in allowed)
-    by_gain = next(point for point in allowed if point.scale == kept).gain is not None
     best, lower = kept, 0.0
-    for point in allowed:
-        if point.scale == kept or (by_gain and point.gain is None):
+    for scale in (point.scale for point in allowed):
+        if scale == kept or (sampled is not None and scale > kept):
             continue
-        compared = compare(rows[point.scale], rows[kept], sampled=sampled, seed=seed)
-        difference = compared.gain_difference if by_gain else compared.difference
-        if difference is not None and difference.interval is not None and difference.interval[0] > lower:
-            best, lower = point.scale, difference.interval[0]
+        if sampled is None:
+            difference = reweighted_difference(rows[scale], rows[kept])
+        else:
+            difference = compare(rows[scale], rows[kept], sampled=sampled, seed=seed).difference
+        if difference.interval is not None and difference.interval[0] > lower:
+            best, lower = scale, difference.interval[0]
     limit = f" within a KL of {max_kl:g} nats" if max_kl is not None else ""
     if best == kept:
         return StrengthChoice(kept, f"no other strength{limit} is shown to be better", points)
-    shown = "a larger estimated gain" if by_gain else "a better ranking"
+    shown = "a larger reweighted gain" if sampled is None else "a better ranking"
     return StrengthChoice(best, f"the selection rows show {shown}{limit} than at strength {kept:g}", points)
 
 
