@@ -39,8 +39,8 @@ def rates_of(scale: Scale) -> tuple[float, ...]:
 def rows_origin(scale: Scale) -> str:
     """Why importance weights cannot estimate a gain: at no scale did the reference write the rows at temperature 1."""
     if scale.feedback != "demo":
-        return "other models than the reference wrote the rows"
-    return "SmolLM2 wrote the rows at temperature 0.7 with top-k 50; the reference at temperature 1 did not"
+        return "other models wrote the rows, so they are no samples of the reference"
+    return "SmolLM2 wrote the rows at temperature 0.7 with top-k 50, so they are no samples of the reference at temperature 1"
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def test_rates_and_origin_are_those_of_the_scale():
     assert rates_of(SCALES["tiny"]) == FULL_RATES
     assert rates_of(SCALES["smol"]) == ADAPTER_RATES
     assert "temperature 0.7 with top-k 50" in rows_origin(SCALES["tiny"])
-    assert rows_origin(SCALES["small"]) == "other models than the reference wrote the rows"
+    assert rows_origin(SCALES["small"]).startswith("other models wrote the rows")
 
 
 def test_only_this_method_chooses_its_settings():
