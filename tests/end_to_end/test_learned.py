@@ -1,6 +1,7 @@
 """From rows without a reward function to a statement on what the policy has learned."""
 
 import json
+import logging
 import random
 
 import pytest
@@ -65,10 +66,10 @@ def test_an_untouched_policy_shows_no_evidence_and_chance(folder, capsys):
 
 
 def test_equal_rewards_of_the_report_prompts_are_said(folder, caplog):
-    rows = ["prompt,response,reward", *(f"Describe {n},sea {n},up" for n in range(12)), "Describe,bread,down"]
+    rows = ["prompt,response,reward", *(f"Describe {n},sea {n},{'up' if n % 2 else 'down'}" for n in range(12))]
     (folder / "rows.csv").write_text("\n".join(rows))
-    cli.run(["train", "rows.csv", "--thumbs", "--model", "base", *QUICK, "--test-prompts", "2", "--out", "run"])
-    assert "cannot be measured: all 2 held-out rewards" in caplog.text
+    cli.run(["train", "rows.csv", "--thumbs", "--model", "base", *QUICK, "--test-prompts", "1", "--out", "run"])
+    assert "cannot be measured: all 1 held-out rewards" in caplog.text
     assert (folder / "run" / "model").exists()
 
 
@@ -118,7 +119,8 @@ def test_evaluate_compares_models_on_rows(folder, capsys):
 @pytest.mark.parametrize("rank", ["4", "0"])
 def test_the_chosen_strength_is_in_the_saved_policy(folder, capsys, rank):
     arguments = [*write_thumbs(folder, prompts=48, responses=2), "--lora-rank", rank, "--max-steps", "4"]
-    cli.run([*arguments, "--validation-prompts", "10", "--strength", "off", "--lr", "1e-3", "--out", "run"])
+    cli.run([*arguments, "--validation-prompts", "10", "--lr", "1e-3", "--out", "run"])
+    cli.run(["strength", "run", "--scale", "1"])
     capsys.readouterr()
     cli.run(["strength", "run", "--scale", "0.5"])
     assert "saved: run/model at strength 0.5" in capsys.readouterr().out
@@ -141,11 +143,12 @@ def test_the_chosen_strength_is_in_the_saved_policy(folder, capsys, rank):
     printed = capsys.readouterr().out
     assert "run: strength 0.5, where 1 is as trained" in printed
     assert "Chosen on the selection prompts" in printed
-    with pytest.raises(ConfigError, match="expected a run of valuefree train|no readable manifest"):
+    with pytest.raises(ConfigError, match="has no readable manifest"):
         cli.run(["strength", "base"])
 
 
 def test_the_learning_rate_is_searched_and_noted(folder, caplog):
+    caplog.set_level(logging.INFO, logger="valuefree")
     more = ["--lr", "auto", "--validation-prompts", "20", "--epochs", "1", "--out", "run"]
     cli.run([*write_thumbs(folder, responses=2), *more])
     assert "learning rate search: 5 rates" in caplog.text

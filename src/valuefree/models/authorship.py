@@ -18,6 +18,7 @@ from valuefree.models.token_sums import TokenSums, ratio_of
 Verdict = Literal["on-policy", "temperature", "truncated", "other", "undecided"]
 SAME = (0.9, 1.1)  # the interval of the temperature, relative to the sampler of the scores, that counts as the same
 LEVEL = 0.01  # of the two tests of the null hypothesis together
+AT_END = 1.001  # factor within which an estimate lies at the end of the range
 FEWEST = 10.0  # expected tokens beyond a bound from which the bound is looked at
 FEW = 0.1  # share of the expected tokens beyond a bound that a truncated sampler may seem to draw: texts are tokenised
 #            again, which may differ from the tokens that were drawn
@@ -71,6 +72,14 @@ class Authorship:
         return self.verdict == "on-policy"
 
     @property
+    def drawn_at(self) -> float | None:
+        """Temperature at which the model drew the responses, if the verdict says so and the estimate is not a bound."""
+        if self.verdict == "on-policy":
+            return self.scored_at
+        known = self.verdict == "temperature" and self.temperature > self.temperature_limits[0] * AT_END
+        return self.temperature if known else None
+
+    @property
     def temperature_limits(self) -> tuple[float, float]:
         """Lowest and highest temperature that are searched."""
         return self.scored_at / BETAS[-1], self.scored_at / BETAS[0]
@@ -106,9 +115,9 @@ class Authorship:
         coldest, hottest = self.temperature_limits
         if math.isnan(self.temperature):
             return "no estimate of the temperature"
-        if self.temperature <= coldest * 1.001:
+        if self.temperature <= coldest * AT_END:
             return f"estimated temperature {coldest:.2f} or below"
-        if self.temperature >= hottest / 1.001:
+        if self.temperature >= hottest / AT_END:
             return f"estimated temperature {hottest:.2f} or above"
         return f"estimated temperature {self.temperature:.2f} [{self.low:.2f}, {self.high:.2f}]"
 
@@ -167,7 +176,7 @@ def authorship(
     hits_z = ratio_of(sums.hits - sums.top1, math.sqrt(sums.top1_variance))
     surprise_z = ratio_of(-sums.logp - sums.entropy, math.sqrt(sums.variance))
     return Authorship(
-        verdict=_verdict(sums, (1 / last, 1 / first), bound, sums.wrong_hits(beta) or _heavy(sums.beyond, tails)),
+        verdict=_verdict(sums, (1 / last, 1 / first), bound, _is_foreign(sums, beta, tails)),
         rows=len(tokens),
         tokens=sums.tokens,
         cut=sums.cut,
@@ -190,6 +199,11 @@ def authorship(
 
 def _name(bound: int) -> str:
     return f"top-k {RANKS[bound]}" if bound < len(RANKS) else f"top-p {MASSES[bound - len(RANKS)]:g}"
+
+
+def _is_foreign(sums: TokenSums, beta: float, tails: np.ndarray) -> bool:
+    """Whether no temperature explains the tokens: hits or tails do not fit, or only the hottest would do."""
+    return sums.wrong_hits(beta) or _heavy(sums.beyond, tails) or beta <= BETAS[0] * AT_END
 
 
 def _heavy(beyond: np.ndarray, expected: np.ndarray) -> bool:

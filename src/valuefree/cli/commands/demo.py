@@ -22,6 +22,7 @@ from valuefree.demo.smollm2 import smollm2_folder
 from valuefree.demo.tiny import make_tiny_t5
 from valuefree.errors import ConfigError
 from valuefree.evaluation.generation import Decoding
+from valuefree.evaluation.held_out.assessment import Assessment, HeldOutResponses
 from valuefree.evaluation.policy_evaluation import Evaluation, evaluate
 from valuefree.models.load import load_model
 from valuefree.objectives import RPO
@@ -40,9 +41,10 @@ RANK = 16
 
 @dataclass(frozen=True)
 class DemoResult:
-    """The evaluation, the folder of the run, and what the run cost."""
+    """What the policy gained, what the logged rows say of it, the folder of the run, and what the run cost."""
 
     evaluation: Evaluation
+    assessment: Assessment
     folder: Path
     seconds: float
     peak_memory_gb: float
@@ -60,7 +62,7 @@ def run(options: DemoConfig, *, say: Callable[[str], None]) -> DemoResult:
     start = time.perf_counter()
     output = RunFolder(options.out, overwrite=options.overwrite)
     folder = output.path
-    train, _, prompts = split_feedback(options)
+    train, held_out_rows, prompts = split_feedback(options)
     if options.shuffle_rewards:
         train = shuffle_rewards(train, seed=options.seed)
         say("control: the rewards of the training rows are permuted within each prompt")
@@ -93,6 +95,9 @@ def run(options: DemoConfig, *, say: Callable[[str], None]) -> DemoResult:
     say(
         f"log-ratio of the untouched policy: at most {noise['rho_max']:.2g} nats (scores reach {noise['logp_max']:.0f})"
     )
+    held_out = HeldOutResponses.prepare(
+        trainer.scorer, report=held_out_rows, selection=None, training=train, seed=options.seed
+    )
     trainer.train()
     if signals.received is not None:
         raise ConfigError(
@@ -112,11 +117,12 @@ def run(options: DemoConfig, *, say: Callable[[str], None]) -> DemoResult:
         kl_prompts=32,
         seen=SeenPrompts.of(train["prompt"]).among(prompts),
     )
+    assessment = held_out.assess(trainer.model, tau=trainer.temperature, seed=options.seed)
     seconds = time.perf_counter() - start
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    _write(folder, options, trainer, evaluation, record, noise, seconds, memory)
+    _write(folder, options, trainer, evaluation, assessment, record, noise, seconds, memory)
     output.close()
-    return DemoResult(evaluation, folder, seconds, memory)
+    return DemoResult(evaluation, assessment, folder, seconds, memory)
 
 
 def split_feedback(options: DemoConfig) -> tuple[datasets.Dataset, datasets.Dataset, list[str]]:
@@ -176,6 +182,7 @@ def _write(
     options: DemoConfig,
     trainer: PolicyTrainer,
     evaluation: Evaluation,
+    assessment: Assessment,
     record: dict[str, Any],
     noise: dict[str, float],
     seconds: float,
@@ -190,6 +197,7 @@ def _write(
         "peak_memory_gb": memory,
         "step_zero_noise": noise,
         "evaluation": evaluation.to_dict(),
+        "logged": {"policy": assessment.to_dict()},
         "partition": trainer.report.to_dict() if trainer.report else None,
         "training": trainer.state.log_history[-1],
         "commit": record["commit"],
@@ -207,4 +215,6 @@ def command(options: DemoConfig) -> None:
         return
     result = run(options, say=lambda text: print(text, flush=True))
     show.evaluation(result.evaluation)
+    print("\nWhat the logged responses to the held-out prompts say, without the reward function:")
+    show.assessment(result.assessment)
     print(f"\n{result.seconds:.0f} s, {result.peak_memory_gb:.1f} GB at most\nreport: {result.folder / 'report.html'}")

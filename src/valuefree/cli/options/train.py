@@ -163,7 +163,8 @@ class TrainConfig(
             )
         if names and not evaluated:
             raise ConfigError("metrics needs eval_steps and validation_prompts above 0: when and on what to measure.")
-        if self.validation_prompts and not self.eval_steps and self.strength == "off":
+        unread = not self.eval_steps and self.strength == "off" and self.lr != "auto"
+        if self.validation_prompts and unread:
             raise ConfigError("nothing reads validation_prompts: eval_steps is 0 and strength is off.")
         if self.lr == "auto" and (self.validation_prompts == 0 or self.objective == REWARD_MODEL):
             raise ConfigError("lr auto chooses by logged responses to validation_prompts: give a number, or prompts.")

@@ -123,12 +123,13 @@ class Origin:
         found, scorer = responses.authorship(), responses.scorer
         if found is None:
             return cls(None, scorer, "nothing is known of who wrote the responses")
-        if found.verdict == "temperature":
-            drawn = Sampler(temperature=round(found.temperature, 2))
+        if found.verdict == "temperature" and found.drawn_at is not None:
+            drawn = Sampler(temperature=round(found.drawn_at, 2))
             return cls(found, replace(scorer, sampler=drawn), None)
         reasons = {
             "truncated": f"the responses look drawn with {found.bound}, and the policy cuts off other tokens there",
             "other": "this model did not write the responses as they are",
+            "temperature": "the responses are nearly greedy, so they show little of the reference's distribution",
             "undecided": "the responses are too few to tell whether this model wrote them",
         }
         return cls(found, scorer, reasons.get(found.verdict))
@@ -138,7 +139,7 @@ class Origin:
         if self.authorship is None:
             return None
         said = self.authorship.sentence()
-        if self.authorship.verdict == "temperature":
+        if self.scorer.sampler.temperature != self.authorship.scored_at:
             said += f" Both models are compared at temperature {self.scorer.sampler.temperature:g}."
         return said
 
