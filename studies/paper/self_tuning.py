@@ -40,7 +40,7 @@ def rows_origin(scale: Scale) -> str:
     """Why importance weights cannot estimate a gain: at no scale did the reference write the rows at temperature 1."""
     if scale.feedback != "demo":
         return "other models wrote the rows, so they are no samples of the reference"
-    return "SmolLM2 wrote the rows at temperature 0.7 with top-k 50, so they are no samples of the reference at temperature 1"
+    return "the rows are SmolLM2's at temperature 0.7 with top-k 50, not the reference's at temperature 1"
 
 
 @dataclass(frozen=True)
