@@ -110,6 +110,22 @@ def test_samples_are_exact_unless_asked_otherwise():
     assert decoding_of(parse("sample", ["p.txt", "--top-p", "0.9"]), 0).top_p == 0.9
 
 
+def test_a_word_may_stand_for_a_number(tmp_path):
+    (tmp_path / "recipe.yaml").write_text("data: rows.jsonl\nlr: auto\n")
+    assert parse("train", ["--config", str(tmp_path / "recipe.yaml")]).lr == "auto"
+    assert parse("train", ["rows.jsonl", "--lr", "auto"]).lr == "auto"
+    assert parse("train", ["rows.jsonl", "--lr", "1e-3"]).lr == 1e-3
+    for wrong, said in (("-1", "expected at least 0"), ("slow", "expected a number")):
+        with pytest.raises(ConfigError, match=said):
+            parse("train", ["rows.jsonl", "--lr", wrong])
+
+
+def test_a_flag_with_several_values_may_be_repeated():
+    once = parse("evaluate", ["--rows", "r.jsonl", "--model", "a", "b"])
+    again = parse("evaluate", ["--rows", "r.jsonl", "--model", "a", "--model", "b"])
+    assert once.model == again.model == ("a", "b")
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

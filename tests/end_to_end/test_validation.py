@@ -258,3 +258,22 @@ def test_several_processes_are_refused(folder, rows_file, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ConfigError, match="metrics samples responses in one process"):
         train(folder, rows_file, "run", "--metrics", "bleu")
+
+
+@pytest.mark.parametrize(
+    ("prompts", "options", "sizes"),
+    [
+        (3, {}, (1, 0)),
+        (240, {}, (60, 0)),  # 30 prompts are too few to select by
+        (400, {}, (100, 50)),
+        (10_000, {}, (400, 200)),
+        (240, {"lr": "auto"}, (60, 30)),
+        (240, {"patience": 2, "eval_steps": 5}, (60, 30)),
+        (10_000, {"strength": "off"}, (400, 0)),
+        (10_000, {"objective": "reward-model"}, (400, 0)),
+        (400, {"test_prompts": 7, "validation_prompts": 9}, (7, 9)),
+        (400, {"test_prompts": 0}, (0, 0)),  # the strength is measured beside the report
+    ],
+)
+def test_prompts_are_held_out_by_the_number_of_all(prompts, options, sizes):
+    assert runs.held_out_sizes(TrainConfig(data="rows.jsonl", **options), prompts) == sizes

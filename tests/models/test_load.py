@@ -7,7 +7,14 @@ from peft import LoraConfig
 from conftest import make_llama, make_t5
 from valuefree.demo.smollm2 import smollm2_file
 from valuefree.errors import ConfigError
-from valuefree.models.load import add_adapter, disable_dropout, has_adapter, is_encoder_decoder, load_model
+from valuefree.models.load import (
+    add_adapter,
+    disable_dropout,
+    has_adapter,
+    is_encoder_decoder,
+    load_model,
+    model_of_run,
+)
 
 
 @pytest.mark.parametrize("make", [make_t5, make_llama])
@@ -82,3 +89,13 @@ def test_gguf_loads_saves_and_loads_again_with_equal_logits(tmp_path):
     assert same("The sea is wide")["input_ids"] == ids[0].tolist()
     with torch.no_grad():
         assert torch.equal(model(input_ids=ids).logits, again(input_ids=ids).logits)
+
+
+def test_the_folder_of_a_run_stands_for_its_model(tokenizer, tmp_path):
+    make_llama(tokenizer).save_pretrained(tmp_path / "run" / "model")
+    tokenizer.save_pretrained(tmp_path / "run" / "model")
+    model, _ = load_model(str(tmp_path / "run"))
+    assert model.config.model_type == "llama"
+    assert model_of_run(str(tmp_path / "run")) == str(tmp_path / "run" / "model")
+    assert model_of_run(str(tmp_path / "run" / "model")) == str(tmp_path / "run" / "model")
+    assert model_of_run("google/flan-t5-small") == "google/flan-t5-small"

@@ -170,7 +170,7 @@ def held_out_sizes(options: TrainConfig, prompts: int) -> tuple[int, int]:
     if to_select is None:
         to_select = min(max(prompts // 8, 1), 200)
         needed = options.selects() or options.measured() or options.lr == "auto"
-        unread = options.strength == "off" or options.objective == REWARD_MODEL
+        unread = options.strength == "off" or options.objective == REWARD_MODEL or not to_report
         if not needed and (unread or to_select < FEWEST_TO_SELECT):
             to_select = 0
     return to_report, to_select
