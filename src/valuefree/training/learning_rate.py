@@ -36,7 +36,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """The chosen rate and all trials in their order. `at_edge`: whether it is the smallest or largest of the rates."""
+    """The chosen rate, and all trials, the best of a round first. `at_edge`: whether it is the smallest or largest of the rates."""
 
     rate: float
     trials: tuple[Trial, ...]
@@ -87,12 +87,12 @@ def search_learning_rate(
     trials: list[Trial] = []
     left = list(rates)
     for count, steps in plan:
-        left = left[:count]
-        done = [Trial(rate, steps, _attempt(trainer, rate, steps, measure, start)) for rate in left]
+        done = [Trial(rate, steps, _attempt(trainer, rate, steps, measure, start)) for rate in left[:count]]
+        done.sort(key=lambda trial: trial.score, reverse=True)
+        if not math.isfinite(done[0].score):
+            raise ConfigError("no learning rate of the search gave a finite policy; look at the data, or give --lr.")
         trials += done
-        left = [trial.rate for trial in sorted(done, key=lambda trial: trial.score, reverse=True)]
-    if not math.isfinite(max(trial.score for trial in done)):
-        raise ConfigError("no learning rate of the search gave a finite policy; look at the data, or give --lr.")
+        left = [trial.rate for trial in done]
     result = SearchResult(left[0], tuple(trials), left[0] in (min(rates), max(rates)))
     logger.info("%s", result)
     return result

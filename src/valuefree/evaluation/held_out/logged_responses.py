@@ -144,8 +144,11 @@ class Origin:
         return said
 
 
-def needs_features(prompt_of: Sequence[int] | np.ndarray) -> bool:
-    """Whether fewer than half of the prompts have two responses or more, so that rows of different prompts compare."""
+def needs_features(prompt_of: Any) -> bool:
+    """Whether fewer than half of the prompts have two responses or more, so that rows of different prompts compare.
+
+    prompt_of: prompt of each row, (R,); an array or the column of a data set.
+    """
     return bool((np.unique(to_numpy(prompt_of, np.int64), return_counts=True)[1] > 1).mean() < 0.5)
 
 
