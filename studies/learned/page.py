@@ -12,7 +12,7 @@ from studies.learned import smol
 from studies.learned.default_run import closed, default_runs, default_table, scales_table, smollm2_table
 from studies.learned.figures import against_truth, by_strength
 from studies.learned.grid import DEFAULT, Scale
-from studies.learned.measured import LOSS, LOWER, MEASURES, OWN, TRAINING_LOSS
+from studies.learned.measured import GAIN, LOSS, LOWER, MEASURES, OWN, TRAINING_LOSS
 from studies.learned.results import (
     AXES,
     CHECKPOINT,
@@ -93,17 +93,21 @@ def warnings(results: Results) -> list[str]:
 
 
 def best_orders(results: Results) -> list[str]:
-    """Which measure has the largest mean rank correlation, by world and axis."""
+    """By world and axis, the measure with the largest mean rank correlation, of those that every policy has."""
     lines = []
     for family, runs in results.reported.items():
         parts = []
         for axis in AXES:
-            means = {m: mean_correlation(correlations(results.groups(runs, axis), m)) for m in MEASURES}
+            means = {
+                m: mean_correlation(correlations(results.groups(runs, axis), m))
+                for m in MEASURES
+                if m not in (GAIN, LOWER)
+            }
             known = {measure: mean for measure, mean in means.items() if mean is not None}
             if known:
                 best = max(known, key=lambda measure: known[measure].value)
                 parts.append(f"between {AXIS_NAMES.get(axis, axis + 's')} “{best}” ({rank(known[best])})")
-        lines.append(f"{family}: the true gain is ordered best {', '.join(parts)}.")
+        lines.append(f"{family}: of the measures without a check, the true gain is ordered best {', '.join(parts)}.")
     return lines
 
 
@@ -114,7 +118,7 @@ def strength_rules(results: Results) -> list[str]:
         runs, used = default_runs(results, family), results.used(STRENGTH)
         if not runs:
             continue
-        rules = list(dict.fromkeys([CODE_RULE, LOWER, *([used] if used else [])]))
+        rules = [CODE_RULE, LOWER] + ([used] if used not in (None, LOWER) else [])
         parts = [f"“{rule}” {percent(closed(runs, rule))}" for rule in rules]
         text = "share of the gap between the default run and the best of the grid that a strength closes"
         lines.append(f"{family}, {text}: {', '.join(parts)}.")
