@@ -49,8 +49,11 @@ def by_strength(results: Results, family: str) -> Plot:
     runs = [run for run in runs if run.cell.lr == default_lr(run.cell.world, results.scale)]
     for number, name in enumerate(dict.fromkeys(run.cell.label for run in runs)):
         own = [run for run in runs if run.cell.label == name]
-        scales = [point["scale"] for point in own[0].ends]
-        gains = np.mean([[point["gain"] for point in run.ends] for run in own], axis=0)
+        by_scale: dict[float, list[float]] = {}
+        for point in (point for run in own for point in run.ends):
+            by_scale.setdefault(point["scale"], []).append(point["gain"])
+        scales = sorted(by_scale)
+        gains = [float(np.mean(by_scale[scale])) for scale in scales]
         draw_line(panel, number, scales, gains, name)
         chosen = [_chosen(run) for run in own]
         star = [[np.mean([scale for scale, _ in chosen])], [np.mean([gain for _, gain in chosen])]]

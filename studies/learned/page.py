@@ -12,7 +12,7 @@ from studies.learned import smol
 from studies.learned.default_run import closed, default_runs, default_table, scales_table, smollm2_table
 from studies.learned.figures import against_truth, by_strength
 from studies.learned.grid import DEFAULT, Scale
-from studies.learned.measured import LOWER, MEASURES, REWEIGHTED
+from studies.learned.measured import GAIN, LOSS, LOWER, MEASURES, REWEIGHTED, TRAINING_LOSS
 from studies.learned.results import (
     AXES,
     CHECKPOINT,
@@ -32,6 +32,7 @@ from studies.learned.results import (
 )
 from studies.learned.tables import (
     AXIS_NAMES,
+    EVERYWHERE,
     FAR,
     NEAR,
     Results,
@@ -45,6 +46,7 @@ from studies.learned.tables import (
     regret_table,
     share_of,
 )
+from valuefree.evaluation.stats import Estimate
 from valuefree.report import Section
 
 USES = {
@@ -91,17 +93,21 @@ def warnings(results: Results) -> list[str]:
 
 
 def best_orders(results: Results) -> list[str]:
-    """Which measure has the largest mean rank correlation, by world and axis."""
+    """By world and axis, the measure with the largest mean rank correlation, of those that every policy has."""
     lines = []
     for family, runs in results.reported.items():
         parts = []
         for axis in AXES:
-            means = {m: mean_correlation(correlations(results.groups(runs, axis), m)) for m in MEASURES}
+            means = {
+                m: mean_correlation(correlations(results.groups(runs, axis), m))
+                for m in MEASURES
+                if m not in (GAIN, LOWER)
+            }
             known = {measure: mean for measure, mean in means.items() if mean is not None}
             if known:
                 best = max(known, key=lambda measure: known[measure].value)
                 parts.append(f"between {AXIS_NAMES.get(axis, axis + 's')} “{best}” ({rank(known[best])})")
-        lines.append(f"{family}: the true gain is ordered best {', '.join(parts)}.")
+        lines.append(f"{family}: of the measures without a check, the true gain is ordered best {', '.join(parts)}.")
     return lines
 
 
@@ -112,7 +118,7 @@ def strength_rules(results: Results) -> list[str]:
         runs, used = default_runs(results, family), results.used(STRENGTH)
         if not runs:
             continue
-        rules = list(dict.fromkeys([CODE_RULE, LOWER, *([used] if used else [])]))
+        rules = [CODE_RULE, LOWER] + ([used] if used not in (None, LOWER) else [])
         parts = [f"“{rule}” {percent(closed(runs, rule))}" for rule in rules]
         text = "share of the gap between the default run and the best of the grid that a strength closes"
         lines.append(f"{family}, {text}: {', '.join(parts)}.")
@@ -124,21 +130,41 @@ def misleading(results: Results) -> list[str]:
     lines = []
     for family, runs in results.reported.items():
         for axis in AXES:
-            for measure in MEASURES:
-                for name, kls in {"": (0.0, float("inf")), f" from {CLOSE:g} nats on": FAR}.items():
-                    mean = mean_correlation(correlations(results.groups(runs, axis), measure, kls))
-                    if mean is not None and mean.interval is not None and mean.interval[1] < 0:
-                        between = AXIS_NAMES.get(axis, axis + "s")
-                        lines.append(
-                            f"{family}: between {between}{name} “{measure}” falls as the gain rises ({rank(mean)})."
-                        )
+            for name, kls in {"": EVERYWHERE, f" below {CLOSE:g} nats": NEAR, f" from {CLOSE:g} nats on": FAR}.items():
+                found = {m: mean_correlation(correlations(results.groups(runs, axis), m, kls)) for m in MEASURES}
+                against = [f"“{m}” ({rank(one)})" for m, one in found.items() if one is not None and _end(one, 1) < 0]
+                if against:
+                    between = AXIS_NAMES.get(axis, axis + "s") + name
+                    lines.append(f"{family}, between {between}: against the true gain goes {', '.join(against)}.")
         for task in TASKS:
-            for rule in list(rules_of(task))[1:]:
-                excess = paired_excess(results, family, task, rule)
-                if excess is not None and excess.interval is not None and excess.interval[0] > 0:
-                    text = f"{family}: the {task} chosen by “{rule}” is worse than the default; gain lost beside it"
-                    lines.append(f"{text} {number(excess)}.")
+            excess = {rule: paired_excess(results, family, task, rule) for rule in list(rules_of(task))[1:]}
+            worse = [f"“{r}” {number(one)}" for r, one in excess.items() if one is not None and _end(one, 0) > 0]
+            if worse:
+                lines.append(
+                    f"{family}, choice of {task}: more gain is lost than by the default, by {'; '.join(worse)}."
+                )
     return lines or ["None of the measures is shown to order policies against the true gain."]
+
+
+def _end(estimate: Estimate, which: int) -> float:
+    """An end of the interval; NaN without one, which is neither above nor below zero."""
+    return estimate.interval[which] if estimate.interval is not None else float("nan")
+
+
+def loss_lines(results: Results) -> list[str]:
+    """How the held-out squared loss of methods with a temperature orders policies, beside the loss on training rows."""
+    lines = []
+    for family, runs in results.reported.items():
+        some = [run for run in runs if run.points[0]["tau"] is not None]
+        for axis in (SETTING, STRENGTH):
+            found = {
+                m: mean_correlation(correlations(results.groups(some, axis), m))
+                for m in (LOSS, TRAINING_LOSS, REWEIGHTED)
+            }
+            if any(one is not None for one in found.values()):
+                parts = [f"“{measure}” {rank(one)}" for measure, one in found.items()]
+                lines.append(f"{family}, methods with a temperature, between {AXIS_NAMES[axis]}: {', '.join(parts)}.")
+    return lines
 
 
 def coverage_lines(results: Results) -> list[str]:
@@ -189,6 +215,7 @@ def make_page(page: Path, results: Results, record: Mapping[str, Any], rows: Seq
     sections = [
         Section("short", "In short", items=[*choices(results), *best_orders(results), *strength_rules(results)]),
         Section("misleads", "Where a measure misleads", items=misleading(results)),
+        Section("loss", "Does a smaller held-out loss mean a larger gain?", items=loss_lines(results)),
         Section("warnings", "Regimes with a warning", items=warnings(results)),
         Section("method", "How it was done", protocol_lines(results.scale)),
         Section("choosing", "Choice of the measures, on seeds that are not reported", tables=[choosing_table(results)]),

@@ -81,7 +81,9 @@ def groups_of(runs: Sequence[Run], task: str, lrs: Mapping[str, float], method: 
             default = default and (task != METHOD or cell.label == method)
             group = keys.get(task, cell.name)
             found.setdefault((cell.world, cell.seed), {}).setdefault(group, []).append(Candidate(run, point, default))
-    several = {unit: [group for group in groups.values() if len(group) > 1] for unit, groups in found.items()}
+    several: dict[Unit, list[Group]] = {
+        unit: [group for group in groups.values() if len(group) > 1] for unit, groups in found.items()
+    }
     return {unit: groups for unit, groups in several.items() if groups}
 
 

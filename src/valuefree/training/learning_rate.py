@@ -36,7 +36,10 @@ class Trial:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """The chosen rate, and all trials, the best of a round first. `at_edge`: whether it is the smallest or largest of the rates."""
+    """The chosen rate, and all trials, the best of each round first.
+
+    at_edge: whether the rate is the smallest or the largest of those tried.
+    """
 
     rate: float
     trials: tuple[Trial, ...]
