@@ -80,9 +80,8 @@ def grid_cells(worlds: Sequence[str], seeds: Sequence[int], scale: Scale) -> lis
 
 
 def smollm2_cells(seeds: int) -> list[Cell]:
-    """The default run on every seed, and KTO on seed 0."""
-    runs = [Cell(smol.WORLD, DEFAULT, SMOLLM2_LR, seed) for seed in range(seeds)]
-    return [*runs, Cell(smol.WORLD, "KTO()", SMOLLM2_LR, 0)]
+    """The default run on every seed."""
+    return [Cell(smol.WORLD, DEFAULT, SMOLLM2_LR, seed) for seed in range(seeds)]
 
 
 def coverage_cells(scale: Scale) -> list[CoverageCell]:

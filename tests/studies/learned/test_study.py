@@ -47,7 +47,7 @@ def test_a_dry_run_counts_and_writes_nothing(tmp_path):
     options_ = StudyLearnedConfig(out=str(tmp_path / "out"), dry_run=True, workers=1)
     assert study(options_, say=said.append) is None
     # choosing 19 + 19, reported 10 + 76 + 95, coverage 3 × 3
-    assert said == ["215 runs, 9 cells of the coverage; 1 workers"]
+    assert said == ["214 runs, 9 cells of the coverage; 1 workers"]
     assert not (tmp_path / "out").exists()
     with pytest.raises(ConfigError, match="unknown world 'smal'"):
         study(StudyLearnedConfig(worlds="smal", workers=1), say=said.append)

@@ -102,6 +102,6 @@ def test_cells_of_the_grid():
     assert {(cell.world, cell.seed) for cell in chosen} == {("small-t5", CHOOSING_SEED)}
     assert not {*chosen} & {*reported_cells("small", 5, scale)}
     assert {cell.label for cell in chosen} == {*LABELS}
-    assert len({cell.name for cell in smollm2_cells(5)}) == 6
+    assert len({cell.name for cell in smollm2_cells(5)}) == 5
     assert default_lr("smollm2", scale) == 5e-4
     assert default_lr("exact", scale) == 0.003
