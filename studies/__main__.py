@@ -1,10 +1,16 @@
-"""python -m studies exact|small|paper|frontier: run what the study lacks, then write its page."""
+"""python -m studies exact|small|paper|frontier|memorisation: run what the study lacks, then write its page."""
 
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from studies.options import StudyExactConfig, StudyFrontierConfig, StudyPaperConfig, StudySmallConfig
+from studies.options import (
+    StudyExactConfig,
+    StudyFrontierConfig,
+    StudyMemorisationConfig,
+    StudyPaperConfig,
+    StudySmallConfig,
+)
 from valuefree.cli.main import exit_with_message
 from valuefree.cli.options import Options
 from valuefree.cli.parse import parse_options, unknown
@@ -15,6 +21,7 @@ STUDIES: dict[str, type[Options]] = {
     "small": StudySmallConfig,
     "paper": StudyPaperConfig,
     "frontier": StudyFrontierConfig,
+    "memorisation": StudyMemorisationConfig,
 }
 
 
@@ -25,7 +32,7 @@ def _say(text: str) -> None:
 def run(arguments: Sequence[str]) -> None:
     """Carry out a command line; raises `valuefree.errors.ValueFreeError` on any fault of the user's."""
     if not arguments or arguments[0] in ("-h", "--help"):
-        listed = "\n".join(f"  {name:<10} {options.about}" for name, options in STUDIES.items())
+        listed = "\n".join(f"  {name:<12} {options.about}" for name, options in STUDIES.items())
         print(f"usage: python -m studies {{{','.join(STUDIES)}}} [options]\n\n{listed}")
         return
     name, *rest = arguments
