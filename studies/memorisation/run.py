@@ -34,7 +34,7 @@ def study(options: StudyMemorisationConfig, *, say: Say) -> StudyResult:
             say(f"the reference of {missing[number]} is trained")
         tuned = run_cells(measure_cell, tuning, (folder,), folder, workers, say)
         names = [BASE, *choose(tuned)]
-        final = [Cell(kind, noise, name, seed) for kind in KINDS for seed in range(options.seeds) for name in names]
+        final = [Cell(kind, noise, name, seed) for seed in range(options.seeds) for kind in KINDS for name in names]
         reported = run_cells(measure_cell, final, (folder,), folder, workers, say)
     page = Path(options.page) if options.page else folder / "memorisation.md"
     sizes = {

@@ -32,11 +32,12 @@ from valuefree.evaluation.held_out.ridge import fit_ridge
 from valuefree.models.load import add_adapter, evaluating, is_encoder_decoder
 from valuefree.models.strength import strength_of
 from valuefree.objectives import RPO
+from valuefree.training.trainer import PolicyTrainer
 
-SIZES = Scale(batch=8, warmup_steps=10, samples=8, validation_samples=8)
-EPOCHS = 2
+SIZES = Scale(batch=8, warmup_steps=10, samples=8, validation_samples=4)
+EPOCHS = 3
 LR = 2e-3
-STRENGTHS = (0.25, 0.55, 1.0)
+STRENGTHS = (0.3, 0.6, 1.0)
 FOLDS = 8
 NOISE_SEED = 30_000  # apart from the seeds that rows are drawn with
 UPPER_HALF = {  # of two layers
@@ -148,6 +149,10 @@ def keep_dropout(policy: nn.Module, dropout: float) -> None:
             module.p = dropout
 
 
+def _samples(tuning: bool) -> int:
+    return SIZES.validation_samples if tuning else SIZES.samples
+
+
 @lru_cache(maxsize=16)
 def _held_out(folder: Path, kind: str, seed: int, *, tuning: bool) -> tuple[list[str], datasets.Dataset, float]:
     """Prompts, rows that the reference wrote for them, and the mean reward of other samples of the reference."""
@@ -155,7 +160,7 @@ def _held_out(folder: Path, kind: str, seed: int, *, tuning: bool) -> tuple[list
     base, tokenizer = reference(folder, kind)
     _, _, texts = sample(base, tokenizer, prompts, SIZES.responses, SAMPLING_SEED + 5000 + seed)
     rows = as_rows([prompt for prompt in prompts for _ in range(SIZES.responses)], texts)
-    start = measure(base, base, tokenizer, prompts, samples=SIZES.samples, seed=SAMPLING_SEED + seed)
+    start = measure(base, base, tokenizer, prompts, samples=_samples(tuning), seed=SAMPLING_SEED + seed)
     return prompts, rows, start.reward
 
 
@@ -183,23 +188,27 @@ def measure_cell(cell: Cell, folder: Path) -> list[dict[str, Any]]:
             seed=cell.seed,
         )
         keep_dropout(policy, candidate.dropout)
-        rows = {
-            "train": LoggedResponses.prepare(logged, trainer.scorer),
-            "held_out": LoggedResponses.prepare(noisy(held_out, cell.noise, cell.seed + 500), trainer.scorer),
-        }
-        averaged = AveragedWeights(policy, candidate.averaged) if candidate.averaged else None
-        if averaged is not None:
-            trainer.add_callback(averaged)
-        trainer.train()
-        if averaged is not None:
-            averaged.apply()
-        strength, curve = strength_of(policy), []
-        for scale in STRENGTHS:
-            with strength.at(scale):
-                found = measure(policy, base, tokenizer, prompts, samples=SIZES.samples, seed=SAMPLING_SEED + cell.seed)
-                point = {"scale": scale, "kl": found.kl, "gain": found.reward - start}
-                curve.append(point | {name: _ranking(kept, policy) for name, kept in rows.items()})
+        train = LoggedResponses.prepare(logged, trainer.scorer)
+        other = LoggedResponses.prepare(noisy(held_out, cell.noise, cell.seed + 500), trainer.scorer)
+        _train(trainer, candidate)
+
+    strength, curve, samples = strength_of(policy), [], _samples(cell.tuning)
+    for scale in STRENGTHS:
+        with strength.at(scale):
+            found = measure(policy, base, tokenizer, prompts, samples=samples, seed=SAMPLING_SEED + cell.seed)
+            point = {"scale": scale, "kl": found.kl, "gain": found.reward - start}
+            curve.append({**point, "train": _ranking(train, policy), "held_out": _ranking(other, policy)})
     return curve
+
+
+def _train(trainer: PolicyTrainer, candidate: Candidate) -> None:
+    if not candidate.averaged:
+        trainer.train()
+        return
+    averaged = AveragedWeights(trainer.model, candidate.averaged)
+    trainer.add_callback(averaged)
+    trainer.train()
+    averaged.apply()
 
 
 def _ranking(rows: LoggedResponses, policy: nn.Module) -> float:
