@@ -1,5 +1,6 @@
 """Cells: each candidate changes what it names and nothing else; noise and shrinkage act within prompts."""
 
+import datasets
 import numpy as np
 import pytest
 import torch
@@ -12,7 +13,6 @@ from studies.memorisation.training import UPPER_HALF, AveragedWeights, adapter_o
 from studies.small.models import KINDS
 from studies.small.world import reference, rows_of
 from tests.studies.small.conftest import TINY
-from tests.studies.small.conftest import world as world
 from valuefree.models.load import add_adapter
 
 
@@ -53,10 +53,9 @@ def test_the_upper_half_has_half_of_the_adapters(world, kind):
 
 
 def test_noise_has_the_spread_of_the_rewards_within_prompts():
-    rows = training._with_rewards(
-        training.as_rows([f"p{i}" for i in range(500) for _ in range(4)], [""] * 2000),
-        np.tile([0.0, 0.0, 1.0, 1.0], 500) + np.repeat(np.arange(500), 4),
-    )
+    rewards = np.tile([0.0, 0.0, 1.0, 1.0], 500) + np.repeat(np.arange(500), 4)
+    columns = {"prompt_id": np.repeat(np.arange(500), 4).tolist(), "reward": rewards.tolist()}
+    rows = datasets.Dataset.from_dict(columns)
     added = np.asarray(noisy(rows, 2.0, seed=0)["reward"]) - np.asarray(rows["reward"])
     assert np.std(added) == pytest.approx(2 * np.sqrt(1 / 3), rel=0.05)  # pooled variance of 0, 0, 1, 1 is 1/3
     assert noisy(rows, 0.0, seed=0) is rows
@@ -74,7 +73,8 @@ def test_shrinkage_keeps_the_mean_of_a_prompt_and_mixes_linearly(world):
 def test_a_prediction_does_not_read_the_rewards_of_its_own_prompt(world):
     model, tokenizer = reference(world, "decoder")
     rows = rows_of(world, "decoder", "on", 0, TINY)
-    other = training._with_rewards(rows, np.asarray(rows["reward"]) + np.eye(len(rows))[0])
+    changed = [*np.asarray(rows["reward"]) + np.eye(len(rows))[0]]
+    other = datasets.Dataset.from_dict({name: rows[name] for name in rows.column_names} | {"reward": changed})
     first, second = (np.asarray(shrunk(given, 0.0, model, tokenizer)["reward"])[:4] for given in (rows, other))
     np.testing.assert_allclose(first - first.mean(), second - second.mean())
 
