@@ -177,7 +177,7 @@ class StudyMemorisationConfig(Options):
 
     about: ClassVar[str] = "What narrows the gap between the ranking of training rows and of held-out rows."
     seeds: int = option(8, "reported runs of each setting, with seeds 0, 1, …")
-    noise: float = option(1.0, "noise on the rewards, in standard deviations of the rewards within a prompt", minimum=0)
+    noise: float = option(1.0, "noise on the rewards, in standard deviations of the rewards within a prompt", above=0)
     workers: int | None = option(None, "processes, of one thread each; default: one per core")
     out: str = option("outputs/study-memorisation", "folder of cells; run again to resume")
     page: str | None = option(None, "file of the page; default: memorisation.md in the folder out")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 BASE = "base"
+TRUE = "base, true rewards"  # the base trained without noise, for comparison
 TUNING_SEEDS = range(100, 104)
 
 
@@ -53,9 +54,9 @@ class Cell:
     seed: int
 
     @property
-    def task(self) -> str:
-        """Where it takes place, for tables."""
-        return f"{self.kind}, {'noisy rewards' if self.noise else 'true rewards'}"
+    def setting(self) -> str:
+        """Its name in tables."""
+        return self.candidate if self.noise else TRUE
 
     @property
     def tuning(self) -> bool:

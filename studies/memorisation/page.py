@@ -7,7 +7,7 @@ from typing import Any
 from studies.harness.cells import Row
 from studies.harness.page import protocol, write_page
 from studies.harness.results import World, number
-from studies.memorisation.candidates import BASE
+from studies.memorisation.candidates import BASE, TRUE
 from studies.memorisation.results import KLS, PRIMARY, Verdict, tuned_gains, variants, verdicts, worlds_of
 from valuefree.report import Section, Table
 
@@ -71,7 +71,7 @@ def make_page(
     seeds = ", ".join(str(seed) for seed in sorted({row.cell.seed for row in reported}))
     sections = [
         Section("short", "In short", [conclusion(found)], summary(found)),
-        Section("method", "How it was done", protocol(Path(__file__), seeds=seeds, **sizes)),
+        Section("method", "How it was done", protocol(Path(__file__), seeds=seeds, true=TRUE, **sizes)),
         *(
             Section(
                 f"task-{index}",

@@ -8,7 +8,7 @@ from typing import Any
 
 from studies.harness.cells import Row
 from studies.harness.results import World, sign
-from studies.memorisation.candidates import BASE, CANDIDATES
+from studies.memorisation.candidates import BASE, CANDIDATES, TRUE
 from valuefree.evaluation.stats import Estimate
 
 KLS = (0.3, 0.5, 1.0)  # nats per response
@@ -47,8 +47,11 @@ def worlds_of(rows: Sequence[Row]) -> list[World]:
     measures: dict[str, dict[tuple[str, str | None], dict[int, dict[str, float]]]] = {}
     for row in rows:
         if row.curve is not None:
-            runs = measures.setdefault(row.cell.task, {}).setdefault((row.cell.candidate, None), {})
-            runs[row.cell.seed] = measures_of(row.curve)
+            found = measures_of(row.curve)
+            if row.cell.setting == TRUE:  # its rankings are by rewards without noise, which no other run is ranked by
+                found = {name: value for name, value in found.items() if name.startswith(("kl", "gain"))}
+            runs = measures.setdefault(row.cell.kind, {}).setdefault((row.cell.setting, None), {})
+            runs[row.cell.seed] = found
     return [World(task, [name for name, _ in found], found) for task, found in measures.items()]
 
 
@@ -100,5 +103,5 @@ def judge(world: World, name: str) -> Verdict:
 
 def verdicts(worlds: Sequence[World]) -> dict[str, list[Verdict]]:
     """By setting its verdicts on the tasks."""
-    names = dict.fromkeys(name for world in worlds for name in world.methods if name != BASE)
+    names = dict.fromkeys(name for world in worlds for name in world.methods if name not in (BASE, TRUE))
     return {name: [judge(world, name) for world in worlds] for name in names}

@@ -35,6 +35,7 @@ def study(options: StudyMemorisationConfig, *, say: Say) -> StudyResult:
         tuned = run_cells(measure_cell, tuning, (folder,), folder, workers, say)
         names = [BASE, *choose(tuned)]
         final = [Cell(kind, noise, name, seed) for seed in range(options.seeds) for kind in KINDS for name in names]
+        final += [Cell(kind, 0.0, BASE, seed) for seed in range(options.seeds) for kind in KINDS]
         reported = run_cells(measure_cell, final, (folder,), folder, workers, say)
     page = Path(options.page) if options.page else folder / "memorisation.md"
     sizes = {

@@ -4,9 +4,9 @@ import pytest
 
 from studies.harness.cells import Row
 from studies.harness.results import World
-from studies.memorisation.candidates import BASE, Cell
+from studies.memorisation.candidates import BASE, TRUE, Cell
 from studies.memorisation.page import make_page
-from studies.memorisation.results import at_kl, choose, judge, variants
+from studies.memorisation.results import at_kl, choose, judge, variants, verdicts, worlds_of
 
 SEEDS = range(4)
 
@@ -83,7 +83,15 @@ def test_the_page_states_the_verdict_of_every_setting(tmp_path):
     tuning = rows(["dropout .1", "dropout .3"], [100])
     make_page(tmp_path / "page.md", tuning, rows([BASE, "dropout .3"], SEEDS), record, {**names, "samples": 8})
     text = (tmp_path / "page.md").read_text()
-    assert "dropout .3: kept on t5, noisy rewards and decoder, noisy rewards" in text
+    assert "dropout .3: kept on t5 and decoder" in text
     assert "Kept as an option: dropout .3. As the default: dropout .3." in text
     assert "dropout .1 +" in text
     assert "{" not in text.split("```json")[0]  # of the record at the end
+
+
+def test_the_base_on_true_rewards_is_compared_by_gain_and_not_judged():
+    true = [Row(Cell("t5", 0.0, BASE, seed), [point(1.0, 0.3, 0.2)], None, 1.0, 1.0, "abc") for seed in SEEDS]
+    (world,) = [world for world in worlds_of([*rows([BASE], SEEDS), *true]) if world.title == "t5"]
+    assert world.difference(TRUE, BASE, "gain at 1").value == pytest.approx(0.2)
+    assert world.values(TRUE, "gap at 1") == {}
+    assert verdicts([world]) == {}
