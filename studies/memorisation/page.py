@@ -14,7 +14,7 @@ from valuefree.report import Section, Table
 
 def differences_table(world: World) -> Table:
     """Gain and gap of each setting less the base's, at equal KL."""
-    head = ["setting", *(f"gain at {kl:g} nats" for kl in KLS), *(f"gap at {kl:g} nats" for kl in KLS)]
+    head = ["setting", *(f"gain at {kl:g} nat" for kl in KLS), *(f"gap at {kl:g} nat" for kl in KLS)]
     names = [f"{name} at {kl:g}" for name in ("gain", "gap") for kl in KLS]
     base = ["base itself", *(number(world.estimate(BASE, name)) for name in names)]
     lines = [
@@ -75,7 +75,7 @@ def make_page(
         *(
             Section(
                 f"task-{index}",
-                world.title[0].upper() + world.title[1:],
+                f"Task {world.title}",
                 tables=[differences_table(world), ends_table(world)],
             )
             for index, world in enumerate(worlds)
