@@ -25,7 +25,7 @@ study-small: $(INSTALLED)
 study-paper: $(INSTALLED) $(METEOR_DATA)
 	$(BIN)/python -m studies paper --seeds 5 --judge-prompts 20 --page docs/results/paper-tiny.md
 
-# What narrows the gap between training rows and held-out rows; about twenty minutes of one core.
+# What narrows the gap between training rows and held-out rows; about half an hour of one core.
 .PHONY: study-memorisation
 study-memorisation: $(INSTALLED)
 	$(BIN)/python -m studies memorisation --workers 1 --page docs/results/memorisation.md
