@@ -1,4 +1,8 @@
+<<<<<<< HEAD
 """python -m studies exact|small|paper|frontier|learned: run what the study lacks, then write its page."""
+=======
+"""python -m studies exact|small|paper|frontier|memorisation: run what the study lacks, then write its page."""
+>>>>>>> h5
 
 import sys
 from collections.abc import Sequence
@@ -7,7 +11,11 @@ from importlib import import_module
 from studies.options import (
     StudyExactConfig,
     StudyFrontierConfig,
+<<<<<<< HEAD
     StudyLearnedConfig,
+=======
+    StudyMemorisationConfig,
+>>>>>>> h5
     StudyPaperConfig,
     StudySmallConfig,
 )
@@ -21,7 +29,11 @@ STUDIES: dict[str, type[Options]] = {
     "small": StudySmallConfig,
     "paper": StudyPaperConfig,
     "frontier": StudyFrontierConfig,
+<<<<<<< HEAD
     "learned": StudyLearnedConfig,
+=======
+    "memorisation": StudyMemorisationConfig,
+>>>>>>> h5
 }
 
 
@@ -32,7 +44,7 @@ def _say(text: str) -> None:
 def run(arguments: Sequence[str]) -> None:
     """Carry out a command line; raises `valuefree.errors.ValueFreeError` on any fault of the user's."""
     if not arguments or arguments[0] in ("-h", "--help"):
-        listed = "\n".join(f"  {name:<10} {options.about}" for name, options in STUDIES.items())
+        listed = "\n".join(f"  {name:<12} {options.about}" for name, options in STUDIES.items())
         print(f"usage: python -m studies {{{','.join(STUDIES)}}} [options]\n\n{listed}")
         return
     name, *rest = arguments

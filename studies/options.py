@@ -173,6 +173,7 @@ class StudyFrontierConfig(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
+<<<<<<< HEAD
 class StudyLearnedConfig(Options):
     """Of ``python -m studies learned``."""
 
@@ -188,3 +189,17 @@ class StudyLearnedConfig(Options):
 
     def __post_init__(self) -> None:
         _check_counts(self, "seeds", "choose_seeds", "workers")
+=======
+class StudyMemorisationConfig(Options):
+    """Of ``python -m studies memorisation``."""
+
+    about: ClassVar[str] = "What narrows the gap between the ranking of training rows and of held-out rows."
+    seeds: int = option(8, "reported runs of each setting, with seeds 0, 1, …")
+    noise: float = option(1.0, "noise on the rewards, in standard deviations of the rewards within a prompt", above=0)
+    workers: int | None = option(None, "processes, of one thread each; default: one per core")
+    out: str = option("outputs/study-memorisation", "folder of cells; run again to resume")
+    page: str | None = option(None, "file of the page; default: memorisation.md in the folder out")
+
+    def __post_init__(self) -> None:
+        _check_counts(self, "seeds", "workers")
+>>>>>>> h5

@@ -99,3 +99,11 @@ def test_the_folder_of_a_run_stands_for_its_model(tokenizer, tmp_path):
     assert model_of_run(str(tmp_path / "run")) == str(tmp_path / "run" / "model")
     assert model_of_run(str(tmp_path / "run" / "model")) == str(tmp_path / "run" / "model")
     assert model_of_run("google/flan-t5-small") == "google/flan-t5-small"
+
+
+def test_the_dropout_that_an_adapter_asks_for_stays(tokenizer):
+    model = add_adapter(make_t5(tokenizer), LoraConfig(r=2, target_modules="all-linear", lora_dropout=0.3))
+    disable_dropout(model)
+    kept = [module.p for name, module in model.named_modules() if name.endswith("lora_dropout.default")]
+    assert kept
+    assert set(kept) == {0.3}

@@ -258,9 +258,14 @@ def check_reference(policy: nn.Module, reference: nn.Module | None) -> None:
 
 
 def disable_dropout(model: nn.Module) -> int:
-    """Set every dropout of `model` to zero; returns the number of changed settings."""
+    """Set every dropout of `model` to zero, but not that of an adapter; returns the number of changed settings.
+
+    The dropout of an adapter (``lora_dropout``) is zero unless its configuration asks for it.
+    """
     changed = 0
-    for module in model.modules():
+    for name, module in model.named_modules():
+        if "lora_dropout" in name:
+            continue
         if isinstance(module, nn.Dropout) and module.p > 0:
             module.p, changed = 0.0, changed + 1
         for field in DROPOUT_FIELDS:
