@@ -25,16 +25,13 @@ study-small: $(INSTALLED)
 study-paper: $(INSTALLED) $(METEOR_DATA)
 	$(BIN)/python -m studies paper --seeds 5 --judge-prompts 20 --page docs/results/paper-tiny.md
 
-<<<<<<< HEAD
-# Measures on held-out rows against the true gain; the runs of SmolLM2 alone take about 140 minutes of one core.
+# Measures on held-out rows against the true gain; about 100 minutes of one core.
 study-learned: $(INSTALLED)
 	$(BIN)/python -m studies learned --page docs/results/learned.md
-=======
 # What narrows the gap between training rows and held-out rows; about half an hour of one core.
 .PHONY: study-memorisation
 study-memorisation: $(INSTALLED)
 	$(BIN)/python -m studies memorisation --workers 1 --page docs/results/memorisation.md
->>>>>>> h5
 
 BENCH_FLAGS ?=
 

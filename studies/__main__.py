@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""python -m studies exact|small|paper|frontier|learned: run what the study lacks, then write its page."""
-=======
-"""python -m studies exact|small|paper|frontier|memorisation: run what the study lacks, then write its page."""
->>>>>>> h5
+"""python -m studies exact|small|paper|frontier|learned|memorisation: run what it lacks, then write its page."""
 
 import sys
 from collections.abc import Sequence
@@ -11,11 +7,8 @@ from importlib import import_module
 from studies.options import (
     StudyExactConfig,
     StudyFrontierConfig,
-<<<<<<< HEAD
     StudyLearnedConfig,
-=======
     StudyMemorisationConfig,
->>>>>>> h5
     StudyPaperConfig,
     StudySmallConfig,
 )
@@ -29,11 +22,8 @@ STUDIES: dict[str, type[Options]] = {
     "small": StudySmallConfig,
     "paper": StudyPaperConfig,
     "frontier": StudyFrontierConfig,
-<<<<<<< HEAD
     "learned": StudyLearnedConfig,
-=======
     "memorisation": StudyMemorisationConfig,
->>>>>>> h5
 }
 
 

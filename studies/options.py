@@ -173,7 +173,6 @@ class StudyFrontierConfig(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-<<<<<<< HEAD
 class StudyLearnedConfig(Options):
     """Of ``python -m studies learned``."""
 
@@ -189,7 +188,9 @@ class StudyLearnedConfig(Options):
 
     def __post_init__(self) -> None:
         _check_counts(self, "seeds", "choose_seeds", "workers")
-=======
+
+
+@dataclass(frozen=True, kw_only=True)
 class StudyMemorisationConfig(Options):
     """Of ``python -m studies memorisation``."""
 
@@ -202,4 +203,3 @@ class StudyMemorisationConfig(Options):
 
     def __post_init__(self) -> None:
         _check_counts(self, "seeds", "workers")
->>>>>>> h5
