@@ -77,7 +77,9 @@ def test_equal_rewards_of_the_report_prompts_are_said(folder, caplog):
 def test_every_objective_ends_in_the_statement(folder, capsys, objective):
     arguments = write_thumbs(folder, prompts=24, responses=4)
     cli.run([*arguments, "--objective", objective, "--max-steps", "2", "--lora-rank", "0", "--out", "run"])
-    assert "On 6 report prompts" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "On 6 report prompts" in printed
+    assert "too few to say more" in printed
 
 
 def test_measures_are_logged_and_choose_the_checkpoint(folder):
@@ -138,10 +140,11 @@ def test_the_chosen_strength_is_in_the_saved_policy(folder, capsys, rank):
     assert not torch.allclose(half, whole)
     cli.run(["strength", "run", "--scale", "0.5"])
     torch.testing.assert_close(logits(), half)
+    assert "Strength of the policy: 0.5 times that of training" in (folder / "run" / "report.md").read_text()
     capsys.readouterr()
     cli.run(["strength", "run", "--no-apply"])
     printed = capsys.readouterr().out
-    assert "run: strength 0.5, where 1 is as trained" in printed
+    assert "the saved policy has strength 0.5, where 1 is as trained" in printed
     assert "Chosen on the selection prompts" in printed
     with pytest.raises(ConfigError, match="has no readable manifest"):
         cli.run(["strength", "base"])

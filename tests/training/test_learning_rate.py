@@ -39,7 +39,7 @@ def test_the_rate_with_the_best_measure_is_chosen(made):
     assert found.rate == 1e-4
     assert found.at_edge
     assert [(trial.rate, trial.steps) for trial in found.trials] == [(1e-4, 5), (1e-3, 5), (1e-2, 5), (1e-4, 10)]
-    assert "it is the last of the rates tried" in str(found)
+    assert "at the end of those tried" in str(found)
 
 
 def test_the_run_is_as_if_there_had_been_no_search(made, tokenizer, tmp_path, caplog):

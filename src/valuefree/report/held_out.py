@@ -49,7 +49,7 @@ def held_out_section(assessments: Mapping[str, Assessment], comparisons: Sequenc
     tables = [_table(assessments)]
     plots = [_scatter(assessments)]
     for name, assessment in assessments.items():
-        if assessment.get("strength"):
+        if assessment.get("strength") and assessment["strength"]["points"]:
             plots.append(strength_plot(name, assessment["strength"]["points"], assessment["strength"]["scale"]))
     return Section("log", TITLE, items=items, tables=tables, plots=plots)
 
@@ -64,7 +64,7 @@ def strength_sentences(assessment: Assessment) -> list[str]:
 
 def _table(assessments: Mapping[str, Assessment]) -> Table:
     found = {name: learned_of(assessment) for name, assessment in assessments.items()}
-    rows = [
+    rows: list[tuple[str, list[str]]] = [
         ("report prompts, rows", [f"{one.prompts:,}, {one.rows:,}" for one in found.values()]),
         ("ranks as the feedback does", [percent(one.ranking) for one in found.values()]),
         (
@@ -77,6 +77,8 @@ def _table(assessments: Mapping[str, Assessment]) -> Table:
         ("size of the log-ratios, nats", [f"{one.rms:.3g}" for one in found.values()]),
         ("estimated gain", [with_interval(one.gain.gain, sign=True) if one.gain else "none" for one in found.values()]),
     ]
+    if any(one.too_few for one in found.values()):
+        rows = rows[:2]
     head = ["", *(found if len(found) > 1 else ["value"])]
     return Table("On report prompts", head, [[name, *cells] for name, cells in rows], NOTE)
 

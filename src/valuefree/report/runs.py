@@ -76,7 +76,8 @@ class TrainedRun:
             control = " (control: rewards shuffled)" if self.shuffled else ""
             return f"{command}: {self.config['model']}, seed {self.config['seed']}{control}"
         if self.folder.command == "evaluate":
-            return f"{command}: {self.config['model']}"
+            models = self.config["model"]
+            return f"{command}: {models if isinstance(models, str) else ', '.join(models)}"
         return f"{command}: {self.objective} on {self.config['data']}"
 
     @property

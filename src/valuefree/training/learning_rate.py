@@ -47,7 +47,7 @@ class SearchResult:
 
     def __str__(self) -> str:
         tried = ", ".join(f"{trial.rate:g} ({trial.steps} steps): {trial.score:.3g}" for trial in self.trials)
-        edge = "; it is the last of the rates tried, so a further one may be better" if self.at_edge else ""
+        edge = ", at the end of those tried" if self.at_edge else ""
         return f"learning rate {self.rate:g} chosen{edge}. Measure by rate: {tried}."
 
 

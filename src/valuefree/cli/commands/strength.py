@@ -1,7 +1,5 @@
 """``valuefree strength``: a trained policy at several strengths, and the one that held-out rows support."""
 
-import logging
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ from valuefree.cli.options.train import TrainConfig
 from valuefree.cli.parse import from_mapping
 from valuefree.data import read_triplets
 from valuefree.errors import ConfigError
+from valuefree.evaluation.held_out.assessment import assessment_of
 from valuefree.evaluation.held_out.logged_responses import LoggedResponses, Origin
 from valuefree.evaluation.held_out.strength_choice import (
     SCALES,
@@ -25,14 +24,14 @@ from valuefree.evaluation.held_out.strength_choice import (
 from valuefree.evaluation.held_out.wording import percent, with_interval
 from valuefree.models.load import accelerator_device, has_adapter, load_model, model_of_run
 from valuefree.models.logprobs import patch_forward
+from valuefree.models.sampler import Sampler
 from valuefree.models.strength import Strength, strength_of
+from valuefree.report import read_report, write_report
 from valuefree.runs.files import read_json, write_json
 from valuefree.runs.manifest import HELD_OUT, SELECTION, STRENGTH
 from valuefree.runs.run_folder import MANIFEST
 from valuefree.training.preparation import Scorer
 from valuefree.training.scored_dataset import collator_for
-
-logger = logging.getLogger(__name__)
 
 HEADER = ("strength", "ranked as the feedback does", "explained share", "estimated gain", "KL, nats")
 
@@ -56,12 +55,13 @@ class TrainedPolicy:
             patch_forward(self.reference)
         self.strength: Strength = strength_of(self.policy, self.reference)
         self.scale = scale_of(self.folder)
-        self.origin: Origin | None = None  # of the rows that are read first
-
-    @property
-    def sampled(self) -> str | None:
-        """As in `measure`, once rows were read."""
-        return self.origin.sampled if self.origin is not None else None
+        self.logged: dict[str, Any] = (_metrics_of(self.folder).get("logged") or {}).get("policy") or {}
+        if not self.logged:
+            raise ConfigError(
+                f"{options.run} has no measures of held-out rows, which say who wrote them; it is a run of an earlier "
+                "version, without report prompts, or of several processes. Train it again."
+            )
+        self.sampled: str | None = self.logged["sampled"]
 
     def responses(self, name: str) -> LoggedResponses | None:
         """The rows of a file of the run, scored; None where there is no such file."""
@@ -76,29 +76,41 @@ class TrainedPolicy:
             device=next(self.policy.parameters()).device,
             limits=Limits(trained.max_length, trained.max_prompt_length, trained.max_response_length),
             cache_dir=self.options.cache_dir,
+            sampler=Sampler(temperature=self.logged["temperature"]),  # as the run has found it
         )
-        rows = read_triplets(str(file))
-        responses = LoggedResponses.prepare(rows, scorer)
-        self.origin = self.origin or Origin.of(responses)
-        if self.origin.scorer.sampler == scorer.sampler:
-            return responses
-        return LoggedResponses.prepare(rows, replace(scorer, sampler=self.origin.scorer.sampler))
+        return LoggedResponses.prepare(read_triplets(str(file)), scorer)
 
     def at_scales(self, responses: LoggedResponses) -> dict[float, Any]:
         """The rows at each of `SCALES` times the strength of training."""
         return rows_at_scales(lambda: responses.rows(self.policy), lambda to: self.strength.at(to / self.scale), SCALES)
 
-    def apply(self, scale: float) -> None:
-        """Give the saved policy `scale` times the strength of training."""
-        self.strength.apply(scale / self.scale)
+    def apply(self, choice: StrengthChoice) -> None:
+        """Give the saved policy this strength, relative to training, and write the report of the run anew."""
+        self.strength.apply(choice.scale / self.scale)
+        self.scale = choice.scale
         self.policy.save_pretrained(self.folder / "model")
-        write_json(self.folder / STRENGTH, {"scale": scale})
+        write_json(self.folder / STRENGTH, {"scale": choice.scale})
+        report = self.responses(HELD_OUT)
+        if report is None:
+            return
+        settings: dict[str, Any] = {"tau": self.logged["learned"]["tau"], "strength": choice, "seed": self.options.seed}
+        origin = Origin(None, report.scorer, self.sampled)
+        found = assessment_of(report.rows(self.policy), origin, **settings).to_dict()
+        metrics = _metrics_of(self.folder)
+        metrics["logged"]["policy"] = found | {"origin": self.logged["origin"]}
+        write_json(self.folder / "metrics.json", metrics)
+        write_report(read_report([self.folder]), self.folder)
 
 
 def scale_of(folder: Path) -> float:
     """The strength of the policy that a run saved, relative to training."""
     file = folder / STRENGTH
     return float(read_json(file)["scale"]) if file.exists() else 1.0
+
+
+def _metrics_of(folder: Path) -> dict[str, Any]:
+    file = folder / "metrics.json"
+    return read_json(file) if file.exists() else {}
 
 
 def _options_of(folder: Path) -> TrainConfig:
@@ -125,24 +137,25 @@ def choose(trained: TrainedPolicy) -> StrengthChoice | None:
 def command(options: StrengthConfig) -> None:
     """Print the curve on the report rows; choose a strength, or take the one that was given, and save it."""
     trained = TrainedPolicy(options)
-    print(f"{options.run}: strength {trained.scale:g}, where 1 is as trained")
-    chosen = options.scale
-    if chosen is None:
+    print(f"{options.run}: the saved policy has strength {trained.scale:g}, where 1 is as trained")
+    if trained.sampled is not None:
+        print(f"No gain is estimated: {trained.sampled}.")
+    if options.scale is not None:
+        choice = StrengthChoice(options.scale, "it was given by --scale", ())
+    else:
         choice = choose(trained)
-        if choice is None:
-            print(
-                "No strength is chosen: the run has no selection prompts (--validation-prompts). Give one by --scale."
-            )
-        else:
-            chosen = choice.scale
-            print(f"Chosen on the selection prompts: {chosen:g}; {choice.reason}.")
+    if choice is None:
+        print("No strength is chosen: the run has no selection prompts (--validation-prompts). Give one by --scale.")
+    elif options.scale is None:
+        print(f"Chosen on the selection prompts: {choice.scale:g}; {choice.reason}.")
     report = trained.responses(HELD_OUT)
     if report is not None:
         points = strength_curve(trained.at_scales(report), sampled=trained.sampled, seed=options.seed)
-        show.table("On report prompts", [_row(point, chosen) for point in points], HEADER)
-    if chosen is not None and options.apply and chosen != trained.scale:
-        trained.apply(chosen)
-        print(f"saved: {trained.folder / 'model'} at strength {chosen:g}")
+        rows = [_row(point, choice.scale if choice is not None else None) for point in points]
+        show.table("On report prompts; * is the strength that is chosen", rows, HEADER)
+    if choice is not None and options.apply and choice.scale != trained.scale:
+        trained.apply(choice)
+        print(f"saved: {trained.folder / 'model'} at strength {choice.scale:g}; the report is written anew")
 
 
 def _row(point: StrengthPoint, chosen: float | None) -> tuple[str, ...]:

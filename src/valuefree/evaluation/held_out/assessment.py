@@ -30,12 +30,15 @@ class Assessment:
             (over all rows where prompts have one response).
         strength: the choice of the policy's strength, if one was made before.
         origin: a sentence on who wrote the responses, if the scores tell.
+        sampled, temperature: as in `measure`, and the temperature at which the models were compared.
     """
 
     learned: Learned
     points: dict[str, dict[str, list[float]]]
     strength: StrengthChoice | None = None
     origin: str | None = None
+    sampled: str | None = None
+    temperature: float = 1.0
 
     def to_dict(self) -> dict[str, Any]:
         """All of it, for metrics.json."""
@@ -45,6 +48,8 @@ class Assessment:
             "points": self.points,
             "strength": chosen,
             "origin": self.origin,
+            "sampled": self.sampled,
+            "temperature": self.temperature,
         }
 
 
@@ -122,7 +127,8 @@ def assessment_of(
     """The assessment from rows that are measured already."""
     learned = measure(rows, train=training, tau=tau, sampled=origin.sampled, seed=seed)
     points = {"report": _points(rows)} | ({"training": _points(training)} if training is not None else {})
-    return Assessment(learned, points, strength, origin.sentence())
+    temperature = origin.scorer.sampler.temperature
+    return Assessment(learned, points, strength, origin.sentence(), origin.sampled, temperature)
 
 
 def _points(rows: LoggedRows) -> dict[str, list[float]]:

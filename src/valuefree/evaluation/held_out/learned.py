@@ -5,7 +5,7 @@ import typing
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Self
 
-from valuefree.evaluation.held_out.sentences import sentences
+from valuefree.evaluation.held_out.sentences import TOO_FEW, sentences
 from valuefree.evaluation.stats.estimate import Estimate, Statistic
 
 
@@ -127,6 +127,11 @@ class Learned(Stored):
     evidence: bool
     adjusted: bool = False
     tau: float | None = None
+
+    @property
+    def too_few(self) -> bool:
+        """Whether the report prompts are too few for anything but the ranking."""
+        return self.prompts < TOO_FEW
 
     def sentences(self) -> list[str]:
         """The findings in plain English, the verdict first."""

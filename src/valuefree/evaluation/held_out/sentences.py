@@ -9,18 +9,31 @@ from valuefree.evaluation.held_out.wording import contains, count, number, one_m
 if TYPE_CHECKING:
     from valuefree.evaluation.held_out.learned import Gain, Learned
 
+TOO_FEW = 10  # report prompts below which only the ranking is stated
+
 FAR, TIMID = 2 / 3, 1.5  # implied temperature as a multiple of τ: below, too far; above, room to move
+FEW = 100  # report prompts below which the size of an effect is uncertain
+WIDE = 0.1  # gap between training and held-out ranking from which a further move is not advised
 _MORE = "Raise the learning rate or the epochs, or scale the policy."
 _LESS = "Raise tau, lower the learning rate or the epochs, or scale the policy down."
 
 
 def sentences(learned: Learned) -> list[str]:
     """The verdict, then length, memorisation, size of the move, and gain."""
+    if learned.too_few:
+        return [_verdict(learned), _too_few(learned)]
     found = [_verdict(learned), _prompts_between(learned), _power(learned)]
     if learned.rms > 0:
         found += [_length(learned), _length_warning(learned), _memorisation(learned), _explained(learned)]
         found += [_move(learned)]
     return [sentence for sentence in [*found, _gain(learned), _disagreement(learned)] if sentence]
+
+
+def _too_few(learned: Learned) -> str:
+    return (
+        f"{learned.prompts} report prompts are too few to say more: hold out at least {TOO_FEW}, better {FEW} or more "
+        "(--test-prompts)."
+    )
 
 
 def pairs_compared(by: str, *, adjusted: bool) -> str:
@@ -125,7 +138,10 @@ def _move(learned: Learned) -> str | None:
     said = f"The policy has made {percent(progress)} of the move that the settings ask for"
     size = abs(progress.value) / max(abs(learned.explained_share.value), 1e-12) ** 0.5  # τ · rms(ρ̃) / rms(r̃)
     if size < 0.5 and (implied is None or implied > TIMID * tau):
-        return f"{said}. {_MORE}"
+        gap = 0.0 if learned.train_ranking is None else learned.train_ranking.value - learned.ranking.value
+        if gap < WIDE:
+            return f"{said}. {_MORE}"
+        return f"{said}. A longer or faster training would fit the training rows more, which it ranks better already."
     if progress.value >= 0.8:
         return f"{said}."
     return f"{said}. With noisy rewards the optimum is below 100 %."
