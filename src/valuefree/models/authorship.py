@@ -99,7 +99,7 @@ class Authorship:
             f"{numbers}.",
             "other": f"This model did not write the responses as they are: {numbers}. They come from another model or "
             "a person, or were edited.",
-            "undecided": f"The responses are too few to tell whether this model wrote them: {numbers}, {self.tokens} "
+            "undecided": f"It cannot be told whether this model wrote the responses: {numbers}, {self.tokens} "
             f"tokens. The interval would have to lie within {SAME[0] * self.scored_at:g} to "
             f"{SAME[1] * self.scored_at:g}.",
         }

@@ -88,6 +88,6 @@ def test_report_selection_and_training_rows_are_measured_apart(tokenizer, tmp_pa
     assessment = held_out.assess(policy, tau=1.0)
     assert assessment.learned.prompts == 4
     assert len(assessment.points["training"]["rewards"]) == 32
-    assert "too few to tell" in str(assessment.learned.no_gain)
-    assert "too few to tell" in str(assessment.origin)
+    assert "cannot be told" in str(assessment.learned.no_gain)
+    assert "cannot be told" in str(assessment.origin)
     assert assessment.strength is None

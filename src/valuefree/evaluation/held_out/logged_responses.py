@@ -130,7 +130,7 @@ class Origin:
             "truncated": f"the responses look drawn with {found.bound}, and the policy cuts off other tokens there",
             "other": "this model did not write the responses as they are",
             "temperature": "the responses are nearly greedy, so they show little of the reference's distribution",
-            "undecided": "the responses are too few to tell whether this model wrote them",
+            "undecided": "it cannot be told whether this model wrote the responses",
         }
         return cls(found, scorer, reasons.get(found.verdict))
 
