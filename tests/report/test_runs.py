@@ -123,7 +123,7 @@ def test_a_run_without_an_evaluation_says_so(trained):
     report = read_report([run])
     assert report.verdict == ["The policy was not evaluated: no prompts were held out."]
     assert not report.completions
-    assert [section.key for section in report.sections] == ["overview", "training"]
+    assert [section.key for section in report.sections] == ["training"]
 
 
 def test_a_reward_model_shows_its_held_out_pairs(trained):
