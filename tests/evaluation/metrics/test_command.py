@@ -191,8 +191,8 @@ def test_files_that_cannot_be_measured(tmp_path, rows, arguments, words):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "give one of the two"),
-        (["p.jsonl", "--predictions", "q.jsonl"], "give one of the two"),
+        ([], "give one of the three"),
+        (["p.jsonl", "--predictions", "q.jsonl"], "give one of the three"),
         (["p.jsonl"], "needs --reward-function .* or --metrics"),
         (
             ["p.jsonl", "--reward-function", "m:f", "--references", "best"],
