@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 METEOR_DATA := $(VENV)/nltk_data/.made
 DEMO_FLAGS ?=
 
-.PHONY: demo frontier study-exact study-small study-paper study-learned bench nltk-data test test-slow lint format clean
+.PHONY: demo frontier study-exact study-small study-paper study-learned study-memorisation bench nltk-data test test-slow lint format clean
 
 demo: $(INSTALLED)
 	$(BIN)/valuefree demo $(DEMO_FLAGS)
@@ -28,8 +28,8 @@ study-paper: $(INSTALLED) $(METEOR_DATA)
 # Measures on held-out rows against the true gain; about 100 minutes of one core.
 study-learned: $(INSTALLED)
 	$(BIN)/python -m studies learned --page docs/results/learned.md
+
 # What narrows the gap between training rows and held-out rows; about half an hour of one core.
-.PHONY: study-memorisation
 study-memorisation: $(INSTALLED)
 	$(BIN)/python -m studies memorisation --workers 1 --page docs/results/memorisation.md
 

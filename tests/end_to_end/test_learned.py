@@ -93,8 +93,7 @@ def test_measures_are_logged_and_choose_the_checkpoint(folder):
     best = max(range(3), key=lambda step: (curve[step], -step))
     kept = load_file(folder / "run" / "model" / "adapter_model.safetensors")
     checkpoint = folder / "run" / "checkpoints" / f"checkpoint-{2 * (best + 1)}" / "adapter_model.safetensors"
-    if checkpoint.exists():  # of the earlier ones two are kept
-        assert all(torch.equal(kept[name], weight) for name, weight in load_file(checkpoint).items())
+    assert all(torch.equal(kept[name], weight) for name, weight in load_file(checkpoint).items())
 
 
 def test_evaluate_compares_models_on_rows(folder, capsys):

@@ -90,7 +90,7 @@ def test_rows_of_different_prompts_are_called_that_and_warned_about():
     assert "of pairs of rows of different prompts (" in said(LEARNED, by="rows")
     assert "Differences between prompts enter" in said(LEARNED, by="rows")
     adjusted = said(LEARNED, by="rows", adjusted=True)
-    assert "at equal predictions from the prompt" in adjusted
+    assert "(after a regression on features of the prompt)" in adjusted
     assert "Differences between prompts enter" not in adjusted
     assert "different prompts" not in said(LEARNED)
 

@@ -40,7 +40,9 @@ def pairs_compared(by: str, *, adjusted: bool) -> str:
     """What a share is a share of."""
     if by == "pairs":
         return "pairs"
-    return "pairs of rows of different prompts" + (", at equal predictions from the prompt" if adjusted else "")
+    return "pairs of rows of different prompts" + (
+        " (after a regression on features of the prompt)" if adjusted else ""
+    )
 
 
 def _verdict(learned: Learned) -> str:
