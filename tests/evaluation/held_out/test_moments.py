@@ -6,7 +6,7 @@ from scipy import stats
 
 from held_out_logs import gaussian_rows, rows_of
 from valuefree.evaluation.held_out.contrasts import contrasts_of
-from valuefree.evaluation.held_out.moments import moments_of, rms
+from valuefree.evaluation.held_out.moments import explained, moments_of, partial, products, rms
 
 
 def moments(rows, tau=0.1, by="pairs"):
@@ -86,3 +86,14 @@ def test_the_untouched_reference_explains_nothing():
     found = moments(rows_of(np.full(90, 0.1), rows.rewards, rows.prompt_of, rows.lengths))
     assert (found.explained_share.value, found.partial_correlation.value, found.implied_tau) == (0, 0, None)
     assert found.explained_share.interval is None
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_resamples_in_which_a_variable_is_constant_explain_nothing(seed):
+    constants = np.random.default_rng(seed).normal(size=(3, 1)) * [[1.0], [3.0], [40.0]]
+    values = np.repeat(constants, 7, axis=1)  # the subtraction of the mean leaves a rounding error of either sign
+    left, right = [0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2]
+    sums = np.concatenate([np.ones((1, 7)), values, values[left] * values[right]]).sum(axis=1)
+    found = products(sums[None])
+    assert found[:3].tolist() == [[0], [0], [0]]
+    assert (explained(found), partial(found)) == ([0], [0])

@@ -31,9 +31,15 @@ def unit_sums(contrasts: Contrasts) -> Float[np.ndarray, "U 10"]:
 
 
 def products(sums: Float[np.ndarray, "B 10"]) -> Float[np.ndarray, "6 B"]:
-    """Sums of squares of ρ̃, r̃ and length, then ρ̃ r̃, ρ̃ length and r̃ length, about the means of the resample."""
+    """Sums of squares of ρ̃, r̃ and length, then ρ̃ r̃, ρ̃ length and r̃ length, about the means of the resample.
+
+    A sum of squares that is only the rounding error of the subtraction, of either sign, is 0.
+    """
     means = sums[:, 1:4] / sums[:, :1]
-    return (sums[:, 4:] - sums[:, :1] * means[:, _LEFT] * means[:, _RIGHT]).T
+    about = (sums[:, 4:] - sums[:, :1] * means[:, _LEFT] * means[:, _RIGHT]).T
+    squares = about[:3]
+    about[:3] = np.where(squares > 1e-12 * sums[:, 4:7].T, squares, 0.0)
+    return about
 
 
 def explained(found: Float[np.ndarray, "6 B"]) -> Float[np.ndarray, " B"]:
@@ -65,7 +71,8 @@ def moments_of(contrasts: Contrasts, *, tau: float | None, seed: int) -> Moments
 
     def statistic(weights: Float[np.ndarray, "B U"]) -> Float[np.ndarray, "B 3"]:
         found = products(weights @ table)
-        return np.stack([explained(found), partial(found), found[3] / np.maximum(found[1], 1e-300)], axis=1)
+        slope = np.where(found[1] > 0, found[3] / np.where(found[1] > 0, found[1], 1.0), 0.0)
+        return np.stack([explained(found), partial(found), slope], axis=1)
 
     values = statistic(np.ones((1, len(table))))[0]
     intervals = bootstrap_intervals(statistic, len(table), seed=seed, resamples=resamples_for(len(table)))
