@@ -8,7 +8,7 @@ from studies.paper.cells import Pair
 from studies.paper.methods import OURS, REFERENCE, SELF_TUNED
 from studies.paper.results import Results
 from studies.paper.wording import sentence, table
-from valuefree.batches.rendering import as_text
+from valuefree.data.prompts import as_text
 from valuefree.report import Completions, Section, Table, Verdict
 
 SHOWN = 5

@@ -14,7 +14,7 @@ from studies.paper.cells import Cell, Pair, Row, cells_of, paper_pairs, response
 from studies.paper.methods import METHODS, REFERENCE, Method, label, temperatures
 from studies.paper.scales import MAIN_TAU, Scale
 from studies.paper.verdicts import Spread, spread
-from valuefree.batches.rendering import as_text
+from valuefree.data.prompts import as_text
 from valuefree.errors import DataError
 from valuefree.evaluation.stats import (
     Estimate,

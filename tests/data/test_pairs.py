@@ -62,7 +62,10 @@ def test_pairs_of_messages(tmp_path, row):
     [
         ({"chosen": [USER, WELL], "rejected": [BADLY]}, "chosen and rejected differ before their last message"),
         ({"prompt": "who?", "chosen": [USER, WELL], "rejected": [USER, BADLY]}, "prompt is not what chosen and"),
-        ({"prompt": "why?", "chosen": [USER], "rejected": [BADLY]}, "not of one message of the assistant"),
+        (
+            {"prompt": "why?", "chosen": [USER], "rejected": [BADLY]},
+            "chosen does not end with a message of the assistant",
+        ),
         ({"chosen": ["why?", WELL], "rejected": ["why?", BADLY]}, "chosen has a message without text role"),
     ],
 )

@@ -140,7 +140,7 @@ FAULTS = [
     ({"prompt": "a", "response": 7, "reward": 1}, "response is not text: 7"),
     (
         {"prompt": "a", "response": ["x"], "reward": 1},
-        "response is a list, but not of one message of the assistant: ['x']",
+        "response has a message without text role and content: 'x'",
     ),
     ('{"prompt": "a", "response": "x", "reward": NaN}', "reward is not finite: nan"),
     ('{"prompt": "a", "response": "x", "reward": -Infinity}', "reward is not finite: -inf"),

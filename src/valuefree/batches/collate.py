@@ -23,6 +23,11 @@ def _padded(rows: TokenRows, value: int, side: str) -> Tensor:
     return torch.tensor([[*pad, *row] if side == "left" else [*row, *pad] for row, pad in zip(rows, fill, strict=True)])
 
 
+def input_id(token: int) -> int:
+    """The token itself; ~t stands for token t as context."""
+    return token if token >= 0 else ~token
+
+
 def prompt_batch(prompts: TokenRows, pad_token_id: int) -> dict[str, Tensor]:
     """Prompts without responses, padded on the right: input_ids and attention_mask, (P, L)."""
     ones = [[1] * len(prompt) for prompt in prompts]
@@ -37,14 +42,20 @@ def collate(
     encoder_decoder: bool,
     padding_side: str = "right",
 ) -> dict[str, Tensor]:
-    """One row per response in the Hugging Face form: input_ids, attention_mask, and labels (−100 outside responses)."""
+    """One row per response in the Hugging Face form: input_ids, attention_mask, and labels (−100 outside responses).
+
+    A negative token ~t of a decoder's response is context: token t in the input, −100 in the labels.
+    """
     if padding_side not in ("left", "right"):
         raise ConfigError(f"padding_side is {padding_side!r}; expected left or right.")
     if encoder_decoder:
         rows, labels = list(prompts), list(responses)
     else:
-        rows = [[*prompt, *response] for prompt, response in zip(prompts, responses, strict=True)]
-        labels = [[*[IGNORED] * len(prompt), *response] for prompt, response in zip(prompts, responses, strict=True)]
+        rows = [[*prompt, *map(input_id, response)] for prompt, response in zip(prompts, responses, strict=True)]
+        labels = [
+            [*[IGNORED] * len(prompt), *(token if token >= 0 else IGNORED for token in response)]
+            for prompt, response in zip(prompts, responses, strict=True)
+        ]
     return {
         "input_ids": _padded(rows, pad_token_id, padding_side),
         "attention_mask": _padded([[1] * len(row) for row in rows], 0, padding_side),

@@ -17,7 +17,7 @@ class MicroBatch:
         row_numbers: numbers of the R rows in the data set.
         counted: number of rows that enter the loss, which are the first of the R rows. The others have weight zero
             and keep the processes synchronised.
-        response_tokens: response tokens of the counted rows.
+        response_tokens: trained response tokens of the counted rows.
         loss_denominator: contribution of the counted rows to the divisor of the loss; see
             `Objective.loss_denominator`.
         batch: tokens of the R rows.

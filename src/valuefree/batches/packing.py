@@ -105,11 +105,12 @@ def pack_encoder_decoder(
 def pack_decoder(prompts: TokenRows, responses: TokenRows, groups: Sequence[Sequence[int]]) -> dict[str, Tensor]:
     """Packed batch of a decoder: each distinct prompt, followed by its responses.
 
-    The positions of each response continue those of the prompt. groups: rows of each distinct prompt.
+    A negative token ~t of a response is context: token t in the input, and no target. The positions
+    of each response continue those of the prompt. groups: rows of each distinct prompt.
 
     Returns:
         input_ids and position_ids (1, N); blocks, unpack and pack (N,), where an ordinary row is prompt and response;
-        for each response token: target_ids, target_positions (index in N of the hidden state that predicts the
+        for each trained response token: target_ids, target_positions (index in N of the hidden state that predicts the
         token) and target_rows.
     """
     order, blocks = blocks_of(
@@ -128,7 +129,8 @@ def pack_decoder(prompts: TokenRows, responses: TokenRows, groups: Sequence[Sequ
         pack.append(row_start[rows[0]] + torch.arange(length))  # the prompt's output is equal in all of its rows
         start += length
         for row in rows:
-            response = torch.tensor(responses[row])
+            tokens = torch.tensor(responses[row])
+            response, trained = torch.where(tokens < 0, ~tokens, tokens), tokens >= 0
             at = torch.arange(start, start + len(response))
             offsets = torch.arange(length, length + len(response))
             unpack[row_start[row] + torch.arange(length)] = prompt_at
@@ -136,9 +138,9 @@ def pack_decoder(prompts: TokenRows, responses: TokenRows, groups: Sequence[Sequ
             ids.append(response)
             positions.append(offsets)
             pack.append(row_start[row] + offsets)
-            target_ids.append(response)
-            target_positions.append(torch.cat([prompt_at[-1:], at[:-1]]))
-            target_rows.append(torch.full((len(response),), row))
+            target_ids.append(response[trained])
+            target_positions.append(torch.cat([prompt_at[-1:], at[:-1]])[trained])
+            target_rows.append(torch.full((int(trained.sum()),), row))
             start += len(response)
     return {
         "input_ids": torch.cat(ids)[None],

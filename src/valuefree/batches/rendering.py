@@ -1,23 +1,26 @@
 """Render and tokenise prompts and responses, truncate them to the limits, and count the truncated ones."""
 
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import datasets
 import pyarrow as pa
 from datasets.utils import tqdm
 from transformers import PreTrainedTokenizerBase
 
+from valuefree.batches.chat import IgnoredFields, RenderError, render, turns_ids
 from valuefree.batches.turns import separated, stop_ids, token_ids
 from valuefree.data.columns import batches
-from valuefree.data.prompts import Prompt, as_messages, as_text
+from valuefree.data.prompts import Conversation, Prompt, as_text, conversation_of
 from valuefree.data.storage import RowStore
 from valuefree.errors import ConfigError, DataError
 
 logger = logging.getLogger(__name__)
 
+RESPONSE_MESSAGES = "response_messages"  # column of the messages of a response, as JSON text
 TOKENIZED_ROWS = 1024  # rows held as Python lists at a time
 
 
@@ -66,16 +69,27 @@ def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, *, encoder_de
 
 
 def _prompts_ids(
-    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt], encoder_decoder: bool
+    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt], encoder_decoder: bool, *, first: int = 0
 ) -> list[list[int]]:
+    """first: row number of the first prompt, for messages."""
     if tokenizer.chat_template:
-        chats = [as_messages(prompt) for prompt in prompts]
-        texts = [str(tokenizer.apply_chat_template(c, add_generation_prompt=True, tokenize=False)) for c in chats]
+        texts = [_rendered(tokenizer, prompt, row) for row, prompt in enumerate(prompts, start=first)]
         return token_ids(tokenizer, texts, add_special_tokens=False)
     texts = [as_text(prompt) for prompt in prompts]
     if not encoder_decoder:
         texts = separated(tokenizer, texts)
     return token_ids(tokenizer, texts)
+
+
+def _rendered(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, row: int) -> str:
+    try:
+        return render(tokenizer, conversation_of(prompt), generation_prompt=True)
+    except RenderError as error:
+        raise _not_rendered(row, error) from error
+
+
+def _not_rendered(row: int, error: RenderError) -> DataError:
+    return DataError(f"row {row}: {error}. Change the row, or choose a model with another chat template.")
 
 
 def response_ids(tokenizer: PreTrainedTokenizerBase, response: str, *, encoder_decoder: bool) -> list[int]:
@@ -92,6 +106,48 @@ def _responses_ids(tokenizer: PreTrainedTokenizerBase, responses: list[str], enc
     return [ids if ids and ids[-1] in stops else [*ids, stops[0]] for ids in rows]
 
 
+class _RowTokenizer:
+    """Tokenises rows, and notes which fields of their messages the chat template ignores."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, encoder_decoder: bool):
+        self.tokenizer, self.encoder_decoder = tokenizer, encoder_decoder
+        self.ignored = IgnoredFields()
+
+    def ids(self, table: pa.Table, first: int) -> tuple[list[list[int]], list[list[int]]]:
+        """Token ids of the prompts and of the responses; `first` is the number of the first row."""
+        prompts = table.column("prompt").to_pylist()
+        prompt_rows = _prompts_ids(self.tokenizer, prompts, self.encoder_decoder, first=first)
+        response_rows = _responses_ids(self.tokenizer, table.column("response").to_pylist(), self.encoder_decoder)
+        given = RESPONSE_MESSAGES in table.column_names
+        messages = table.column(RESPONSE_MESSAGES).to_pylist() if given else [None] * len(prompts)
+        for index, (prompt, text) in enumerate(zip(prompts, messages, strict=True)):
+            conversation = conversation_of(prompt)
+            turns = [] if text is None else json.loads(text)
+            if turns or not conversation.plain:
+                own = self._turns_ids(conversation, turns, first + index)
+                response_rows[index] = own or response_rows[index]
+        return prompt_rows, response_rows
+
+    def _turns_ids(self, prompt: Conversation, turns: list[dict[str, Any]], row: int) -> list[int] | None:
+        """Token ids of a response of messages; None where those of its text are right."""
+        if not self.tokenizer.chat_template:
+            if len(turns) > 1:
+                raise DataError(
+                    f"row {row}: the response has {len(turns)} messages, and the model has no chat template to "
+                    "separate them. Train on the last message (--train-on last), or choose a chat model."
+                )
+            return None
+        try:
+            self.ignored.check(self.tokenizer, prompt, turns, row)
+            return turns_ids(self.tokenizer, prompt, turns) if turns else None
+        except RenderError as error:
+            raise _not_rendered(row, error) from error
+
+    def report(self) -> None:
+        """Log what the chat template ignored; raises DataError for tool calls."""
+        self.ignored.report(f"the chat template of {self.tokenizer.name_or_path or 'the tokenizer'}")
+
+
 def cut_prompt(ids: list[int], longest: int, *, encoder_decoder: bool) -> list[int]:
     """A prompt of at most `longest` tokens.
 
@@ -105,11 +161,12 @@ def cut_prompt(ids: list[int], longest: int, *, encoder_decoder: bool) -> list[i
 def _truncated(
     prompt: list[int], response: list[int], limits: Limits, encoder_decoder: bool
 ) -> tuple[list[int], list[int], bool]:
-    """Prompt and response within the limits, and whether the limits leave any token for the response."""
+    """Prompt and response within the limits, and whether the limits leave any token of the response to train."""
     kept = cut_prompt(prompt, limits.max_prompt_length or limits.max_length, encoder_decoder=encoder_decoder)
     room = limits.max_length if encoder_decoder else limits.max_length - len(kept)
     room = min(room, limits.max_response_length or room)
-    return kept, response[: max(room, 0)], room > 0
+    response = response[: max(room, 0)]
+    return kept, response, any(token >= 0 for token in response)
 
 
 def tokenize(
@@ -117,19 +174,23 @@ def tokenize(
 ) -> tuple[datasets.Dataset, Truncation]:
     """The data set with the columns prompt_ids and response_ids (int32) added, and the counts of truncated texts.
 
+    In response_ids a negative number ~t is token t as context: it is read and not trained, such as the result of a tool
+    between two messages of the assistant.
+
     A truncated response has no end token, so the policy does not learn to stop there. A large table is written to a
     temporary file, as in `valuefree.data.read_triplets`.
 
     Raises:
-        DataError: truncation leaves no token of a response; the message names the rows.
+        DataError: truncation leaves no token of a response to train; the chat template cannot render a row, or
+            ignores its tools or tool calls. The message names the rows.
     """
     store = RowStore()
+    rows = _RowTokenizer(tokenizer, encoder_decoder)
     faults: list[str] = []
     prompts_cut = responses_cut = row = 0
     with tqdm(total=len(dataset), desc="tokenise", unit=" rows") as bar:
         for table in batches(dataset, rows=TOKENIZED_ROWS):
-            prompts = _prompts_ids(tokenizer, table.column("prompt").to_pylist(), encoder_decoder)
-            responses = _responses_ids(tokenizer, table.column("response").to_pylist(), encoder_decoder)
+            prompts, responses = rows.ids(table, row)
             cut = [_truncated(*ids, limits, encoder_decoder) for ids in zip(prompts, responses, strict=True)]
             faults += [
                 f"row {index}: the prompt alone has {len(prompt)} tokens"
@@ -142,6 +203,7 @@ def tokenize(
                 _store(store, table, [prompt for prompt, _, _ in cut], [response for _, response, _ in cut])
             row += len(table)
             bar.update(len(table))
+    rows.report()
     if faults:
         heading = f"{len(faults)} of {len(dataset)} responses are truncated away (max_length={limits.max_length}):"
         raise DataError.from_faults(heading, faults, "Raise max_length, or set max_prompt_length below it.")

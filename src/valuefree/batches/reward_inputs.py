@@ -1,7 +1,7 @@
 """Inputs of a reward model: prompt and response as one row of tokens, the same in training and in scoring."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -9,9 +9,10 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerBase
 
+from valuefree.batches.chat import render
 from valuefree.batches.rendering import pad_id
 from valuefree.batches.turns import eos_id, separated
-from valuefree.data.prompts import Prompt, as_messages, as_text
+from valuefree.data.prompts import Prompt, as_text, conversation_of
 from valuefree.errors import ConfigError
 
 
@@ -64,11 +65,11 @@ class RewardInputs:
             if alone == both:  # no special token separates the two texts
                 texts = separated(self.tokenizer, texts)
             return self.tokenizer(texts, list(responses), **quiet)
-        chats = [
-            [*as_messages(prompt), {"role": "assistant", "content": response}]
-            for prompt, response in zip(prompts, responses, strict=True)
-        ]
-        texts = [str(self.tokenizer.apply_chat_template(chat, tokenize=False)) for chat in chats]
+        texts = []
+        for prompt, response in zip(prompts, responses, strict=True):
+            asked = conversation_of(prompt)
+            whole = replace(asked, messages=[*asked.messages, {"role": "assistant", "content": response}])
+            texts.append(render(self.tokenizer, whole, generation_prompt=False))
         return self.tokenizer(texts, add_special_tokens=False, **quiet)
 
     def _kept(self, encoding: Any, row: int) -> tuple[list[int], bool, bool]:

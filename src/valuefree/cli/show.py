@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from valuefree.batches.rendering import as_text
+from valuefree.data.prompts import as_text
 from valuefree.report.gains import evaluation_rows, on_which_prompts, verdict
 from valuefree.report.held_out import strength_sentences
 

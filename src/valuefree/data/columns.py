@@ -54,6 +54,18 @@ def lengths_of(dataset: datasets.Dataset, name: str) -> np.ndarray:
     return np.concatenate(parts or [[]]).astype(np.int64, copy=False)
 
 
+def nonnegative_counts(dataset: datasets.Dataset, name: str) -> np.ndarray:
+    """How many integers of each list of a column are not negative, int64 of shape (R,)."""
+    counts = []
+    for table in batches(dataset, [name]):
+        for lists in table.column(0).chunks:
+            flags = lists.flatten().to_numpy() >= 0
+            ends = np.concatenate([[0], np.cumsum(flags)])
+            offsets = lists.offsets.to_numpy() - lists.offsets[0].as_py()
+            counts.append(np.diff(ends[offsets]))
+    return np.concatenate(counts or [[]]).astype(np.int64, copy=False)
+
+
 def _is_stored(values: object) -> bool:
     """Whether `values` is a column of a data set without a format that changes the stored values."""
     source = values.source if isinstance(values, Column) else None

@@ -11,6 +11,8 @@ import polars as pl
 import pyarrow as pa
 
 from valuefree.data.columns import PromptHashes, TextHashes, to_numpy, with_column
+from valuefree.data.messages import messages_in
+from valuefree.data.prompts import as_messages, encoded
 from valuefree.data.sources import SCHEMA, ArrowRows, Chunk, RawRow, chunks_of
 from valuefree.data.storage import RowStore
 from valuefree.data.summary import DataSummary, summary_of
@@ -24,6 +26,10 @@ COLUMNS = (
     "Name the column by --prompt, --response or --reward (of pairs by --chosen or --rejected), in Python without --."
 )
 MESSAGES = pa.list_(pa.struct({"role": pa.string(), "content": pa.string()}))
+CONVERSATIONS = pa.struct({"messages": pa.string(), "tools": pa.string(), "chat_template_kwargs": pa.string()})
+PROMPTS = (pa.string(), MESSAGES, CONVERSATIONS)  # each can hold what the ones before it hold
+RESPONSE_MESSAGES = pa.field("response_messages", pa.string())
+JSON_PROMPT = r"^\s*[\[{][\s\S]*\"role\""  # a prompt that may be JSON text of messages
 ValidateRow = Callable[[RawRow], Iterator[tuple[str, tuple[Any, ...] | RowError]]]
 
 
@@ -33,17 +39,22 @@ def read_validated(
     validate_row: ValidateRow,
     *,
     on_bad: Literal["raise", "drop"],
+    prompt: str,
     names: tuple[str, str, str] | None = None,
     extra: pa.Field | None = None,
     ignore_case: bool = False,
 ) -> tuple[datasets.Dataset, DataSummary]:
     """Usable rows of `source` as a data set with a column prompt_id, and the counts.
 
+    Responses that their text does not fully hold also have their messages, as JSON text, in a column
+    ``response_messages``.
+
     Args:
         source, split: as of `valuefree.data.read_triplets`.
-        validate_row: yields, for each response of a row, its place and either (prompt, response, reward, and the value
-            of `extra`) or the fault.
+        validate_row: yields, for each response of a row, its place and either (prompt, response, reward, the value of
+            `extra` if there is one, messages of the response or None) or the fault.
         on_bad: ``raise`` one error that lists the faults, or ``drop`` the rows.
+        prompt: column of the prompt.
         names: columns of prompt, response and reward; Arrow arrays of these are validated as a whole, without
             `validate_row`.
         extra: a fourth column.
@@ -54,7 +65,7 @@ def read_validated(
     """
     if on_bad not in ("raise", "drop"):
         raise ConfigError(f"on_bad is {on_bad!r}; expected 'raise' or 'drop'.")
-    reader = _Reader(validate_row, on_bad == "raise", names, extra, ignore_case)
+    reader = _Reader(validate_row, on_bad == "raise", prompt, names, extra, ignore_case)
     for chunk in chunks_of(source, split, names):
         reader.add(chunk)
     if reader.all_rows_have_one_fault():
@@ -79,24 +90,27 @@ class _Reader:
         self,
         validate_row: ValidateRow,
         strict: bool,
+        prompt: str,
         names: tuple[str, str, str] | None,
         extra: pa.Field | None,
         ignore_case: bool,
     ):
         """`strict`: after one fault the usable rows are not needed, so they are not stored."""
         self.validate_row, self.strict, self.names, self.ignore_case = validate_row, strict, names, ignore_case
+        self.prompt = prompt
+        self.parsed = 0  # prompts that were JSON text of messages
         self.schema = SCHEMA if extra is None else SCHEMA.append(extra)
         self.store = RowStore()
         self.faults: list[str] = []
         self.total = 0
         self._dropped: Counter[str] = Counter()
-        self._messages = False
+        self._form, self._response_messages = pa.string(), False  # of the stored batches
         self._prompts, self._responses = PromptHashes(), TextHashes()
 
     def add(self, chunk: Chunk) -> None:
         if isinstance(chunk, ArrowRows) and self.names is not None:
             batch = chunk.triplets(self.names)
-            if batch is not None:
+            if batch is not None and not pl.Series(batch.column("prompt")).str.contains(JSON_PROMPT).any():
                 self._add_columns(chunk, batch)
                 return
         self._add_rows(chunk)
@@ -126,15 +140,19 @@ class _Reader:
                     self._refuse(where, result)
                 else:
                     usable.append(result)
+                    self.parsed += not isinstance(result[0], str) and _is_json(row.values.get(self.prompt))
         if not usable or (self.strict and self.faults):
             return
-        prompts, *rest = (list(column) for column in zip(*usable, strict=True))
+        prompts, *rest, messages = (list(column) for column in zip(*usable, strict=True))
         schema = self.schema
         texts = pl.Series([prompt_text(prompt) for prompt in prompts], dtype=pl.String)
         keys = pl.Series([prompt_key(prompt, ignore_case=self.ignore_case) for prompt in prompts], dtype=pl.String)
-        if any(isinstance(prompt, list) for prompt in prompts):
-            prompts = [[{"role": "user", "content": p}] if isinstance(p, str) else p for p in prompts]
-            schema = schema.set(0, pa.field("prompt", MESSAGES))
+        form = max((_form(prompt) for prompt in prompts), key=PROMPTS.index)
+        if form != pa.string():
+            prompts = [as_messages(prompt) if form == MESSAGES else encoded(prompt) for prompt in prompts]
+            schema = schema.set(0, pa.field("prompt", form))
+        if any(message is not None for message in messages):
+            rest, schema = [*rest, messages], schema.append(RESPONSE_MESSAGES)
         arrays = dict(zip(schema.names, [prompts, *rest], strict=True))
         start = 0
         for batch in pa.table(arrays, schema=schema).to_batches():  # several where a text column exceeds 2 GB
@@ -155,27 +173,45 @@ class _Reader:
 
     def _keep(self, batch: pa.RecordBatch, prompts: pl.Series, keys: pl.Series) -> None:
         """Store rows. prompts, keys: `prompt_text` and `prompt_key` of each."""
-        messages = batch.schema.field("prompt").type == MESSAGES
-        if messages and not self._messages:
-            self._messages = True
-            self.store = self.store.changed(_as_messages)
-        self.store.write(batch if messages or not self._messages else _as_messages(batch))
+        form = batch.schema.field("prompt").type
+        wider = PROMPTS.index(form) > PROMPTS.index(self._form)
+        messages = RESPONSE_MESSAGES.name in batch.schema.names and not self._response_messages
+        self._form, self._response_messages = form if wider else self._form, self._response_messages or messages
+        if (wider or messages) and self.store.rows:
+            self.store = self.store.changed(self._widened)
+        self.store.write(self._widened(batch))
         self._prompts.add(prompts, keys)
         self._responses.add(pl.Series(batch.column("response")))
+
+    def _widened(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The batch with its prompts in the stored form, and with the column of response messages if others have it."""
+        if batch.schema.field("prompt").type != self._form:
+            convert = as_messages if self._form == MESSAGES else encoded
+            prompts = pa.array([convert(prompt) for prompt in batch.column("prompt").to_pylist()], self._form)
+            batch = batch.set_column(0, pa.field("prompt", self._form), prompts)
+        if self._response_messages and RESPONSE_MESSAGES.name not in batch.schema.names:
+            batch = batch.append_column(RESPONSE_MESSAGES, pa.nulls(len(batch), pa.string()))
+        return batch
 
     def finish(self) -> tuple[datasets.Dataset, DataSummary]:
         """The stored rows with prompt_id, and the counts."""
         pa.default_memory_pool().release_unused()  # Arrow would keep the memory of the batches
+        if self.parsed:
+            logger.info(
+                "%d prompts are JSON text of chat messages and were read as messages; json_prompts='text' "
+                "(--json-prompts text) keeps them as text",
+                self.parsed,
+            )
         ids_R, merged = self._prompts.take()
         dataset = with_column(self.store.dataset(), "prompt_id", ids_R)
         rewards_R = to_numpy(dataset["reward"], np.float64)
         return dataset, summary_of(ids_R, self._responses.take(), rewards_R, self._dropped, merged)
 
 
-def _as_messages(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The batch with string prompts replaced by lists of one user message."""
-    contents = batch.column("prompt")
-    roles = pa.array(["user"] * len(batch), pa.string())
-    messages = pa.StructArray.from_arrays([roles, contents], fields=list(MESSAGES.value_type))
-    prompts = pa.ListArray.from_arrays(pa.array(range(len(batch) + 1), pa.int32()), messages)
-    return batch.set_column(0, pa.field("prompt", MESSAGES), prompts.cast(MESSAGES))
+def _form(prompt: Any) -> pa.DataType:
+    """The simplest Arrow type that holds the prompt."""
+    return pa.string() if isinstance(prompt, str) else MESSAGES if isinstance(prompt, list) else CONVERSATIONS
+
+
+def _is_json(value: Any) -> bool:
+    return isinstance(value, str) and messages_in(value) is not None

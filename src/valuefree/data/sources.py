@@ -125,9 +125,14 @@ def _chunked(rows: Iterator[RawRow]) -> Iterator[list[RawRow]]:
 
 
 def _are_plain(schema: pa.Schema, names: Sequence[str] | None) -> bool:
-    """Whether each of the three columns exists once, two with text and one with integers or floats."""
+    """Whether each of the three columns exists once, two with text and one with integers or floats.
+
+    False where other columns are part of the prompt.
+    """
+    if names is None or not {"tools", "chat_template_kwargs"}.isdisjoint(schema.names):
+        return False
     # Parquet would take a dot in a name as the path of a nested field.
-    if names is None or any(schema.names.count(name) != 1 or "." in name for name in names):
+    if any(schema.names.count(name) != 1 or "." in name for name in names):
         return False
     prompt, response, reward = (schema.field(name).type for name in names)
     return _is_text(prompt) and _is_text(response) and (pa.types.is_integer(reward) or reward in FLOATS)

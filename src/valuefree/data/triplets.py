@@ -1,6 +1,8 @@
 """Triplets of (prompt, response, reward): read, validate, group by prompt, split by prompt."""
 
+import json
 import random
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, Literal
 
@@ -9,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from valuefree.data.columns import batches, factorize, to_numpy, with_column
+from valuefree.data.messages import TrainOn
+from valuefree.data.prompts import decoded
 from valuefree.data.reading import read_validated
 from valuefree.data.sources import rows_of
 from valuefree.data.storage import RowStore
@@ -28,6 +32,8 @@ def read_triplets(
     thumbs: bool = False,
     desirable: str | None = None,
     ignore_case: bool = False,
+    train_on: TrainOn = "last",
+    json_prompts: Literal["parse", "text"] = "parse",
 ) -> datasets.Dataset:
     """Rows of (prompt, response, reward), validated.
 
@@ -35,18 +41,26 @@ def read_triplets(
         source: a JSONL, JSON, CSV or Parquet file, a folder of these, a folder written by `save_to_disk`, a hub name,
             or a `datasets.Dataset`. One row per response, or nested rows
             ``{"prompt": …, "responses": [{"text": …, "reward": …}, …]}`` (also ``answers`` or ``completions``).
-        prompt, response, reward: names of the columns. A prompt is a string or a list of
-            ``{"role": …, "content": …}`` messages, a response a string or one message of the assistant in a list. In
-            nested rows `reward` names the key of each response.
+        prompt, response, reward: names of the columns. A prompt is a string or a list of chat messages, a response a
+            string or a list of messages that ends with the assistant's. In nested rows `reward` names the key of each
+            response. A message has ``role`` and ``content`` (text, null beside tool calls, or parts of type text), and
+            every other field of it reaches the chat template, ``tool_calls`` among them. Columns ``tools`` and
+            ``chat_template_kwargs``, if there are any, are part of the prompt.
         split: of a hub data set or a `DatasetDict`; default ``train``.
         on_bad: ``raise`` one error that lists the faults, or ``drop`` the rows, counted in a log line.
         thumbs: also take true/false, up/down and thumbs_up/thumbs_down as rewards +1/−1.
         desirable: name of a column of true/false, which KTO reads in place of a threshold on the rewards. If the first
             row has no column ``reward``, the rewards are +1 and −1 according to this column.
         ignore_case: prompts that differ only in upper and lower case are also the same.
+        train_on: of a response that is a list of messages, ``last``: the last message is the response, and those
+            before it belong to the prompt; ``all``: the response starts at the first message of the assistant, and all
+            of the assistant's messages in it are trained.
+        json_prompts: ``parse`` a prompt that is JSON text of chat messages, or keep it as ``text``.
 
     Returns:
-        Columns prompt (str, or messages if any prompt is a list of messages), response (str), reward (float64),
+        Columns prompt (str; messages if any prompt is a list of messages; the parts of
+        `valuefree.data.prompts.encoded` if any needs more), response (str), reward (float64), response_messages (str,
+        JSON; only if the text of a response does not hold all of it),
         prompt_id (int64, 0 … P−1 by first appearance), and desirable (bool) if requested. Prompts are the same if
         `valuefree.data.validation.normalize` makes them equal: white space at the ends and the amount of white space
         between words are ignored. Each row keeps its own prompt text. More than 128 MB of rows are written to a
@@ -59,7 +73,7 @@ def read_triplets(
         ConfigError: contradictory arguments.
     """
     knobs: dict[str, Any] = {"split": split, "on_bad": on_bad, "thumbs": thumbs, "desirable": desirable}
-    knobs["ignore_case"] = ignore_case
+    knobs |= {"ignore_case": ignore_case, "train_on": train_on, "json_prompts": json_prompts}
     return read_with_summary(source, prompt=prompt, response=response, reward=reward, **knobs)[0]
 
 
@@ -74,6 +88,8 @@ def read_with_summary(
     thumbs: bool = False,
     desirable: str | None = None,
     ignore_case: bool = False,
+    train_on: TrainOn = "last",
+    json_prompts: Literal["parse", "text"] = "parse",
 ) -> tuple[datasets.Dataset, DataSummary]:
     """`read_triplets`, with the counts of rows read, dropped and merged."""
     names = (prompt, response, reward)
@@ -81,9 +97,9 @@ def read_with_summary(
         columns = ", ".join(repr(name) for name in (*names, desirable) if name is not None)
         raise ConfigError(f"prompt, response, reward and desirable need different columns; got {columns}.")
     stands_in = desirable is not None and reward == "reward" and _first_lacks(source, split, reward)
-    columns = ColumnNames(prompt, response, None if stands_in else reward, thumbs, desirable)
+    columns = ColumnNames(prompt, response, None if stands_in else reward, thumbs, desirable, train_on, json_prompts)
     validate_row = partial(validate_triplets, columns=columns)
-    common: dict[str, Any] = {"on_bad": on_bad, "ignore_case": ignore_case}
+    common: dict[str, Any] = {"prompt": prompt, "on_bad": on_bad, "ignore_case": ignore_case}
     if desirable is not None:
         return read_validated(source, split, validate_row, extra=pa.field("desirable", pa.bool_()), **common)
     return read_validated(source, split, validate_row, names=names, **common)
@@ -120,7 +136,18 @@ def split_by_prompt(
 def prompts_of(dataset: datasets.Dataset) -> list[Any]:
     """The first prompt of each prompt_id, in order of appearance."""
     first = np.unique(to_numpy(dataset["prompt_id"], np.int64), return_index=True)[1]
-    return dataset.select(np.sort(first))["prompt"][:]
+    return [decoded(prompt) for prompt in dataset.select(np.sort(first))["prompt"][:]]
+
+
+def written_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row as `read_triplets` reads it: prompt and response in the form in which they are given.
+
+    Responses that are lists of messages are read again as they were with ``train_on="all"``.
+    """
+    others = {name: value for name, value in row.items() if name != "response_messages"}
+    messages = row.get("response_messages")
+    response = row["response"] if messages is None else json.loads(messages)
+    return {**others, "prompt": decoded(row["prompt"]), "response": response}
 
 
 def renumbered(dataset: datasets.Dataset) -> datasets.Dataset:

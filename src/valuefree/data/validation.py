@@ -1,17 +1,19 @@
 """Validation of rows: one row at a time, with the precise fault, or whole Arrow columns at once."""
 
-import difflib
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from valuefree.data.sources import RawRow, not_unicode
+from valuefree.data.faults import RowError, check_characters, check_there, shown, unreadable
+from valuefree.data.messages import TrainOn, conversation, messages_in, messages_of, response_texts, split_turns
+from valuefree.data.prompts import Conversation, Prompt, conversation_of
+from valuefree.data.sources import RawRow
 
 THUMBS = {
     "up": 1.0,
@@ -35,7 +37,8 @@ NOT_LOWER = r"[^ -@\[-~]"  # a character that case folding may change
 class ColumnNames:
     """Names of the columns, and whether thumbs are rewards.
 
-    desirable: None if no such column is read. reward: None if desirable stands in for it, as +1 and −1.
+    desirable: None if no such column is read. reward: None if desirable stands in for it, as +1 and −1. train_on,
+    json_prompts: as of `valuefree.data.read_triplets`.
     """
 
     prompt: str
@@ -43,14 +46,8 @@ class ColumnNames:
     reward: str | None
     thumbs: bool
     desirable: str | None = None
-
-
-class RowError(Exception):
-    """A fault of one row. `reason` is the same for every fault of a kind; `detail` adds the value at fault."""
-
-    def __init__(self, reason: str, detail: str = ""):
-        super().__init__(f"{reason}{detail}")
-        self.reason = reason
+    train_on: TrainOn = "last"
+    json_prompts: Literal["parse", "text"] = "parse"
 
 
 def usable_rows(batch: pa.RecordBatch) -> np.ndarray:
@@ -74,12 +71,12 @@ def validate_triplets(row: RawRow, columns: ColumnNames) -> Iterator[tuple[str, 
         return
     nested = row.values[name]
     if not isinstance(nested, list) or not nested:
-        yield row.where, RowError(f"{name!r} is not a list of responses", f": {_shown(nested)}")
+        yield row.where, RowError(f"{name!r} is not a list of responses", f": {shown(nested)}")
         return
     for number, item in enumerate(nested, start=1):
         where = f"{row.where}, response {number}"
         if not isinstance(item, Mapping):
-            yield where, RowError("response is not an object with text and reward", f": {_shown(item)}")
+            yield where, RowError("response is not an object with text and reward", f": {shown(item)}")
             continue
         text = next((name for name in (columns.response, *TEXT_NAMES) if name in item), TEXT_NAMES[0])
         values = {columns.prompt: row.values.get(columns.prompt)} | dict(item)
@@ -94,96 +91,86 @@ def _triplet(values: Mapping[str, Any], columns: ColumnNames, typed: bool) -> "t
             check_there(values, name)
             if not typed and name == columns.reward and values[name] == "":
                 raise RowError(f"{name} is null")
-        prompt = prompt_of(values, columns.prompt)
-        response = text_of(values, columns.response)
+        prompt, response, messages = turns_of(
+            values, columns.prompt, columns.response, train_on=columns.train_on, json_prompts=columns.json_prompts
+        )
         desirable = None if columns.desirable is None else _truth(values[columns.desirable], columns.desirable)
         if columns.reward is None:
-            return prompt, response, 1.0 if desirable else -1.0, desirable
+            return prompt, response, 1.0 if desirable else -1.0, desirable, messages
         reward = _reward(values[columns.reward], columns, typed)
-        return (prompt, response, reward) if desirable is None else (prompt, response, reward, desirable)
+        return (prompt, response, reward, *(() if desirable is None else (desirable,)), messages)
     except RowError as fault:
         return fault
 
 
-def unreadable(fault: str) -> RowError:
-    """The fault of a row that could not be read."""
-    reason = fault.split(":")[0]
-    return RowError(reason, fault[len(reason) :])
-
-
-def check_there(values: Mapping[str, Any], name: str) -> None:
-    """Raise `RowError` unless column `name` has a value."""
-    if name not in values:
-        raise RowError(f"no column {name!r}", f" (there are: {', '.join(values)}{_nearest(name, values)})")
-    if values[name] is None:
-        raise RowError(f"{name} is null")
-
-
-def prompt_of(values: Mapping[str, Any], name: str) -> Any:
-    """The prompt in column `name`, as text or messages; raises `RowError`."""
-    prompt = _prompt(values[name], name)
-    _check_characters(prompt_text(prompt), name)
+def prompt_of(values: Mapping[str, Any], name: str, *, json_prompts: Literal["parse", "text"] = "parse") -> Prompt:
+    """The prompt in column `name`, with ``tools`` and ``chat_template_kwargs`` of the row; raises `RowError`."""
+    value = values[name]
+    if isinstance(value, str):
+        if not value.strip():
+            raise RowError(f"{name} is empty")
+        found = messages_in(value) if json_prompts == "parse" else None
+        value = value if found is None else found
+    tools, options = values.get("tools"), values.get("chat_template_kwargs")
+    if isinstance(value, str) and (tools or options):
+        value = [{"role": "user", "content": value}]
+    prompt = value if isinstance(value, str) else conversation(value, name, tools, options).prompt()
+    check_characters(prompt_text(prompt), name)
     return prompt
 
 
+def turns_of(
+    values: Mapping[str, Any],
+    prompt: str,
+    response: str,
+    *,
+    train_on: TrainOn = "last",
+    json_prompts: Literal["parse", "text"] = "parse",
+) -> tuple[Prompt, str, str | None]:
+    """Prompt, response as text, and the response's messages as JSON text if the text does not hold all of them.
+
+    Raises:
+        RowError: a fault of the row.
+    """
+    question = prompt_of(values, prompt, json_prompts=json_prompts)
+    answer = values[response]
+    if isinstance(answer, str) and isinstance(values[prompt], str) and not isinstance(question, str):
+        found = messages_in(answer)
+        answer = found if isinstance(found, list) else answer
+    answer = [answer] if isinstance(answer, Mapping) else answer
+    if not isinstance(answer, list):
+        return question, text_of(values, response), None
+    before, own = split_turns(messages_of(answer, response), response, train_on)
+    if before:
+        start = conversation_of(question)
+        question = Conversation([*start.messages, *before], start.tools, start.template_options).prompt()
+    text, messages = response_texts(own, response)
+    if not text.strip():
+        raise RowError(f"{response} is empty")
+    check_characters(text, response)
+    return question, text, messages
+
+
 def text_of(values: Mapping[str, Any], name: str) -> str:
-    """The text in column `name`, or in its one assistant message; raises `RowError` if there is no text."""
+    """The text in column `name`, or in its one message of the assistant; raises `RowError` if there is none."""
     text = values[name]
     if isinstance(text, list):
-        text = answer_in(text, name)
+        only = messages_of(text, name)[0]
+        if len(text) > 1 or only["role"] != "assistant":
+            raise RowError(f"{name} is a list, but not of one message of the assistant", f": {shown(text)}")
+        text = only["content"]
     if not isinstance(text, str):
-        raise RowError(f"{name} is not text", f": {_shown(text)}")
+        raise RowError(f"{name} is not text", f": {shown(text)}")
     if not text.strip():
         raise RowError(f"{name} is empty")
-    _check_characters(text, name)
+    check_characters(text, name)
     return text
-
-
-def answer_in(messages: list[Any], name: str) -> Any:
-    """Content of the only message, which is the assistant's; raises `RowError`."""
-    if len(messages) == 1 and isinstance(messages[0], Mapping) and messages[0].get("role") == "assistant":
-        return messages[0].get("content")
-    raise RowError(f"{name} is a list, but not of one message of the assistant", f": {_shown(messages)}")
-
-
-def _check_characters(text: str, name: str) -> None:
-    if not_unicode(text):
-        raise RowError(f"{name} holds half a surrogate pair, which is no character")
 
 
 def _truth(value: Any, name: str) -> bool:
     if isinstance(value, (bool, str)) and str(value).strip().lower() in THUMBS:
         return THUMBS[str(value).strip().lower()] > 0
-    raise RowError(f"{name} is not true or false", f": {_shown(value)}")
-
-
-def _nearest(name: str, values: Mapping[str, Any]) -> str:
-    near = difflib.get_close_matches(name, list(values), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "…"
-
-
-def _prompt(value: Any, name: str) -> Any:
-    if isinstance(value, str):
-        if not value.strip():
-            raise RowError(f"{name} is empty")
-        return value
-    if not isinstance(value, list):
-        raise RowError(f"{name} is neither text nor a list of messages", f": {_shown(value)}")
-    if not value:
-        raise RowError(f"{name} is empty")
-    messages = []
-    for message in value:
-        if not isinstance(message, Mapping) or not all(isinstance(message.get(k), str) for k in ("role", "content")):
-            raise RowError(f"{name} has a message without text role and content", f": {_shown(message)}")
-        messages.append({"role": message["role"], "content": message["content"]})
-    if not any(message["content"].strip() for message in messages):
-        raise RowError(f"{name} is empty")
-    return messages
+    raise RowError(f"{name} is not true or false", f": {shown(value)}")
 
 
 def _reward(value: Any, columns: ColumnNames, typed: bool) -> float:
@@ -196,9 +183,9 @@ def _reward(value: Any, columns: ColumnNames, typed: bool) -> float:
         try:
             value = float(value)
         except ValueError:
-            raise RowError(f"{columns.reward} {NOT_A_NUMBER}", f": {_shown(value)}{hint}") from None
+            raise RowError(f"{columns.reward} {NOT_A_NUMBER}", f": {shown(value)}{hint}") from None
     if not isinstance(value, (int, float)):
-        raise RowError(f"{columns.reward} {NOT_A_NUMBER}", f": {_shown(value)}{hint if isinstance(value, str) else ''}")
+        raise RowError(f"{columns.reward} {NOT_A_NUMBER}", f": {shown(value)}{hint if isinstance(value, str) else ''}")
     try:
         number = float(value)
     except OverflowError:
@@ -230,22 +217,34 @@ def normalize_column(texts: pl.Series, *, ignore_case: bool = False) -> pl.Serie
     return texts.clone().scatter(places, pl.Series(changed, dtype=pl.String))
 
 
-def prompt_text(prompt: Any) -> str:
+def prompt_text(prompt: Prompt) -> str:
     """The exact prompt as one text; a string and a single user message with that string are the same."""
-    if isinstance(prompt, str):
-        return prompt
-    if len(prompt) == 1 and prompt[0]["role"] == "user":
-        return prompt[0]["content"]
-    return json.dumps([[message["role"], message["content"]] for message in prompt], ensure_ascii=False)
+    return _identity(conversation_of(prompt))
 
 
-def prompt_key(prompt: Any, *, ignore_case: bool = False) -> str:
+def prompt_key(prompt: Prompt, *, ignore_case: bool = False) -> str:
     """Two prompts are the same if their keys are: `prompt_text` after `normalize` of the prompt or of each message."""
     if isinstance(prompt, str):
         return normalize(prompt, ignore_case=ignore_case)
-    contents = (normalize(message["content"], ignore_case=ignore_case) for message in prompt)
-    pairs = zip(prompt, contents, strict=True)
-    return prompt_text([{"role": message["role"], "content": content} for message, content in pairs])
+    found = conversation_of(prompt)
+    messages = [
+        message
+        if message["content"] is None
+        else {**message, "content": normalize(message["content"], ignore_case=ignore_case)}
+        for message in found.messages
+    ]
+    return _identity(Conversation(messages, found.tools, found.template_options))
+
+
+def _identity(found: Conversation) -> str:
+    """Equal for equal conversations. The order of fields and of the keys of tools has no meaning."""
+    first = found.messages[0]
+    if found.plain and len(found.messages) == 1 and first["role"] == "user":
+        return first["content"]
+    if found.plain:
+        return json.dumps([[message["role"], message["content"]] for message in found.messages], ensure_ascii=False)
+    parts = [found.messages, found.tools, found.template_options]
+    return json.dumps(parts, ensure_ascii=False, sort_keys=True)
 
 
 def distinct_prompts(prompts: Iterable[Any]) -> list[Any]:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from valuefree.batches.rendering import Prompt
+from valuefree.data.prompts import Prompt
 from valuefree.evaluation.generation import Decoding, generate_ids
 from valuefree.evaluation.stats import Estimate, bootstrap_mean
 from valuefree.models.hidden_states import supports_packing

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
-from valuefree.batches.rendering import Prompt, as_messages
+from valuefree.data.prompts import Prompt, conversation_of, json_text
 from valuefree.data.validation import prompt_text
 from valuefree.errors import ConfigError
 from valuefree.evaluation.generation import Decoding
@@ -92,9 +92,33 @@ def ask(
     client = openai_client(server, api_key_env, timeout_seconds, max_retries, concurrency)
 
     def request(prompt: Prompt, seed: int) -> Answer:
-        return _request(client, {"model": model, "messages": as_messages(prompt), "seed": seed, **options})
+        return _request(client, {"model": model, "seed": seed, **_chat(prompt, options)})
 
     return _answers(client, request, prompts, _seeds(prompts, decoding.seed), concurrency)
+
+
+def _chat(prompt: Prompt, options: dict[str, Any]) -> dict[str, Any]:
+    """The options of a request with the prompt's messages, tools and template options, as the API expects them."""
+    asked = conversation_of(prompt)
+    request = {**options, "messages": [_api_message(message) for message in asked.messages]}
+    if asked.tools:
+        request["tools"] = asked.tools
+    if asked.template_options:
+        request["extra_body"] = {**options.get("extra_body", {}), "chat_template_kwargs": asked.template_options}
+    return request
+
+
+def _api_message(message: dict[str, Any]) -> dict[str, Any]:
+    """The message with the arguments of its tool calls as JSON text."""
+    if not message.get("tool_calls"):
+        return message
+    calls = [
+        {**call, "function": {**call["function"], "arguments": json_text(call["function"]["arguments"])}}
+        if isinstance(call.get("function"), dict) and not isinstance(call["function"].get("arguments", ""), str)
+        else call
+        for call in message["tool_calls"]
+    ]
+    return {**message, "tool_calls": calls}
 
 
 def _answers(

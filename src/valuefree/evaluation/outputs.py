@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from valuefree.batches.rendering import Prompt, as_text
+from valuefree.data.prompts import Prompt, as_text
 from valuefree.data.sources import RawRow, rows_of
 from valuefree.data.validation import RowError, check_there, prompt_of, prompt_text, unreadable
 from valuefree.errors import DataError, number_of

@@ -8,7 +8,7 @@ import numpy as np
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from valuefree.batches.rendering import Prompt
+from valuefree.data.prompts import Prompt
 from valuefree.data.validation import distinct_prompts
 from valuefree.errors import DataError
 from valuefree.evaluation.generation import Decoding, generate_ids, response_texts

@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from valuefree.batches.rendering import Prompt
+from valuefree.data.prompts import Prompt
 from valuefree.errors import ConfigError, DataError
 from valuefree.models.load import accelerator_device
 from valuefree.models.reward_model import MAX_LENGTH, load_reward_model, reward_inputs, scores_of

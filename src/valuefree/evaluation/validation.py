@@ -8,8 +8,8 @@ from typing import Any
 import datasets
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from valuefree.batches.rendering import Prompt
 from valuefree.data.columns import batches
+from valuefree.data.prompts import Prompt, decoded
 from valuefree.errors import ConfigError
 from valuefree.evaluation.generation import Decoding, generate_ids, response_texts
 from valuefree.evaluation.kl import kl_to_reference
@@ -27,7 +27,7 @@ def best_responses(dataset: datasets.Dataset) -> tuple[list[Prompt], list[str]]:
         for row in table.to_pylist():
             known = best.get(row["prompt_id"])
             if known is None or row["reward"] > known[0]:
-                best[row["prompt_id"]] = (row["reward"], row["prompt"], row["response"])
+                best[row["prompt_id"]] = (row["reward"], decoded(row["prompt"]), row["response"])
     found = list(best.values())
     return [prompt for _, prompt, _ in found], [response for _, _, response in found]
 

@@ -21,9 +21,9 @@ from transformers import (
     TrainingArguments,
 )
 
-from valuefree.batches.rendering import Prompt
 from valuefree.batches.reward_inputs import RewardInputs
 from valuefree.data.columns import column_hashes, to_numpy
+from valuefree.data.prompts import Prompt
 from valuefree.errors import ConfigError, DataError, number_of
 from valuefree.models.load import add_adapter, disable_dropout, has_adapter
 from valuefree.models.reward_model import MAX_LENGTH, reward_inputs, scores_of

@@ -20,7 +20,7 @@ from valuefree.batches.grouping import rows_of_prompts
 from valuefree.batches.micro_batch import MicroBatch, TokenBatch
 from valuefree.batches.rendering import Truncation, pad_id
 from valuefree.batches.sampling import GroupBatches, Lengths
-from valuefree.data.columns import column_hashes, factorize, lengths_of, list_numbers
+from valuefree.data.columns import column_hashes, factorize, lengths_of, list_numbers, nonnegative_counts
 from valuefree.models.authorship import Authorship
 from valuefree.models.hidden_states import supports_packing
 from valuefree.models.load import is_encoder_decoder
@@ -89,6 +89,11 @@ class ScoredDataset(TorchDataset[int]):
         return Lengths(lengths_of(self.table, "prompt_ids"), lengths_of(self.table, "response_ids"))
 
     @cached_property
+    def trained_tokens(self) -> np.ndarray:
+        """Response tokens of each row that are trained, int64 (R,)."""
+        return nonnegative_counts(self.table, "response_ids")
+
+    @cached_property
     def prompt_numbers(self) -> np.ndarray:
         """Number of each row's prompt, equal where all tokens are, (R,); `prompt_of` is equal for other white space."""
         return list_numbers(self.table, "prompt_ids")
@@ -128,7 +133,7 @@ class RowCollator:
         every_row = rows + context
         batch = self.collator.batch(self.dataset.table, rows)
         padding, positions = self.collator.padding(batch)
-        response_tokens = int(self.dataset.lengths.response[rows[:counted]].sum())
+        response_tokens = int(self.dataset.trained_tokens[rows[:counted]].sum())
         prompts, prompt_row = self._prompts(every_row) if self.prompts else (None, None)
         reference = self.dataset.reference
 

@@ -31,7 +31,7 @@ def objective_of(options: ObjectiveOptions) -> Objective:
 def read(options: DataOptions) -> tuple[datasets.Dataset, DataSummary]:
     """The rows, and what was odd about them; of pairs where the options name their columns."""
     common: dict[str, Any] = {"prompt": options.prompt, "split": options.split, "on_bad": options.on_bad}
-    common["ignore_case"] = options.ignore_case
+    common |= {name: getattr(options, name) for name in ("ignore_case", "train_on", "json_prompts")}
     desirable = None
     if isinstance(options, TrainConfig):
         desirable = options.desirable

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from valuefree.batches.rendering import Prompt
 from valuefree.cli import show
 from valuefree.cli.commands.from_options import decoding_of, load_on_device, read_prompts
 from valuefree.cli.options.generate import GenerateConfig
 from valuefree.cli.options.groups import TOP_K
+from valuefree.data.prompts import Prompt
 from valuefree.data.validation import prompt_key
 from valuefree.errors import DataError, ServingError
 from valuefree.evaluation.generation import generate_ids, response_texts

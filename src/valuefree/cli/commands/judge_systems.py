@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from valuefree.batches.rendering import Prompt, as_text
 from valuefree.cli.commands.measure import read_reference_texts, text_metrics_of
 from valuefree.cli.options.judge import JudgeConfig
+from valuefree.data.prompts import Prompt, as_text
 from valuefree.data.validation import prompt_key
 from valuefree.errors import ConfigError, DataError
 from valuefree.evaluation.metrics.base import Metric

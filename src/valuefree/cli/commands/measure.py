@@ -6,9 +6,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from valuefree.batches.rendering import Prompt
 from valuefree.cli.options.evaluate import EvaluateConfig
 from valuefree.cli.options.metrics import MetricOptions
+from valuefree.data.prompts import Prompt
 from valuefree.data.sources import rows_of
 from valuefree.data.validation import prompt_key
 from valuefree.errors import DataError, number_of

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from valuefree.batches.rendering import Prompt
 from valuefree.cli.commands.from_options import decoding_of, load_on_device, read_prompts
 from valuefree.cli.commands.measure import output_of, read_reference_texts, text_metrics_of, write_measured
 from valuefree.cli.options.evaluate import EvaluateConfig
 from valuefree.data import read_triplets
+from valuefree.data.prompts import Prompt
 from valuefree.errors import ConfigError, DataError
 from valuefree.evaluation.kl import kl_to_reference
 from valuefree.evaluation.metrics.base import Metric

@@ -16,6 +16,7 @@ from valuefree.cli.options.objective import REWARD_MODEL
 from valuefree.cli.options.train import TrainConfig
 from valuefree.data import DataSummary, split_by_prompt
 from valuefree.data.seen_prompts import SeenPrompts
+from valuefree.data.triplets import written_row
 from valuefree.evaluation.reward_functions import load_reward
 from valuefree.evaluation.validation import selection
 from valuefree.runs.files import write_json, write_jsonl
@@ -177,7 +178,8 @@ def held_out_sizes(options: TrainConfig, prompts: int) -> tuple[int, int]:
 
 
 def _rows(dataset: datasets.Dataset) -> Iterator[dict[str, Any]]:
-    yield from dataset.remove_columns("prompt_id")  # type: ignore[misc]  # rows are mappings
+    for row in dataset.remove_columns("prompt_id"):
+        yield written_row(row)  # type: ignore[arg-type]  # rows are mappings
 
 
 def _continued(options: TrainConfig, folder: Path, record: dict[str, Any], step: int) -> dict[str, Any]:

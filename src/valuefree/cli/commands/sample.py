@@ -6,10 +6,10 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from valuefree.batches.rendering import Prompt
 from valuefree.cli import show
 from valuefree.cli.commands.from_options import decoding_of, load_on_device, read_prompts
 from valuefree.cli.options.sample import SampleConfig
+from valuefree.data.prompts import Prompt
 from valuefree.data.sources import rows_of
 from valuefree.data.validation import RowError
 from valuefree.errors import DataError, number_of

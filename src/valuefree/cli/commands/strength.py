@@ -78,7 +78,7 @@ class TrainedPolicy:
             cache_dir=self.options.cache_dir,
             sampler=Sampler(temperature=self.logged["temperature"]),  # as the run has found it
         )
-        return LoggedResponses.prepare(read_triplets(str(file)), scorer)
+        return LoggedResponses.prepare(read_triplets(str(file), train_on="all", json_prompts="text"), scorer)
 
     def at_scales(self, responses: LoggedResponses) -> dict[float, Any]:
         """The rows at each of `SCALES` times the strength of training."""

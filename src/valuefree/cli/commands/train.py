@@ -16,6 +16,7 @@ from valuefree.cli.commands.measure import text_metrics_of
 from valuefree.cli.commands.runs import Run, check, shared_arguments
 from valuefree.cli.options.objective import REWARD_MODEL
 from valuefree.cli.options.train import TrainConfig
+from valuefree.data.prompts import decoded
 from valuefree.data.triplets import prompts_of
 from valuefree.errors import ConfigError, number_of
 from valuefree.evaluation.generation import Decoding
@@ -87,7 +88,8 @@ def train(options: TrainConfig) -> TrainResult:
     run = Run.start(options, objective.to_dict())
     if reward_function is not None:
         first = run.rows[:EXAMPLES]
-        check_reward(reward_function, first["prompt"], first["response"], name=str(options.reward_function))
+        prompts = [decoded(prompt) for prompt in first["prompt"]]
+        check_reward(reward_function, prompts, first["response"], name=str(options.reward_function))
     model, tokenizer = load(options)
     logged = HeldOutMetrics() if options.eval_steps and run.evaluated is not None and launched()[1] == 1 else None
     measuring = [*([logged] if logged else []), *_measuring(options, run.validation, texts, tokenizer)]

@@ -90,6 +90,12 @@ class DataOptions(Options):
     on_bad: Literal["raise", "drop"] = option("raise", "bad rows: raise an error that lists them, or drop and count")
     thumbs: bool = option(False, "take true/false and up/down as rewards +1/-1")
     ignore_case: bool = option(False, "treat prompts that differ only in upper and lower case as one prompt")
+    train_on: Literal["last", "all"] = option(
+        "last", "of responses that are lists of messages: train the last message, or all of the assistant's"
+    )
+    json_prompts: Literal["parse", "text"] = option(
+        "parse", "prompts that are JSON text of chat messages: parse them, or keep them as text"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

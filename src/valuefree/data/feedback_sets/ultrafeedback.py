@@ -84,7 +84,7 @@ def read_ultrafeedback(
         split = HUB_SPLITS.get(source)
     validator = _Validator(None if schema == "auto" else SCHEMAS[schema], reward_field, score10, system_prompt)
     try:
-        dataset, data = read_validated(source, split, validator, on_bad=on_bad)
+        dataset, data = read_validated(source, split, validator, on_bad=on_bad, prompt="prompt")
     except DataError as error:
         validator.explain(error, _name(source))
         raise
@@ -145,7 +145,7 @@ class _Validator:
         for number, item in enumerate(items, start=1):
             triplet = self._triplet(schema, prompt, item)
             if triplet is not None:
-                yield f"{row.where}, response {number}", triplet
+                yield f"{row.where}, response {number}", triplet if isinstance(triplet, RowError) else (*triplet, None)
 
     def _schema(self, row: RawRow) -> Schema:
         """The schema, recognised by the first row and checked against the settings."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from valuefree.batches.rendering import Prompt
+from valuefree.data.prompts import Prompt
 from valuefree.data.validation import prompt_key
 from valuefree.errors import DataError
 from valuefree.evaluation.judging.asking import Asked

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any, Literal
 
-from valuefree.batches.rendering import Prompt
+from valuefree.data.prompts import Prompt
 from valuefree.data.validation import prompt_text
 from valuefree.errors import ConfigError, DataError
 from valuefree.evaluation.judging.asking import Call, Prices, ask_all

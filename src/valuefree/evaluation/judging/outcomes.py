@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from valuefree.batches.rendering import Prompt
+from valuefree.data.prompts import Prompt
 from valuefree.evaluation.judging.label_probabilities import LabelProbabilities
 from valuefree.evaluation.judging.labels import Verdict
 

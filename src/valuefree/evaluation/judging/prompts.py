@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
-from valuefree.batches.rendering import Prompt, as_text
+from valuefree.data.prompts import Prompt, as_text
 from valuefree.errors import ConfigError
 from valuefree.evaluation.judging.labels import DEFAULT_LABELS, Labels
 
