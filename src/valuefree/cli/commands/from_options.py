@@ -14,8 +14,9 @@ from valuefree.cli.options.objective import ObjectiveOptions
 from valuefree.cli.options.registry import declarations
 from valuefree.cli.options.train import TrainConfig
 from valuefree.data import DataSummary, read_pairs_with_summary, read_triplets, read_with_summary
+from valuefree.data.faults import RowError
 from valuefree.data.sources import rows_of
-from valuefree.data.validation import distinct_prompts
+from valuefree.data.validation import distinct_prompts, prompt_of
 from valuefree.errors import DataError
 from valuefree.evaluation.generation import Decoding
 from valuefree.models.load import accelerator_device, load_model
@@ -99,7 +100,10 @@ def read_prompts(source: str, column: str) -> list[Prompt]:
                 raise DataError(f"{row.where}: no column {column!r} (there are: {there}); name it by --prompt.")
             if not row.values[column]:
                 raise DataError(f"{row.where}: no {column!r}")
-            found.append(row.values[column])
+            try:
+                found.append(prompt_of(row.values, column))
+            except RowError as fault:
+                raise DataError(f"{row.where}: {fault}") from None
     if not found:
         raise DataError(f"{source} holds no prompts.")
     return distinct_prompts(found)
