@@ -48,13 +48,6 @@ def test_prompt_and_response_are_the_rendered_chat_up_to_its_end_of_turn():
         assert tokenizer.decode(ours).endswith(end)
 
 
-def test_a_response_that_ends_already_gets_no_second_end():
-    tokenizer = byte_tokenizer(CHATML, special=("<|im_start|>", "<|im_end|>"))
-    for text in ("Four<|im_end|>", "Four<eos>"):
-        ids = response_ids(tokenizer, text, encoder_decoder=False)
-        assert ids == tokenizer(text, add_special_tokens=False)["input_ids"]
-
-
 def test_generation_stops_at_the_ends_of_template_tokenizer_and_model():
     tokenizer = byte_tokenizer(GEMMA, special=("<start_of_turn>", "<end_of_turn>"))
     turn = tokenizer.convert_tokens_to_ids("<end_of_turn>")

@@ -7,7 +7,8 @@ from typing import Any
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
-from valuefree.batches.turns import stop_ids, token_ids
+from valuefree.batches.special_tokens import SpecialTokens
+from valuefree.batches.turns import stop_ids
 from valuefree.data.prompts import Conversation
 from valuefree.errors import DataError
 
@@ -133,8 +134,8 @@ def _messages_without(messages: list[dict[str, Any]], name: str) -> list[dict[st
     return [{key: value for key, value in message.items() if key != name} for message in messages]
 
 
-def turns_ids(tokenizer: PreTrainedTokenizerBase, prompt: Conversation, messages: list[dict[str, Any]]) -> list[int]:
-    """Token ids of a response that consists of messages.
+def turns_ids(special: SpecialTokens, prompt: Conversation, messages: list[dict[str, Any]]) -> list[int]:
+    """Token ids of a response that consists of messages, with placeholders for special tokens that they spell.
 
     The ids of the assistant's messages are those that the template writes for them, with the token that ends each.
     Everything between them, such as the results of tools, is context: token t is written as ~t, a negative number
@@ -143,6 +144,7 @@ def turns_ids(tokenizer: PreTrainedTokenizerBase, prompt: Conversation, messages
     Raises:
         RenderError: the template fails, or renders the beginning of the conversation differently once it continues.
     """
+    tokenizer = special.tokenizer
     done = render(tokenizer, prompt, generation_prompt=True)
     ids: list[int] = []
     stops = stop_ids(tokenizer)
@@ -159,7 +161,7 @@ def turns_ids(tokenizer: PreTrainedTokenizerBase, prompt: Conversation, messages
                 "the conversation continues, so they cannot be trained as they were generated; train on the last "
                 "message alone (train_on='last', --train-on last)"
             )
-        piece = token_ids(tokenizer, [text[len(done) :]], add_special_tokens=False)[0]
+        piece = special.template_ids([text[len(done) :]])[0]
         end = max((place for place, token in enumerate(piece) if token in stops), default=len(piece) - 1) + 1
         if own:
             ids += piece[:end]

@@ -12,6 +12,7 @@ from datasets.utils import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from valuefree.batches.chat import IgnoredFields, RenderError, render, turns_ids
+from valuefree.batches.special_tokens import SpecialTokens
 from valuefree.batches.turns import separated, stop_ids, token_ids
 from valuefree.data.columns import batches
 from valuefree.data.prompts import Conversation, Prompt, as_text, conversation_of
@@ -73,17 +74,19 @@ def _prompts_ids(
 ) -> list[list[int]]:
     """first: row number of the first prompt, for messages."""
     if tokenizer.chat_template:
-        texts = [_rendered(tokenizer, prompt, row) for row, prompt in enumerate(prompts, start=first)]
-        return token_ids(tokenizer, texts, add_special_tokens=False)
+        special = SpecialTokens.of(tokenizer)
+        texts = [_rendered(special, prompt, row) for row, prompt in enumerate(prompts, start=first)]
+        return special.template_ids(texts)
     texts = [as_text(prompt) for prompt in prompts]
     if not encoder_decoder:
         texts = separated(tokenizer, texts)
-    return token_ids(tokenizer, texts)
+    return token_ids(tokenizer, texts, split_special_tokens=True)
 
 
-def _rendered(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, row: int) -> str:
+def _rendered(special: SpecialTokens, prompt: Prompt, row: int) -> str:
+    """The prompt through the chat template, with placeholders for special tokens that its texts spell."""
     try:
-        return render(tokenizer, conversation_of(prompt), generation_prompt=True)
+        return render(special.tokenizer, special.hidden_in(conversation_of(prompt)), generation_prompt=True)
     except RenderError as error:
         raise _not_rendered(row, error) from error
 
@@ -99,9 +102,9 @@ def response_ids(tokenizer: PreTrainedTokenizerBase, response: str, *, encoder_d
 
 def _responses_ids(tokenizer: PreTrainedTokenizerBase, responses: list[str], encoder_decoder: bool) -> list[list[int]]:
     if encoder_decoder:
-        rows = token_ids(tokenizer, text_target=responses)
+        rows = token_ids(tokenizer, text_target=responses, split_special_tokens=True)
     else:
-        rows = token_ids(tokenizer, responses, add_special_tokens=False)
+        rows = token_ids(tokenizer, responses, add_special_tokens=False, split_special_tokens=True)
     stops = stop_ids(tokenizer)
     return [ids if ids and ids[-1] in stops else [*ids, stops[0]] for ids in rows]
 
@@ -112,17 +115,22 @@ class _RowTokenizer:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, encoder_decoder: bool):
         self.tokenizer, self.encoder_decoder = tokenizer, encoder_decoder
         self.ignored = IgnoredFields()
+        self.special = SpecialTokens.of(tokenizer)
+        self.spelled: list[int] = []  # rows whose texts spell a special token
 
     def ids(self, table: pa.Table, first: int) -> tuple[list[list[int]], list[list[int]]]:
         """Token ids of the prompts and of the responses; `first` is the number of the first row."""
         prompts = table.column("prompt").to_pylist()
         prompt_rows = _prompts_ids(self.tokenizer, prompts, self.encoder_decoder, first=first)
-        response_rows = _responses_ids(self.tokenizer, table.column("response").to_pylist(), self.encoder_decoder)
+        responses = table.column("response").to_pylist()
+        response_rows = _responses_ids(self.tokenizer, responses, self.encoder_decoder)
         given = RESPONSE_MESSAGES in table.column_names
         messages = table.column(RESPONSE_MESSAGES).to_pylist() if given else [None] * len(prompts)
         for index, (prompt, text) in enumerate(zip(prompts, messages, strict=True)):
             conversation = conversation_of(prompt)
             turns = [] if text is None else json.loads(text)
+            if self.special.in_text(f"{prompt}{responses[index]}"):
+                self.spelled.append(first + index)
             if turns or not conversation.plain:
                 own = self._turns_ids(conversation, turns, first + index)
                 response_rows[index] = own or response_rows[index]
@@ -139,12 +147,22 @@ class _RowTokenizer:
             return None
         try:
             self.ignored.check(self.tokenizer, prompt, turns, row)
-            return turns_ids(self.tokenizer, prompt, turns) if turns else None
+            if not turns:
+                return None
+            return turns_ids(self.special, self.special.hidden_in(prompt), self.special.hidden(turns))
         except RenderError as error:
             raise _not_rendered(row, error) from error
 
     def report(self) -> None:
-        """Log what the chat template ignored; raises DataError for tool calls."""
+        """Log what the chat template ignored, and texts that spell special tokens; raises DataError for tool calls."""
+        if self.spelled:
+            logger.warning(
+                "%d rows spell special tokens of the tokenizer, such as %s, in their texts (first: row %d). They are "
+                "read as text. Remove them if they are remains of a chat template.",
+                len(self.spelled),
+                max(self.special.ids, key=len),
+                self.spelled[0],
+            )
         self.ignored.report(f"the chat template of {self.tokenizer.name_or_path or 'the tokenizer'}")
 
 

@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from valuefree.batches.chat import render
 from valuefree.batches.rendering import pad_id
+from valuefree.batches.special_tokens import SpecialTokens
 from valuefree.batches.turns import eos_id, separated
 from valuefree.data.prompts import Prompt, as_text, conversation_of
 from valuefree.errors import ConfigError
@@ -64,13 +65,13 @@ class RewardInputs:
             alone, both = (self.tokenizer.num_special_tokens_to_add(pair=pair) for pair in (False, True))
             if alone == both:  # no special token separates the two texts
                 texts = separated(self.tokenizer, texts)
-            return self.tokenizer(texts, list(responses), **quiet)
-        texts = []
+            return self.tokenizer(texts, list(responses), split_special_tokens=True, **quiet)
+        texts, special = [], SpecialTokens.of(self.tokenizer)
         for prompt, response in zip(prompts, responses, strict=True):
             asked = conversation_of(prompt)
             whole = replace(asked, messages=[*asked.messages, {"role": "assistant", "content": response}])
-            texts.append(render(self.tokenizer, whole, generation_prompt=False))
-        return self.tokenizer(texts, add_special_tokens=False, **quiet)
+            texts.append(render(self.tokenizer, special.hidden_in(whole), generation_prompt=False))
+        return {"input_ids": special.template_ids(texts)}
 
     def _kept(self, encoding: Any, row: int) -> tuple[list[int], bool, bool]:
         """Indices of the kept tokens, whether to add an end-of-sequence token, and whether the row was truncated."""

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from valuefree.errors import DataError
+
 Message = Mapping[str, Any]
 Prompt = str | Sequence[Message] | Mapping[str, Any]
 """Text, a list of messages, or ``{"messages": …, "tools": …, "chat_template_kwargs": …}``."""
@@ -50,6 +52,8 @@ def conversation_of(prompt: Prompt) -> Conversation:
         return Conversation([dict(message) for message in prompt])
     parts = [prompt.get(name) for name in PARTS]
     messages, tools, options = (json.loads(part) if isinstance(part, str) else part for part in parts)
+    if messages is None:
+        raise DataError(f"a prompt has no messages: {prompt!r}"[:200])
     return Conversation(messages, tools, options or {})
 
 
