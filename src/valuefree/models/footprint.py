@@ -61,9 +61,9 @@ class Shape:
         return 8 * self.feed_forward + 32 * self.width + 8 * self.kv + 4 * self.heads + 2 * tokens
 
     def memory(self, *, rank: int, rows: int, tokens: int, gpu: bool) -> float:
-        """Bytes to train with a micro-batch of `rows` rows of `tokens` tokens; rank 0 trains all weights.
+        """Bytes to train with micro-batches of `rows` rows of `tokens` tokens; rank 0 trains all weights.
 
-        weights · (2 in bfloat16 on a GPU, 4 on a CPU) + 16 · adapter, or 16 · weights; and activations, logits, reserve.
+        (2 on a GPU, 4 on a CPU) · weights + 16 · adapter, or 16 · weights; then activations, logits and a reserve.
         """
         states = STATE_BYTES * self.parameters
         if rank:
@@ -74,9 +74,9 @@ class Shape:
         return states + activations + logits + (RESERVE_GPU if gpu else RESERVE_CPU)
 
     def seconds(self, tokens: float, epochs: float, speed: float, *, rank: int) -> float:
-        """Seconds to score `tokens` tokens once and to train on them for some epochs, at `speed` FLOP/s times 0.4.
+        """Seconds to score `tokens` tokens once and train on them for some epochs, at `speed` FLOP/s times 0.4.
 
-        2 · N · tokens of scoring and, per epoch, 4 · N · tokens of LoRA or 6 · N · tokens of all weights. A token passes
+        2 · N · tokens of scoring and per epoch 4 · N · tokens of LoRA or 6 · N · tokens of all weights. A token passes
         half of an encoder-decoder. Shared prompts and evaluation are left out.
         """
         passed = self.parameters / 2 if self.encoder_decoder else self.parameters

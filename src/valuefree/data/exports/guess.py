@@ -34,41 +34,11 @@ WORDS: dict[str, tuple[frozenset[str], ...]] = {
 NEUTRAL = frozenset(
     ["text", "content", "message", "body", "value", "str", "string"]
 )  # ends of names that say nothing of the role
-NEVER_LAST = frozenset(
-    [
-        "id",
-        "uuid",
-        "guid",
-        "hash",
-        "key",
-        "index",
-        "idx",
-        "timestamp",
-        "time",
-        "date",
-        "datetime",
-        "ts",
-        "at",
-        "created",
-        "updated",
-        "count",
-        "token",
-        "length",
-        "latency",
-        "cost",
-        "ms",
-        "second",
-        "duration",
-        "url",
-        "name",
-        "type",
-        "comment",
-        "reason",
-    ]
+NEVER_LAST = re.compile(
+    "id|uuid|guid|hash|key|index|idx|timestamp|time|date|datetime|ts|at|created|updated|count|token|length|latency|cost"
+    "|ms|second|duration|url|name|type|comment|reason"
 )
-NEVER = frozenset(
-    ["system", "reference", "expected", "gold", "golden", "truth", "target", "ideal", "chosen", "rejected"]
-)
+NEVER = re.compile("system|reference|expected|gold|golden|truth|target|ideal|chosen|rejected")
 
 
 @dataclass(frozen=True)
@@ -143,13 +113,13 @@ def guess_columns(rows: Sequence[Mapping[str, Any]]) -> ColumnGuess:
 def words_of(name: str) -> tuple[str, ...]:
     """Words of a column's name, in lower case and without a plural s: ``userQuestions`` → user, question."""
     parts = re.findall(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[^\W\d_A-Z]+|[A-Z]+|\d+", name)
-    return tuple(part.lower().removesuffix("s") for part in parts)
+    return tuple(part.lower().removesuffix("s") if len(part) > 2 else part.lower() for part in parts)
 
 
 def _rank(column: _Column, role: str) -> float:
     """How clearly the name says `role`: 4 it is the role, 3 to 1 by `WORDS`; half less if not by its last word."""
     words = column.words
-    if not words or words[-1] in NEVER_LAST or NEVER & set(words):
+    if not words or NEVER_LAST.fullmatch(words[-1]) or any(map(NEVER.fullmatch, words)):
         return 0
     while len(words) > 1 and words[-1] in NEUTRAL:
         words = words[:-1]
@@ -222,7 +192,7 @@ def _column(name: str, values: list[Any]) -> _Column:
 
 def _kind(name: str, values: list[Any]) -> str | None:
     words = words_of(name)
-    if not values or (words and words[-1] in NEVER_LAST):
+    if not values or (words and NEVER_LAST.fullmatch(words[-1])):
         return None
 
     def mostly(test: Any) -> bool:
