@@ -49,17 +49,17 @@ def find_model(name: str) -> Found:
         return Found(f"adapter in a folder; its base model {base}: {inner.place}", inner.base, inner.here)
     if path.exists():
         return _on_disk(path)
-    if any(isinstance(try_to_load_from_cache(name, file), str) for file in WEIGHTS):
-        return Found("in the hub's cache", name, here=True)
     if path.suffix == ".gguf" or path.is_absolute() or name.startswith((".", "~")):
         raise ConfigError(f"no such file or folder: {name}.")
+    if any(isinstance(try_to_load_from_cache(name, file), str) for file in WEIGHTS):
+        return Found("in the hub's cache", name, here=True)
     try:
         HfApi().model_info(name, timeout=HUB_SECONDS)
     except Exception as error:  # the client raises many types: offline mode, network, name, gated
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise ConfigError(
-            f"{name!r} is neither a folder nor in the hub's cache, and the hub did not give it: {reason}. Where the hub "
-            f"can be reached, run `hf download {name}`, then copy its folder here."
+            f"{name!r} is neither a folder nor in the hub's cache, and the hub did not give it: {reason}. Where the "
+            f"hub can be reached, run `hf download {name}`, then copy its folder here."
         ) from error
     return Found("on the hub, not downloaded yet", name, here=False)
 

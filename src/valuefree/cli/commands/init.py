@@ -52,7 +52,7 @@ def _values(rows: list[dict[str, Any]], name: str) -> list[Any]:
 
 
 def _not_found(role: str, there: set[str], reason: str, others: list[str], options: InitConfig) -> DataError:
-    if role == "reward" and {"chosen", "rejected"} <= there:
+    if role != "prompt" and {"chosen", "rejected"} <= there:
         return DataError(
             f"{options.data} has pairs (chosen, rejected) and no reward. Train on them with `valuefree train "
             f"{options.data} --objective dpo --chosen chosen --rejected rejected`; docs/choosing.md says when TRL is "
