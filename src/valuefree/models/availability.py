@@ -8,7 +8,7 @@ from huggingface_hub import HfApi, try_to_load_from_cache
 from transformers import AutoConfig
 
 from valuefree.errors import ConfigError
-from valuefree.models.load import ADAPTER, _gguf, model_of_run
+from valuefree.models.load import ADAPTER, model_of_run, split_gguf
 from valuefree.runs.files import read_json
 
 HUB_SECONDS = 5  # that an answer of the hub may take
@@ -28,7 +28,7 @@ class Found:
 
     def config(self, *, trust_remote_code: bool = False) -> Any:
         """The config of transformers; of a model on the hub a small download."""
-        folder, gguf_file = _gguf(self.base, None)
+        folder, gguf_file = split_gguf(self.base, None)
         extra = {"gguf_file": gguf_file} if gguf_file else {}
         return AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code, **extra)
 
@@ -65,7 +65,7 @@ def find_model(name: str) -> Found:
 
 
 def _on_disk(path: Path) -> Found:
-    folder, gguf_file = _gguf(str(path), None)
+    folder, gguf_file = split_gguf(str(path), None)
     if gguf_file:
         return Found("GGUF file", str(Path(folder) / gguf_file), here=True)
     if not (path / "config.json").exists():

@@ -72,6 +72,18 @@ def test_usual_names_and_numbers_need_no_columns(tmp_path, model):
     assert "RPO was ahead of KTO in both exact worlds" in out.read_text(encoding="utf-8")
 
 
+def test_nested_rows_and_prompts_of_messages_need_no_columns(tmp_path, model):
+    responses = [{"text": "b", "reward": True}, {"text": "c", "reward": False}]
+    rows = [{"prompt": [{"role": "user", "content": f"a {i}"}], "responses": responses} for i in range(8)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    out = tmp_path / "r.yaml"
+    cli.run(["init", str(tmp_path / "rows.jsonl"), "--model", str(model), "--out", str(out)])
+    keys = yaml.safe_load(out.read_text(encoding="utf-8"))
+    assert keys["thumbs"] is True
+    assert not {"prompt", "response", "reward"} & keys.keys()
+    assert "# responses per prompt: 2 for 8 prompts\n" in out.read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [

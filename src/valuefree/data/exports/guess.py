@@ -28,11 +28,27 @@ WORDS: dict[str, tuple[frozenset[str], ...]] = {
     ),
     "reward": (
         frozenset(["reward", "thumb", "rating", "score", "feedback", "vote", "star"]),
-        frozenset(["label", "like", "liked", "grade", "preference", "helpful", "upvoted"]),
+        frozenset(
+            [
+                "label",
+                "like",
+                "liked",
+                "grade",
+                "preference",
+                "helpful",
+                "upvoted",
+                "satisfaction",
+                "quality",
+                "correct",
+                "useful",
+                "accepted",
+                "upvote",
+            ]
+        ),
     ),
 }
 NEUTRAL = frozenset(
-    ["text", "content", "message", "body", "value", "str", "string"]
+    ["text", "content", "message", "msg", "body", "value", "str", "string"]
 )  # ends of names that say nothing of the role
 NEVER_LAST = re.compile(
     "id|uuid|guid|hash|key|index|idx|timestamp|time|date|datetime|ts|at|created|updated|count|token|length|latency|cost"
@@ -99,7 +115,7 @@ def guess_columns(rows: Sequence[Mapping[str, Any]]) -> ColumnGuess:
         else:
             column = columns[fitting[0][1]]
             chosen[role], reasons[role] = column.name, f"by name; {_contents(column)}"
-    free = [c for c in columns if c.name not in chosen.values() and all(_rank(c, role) == 0 for role in ROLES)]
+    free = [c for c in columns if c.name not in chosen.values() and not _is_named(c)]
     for role, (name, reason, candidates) in _by_contents(free, undecided).items():
         chosen[role], reasons[role] = name, reason
         alternatives[role] += candidates
@@ -118,12 +134,12 @@ def words_of(name: str) -> tuple[str, ...]:
 
 def _rank(column: _Column, role: str) -> float:
     """How clearly the name says `role`: 4 it is the role, 3 to 1 by `WORDS`; half less if not by its last word."""
-    words = column.words
+    words = list(column.words)
     if not words or NEVER_LAST.fullmatch(words[-1]) or any(map(NEVER.fullmatch, words)):
         return 0
     while len(words) > 1 and words[-1] in NEUTRAL:
-        words = words[:-1]
-    if words == (role,):
+        words.pop()
+    if words == [role]:
         return 4
     if any(words[-1] in group for other in ROLES if other != role for group in WORDS[other]):
         return 0
@@ -135,6 +151,11 @@ def _rank(column: _Column, role: str) -> float:
         if group & set(words):
             return rank - 0.5
     return 0
+
+
+def _is_named(column: _Column) -> bool:
+    """Whether the name says a role that the values fit; a text with such a name, such as a comment, counts too."""
+    return any(_rank(column, role) > 0 and (column.fits(role) or column.kind == "text") for role in ROLES)
 
 
 def _by_contents(columns: list[_Column], roles: list[str]) -> dict[str, tuple[str | None, str, list[str]]]:
