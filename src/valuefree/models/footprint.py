@@ -31,19 +31,20 @@ class Shape:
         auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
         with torch.device("meta"):
             model = auto.from_config(config)
-        heads = config.num_attention_heads
-        kv_heads = getattr(config, "num_key_value_heads", None) or heads
-        per_head = getattr(config, "d_kv", None) or getattr(config, "head_dim", None) or config.hidden_size // heads
-        decoder = getattr(config, "num_decoder_layers", None) or getattr(config, "decoder_layers", 0)
-        wide = (getattr(config, name, None) for name in ("d_ff", "intermediate_size", "decoder_ffn_dim", "n_inner"))
+        sizes = config if config.is_encoder_decoder else config.get_text_config()  # of a model with other inputs too
+        heads = sizes.num_attention_heads
+        kv_heads = getattr(sizes, "num_key_value_heads", None) or heads
+        per_head = getattr(sizes, "d_kv", None) or getattr(sizes, "head_dim", None) or sizes.hidden_size // heads
+        decoder = getattr(sizes, "num_decoder_layers", None) or getattr(sizes, "decoder_layers", 0)
+        wide = (getattr(sizes, name, None) for name in ("d_ff", "intermediate_size", "decoder_ffn_dim", "n_inner"))
         return cls(
             parameters=sum(parameter.numel() for parameter in model.parameters()),
-            layers=config.num_hidden_layers + (decoder if config.is_encoder_decoder else 0),
-            width=config.hidden_size,
-            feed_forward=next((size for size in wide if size), 4 * config.hidden_size),
+            layers=sizes.num_hidden_layers + (decoder if config.is_encoder_decoder else 0),
+            width=sizes.hidden_size,
+            feed_forward=next((size for size in wide if size), 4 * sizes.hidden_size),
             heads=heads,
             kv=kv_heads * per_head,
-            vocabulary=config.vocab_size,
+            vocabulary=sizes.vocab_size,
             encoder_decoder=config.is_encoder_decoder,
         )
 

@@ -100,6 +100,12 @@ def test_what_cannot_be_guessed_names_the_next_command(tmp_path, row, message):
         cli.run(["init", str(file), "--out", str(tmp_path / "r.yaml")])
 
 
+def test_an_empty_file_says_so(tmp_path):
+    (tmp_path / "rows.csv").touch()
+    with pytest.raises(DataError, match=r"no readable row in .*rows\.csv: the file is empty"):
+        cli.run(["init", str(tmp_path / "rows.csv")])
+
+
 def test_the_ladder_has_the_shapes_of_its_models():
     """Llama 3.1 8B has 8,030,261,248 parameters (docs/scaling.md) and an adapter of 41,943,040 at rank 16."""
     assert LADDER["meta-llama/Llama-3.1-8B-Instruct"].adapter(16) == 41_943_040

@@ -25,7 +25,13 @@ def columns_of(options: InitConfig) -> list[Setting]:
     Raises:
         DataError: a column that is neither named nor found.
     """
-    rows = [row.values for row in islice(rows_of(options.data, options.split), SAMPLE) if row.fault is None]
+    first = list(islice(rows_of(options.data, options.split), SAMPLE))
+    rows = [row.values for row in first if row.fault is None]
+    if not rows:
+        fault = f"{first[0].where}: {first[0].fault}" if first else "the file is empty"
+        raise DataError(
+            f"no readable row in {options.data}: {fault}. Expected one row per response, with a header in CSV."
+        )
     there = {name for row in rows for name in row}
     guess = guess_columns(rows)
     found = []
