@@ -101,8 +101,8 @@ def read_with_summary(
     if export is not None:
         if export.pairs:
             raise ConfigError(
-                f"{source} holds pairs ({export.account.tool}), which have no rewards. In Python read_pairs reads them; "
-                "on the command line train with --objective dpo, ipo, slic or reward-model."
+                f"{source} holds pairs ({export.account.tool}), which have no rewards. In Python read_pairs reads "
+                "them; on the command line train with --objective dpo, ipo, slic or reward-model."
             )
         source, split, names, thumbs = export.rows, None, NAMES, False
     elif score_name is not None:

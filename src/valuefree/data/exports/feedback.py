@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +10,13 @@ from valuefree.data.exports.account import Account, Record, Settings
 from valuefree.data.exports.plain import advice
 from valuefree.data.exports.recognise import READERS, recognise, tables_of
 from valuefree.data.reward_values import read_categories
-from valuefree.data.sources import RawRow, rows_of
+from valuefree.data.sources import ArrowRows, RawRow, chunks_of, rows_of
 from valuefree.data.validation import NESTED
 from valuefree.errors import ConfigError, DataError
 
 logger = logging.getLogger(__name__)
 
 NAMES = ("prompt", "response", "reward")
-PEEK = 200  # rows of a single file that recognition looks at
 WITH_NAMED_SCORES = ("langfuse", "langsmith", "otel", "phoenix", "argilla", "label-studio")
 WITHOUT_COLUMNS = ("open-webui", "langfuse", "langsmith", "otel", "phoenix", "trl", "openai")
 
@@ -136,11 +134,12 @@ def export_in(
 
 
 def _is_export(source: Any, split: str | None, names: Sequence[str], desirable: str | None) -> bool:
-    first = next((row for row in islice(rows_of(source, split), PEEK) if not row.fault), None)
+    chunk = next(iter(chunks_of(source, split, list(names))), [])
+    first = None if isinstance(chunk, ArrowRows) else next((row for row in chunk if not row.fault), None)
     if first is None or _is_own(first.values, names, desirable):
         return False
     whole = isinstance(source, (str, Path)) and Path(source).is_dir()
-    rows = rows_of(source, split) if whole else islice(rows_of(source, split), PEEK)
+    rows = rows_of(source, split) if whole else chunk
     records = [(_file_of(row, str(source)), row.values) for row in rows if not row.fault]
     try:
         recognise(records)
