@@ -59,4 +59,4 @@ class Account:
 
 
 def _counts(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in counts.items()) or "nothing"
+    return ", ".join(f"{count} × {name}" for name, count in counts.items()) or "nothing"

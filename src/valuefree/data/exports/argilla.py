@@ -29,6 +29,9 @@ def read(tables: Mapping[str, Sequence[Record]], settings: Settings, account: Ac
         for question in questions:
             for value, user in _submitted(record, question, account):
                 scores.append(Score(question, value, user, index))
+    rated = {score.about for score in scores}
+    if len(rated) < len(records):
+        account.skipped["record without a submitted response"] += len(records) - len(rated)
     suggested = sum(not is_missing(record.get(f"{name}.suggestion")) for record in records for name in questions)
     if suggested:
         account.notes.append(f"{number_of(suggested, 'suggestion')} not read: made by a model, not by the annotators")
@@ -60,8 +63,6 @@ def _submitted(record: Record, question: str, account: Account) -> Iterator[tupl
     values = items_of(record.get(f"{question}{RESPONSES}"))
     statuses = items_of(record.get(f"{question}{RESPONSES}.status"))
     users = items_of(record.get(f"{question}{RESPONSES}.users"))
-    if not values:
-        account.skipped[f"record without a response to {question!r}"] += 1
     for index, value in enumerate(values):
         status = statuses[index] if index < len(statuses) else "unknown status"
         if status == "submitted":

@@ -36,7 +36,6 @@ def _scores(index: int, task: Record, account: Account) -> Iterator[Score]:
         if annotation.get("was_cancelled"):
             account.skipped["cancelled annotation"] += 1
             continue
-        source = "annotators, ground truth" if annotation.get("ground_truth") else "annotators"
         found = 0
         for result in items_of(annotation.get("result")):
             try:
@@ -45,7 +44,7 @@ def _scores(index: int, task: Record, account: Account) -> Iterator[Score]:
                 account.skipped[str(reason)] += 1
                 continue
             found += 1
-            yield Score(str(result.get("from_name")), value, source, index)
+            yield Score(str(result.get("from_name")), value, "annotators", index)
         if not found:
             account.skipped["annotation without a rating or choice"] += 1
 

@@ -7,6 +7,7 @@ from typing import Any
 from valuefree.data.exports.account import Account, Record, Settings, SkippedRecord
 from valuefree.data.exports.messages import decoded, items_of, prompt_of, response_of, tools_of
 from valuefree.data.exports.ratings import Found, Score, chosen_name, rated_rows
+from valuefree.data.reward_values import rating_of
 from valuefree.errors import DataError
 
 KINDS = {
@@ -44,10 +45,15 @@ def _without_texts(scores: Sequence[Record], settings: Settings, account: Accoun
     usable = [score for score in scores if score.get("data_type") != "TEXT"]
     if len(usable) < len(scores):
         account.skipped["TEXT score (its value is always 0)"] += len(scores) - len(usable)
-    name = chosen_name([str(score["name"]) for score in usable or scores], settings, "score")
+    names = [str(score["name"]) for score in usable]
+    wanted = settings.score_name
+    texts = {str(score["name"]) for score in scores} - set(names)
+    if wanted in texts or (texts and not names):
+        raise DataError(
+            f"score {wanted or scores[0]['name']!r}: its type is TEXT, whose value is always 0. It is no reward."
+        )
+    name = chosen_name(names, settings, "score")
     types = Counter(str(score.get("data_type")) for score in usable if score["name"] == name)
-    if scores and not types:
-        raise DataError(f"score {name!r} is of type TEXT, whose value is always 0: a text is no reward.")
     if len(types) > 1:
         shown = ", ".join(f"{kind} ({count})" for kind, count in types.items())
         raise DataError(f"score {name!r} has several data types: {shown}. Keep the records of one type.")
@@ -60,7 +66,8 @@ def _value(score: Record) -> Any:
         case "CATEGORICAL":
             return score.get("string_value")
         case "BOOLEAN":
-            return None if value in (None, "") else bool(float(value))
+            found = rating_of(value)
+            return None if found is None else found.value > 0
     return value
 
 

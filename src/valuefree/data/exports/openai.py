@@ -9,7 +9,7 @@ from valuefree.errors import DataError
 
 KINDS = {
     "preferences": ("input.messages", "preferred_output", "non_preferred_output"),
-    "demonstrations": ("messages",),
+    "demonstrations": ("messages", "!reward", "!score", "!rating", "!label"),
 }
 
 
@@ -22,9 +22,9 @@ def read(tables: Mapping[str, Sequence[Record]], _: Settings, account: Account) 
     demonstrations = len(tables.get("demonstrations", ()))
     if demonstrations:
         raise DataError(
-            f"{demonstrations} records have messages and no feedback: they are demonstrations, for plain supervised "
-            "fine-tuning. This package learns from rewards. If each has a rating elsewhere, write rows of prompt, "
-            "response and reward (the rating); --objective sft imitates the best of these."
+            f"{demonstrations} of the records have messages and no feedback. They are demonstrations, from which no "
+            "reward can be read. To imitate them, write rows of prompt, response and reward 1 and train with "
+            "--objective sft; to learn from feedback, write each answer's rating as its reward."
         )
     rows = []
     for record in tables.get("preferences", ()):
