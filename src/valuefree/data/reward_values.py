@@ -10,7 +10,7 @@ from valuefree.errors import ConfigError
 
 UP = "up thumb_up thumbs_up thumbsup like liked positive good true yes helpful upvote 👍 +1"
 DOWN = "down thumb_down thumbs_down thumbsdown dislike disliked negative bad false no unhelpful downvote 👎 -1"
-THUMBS = dict.fromkeys(UP.split(), 1.0) | dict.fromkeys(DOWN.split(), -1.0)
+THUMBS: dict[str, float] = dict.fromkeys(UP.split(), 1.0) | dict.fromkeys(DOWN.split(), -1.0)
 MINUS = "\u2212"  # the minus sign of typography
 UNSEEN = re.compile("[\ufe0e\ufe0f\U0001f3fb-\U0001f3ff]")  # variation selectors and skin tones
 NUMBER_OF_STARS = re.compile(r"(\d+(?:[.,]\d+)?)\s*(?:stars?|★|⭐)")

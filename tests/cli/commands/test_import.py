@@ -84,6 +84,11 @@ def test_an_incomplete_guess_asks_for_the_column(tmp_path, capsys):
         cli.run(["import", str(tmp_path / "a.jsonl"), "--from", "csv", "--yes"])
 
 
+def test_the_export_is_not_overwritten(log):
+    with pytest.raises(ConfigError, match=r"log\.csv is both read and written"):
+        cli.run(["import", log, "--from", "csv", "--yes", "--out", "./log.csv"])
+
+
 def test_yes_needs_a_guess():
     with pytest.raises(ConfigError, match="nothing reads --yes"):
         parse("import", ["x.json", "--yes"])

@@ -281,6 +281,17 @@ def test_a_table_is_read_by_named_columns_and_skips_missing_rewards():
     assert found.account.notes == ["column 'thumb' holds thumbs: rewards +1 and -1"]
 
 
+def test_a_cell_of_a_table_is_text_unless_it_holds_messages():
+    talk = [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "Yes?"},
+        {"role": "user", "content": "Go"},
+    ]
+    texts = ['"quoted"', "[1, 2]", '{"a": "b"}']
+    rows = [{"prompt": prompt, "response": "r", "reward": 2} for prompt in [*texts, json.dumps(talk)]]
+    assert [row["prompt"] for row in read_feedback(rows, from_="csv").rows] == [*texts, talk]
+
+
 @pytest.mark.parametrize(
     ("name", "knobs", "tool", "by"),
     [

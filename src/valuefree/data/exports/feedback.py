@@ -93,7 +93,7 @@ def read_feedback(
     return Feedback(rows, account)
 
 
-def read_records(source: Any, split: str | None = None) -> tuple[list[tuple[str, Record]], list[str]]:
+def read_records(source: Any, split: str | None = None) -> tuple[Sequence[tuple[str, Record]], list[str]]:
     """All records with the file that each is from, and the faults of those that are unreadable."""
     several = isinstance(source, (list, tuple)) and bool(source) and isinstance(source[0], (str, Path))
     rows = [row for part in (source if several else [source]) for row in rows_of(part, split)]
@@ -156,9 +156,10 @@ def _is_export(source: Any, split: str | None, names: Sequence[str], desirable: 
 
 def _is_own(values: Record, names: Sequence[str], desirable: str | None) -> bool:
     prompt, response, reward = names
-    if any(name in values for name in NESTED):
-        return True
-    return prompt in values and response in values and (reward in values or (desirable or "") in values)
+    if prompt not in values:
+        return False
+    rewarded = reward in values or (desirable or "") in values
+    return (response in values and rewarded) or any(name in values for name in NESTED)
 
 
 def _check_read(tool: str, settings: Settings) -> None:

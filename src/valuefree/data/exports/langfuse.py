@@ -89,9 +89,9 @@ def _observation(
 
 def _row(observation: Record) -> dict[str, Any]:
     asked = decoded(observation.get("input"))
-    prompt = prompt_of(asked)
+    prompt = prompt_of(asked, as_json=True)
     try:
-        response = response_of(observation.get("output"), prompt)
+        response = response_of(observation.get("output"), prompt, as_json=True)
     except SkippedRecord:
         calls = [decoded(call) for call in items_of(observation.get("tool_calls"))]
         if not calls:

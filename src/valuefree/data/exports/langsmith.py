@@ -48,7 +48,7 @@ def _source(item: Record) -> str:
 
 def _row(run: Record) -> dict[str, Any]:
     inputs, outputs = decoded(run.get("inputs")), decoded(run.get("outputs"))
-    prompt = prompt_of(inputs)
-    response = response_of(outputs, prompt)
+    prompt = prompt_of(inputs, as_json=True)
+    response = response_of(outputs, prompt, as_json=True)
     tools = tools_of(inputs["tools"]) if isinstance(inputs, Mapping) and "tools" in inputs else {}
     return {"prompt": prompt, "response": response, **tools, "source_id": str(run["id"])}

@@ -46,25 +46,28 @@ def items_of(value: Any) -> list[Any]:
     return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
 
 
-def prompt_of(value: Any) -> Any:
+def prompt_of(value: Any, *, as_json: bool = False) -> Any:
     """A prompt: text, or messages where one text does not say it all.
+
+    as_json: the tool writes texts as JSON strings, and objects as JSON; otherwise only messages are read from JSON.
 
     Raises:
         SkippedRecord: no prompt.
     """
-    messages = _conversation(value, "user", ASKED, "prompt")
+    messages = _conversation(value, "user", ASKED, "prompt", as_json)
     return messages[0]["content"] if len(messages) == 1 and _is_text(messages[0], "user") else messages
 
 
-def response_of(value: Any, prompt: Any = None) -> Any:
+def response_of(value: Any, prompt: Any = None, *, as_json: bool = False) -> Any:
     """A response: text, or messages where it calls tools or has several turns.
 
-    prompt: what the response may begin with, as an application logs that returns the whole conversation.
+    prompt: what the response may begin with, as an application logs that returns the whole conversation. as_json: as of
+    `prompt_of`.
 
     Raises:
         SkippedRecord: no response.
     """
-    messages = _conversation(value, "assistant", ANSWERED, "response")
+    messages = _conversation(value, "assistant", ANSWERED, "response", as_json)
     asked = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt or ())
     if asked and messages[: len(asked)] == asked:
         messages = messages[len(asked) :]
@@ -85,8 +88,9 @@ def _is_text(message: Mapping[str, Any], role: str) -> bool:
     return message["role"] == role and message.keys() == {"role", "content"}
 
 
-def _conversation(value: Any, role: str, names: Sequence[str], what: str) -> list[dict[str, Any]]:
-    value = _unpacked(decoded(value), names, what)
+def _conversation(value: Any, role: str, names: Sequence[str], what: str, as_json: bool) -> list[dict[str, Any]]:
+    found = decoded(value)
+    value = _unpacked(found if as_json or _holds_messages(found) else value, names, what)
     if isinstance(value, str):
         value = [{"role": role, "content": value}]
     if isinstance(value, Mapping):
@@ -95,6 +99,11 @@ def _conversation(value: Any, role: str, names: Sequence[str], what: str) -> lis
     if not any((message["content"] or "").strip() or len(message) > 2 for message in messages):
         raise SkippedRecord(f"empty {what}")
     return messages
+
+
+def _holds_messages(value: Any) -> bool:
+    items = value.get("messages") if isinstance(value, Mapping) else value
+    return isinstance(items, list) and bool(items) and all(isinstance(i, Mapping) and "role" in i for i in items)
 
 
 def _unpacked(value: Any, names: Sequence[str], what: str) -> Any:

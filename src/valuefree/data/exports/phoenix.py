@@ -51,8 +51,12 @@ def _row(span: Record) -> tuple[dict[str, Any], str]:
             value for key, value in attributes.items() if re.fullmatch(r"llm\.tools\.\d+\.tool\.json_schema", key)
         ]
         return {"prompt": prompt, "response": response_of(answered, prompt), **tools_of(schemas), **row}, "llm messages"
-    prompt = prompt_of(attributes.get("input.value"))
-    return {"prompt": prompt, "response": response_of(attributes.get("output.value"), prompt), **row}, "input.value"
+    prompt = prompt_of(attributes.get("input.value"), as_json=True)
+    return {
+        "prompt": prompt,
+        "response": response_of(attributes.get("output.value"), prompt, as_json=True),
+        **row,
+    }, "input.value"
 
 
 def _attributes(span: Record) -> dict[str, Any]:

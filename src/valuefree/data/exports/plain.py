@@ -60,7 +60,8 @@ def flags_of(settings: Settings) -> str:
 
 def is_zero_or_one(records: Sequence[Record], column: str | None) -> bool:
     """Whether the column holds 1 and 0 alone."""
-    values = {str(record.get(column)).strip() for record in records if not is_missing(record.get(column))}
+    found = [record[column] for record in records if column in record]
+    values = {str(value).strip() for value in found if not is_missing(value)}
     return bool(values) and values <= {"0", "1", "0.0", "1.0"}
 
 

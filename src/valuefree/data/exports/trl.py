@@ -35,7 +35,7 @@ def _row(record: Record) -> dict[str, Any]:
     label = record["label"]
     if is_missing(label):
         raise SkippedRecord("no label")
-    thumb = {0: -1.0, 1: 1.0}.get(label) if isinstance(label, (bool, int, float)) else thumb_of(label)
+    thumb = 2.0 * label - 1 if label in (0, 1) else thumb_of(label)
     if thumb is None:
         raise SkippedRecord(f"label {label!r} is neither true nor false")
     row = {"prompt": prompt_of(record["prompt"]), "response": response_of(record["completion"])}
