@@ -123,7 +123,7 @@ def test_no_torch_at_import(module):
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("verb", ["", "train", "inspect", "judge", "demo", "schema", "completion"])
+@pytest.mark.parametrize("verb", ["", "init", "doctor", "train", "inspect", "judge", "demo", "schema", "completion"])
 def test_help_is_quick_and_without_torch(verb):
     code = (
         "import sys; sys.argv = ['valuefree', *sys.argv[1:]]; from valuefree.cli.main import main\n"

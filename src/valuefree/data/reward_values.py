@@ -10,7 +10,7 @@ from valuefree.errors import ConfigError
 
 UP = "up thumb_up thumbs_up thumbsup like liked positive good true yes helpful upvote 👍 +1"
 DOWN = "down thumb_down thumbs_down thumbsdown dislike disliked negative bad false no unhelpful downvote 👎 -1"
-THUMBS: dict[str, float] = dict.fromkeys(UP.split(), 1.0) | dict.fromkeys(DOWN.split(), -1.0)
+THUMBS: dict[str, float] = {**dict.fromkeys(UP.split(), 1.0), **dict.fromkeys(DOWN.split(), -1.0)}
 MINUS = "\u2212"  # the minus sign of typography
 UNSEEN = re.compile("[\ufe0e\ufe0f\U0001f3fb-\U0001f3ff]")  # variation selectors and skin tones
 NUMBER_OF_STARS = re.compile(r"(\d+(?:[.,]\d+)?)\s*(?:stars?|★|⭐)")
@@ -66,6 +66,17 @@ def rating_of(value: Any, categories: Mapping[str, float] | None = None) -> Rati
     except ValueError:
         return None
     return Rating(number, "number") if math.isfinite(number) else None
+
+
+def spelled_reward(value: Any, *, thumbs: bool, categories: Mapping[str, float]) -> float | None:
+    """The reward of one text or true/false in rows of this package; None where it spells none.
+
+    thumbs: read thumbs, and stars out of 5. categories: label → reward.
+    """
+    rating = rating_of(value, categories) if isinstance(value, (bool, str)) else None
+    if rating is None or rating.kind == "number":
+        return thumb_of(value) if thumbs else None
+    return rating.value if rating.kind == "category" or (thumbs and rating.scale in (None, 5)) else None
 
 
 def ratings_of(

@@ -50,8 +50,8 @@ def read_triplets(
             nested rows `reward` names the key of each response.
         split: of a hub data set or a `DatasetDict`; default ``train``.
         on_bad: ``raise`` one error that lists the faults, or ``drop`` the rows, counted in a log line.
-        thumbs: also take true/false, up/down and other spellings of thumbs as rewards +1/−1; where the rewards are 1
-            and 0 alone, these become +1 and −1.
+        thumbs: also take true/false, up/down and other spellings of thumbs as rewards +1/−1, and stars (``4 stars``) as
+            their number; where the rewards are 1 and 0 alone, these become +1 and −1.
         desirable: name of a column of true/false, which KTO reads in place of a threshold on the rewards. If the first
             row has no column ``reward``, the rewards are +1 and −1 according to this column.
         ignore_case: prompts that differ only in upper and lower case are also the same.

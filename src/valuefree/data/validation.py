@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from valuefree.data.reward_values import rating_of, thumb_of
+from valuefree.data.reward_values import spelled_reward, thumb_of
 from valuefree.data.sources import RawRow, not_unicode
 
 NESTED = ("responses", "answers", "completions")
@@ -181,11 +181,9 @@ def _prompt(value: Any, name: str) -> Any:
 
 
 def _reward(value: Any, columns: ColumnNames, typed: bool) -> float:
-    thumb = thumb_of(value) if columns.thumbs else None
-    if thumb is not None:
-        return thumb
-    if columns.categories and isinstance(value, str) and (rating := rating_of(value, columns.categories)) is not None:
-        return rating.value
+    spelled = spelled_reward(value, thumbs=columns.thumbs, categories=columns.categories)
+    if spelled is not None:
+        return spelled
     hint = "" if columns.thumbs else " (thumbs=True, --thumbs, takes true/false and up/down)"
     if isinstance(value, bool):
         raise RowError(f"{columns.reward} {NOT_A_NUMBER}", f": {value}{hint}")

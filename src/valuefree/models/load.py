@@ -55,7 +55,7 @@ def backbone_of(core: Any) -> nn.Module:
     return core.get_encoder() if is_encoder_decoder(core) else getattr(core, core.base_model_prefix)
 
 
-def _gguf(name: str, gguf_file: str | None) -> tuple[str, str | None]:
+def split_gguf(name: str, gguf_file: str | None) -> tuple[str, str | None]:
     """Folder or hub name, and the name of the GGUF file in it, if the weights are in one."""
     path = Path(name)
     if path.suffix == ".gguf":
@@ -78,7 +78,7 @@ def model_of_run(name: str) -> str:
 
 def load_tokenizer(name: str, *, gguf_file: str | None = None, trust_remote_code: bool = False):
     """The tokenizer of `name`; a tokenizer without a padding token pads with its end-of-sequence token."""
-    name, gguf_file = _gguf(model_of_run(name), gguf_file)
+    name, gguf_file = split_gguf(model_of_run(name), gguf_file)
     extra = {"gguf_file": gguf_file} if gguf_file else {}
     tokenizer = _loaded(AutoTokenizer.from_pretrained, name, trust_remote_code=trust_remote_code, **extra)
     if tokenizer.eos_token_id is None:
@@ -116,7 +116,7 @@ def load_model(
     if dtype not in DTYPES:
         raise ConfigError(f"unknown dtype {dtype!r}; choose from {', '.join(DTYPES)}.")
     tokenizer = load_tokenizer(name, gguf_file=gguf_file, trust_remote_code=trust_remote_code)
-    folder, gguf_file = _gguf(name, gguf_file)
+    folder, gguf_file = split_gguf(name, gguf_file)
     extra: dict[str, Any] = {"gguf_file": gguf_file} if gguf_file else {"use_safetensors": True}
     if attn_implementation:
         extra["attn_implementation"] = attn_implementation

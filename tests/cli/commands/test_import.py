@@ -155,9 +155,13 @@ def test_own_rows_are_not_taken_for_an_export(tmp_path):
     assert pairs_of(read(parse("train", [str(tmp_path / "rows.jsonl")]))[0]) == [("b", 0.5)]
 
 
-def test_categories_and_zero_and_one_in_our_own_rows():
+def test_categories_stars_and_zero_and_one_in_our_own_rows():
     rows = [{"prompt": "a", "response": str(i), "reward": r} for i, r in enumerate(["good", "bad", 0.5])]
     assert read_triplets(rows, categories=["good=2,bad=-2"])["reward"][:] == [2, -2, 0.5]
+    rows = [{"prompt": "a", "response": str(i), "reward": r} for i, r in enumerate(["4 stars", "★★☆☆☆", "3/5"])]
+    assert read_triplets(rows, thumbs=True)["reward"][:] == [4, 2, 3]
+    with pytest.raises(DataError, match="reward is not a number: '8/10'"):
+        read_triplets([*rows, rows[0] | {"reward": "8/10"}], thumbs=True)
     rows = [{"prompt": "a", "response": str(i), "reward": r} for i, r in enumerate([1, 0, 1])]
     assert read_triplets(rows, thumbs=True)["reward"][:] == [1, -1, 1]
     assert read_triplets(rows)["reward"][:] == [1, 0, 1]

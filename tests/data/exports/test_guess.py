@@ -113,6 +113,14 @@ def test_a_reference_answer_and_a_system_prompt_are_never_chosen():
     assert found(rows) == ("prompt_text", "answer", None)
 
 
+def test_a_name_of_two_roles_is_decided_by_the_contents():
+    """`user_satisfaction` has a word of the prompt, but numbers; `user_mood` too, and no word of the reward."""
+    rows = table("user_msg,ai_msg,user_satisfaction", ("say a", "a it is", 1), ("say b", "b it is", 2))
+    assert found(rows) == ("user_msg", "ai_msg", "user_satisfaction")
+    rows = table("user_msg,ai_msg,user_mood", ("say a", "a it is", 1), ("say b", "b it is", 2), ("say c", "c it", 2))
+    assert found(rows) == ("user_msg", "ai_msg", "user_mood")
+
+
 def test_a_prompt_of_messages_is_a_text():
     rows = [{"prompt": [{"role": "user", "content": "Say a"}], "response": "a", "reward": 1.0}]
     assert found(rows) == ("prompt", "response", "reward")

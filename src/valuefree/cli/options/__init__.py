@@ -7,6 +7,8 @@ from valuefree.cli.options.groups import Options
 
 # What each verb does. The classes are imported when they are needed: `valuefree --help` lists only these lines.
 VERBS = {
+    "init": "Look at a log, and write a commented recipe with which `train` runs.",
+    "doctor": "What this machine can do: libraries, extras, memory; whether a model is there and its training fits.",
     "prepare": "A public feedback set (UltraFeedback, HelpSteer) as rows to train on and to validate on.",
     "import": "The export of a feedback tool, or any table, as rows of prompt, response and reward.",
     "inspect": "What this data and these settings will do, before anything is trained.",

@@ -123,7 +123,8 @@ class DataOptions(ExportOptions):
     split: str | None = option(None, "split of a hub data set", otherwise="the only split of the set")
     on_bad: Literal["raise", "drop"] = option("raise", "bad rows: raise an error that lists them, or drop and count")
     thumbs: bool = option(
-        False, "take true/false, up/down and other thumbs as rewards +1/-1, also 1 and 0 in a column of nothing else"
+        False,
+        "take true/false, up/down and other thumbs, also 1 and 0 alone, as rewards +1/-1; read stars, as '4 stars'",
     )
     ignore_case: bool = option(False, "treat prompts that differ only in upper and lower case as one prompt")
 

@@ -28,47 +28,33 @@ WORDS: dict[str, tuple[frozenset[str], ...]] = {
     ),
     "reward": (
         frozenset(["reward", "thumb", "rating", "score", "feedback", "vote", "star"]),
-        frozenset(["label", "like", "liked", "grade", "preference", "helpful", "upvoted"]),
+        frozenset(
+            [
+                "label",
+                "like",
+                "liked",
+                "grade",
+                "preference",
+                "helpful",
+                "upvoted",
+                "satisfaction",
+                "quality",
+                "correct",
+                "useful",
+                "accepted",
+                "upvote",
+            ]
+        ),
     ),
 }
 NEUTRAL = frozenset(
-    ["text", "content", "message", "body", "value", "str", "string"]
+    ["text", "content", "message", "msg", "body", "value", "str", "string"]
 )  # ends of names that say nothing of the role
-NEVER_LAST = frozenset(
-    [
-        "id",
-        "uuid",
-        "guid",
-        "hash",
-        "key",
-        "index",
-        "idx",
-        "timestamp",
-        "time",
-        "date",
-        "datetime",
-        "ts",
-        "at",
-        "created",
-        "updated",
-        "count",
-        "token",
-        "length",
-        "latency",
-        "cost",
-        "ms",
-        "second",
-        "duration",
-        "url",
-        "name",
-        "type",
-        "comment",
-        "reason",
-    ]
+NEVER_LAST = re.compile(
+    "id|uuid|guid|hash|key|index|idx|timestamp|time|date|datetime|ts|at|created|updated|count|token|length|latency|cost"
+    "|ms|second|duration|url|name|type|comment|reason"
 )
-NEVER = frozenset(
-    ["system", "reference", "expected", "gold", "golden", "truth", "target", "ideal", "chosen", "rejected"]
-)
+NEVER = re.compile("system|reference|expected|gold|golden|truth|target|ideal|chosen|rejected")
 
 
 @dataclass(frozen=True)
@@ -129,7 +115,7 @@ def guess_columns(rows: Sequence[Mapping[str, Any]]) -> ColumnGuess:
         else:
             column = columns[fitting[0][1]]
             chosen[role], reasons[role] = column.name, f"by name; {_contents(column)}"
-    free = [c for c in columns if c.name not in chosen.values() and all(_rank(c, role) == 0 for role in ROLES)]
+    free = [c for c in columns if c.name not in chosen.values() and not _is_named(c)]
     for role, (name, reason, candidates) in _by_contents(free, undecided).items():
         chosen[role], reasons[role] = name, reason
         alternatives[role] += candidates
@@ -143,17 +129,17 @@ def guess_columns(rows: Sequence[Mapping[str, Any]]) -> ColumnGuess:
 def words_of(name: str) -> tuple[str, ...]:
     """Words of a column's name, in lower case and without a plural s: ``userQuestions`` → user, question."""
     parts = re.findall(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[^\W\d_A-Z]+|[A-Z]+|\d+", name)
-    return tuple(part.lower().removesuffix("s") for part in parts)
+    return tuple(part.lower().removesuffix("s") if len(part) > 2 else part.lower() for part in parts)
 
 
 def _rank(column: _Column, role: str) -> float:
     """How clearly the name says `role`: 4 it is the role, 3 to 1 by `WORDS`; half less if not by its last word."""
-    words = column.words
-    if not words or words[-1] in NEVER_LAST or NEVER & set(words):
+    words = list(column.words)
+    if not words or NEVER_LAST.fullmatch(words[-1]) or any(map(NEVER.fullmatch, words)):
         return 0
     while len(words) > 1 and words[-1] in NEUTRAL:
-        words = words[:-1]
-    if words == (role,):
+        words.pop()
+    if words == [role]:
         return 4
     if any(words[-1] in group for other in ROLES if other != role for group in WORDS[other]):
         return 0
@@ -165,6 +151,11 @@ def _rank(column: _Column, role: str) -> float:
         if group & set(words):
             return rank - 0.5
     return 0
+
+
+def _is_named(column: _Column) -> bool:
+    """Whether the name says a role that the values fit; a text with such a name, such as a comment, counts too."""
+    return any(_rank(column, role) > 0 and (column.fits(role) or column.kind == "text") for role in ROLES)
 
 
 def _by_contents(columns: list[_Column], roles: list[str]) -> dict[str, tuple[str | None, str, list[str]]]:
@@ -222,7 +213,7 @@ def _column(name: str, values: list[Any]) -> _Column:
 
 def _kind(name: str, values: list[Any]) -> str | None:
     words = words_of(name)
-    if not values or (words and words[-1] in NEVER_LAST):
+    if not values or (words and NEVER_LAST.fullmatch(words[-1])):
         return None
 
     def mostly(test: Any) -> bool:

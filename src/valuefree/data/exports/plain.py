@@ -60,7 +60,7 @@ def flags_of(settings: Settings) -> str:
 
 def is_zero_or_one(records: Sequence[Record], column: str | None) -> bool:
     """Whether the column holds 1 and 0 alone."""
-    found = [record[column] for record in records if column in record]
+    found = [record[column] for record in records if column is not None and column in record]
     values = {str(value).strip() for value in found if not is_missing(value)}
     return bool(values) and values <= {"0", "1", "0.0", "1.0"}
 

@@ -1,0 +1,124 @@
+"""``valuefree init``: look at a log, and write a recipe for ``valuefree train``."""
+
+from collections.abc import Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from valuefree.cli.commands.recipe import LADDER, Log, Setting, choose_model, recipe_text, settings
+from valuefree.cli.options.init import InitConfig
+from valuefree.data import read_with_summary
+from valuefree.data.exports.guess import ROLES, SAMPLE, guess_columns
+from valuefree.data.profile import profile
+from valuefree.data.sources import rows_of
+from valuefree.data.validation import NESTED
+from valuefree.errors import ConfigError, DataError
+from valuefree.models.availability import find_model
+from valuefree.models.footprint import Shape
+from valuefree.models.machine import measure_machine
+from valuefree.runs.files import write_text
+
+
+def columns_of(options: InitConfig) -> list[Setting]:
+    """The columns, as named, by their usual names or guessed; and whether the rewards are thumbs.
+
+    Raises:
+        DataError: a column that is neither named nor found.
+    """
+    rows = [row.values for row in islice(rows_of(options.data, options.split), SAMPLE) if row.fault is None]
+    there = {name for row in rows for name in row}
+    guess = guess_columns(rows)
+    found = []
+    for role in ROLES:
+        name, reason = getattr(options, role), "the column that you named"
+        if name is None:
+            nested = role != "prompt" and there & set(NESTED)
+            name, reason = (role, "") if role in there or nested else (getattr(guess, role), guess.reasons[role])
+        if name is None:
+            raise _not_found(role, there, guess.reasons[role], guess.alternatives[role], options)
+        if name != role:
+            found.append(Setting(role, name, reason))
+    chosen = {item.key: item.value for item in found}
+    reward = chosen.get("reward", "reward")
+    if guess_columns([{"reward": value} for value in _values(rows, reward)]).thumbs:
+        found.append(Setting("thumbs", True, f"column {reward!r} holds thumbs: +1 and -1"))
+    return found
+
+
+def _values(rows: list[dict[str, Any]], name: str) -> list[Any]:
+    """Values of a column, in nested rows too."""
+    inner = [item for row in rows for key in NESTED for item in row.get(key) or [] if isinstance(item, Mapping)]
+    return [row[name] for row in (*rows, *inner) if name in row]
+
+
+def _not_found(role: str, there: set[str], reason: str, others: list[str], options: InitConfig) -> DataError:
+    if role != "prompt" and {"chosen", "rejected"} <= there:
+        return DataError(
+            f"{options.data} has pairs (chosen, rejected) and no reward. Train on them with `valuefree train "
+            f"{options.data} --objective dpo --chosen chosen --rejected rejected`; docs/choosing.md says when TRL is "
+            "the better choice."
+        )
+    return DataError(
+        f"no column of the {role} found in {options.data}: {reason}. There are: {', '.join(sorted(there))}. Name it: "
+        f"`valuefree init {options.data} --{role} {others[0] if others else 'COLUMN'}`."
+    )
+
+
+def read_log(options: InitConfig) -> Log:
+    """Read the rows that can be used.
+
+    Raises:
+        DataError: nothing to learn from, or nothing to hold out.
+    """
+    columns = columns_of(options)
+    given: dict[str, Any] = {item.key: item.value for item in columns}
+    rows, summary = read_with_summary(options.data, split=options.split, on_bad="drop", **given)
+    where = [Setting("data", options.data, "relative to the folder in which `valuefree train` is called")]
+    if options.split is not None:
+        where.append(Setting("split", options.split, "of the hub data set"))
+    if summary.dropped:
+        reasons = ", ".join(f"{count} × {reason}" for reason, count in summary.dropped.items())
+        columns.append(Setting("on_bad", "drop", f"left out: {reasons}"))
+    found = profile(rows)
+    if found.reward_std == 0:
+        raise DataError(
+            f"all {summary.rows} rewards of {options.data} equal {rows[0]['reward']:g}: there is nothing to learn from "
+            "them. Log responses that were rated otherwise too, or name another column by --reward."
+        )
+    if summary.prompts < 2:
+        raise DataError(
+            f"{options.data} has one prompt, and at least one must be held out. Add prompts; docs/choosing.md says how "
+            "many a report needs."
+        )
+    return Log((*where, *columns), summary, found)
+
+
+def shape_of(model: str) -> Shape | None:
+    """The shape of a model by name; None if it is not known, is not found or is no model."""
+    if model in LADDER:
+        return LADDER[model]
+    try:
+        return Shape.of(find_model(model).config())
+    except (ConfigError, OSError, ValueError):
+        return None
+
+
+def write_recipe(options: InitConfig) -> str:
+    """Write the recipe; returns its text."""
+    file = Path(options.out)
+    if file.exists() and not options.overwrite:
+        raise ConfigError(f"{file} exists. Replace it by --overwrite, or name another file by --out.")
+    log, machine = read_log(options), measure_machine()
+    model = options.model or choose_model(log, machine)
+    found = settings(log, machine, model, named=options.model is not None)
+    text = recipe_text(options.out, log, machine, found, shape_of(model))
+    write_text(file, text)
+    return text
+
+
+def command(options: InitConfig) -> None:
+    """Write a recipe, print it, and name the next commands."""
+    print(write_recipe(options))
+    print(f"written: {options.out}")
+    print(f"check it: valuefree train --config {options.out} --dry-run")
+    print(f"train: valuefree train --config {options.out}")
