@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -13,18 +13,9 @@ import pyarrow as pa
 from valuefree.data.faults import RowError, check_characters, check_there, shown, unreadable
 from valuefree.data.messages import TrainOn, conversation, messages_in, messages_of, response_texts, split_turns
 from valuefree.data.prompts import Conversation, Prompt, conversation_of
+from valuefree.data.reward_values import spelled_reward, thumb_of
 from valuefree.data.sources import RawRow
 
-THUMBS = {
-    "up": 1.0,
-    "true": 1.0,
-    "thumbs_up": 1.0,
-    "👍": 1.0,
-    "down": -1.0,
-    "false": -1.0,
-    "thumbs_down": -1.0,
-    "👎": -1.0,
-}
 NESTED = ("responses", "answers", "completions")
 TEXT_NAMES = ("text", "response")
 NOT_A_NUMBER = "is not a number"
@@ -37,8 +28,8 @@ NOT_LOWER = r"[^ -@\[-~]"  # a character that case folding may change
 class ColumnNames:
     """Names of the columns, and whether thumbs are rewards.
 
-    desirable: None if no such column is read. reward: None if desirable stands in for it, as +1 and −1. train_on,
-    json_prompts: as of `valuefree.data.read_triplets`.
+    desirable: None if no such column is read. reward: None if desirable stands in for it, as +1 and −1. categories:
+    label → reward. train_on, json_prompts: as of `valuefree.data.read_triplets`.
     """
 
     prompt: str
@@ -46,6 +37,7 @@ class ColumnNames:
     reward: str | None
     thumbs: bool
     desirable: str | None = None
+    categories: Mapping[str, float] = field(default_factory=dict)
     train_on: TrainOn = "last"
     json_prompts: Literal["parse", "text"] = "parse"
 
@@ -168,14 +160,16 @@ def text_of(values: Mapping[str, Any], name: str) -> str:
 
 
 def _truth(value: Any, name: str) -> bool:
-    if isinstance(value, (bool, str)) and str(value).strip().lower() in THUMBS:
-        return THUMBS[str(value).strip().lower()] > 0
+    thumb = thumb_of(value)
+    if thumb is not None:
+        return thumb > 0
     raise RowError(f"{name} is not true or false", f": {shown(value)}")
 
 
 def _reward(value: Any, columns: ColumnNames, typed: bool) -> float:
-    if columns.thumbs and isinstance(value, (bool, str)) and str(value).strip().lower() in THUMBS:
-        return THUMBS[str(value).strip().lower()]
+    spelled = spelled_reward(value, thumbs=columns.thumbs, categories=columns.categories)
+    if spelled is not None:
+        return spelled
     hint = "" if columns.thumbs else " (thumbs=True, --thumbs, takes true/false and up/down)"
     if isinstance(value, bool):
         raise RowError(f"{columns.reward} {NOT_A_NUMBER}", f": {value}{hint}")

@@ -206,5 +206,5 @@ class TrainConfig(
             raise ConfigError(
                 f"chosen and rejected are read by {', '.join(pairwise)} and {REWARD_MODEL}, not by {self.objective}."
             )
-        read_by_reward = ("response", "reward", "thumbs", "pairs")
+        read_by_reward = ("response", "reward", "thumbs", "pairs", "from_", "score_name", "categories")
         self.check_unread(read_by_reward, "with chosen and rejected the pairs are in the data")

@@ -7,7 +7,7 @@ from datetime import datetime
 from statistics import median
 from typing import Any
 
-from valuefree.data.validation import THUMBS
+from valuefree.data.reward_values import rating_of
 
 SAMPLE = 2000  # rows that are looked at
 MOST = 0.9  # share of the values that must be of one kind; the others may be faulty rows
@@ -242,7 +242,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_thumb(value: Any) -> bool:
-    return isinstance(value, (bool, str)) and str(value).strip().lower() in THUMBS
+    return isinstance(value, (bool, str)) and rating_of(value) is not None
 
 
 def _is_time(value: Any) -> bool:
