@@ -91,7 +91,19 @@ def test_the_export_is_not_overwritten(log):
 
 def test_yes_needs_a_guess():
     with pytest.raises(ConfigError, match="nothing reads --yes"):
-        parse("import", ["x.json", "--yes"])
+        parse("import", ["x.json", "--from", "langfuse", "--yes"])
+
+
+def test_a_table_that_no_tool_exports_is_guessed_and_a_file_is_replaced_on_request_only(tmp_path, capsys):
+    log, out = tmp_path / "log.csv", tmp_path / "rows.jsonl"
+    log.write_text("id,user_question,bot_answer,thumb\n1,Why?,Because.,up\n2,How?,So.,down\n3,When?,Now.,up\n")
+    cli.run(["import", str(log), "--yes", "--out", str(out)])
+    printed = capsys.readouterr().out
+    assert "Not the export of a known tool; read as a table" in printed
+    assert [json.loads(line)["reward"] for line in out.read_text().splitlines()] == [1.0, -1.0, 1.0]
+    with pytest.raises(ConfigError, match=r"rows\.jsonl exists already\. Add --overwrite"):
+        cli.run(["import", str(log), "--yes", "--out", str(out)])
+    cli.run(["import", str(log), "--yes", "--out", str(out), "--overwrite"])
 
 
 @pytest.mark.parametrize("verb", ["train", "score", "inspect"])

@@ -1,6 +1,7 @@
 """``valuefree import``: the export of a feedback tool as a file of rows."""
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from valuefree.cli.options.import_ import ImportConfig
 from valuefree.data.exports.account import Record, Settings
 from valuefree.data.exports.feedback import Feedback, read_feedback, read_records
 from valuefree.data.exports.plain import ROLES, flags_of, is_zero_or_one, with_guess
+from valuefree.data.exports.recognise import recognise
 from valuefree.errors import ConfigError, DataError
 from valuefree.runs.files import write_jsonl
 
@@ -20,22 +22,42 @@ def read(options: ImportConfig) -> Feedback:
     """The rows and the account; for a table the columns that were named, or that --yes takes from the guess."""
     source = list(options.source)
     chosen = {role: getattr(options, role) for role in ROLES}
-    thumbs = options.thumbs
-    if options.from_ == "csv" and None in chosen.values():
-        records = [record for _, record in read_records(source, options.split)[0]]
+    thumbs, tool = options.thumbs, options.from_
+    records = read_records(source, options.split)[0]
+    if tool == "auto":
+        tool = _tool_of(records, options)
+    if tool == "csv" and None in chosen.values():
         if not records:
             raise DataError(f"{' '.join(source)} holds no rows.")
-        settings, found = confirmed(options, records)
+        settings, found = confirmed(options, [record for _, record in records])
         chosen, thumbs = {role: getattr(settings, role) for role in ROLES}, found
     return read_feedback(
         source,
-        from_=options.from_,
+        from_=tool,
         score_name=options.score_name,
         categories=options.categories,
         thumbs=thumbs,
         split=options.split,
         **chosen,
     )
+
+
+def _tool_of(records: Sequence[tuple[str, Record]], options: ImportConfig) -> str:
+    """auto where the export of a tool is recognised; else csv, if prompt, response and reward are named or guessed.
+
+    Raises:
+        DataError: neither; lists what was looked for.
+    """
+    try:
+        recognise(records)
+    except DataError:
+        named = Settings(prompt=options.prompt, response=options.response, reward=options.reward)
+        settings, _ = with_guess([record for _, record in records], named)
+        if any(getattr(settings, role) is None for role in ROLES):
+            raise
+        print("Not the export of a known tool; read as a table (--from csv).")
+        return "csv"
+    return "auto"
 
 
 def confirmed(options: ImportConfig, records: list[Record]) -> tuple[Settings, bool]:
@@ -56,6 +78,7 @@ def confirmed(options: ImportConfig, records: list[Record]) -> tuple[Settings, b
     show.table("Guessed columns", rows, ("", "column", "why", *(f"row {number + 1}" for number in range(SHOWN))))
     missing = [role for role in ROLES if getattr(settings, role) is None]
     command = f"valuefree import {shlex.join(options.source)} --from csv {flags_of(settings)} --out {options.out}"
+    command += " --overwrite" if options.overwrite else ""
     if missing:
         there = ", ".join(dict.fromkeys(str(name) for record in records for name in record))
         raise ConfigError(f"no guess for {', '.join(missing)}; the columns are {there}. Name them:\n  {command}")
@@ -69,6 +92,8 @@ def command(options: ImportConfig) -> None:
     file = Path(options.out)
     if any(file.resolve() == Path(source).resolve() for source in options.source):
         raise ConfigError(f"{file} is both read and written; give another --out.")
+    if file.exists() and not options.overwrite:
+        raise ConfigError(f"{file} exists already. Add --overwrite to replace it, or give another --out.")
     found = read(options)
     write_jsonl(file, found.rows)
     print(found.account)

@@ -25,9 +25,10 @@ class ImportConfig(ExportOptions):
     thumbs: bool = option(False, "1 and 0, in a column of nothing else, are rewards +1 and -1")
     yes: bool = option(False, "csv: take the guessed columns")
     out: str = option("rows.jsonl", "JSONL file to write: prompt, response, reward and more", group="output")
+    overwrite: bool = option(False, "replace the file of out", group="output")
 
     def __post_init__(self) -> None:
         if not self.source:
             raise ConfigError("give a file or folder to import.")
-        if self.yes and self.from_ != "csv":
+        if self.from_ not in ("auto", "csv"):
             self.check_unread(("yes",), "only --from csv guesses columns")
