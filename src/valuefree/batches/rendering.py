@@ -126,7 +126,7 @@ def tokenize(
     store = RowStore()
     faults: list[str] = []
     prompts_cut = responses_cut = row = 0
-    with tqdm(total=len(dataset), desc="tokenise", unit=" rows") as bar:
+    with tqdm(total=len(dataset), desc="tokenise", unit=" rows", leave=False) as bar:
         for table in batches(dataset, rows=TOKENIZED_ROWS):
             prompts = _prompts_ids(tokenizer, table.column("prompt").to_pylist(), encoder_decoder)
             responses = _responses_ids(tokenizer, table.column("response").to_pylist(), encoder_decoder)

@@ -4,6 +4,7 @@ from valuefree.cli import show
 from valuefree.cli.commands.from_options import objective_of, read, reference_samples_of
 from valuefree.cli.commands.score import scorer_of
 from valuefree.cli.options.inspect import InspectConfig
+from valuefree.cli.output import Result
 from valuefree.data import DataSummary, RewardScaler
 from valuefree.errors import ConfigError
 from valuefree.models.authorship import Authorship
@@ -25,12 +26,17 @@ def inspect(options: InspectConfig) -> tuple[DataSummary, PartitionReport, Autho
     return summary, scored.report, scored.authorship
 
 
-def command(options: InspectConfig) -> None:
+def command(options: InspectConfig) -> Result:
     """Print who wrote the responses, and the report of the partition."""
-    _, report, authorship = inspect(options)
+    summary, report, authorship = inspect(options)
     if authorship is not None:
         show.table("Who wrote the responses?", authorship.table())
         print(authorship.sentence())
     rows = [(f"target, {q:.0%} quantile", f"{value:+.3f} nats") for q, value in report.target_quantiles.items()]
     show.table(f"Partition, estimator {report.settings.estimator}, tau {report.settings.tau:.3g}", rows)
-    print(report)
+    values = {
+        "data": summary.to_dict(),
+        "authorship": authorship.to_dict() if authorship is not None else None,
+        "partition": report.to_dict(),
+    }
+    return Result(str(report), values)

@@ -14,6 +14,7 @@ from valuefree.cli.commands.from_options import read, reference_samples_of
 from valuefree.cli.commands.resuming import check_same_run, checkpoints_in, earlier_record, last_checkpoint, step_of
 from valuefree.cli.options.objective import REWARD_MODEL
 from valuefree.cli.options.train import TrainConfig
+from valuefree.cli.output import bars
 from valuefree.data import DataSummary, split_by_prompt
 from valuefree.data.seen_prompts import SeenPrompts
 from valuefree.evaluation.reward_functions import load_reward
@@ -22,6 +23,7 @@ from valuefree.runs.files import write_json, write_jsonl
 from valuefree.runs.manifest import HELD_OUT, PROMPTS, SELECTION, fingerprint, launched, manifest
 from valuefree.runs.run_folder import MANIFEST, RunFolder
 from valuefree.training.callbacks import MetricsFile, StopOnSignal
+from valuefree.training.log_lines import log_lines
 
 logger = logging.getLogger(__name__)
 
@@ -105,6 +107,7 @@ class Run:
         """
         if trainer.is_world_process_zero():
             self._open()
+        log_lines(trainer, bar=bars())
         checkpoint = self.checkpoint
         if checkpoint is not None:
             logger.info("resumed from step %d (%s)", step_of(checkpoint), checkpoint)
@@ -218,5 +221,6 @@ def shared_arguments(options: TrainConfig) -> dict[str, Any]:
         **selection(options.selects()),
         "logging_steps": options.logging_steps,
         "logging_first_step": True,
+        "disable_tqdm": not bars(),
         "report_to": [] if options.report_to == "none" else [options.report_to],
     }

@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 from typing import ClassVar, Literal
 
 from valuefree.cli.options import VERBS
-from valuefree.cli.options.groups import DecodingOptions, ModelOptions, RewardOptions, option, positional
+from valuefree.cli.options.groups import DecodingOptions, ModelOptions, ResultOptions, RewardOptions, option, positional
 from valuefree.cli.options.metrics import MetricOptions, metrics_option
 from valuefree.errors import ConfigError
 from valuefree.evaluation.metrics.registry import DEFAULT, OWNED, kind_of
@@ -23,15 +23,16 @@ OF_ROWS = {  # options that --rows reads
         "reward",
     ),
     *("thumbs", "on_bad", "max_length", "max_response_length", "cache_dir", "out", "overwrite", "seed", "dry_run"),
+    *("quiet", "json"),
 }
 OF_FILES = {  # options that --predictions reads
     *("predictions", "prediction", "prompt", "reference_column", "reward_function", "metrics", "out", "overwrite"),
-    *("dry_run", *OWNED),
+    *("dry_run", "quiet", "json", *OWNED),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateConfig(ModelOptions, DecodingOptions, RewardOptions, MetricOptions):
+class EvaluateConfig(ModelOptions, DecodingOptions, RewardOptions, MetricOptions, ResultOptions):
     """Of ``valuefree evaluate``."""
 
     about: ClassVar[str] = VERBS["evaluate"]

@@ -5,7 +5,7 @@ import typing
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Self
 
-from valuefree.evaluation.held_out.sentences import TOO_FEW, sentences
+from valuefree.evaluation.held_out.sentences import TOO_FEW, sentences, summary
 from valuefree.evaluation.stats.estimate import Estimate, Statistic
 
 
@@ -136,3 +136,7 @@ class Learned(Stored):
     def sentences(self) -> list[str]:
         """The findings in plain English, the verdict first."""
         return sentences(self)
+
+    def summary(self) -> list[str]:
+        """The verdict, doubts about it, and the gain: at most six of the findings."""
+        return summary(self)

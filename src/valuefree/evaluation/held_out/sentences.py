@@ -29,6 +29,16 @@ def sentences(learned: Learned) -> list[str]:
     return [sentence for sentence in [*found, _gain(learned), _disagreement(learned)] if sentence]
 
 
+def summary(learned: Learned) -> list[str]:
+    """The findings that decide whether to use the policy: verdict, length, memorisation, gain."""
+    if learned.too_few:
+        return [_verdict(learned), _too_few(learned)]
+    found = [_verdict(learned), _prompts_between(learned)]
+    if learned.rms > 0:
+        found += [_length_warning(learned), _memorisation(learned)]
+    return [sentence for sentence in [*found, _gain(learned), _disagreement(learned)] if sentence]
+
+
 def _too_few(learned: Learned) -> str:
     return (
         f"{learned.prompts} report prompts are too few to say more: hold out at least {TOO_FEW}, better {FEW} or more "
