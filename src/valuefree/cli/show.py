@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from valuefree.batches.rendering import as_text
+from valuefree.cli.parse import settings_of
 from valuefree.report.gains import evaluation_rows, on_which_prompts
 from valuefree.report.held_out import strength_sentences
 
@@ -32,8 +33,8 @@ def table_text(title: str, rows: Sequence[tuple[str, ...]], header: Sequence[str
 
 
 def settings(options: Any) -> None:
-    """Print all options with their values, as JSON."""
-    print(json.dumps(options.to_dict(), indent=2, ensure_ascii=False))
+    """Print all options with their values, as JSON; for an option that was not given, what stands in its place."""
+    print(json.dumps(settings_of(options), indent=2, ensure_ascii=False))
 
 
 def assessment(found: Any) -> None:

@@ -22,6 +22,7 @@ from transformers import (
 )
 
 from valuefree.errors import ConfigError
+from valuefree.models.names import check_local, unreachable
 from valuefree.runs.files import read_json
 
 logger = logging.getLogger(__name__)
@@ -147,9 +148,15 @@ def _with_adapter(folder: str, **settings: Any) -> tuple[Any, PreTrainedTokenize
 
 
 def _loaded(load: Any, name: str, **options: Any) -> Any:
+    check_local(name)
+    offline = None if Path(name).exists() else unreachable()
     try:
-        return load(name, **options)
+        return load(name, local_files_only=offline is not None, **options)
     except (OSError, ValueError, ImportError) as error:
+        if offline is not None:
+            raise ConfigError(
+                f"could not load {name!r}: there is no such folder, the local cache does not have it, and {offline}."
+            ) from error
         raise ConfigError(
             f"could not load {name!r}: {error}\nExpected a hub name, a folder with config.json and safetensors "
             "weights, or a .gguf file (pip install gguf)."

@@ -12,6 +12,20 @@ from valuefree.partition import PartitionReport
 from valuefree.training.preparation import partition_settings, prepare
 from valuefree.training.training_rows import training_rows
 
+# What the terms of the two tables mean.
+AUTHORSHIP_TERMS = """\
+  temperature          the sampling temperature at which this model would write such responses, with its interval
+  surprise − entropy   z of 0: the tokens are as surprising to the model as its own samples; above 3: more surprising
+  top-1 hits           share of the tokens that are the most probable ones of the model
+  p of both tests      probability of differences this large if the model wrote the responses
+  tokens beyond …      tokens outside the bound of sampling (top-k, top-p), and how many to expect without a bound
+  largest rank, mass   rank of the least probable token, and the probability of all tokens above it"""
+PARTITION_TERMS = """\
+  target    (reward − V̂)/τ: the log-ratio of policy and reference that training aims at, in nats
+  V̂         estimate of the reward to be expected for a prompt, before training
+  tau (τ)   reward per nat, in standard deviations of the reward: the smaller, the further the policy moves
+  level     strength of the prior on V̂, in pseudo-responses; 0 compares only the responses to one prompt"""
+
 
 def inspect(options: InspectConfig) -> tuple[DataSummary, PartitionReport, Authorship | None]:
     """Read, score and estimate as training does; trains nothing."""
@@ -31,9 +45,10 @@ def command(options: InspectConfig) -> Result:
     summary, report, authorship = inspect(options)
     if authorship is not None:
         show.table("Who wrote the responses?", authorship.table())
-        print(authorship.sentence())
+        print(AUTHORSHIP_TERMS, authorship.sentence(), sep="\n")
     rows = [(f"target, {q:.0%} quantile", f"{value:+.3f} nats") for q, value in report.target_quantiles.items()]
     show.table(f"Partition, estimator {report.settings.estimator}, tau {report.settings.tau:.3g}", rows)
+    print(PARTITION_TERMS)
     values = {
         "data": summary.to_dict(),
         "authorship": authorship.to_dict() if authorship is not None else None,

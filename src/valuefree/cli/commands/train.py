@@ -218,7 +218,9 @@ def command(options: TrainConfig) -> Result | None:
     reward_model = options.objective == REWARD_MODEL
     if options.dry_run:
         show.settings(options)
-        print(f"objective: {options.objective if reward_model else objective_of(options)}")
+        if not reward_model:
+            objective_of(options)  # raises what is wrong with its fields
+        print(f"objective: {options.objective}")
         print(check(options))
         return None
     if reward_model:
