@@ -162,3 +162,25 @@ def test_train_on_real_feedback_reports_its_dirt(folder, name, capsys, caplog):
     assert sum(data["dropped"].values()) == known.get(name, 0)
     assert "truncated: " in caplog.text
     assert "Targets: 90 %" in caplog.text
+
+
+def test_train_prints_one_json_object_and_inspect_too(folder, rows_file, capsys):
+    base = ["--model", str(folder / "base"), "--max-length", "96"]
+    cli.run(["train", str(rows_file), *base, *QUICK, "--json", "--out", str(folder / "run")])
+    found = json.loads(capsys.readouterr().out)
+    paths = found.pop("paths")
+    assert found == json.loads((folder / "run" / "metrics.json").read_text())
+    assert all(Path(path).exists() for path in paths.values())
+    assert "completions" not in paths, "there is no reward function"
+    cli.run(["inspect", str(rows_file), *base, "--json"])
+    assert set(json.loads(capsys.readouterr().out)) == {"data", "authorship", "partition"}
+
+
+def test_train_ends_in_what_was_learned_the_files_and_the_next_commands(folder, rows_file, capsys):
+    out = folder / "run"
+    cli.run(["train", str(rows_file), "--model", str(folder / "base"), *QUICK, "--quiet", "--out", str(out)])
+    said = capsys.readouterr().out
+    assert said.startswith("\nWhat the policy has learned\n  - On 6 report prompts ")
+    assert f"\nFiles in {out}\n  report.html " in said
+    assert f"valuefree merge {out} --out DIR " in said
+    assert "{'loss'" not in said

@@ -79,6 +79,7 @@ def model_of_run(name: str) -> str:
 
 def load_tokenizer(name: str, *, gguf_file: str | None = None, trust_remote_code: bool = False):
     """The tokenizer of `name`; a tokenizer without a padding token pads with its end-of-sequence token."""
+    check_local(name)
     name, gguf_file = _gguf(model_of_run(name), gguf_file)
     extra = {"gguf_file": gguf_file} if gguf_file else {}
     tokenizer = _loaded(AutoTokenizer.from_pretrained, name, trust_remote_code=trust_remote_code, **extra)
@@ -148,7 +149,6 @@ def _with_adapter(folder: str, **settings: Any) -> tuple[Any, PreTrainedTokenize
 
 
 def _loaded(load: Any, name: str, **options: Any) -> Any:
-    check_local(name)
     offline = None if Path(name).exists() else unreachable()
     try:
         return load(name, local_files_only=offline is not None, **options)

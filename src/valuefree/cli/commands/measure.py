@@ -84,7 +84,8 @@ def read_predictions(options: EvaluateConfig) -> Texts:
     rows = list(rows_of(str(options.predictions), None))
     faults = [f"{row.where}: {row.fault}" for row in rows if row.fault]
     prediction = options.prediction
-    if prediction == PREDICTION and all(PREDICTION not in row.values for row in rows):
+    has = {name for row in rows for name in row.values}
+    if prediction == PREDICTION and PREDICTION not in has and RESPONSE in has:
         prediction = RESPONSE  # as `valuefree generate` writes it
     wanted = [prediction, *([options.reference_column] if options.needs_references() else [])]
     for row in rows:
@@ -98,7 +99,6 @@ def read_predictions(options: EvaluateConfig) -> Texts:
         raise DataError.from_faults(heading, faults, "Fix or remove them.")
     if not rows:
         raise DataError(f"{options.predictions} holds no rows.")
-    has = {name for row in rows for name in row.values}
     flags = {prediction: "--prediction", options.reference_column: "--reference-column"}
     lacking = [name for name in wanted if name not in has]
     if lacking:
