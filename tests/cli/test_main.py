@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import MISSING, fields
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -25,6 +26,7 @@ from valuefree.cli.parse import from_mapping, make_parser, parse
 from valuefree.errors import ConfigError
 from valuefree.evaluation.metrics import bertscore, toxicity
 from valuefree.objectives import KTO
+from valuefree.partition import ESTIMATORS
 from valuefree.training.reference_scores import default_cache_dir
 
 
@@ -296,6 +298,33 @@ def test_dry_runs_of_the_others(tmp_path, capsys):
     assert '"shuffle_rewards": false' in printed
 
 
+def test_a_dry_run_says_what_stands_for_an_option_that_was_not_given(tmp_path, capsys):
+    cli.run(["train", str(rows_file(tmp_path)), "--dry-run"])
+    printed = capsys.readouterr().out
+    assert '"test_prompts": "a quarter, at most 400"' in printed
+    assert '"target_std": 12.0' in printed
+    assert "null" not in printed
+    assert '"beta"' not in printed, "a field of other objectives"
+
+
+def test_an_unknown_tracker_is_an_error_that_names_the_known_ones(tmp_path):
+    with pytest.raises(ConfigError, match=r"report_to is 'foo'; choose from none, .*tensorboard.*wandb"):
+        cli.run(["train", str(rows_file(tmp_path)), "--dry-run", "--report-to", "foo"])
+
+
+def test_the_command_line_knows_every_estimator():
+    """The objective lists them as literals, which the command line reads without torch."""
+    known = get_args(declarations()["rpo"].knobs["estimator"].kind)
+    assert set(known) == {*ESTIMATORS, "auto", "learned"}
+    with pytest.raises(ConfigError, match="invalid choice: 'foo'"):
+        parse("train", ["x.jsonl", "--estimator", "foo"])
+
+
+def test_a_temperature_of_zero_is_refused_in_its_own_unit(tmp_path):
+    with pytest.raises(ConfigError, match=r"tau is 0.0; expected a positive number, in standard deviations of the rew"):
+        cli.run(["train", str(rows_file(tmp_path)), "--dry-run", "--tau", "0"])
+
+
 def test_an_error_of_ours_is_one_message_and_an_exit_code(tmp_path, monkeypatch, capsys):
     for arguments, code in ((["train", "--nope"], 2), (["train", str(tmp_path / "none.jsonl"), "--dry-run"], 1)):
         monkeypatch.setattr(sys, "argv", ["valuefree", *arguments])
@@ -322,7 +351,8 @@ def test_the_readme_names_verbs_and_flags_that_exist():
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     command = next(line for line in readme.splitlines() if line.startswith("valuefree train"))
     options = parse("train", command.split()[2:])
-    assert (options.data, options.model, options.out) == ("feedback.jsonl", "google/flan-t5-small", "run")
+    assert (options.data, options.model, options.out) == ("feedback.csv", "google/flan-t5-small", "run")
+    assert options.thumbs
 
 
 @pytest.mark.parametrize(

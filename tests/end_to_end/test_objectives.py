@@ -1,9 +1,11 @@
 """Every objective from the command line on a tiny model, and the way from samples of the reference to V̂."""
 
 import json
+import re
 
 import pytest
 
+import valuefree
 from conftest import make_llama, make_t5
 from valuefree.cli import main as cli
 from valuefree.demo.data import feedback, take_prompts
@@ -52,12 +54,9 @@ def logs(run):
 def test_every_objective_trains(make, arguments, metric, tmp_path, tokenizer, rows_file, capsys):
     model, out = saved(make, tmp_path / "base", tokenizer), tmp_path / "run"
     cli.run(["train", rows_file, "--model", model, *arguments, *QUICK, "--out", str(out)])
-    said = capsys.readouterr().out
-    assert "policy: " in said
-    (snippet,) = [line.removeprefix("load it: ") for line in said.splitlines() if line.startswith("load it: ")]
-    names = {}
-    exec(snippet, names)
-    assert has_adapter(names["model"])
+    (snippet,) = re.findall(r"valuefree\.load_model\(.*\)", capsys.readouterr().out)
+    policy, _ = eval(snippet, {"valuefree": valuefree})
+    assert has_adapter(policy)
     assert any(metric in entry for entry in logs(out))
     assert any("eval_loss" in entry for entry in logs(out))
     record = json.loads((out / "manifest.json").read_text())

@@ -156,9 +156,31 @@ def test_train_on_real_feedback_reports_its_dirt(folder, name, capsys, caplog):
     caplog.set_level("INFO", logger="valuefree")
     file = str(REAL / f"{name}.jsonl")
     cli.run(["train", file, "--model", str(folder / "base"), *QUICK, "--on-bad", "drop", "--out", str(folder / "run")])
-    assert "policy: " in capsys.readouterr().out
+    assert "What the policy has learned" in capsys.readouterr().out
     data = json.loads((folder / "run" / "manifest.json").read_text())["data"]
     known = {"pandalm_human": 8, "vicuna_blog_gpt4": 1}
     assert sum(data["dropped"].values()) == known.get(name, 0)
     assert "truncated: " in caplog.text
-    assert "Of the initial loss" in caplog.text
+    assert "Targets: 90 %" in caplog.text
+
+
+def test_train_prints_one_json_object_and_inspect_too(folder, rows_file, capsys):
+    base = ["--model", str(folder / "base"), "--max-length", "96"]
+    cli.run(["train", str(rows_file), *base, *QUICK, "--json", "--out", str(folder / "run")])
+    found = json.loads(capsys.readouterr().out)
+    paths = found.pop("paths")
+    assert found == json.loads((folder / "run" / "metrics.json").read_text())
+    assert all(Path(path).exists() for path in paths.values())
+    assert "completions" not in paths, "there is no reward function"
+    cli.run(["inspect", str(rows_file), *base, "--json"])
+    assert set(json.loads(capsys.readouterr().out)) == {"data", "authorship", "partition"}
+
+
+def test_train_ends_in_what_was_learned_the_files_and_the_next_commands(folder, rows_file, capsys):
+    out = folder / "run"
+    cli.run(["train", str(rows_file), "--model", str(folder / "base"), *QUICK, "--quiet", "--out", str(out)])
+    said = capsys.readouterr().out
+    assert said.startswith("\nWhat the policy has learned\n  - On 6 report prompts ")
+    assert f"\nFiles in {out}\n  report.html " in said
+    assert f"valuefree merge {out} --out DIR " in said
+    assert "{'loss'" not in said

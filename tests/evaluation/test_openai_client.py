@@ -221,7 +221,9 @@ def test_the_verb_sends_top_k_only_where_it_is_given(job, server):
     arguments, _ = job
     cli.run(arguments)
     assert all("top_k" not in body for body in server.bodies)
-    cli.run([*arguments, "--top-k", "50"])
+    with pytest.raises(ConfigError, match=r"answers.jsonl exists. Name another file by --out, or pass --overwrite"):
+        cli.run([*arguments, "--top-k", "50"])
+    cli.run([*arguments, "--top-k", "50", "--overwrite"])
     assert server.bodies[-1]["top_k"] == 50
 
 

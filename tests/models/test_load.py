@@ -1,5 +1,7 @@
 """Loading: folders of either kind, GGUF, errors; dropout."""
 
+import urllib.error
+
 import pytest
 import torch
 from peft import LoraConfig
@@ -7,6 +9,7 @@ from peft import LoraConfig
 from conftest import make_llama, make_t5
 from valuefree.demo.smollm2 import smollm2_file
 from valuefree.errors import ConfigError
+from valuefree.models import names
 from valuefree.models.load import (
     add_adapter,
     disable_dropout,
@@ -38,9 +41,29 @@ def test_dtype(tmp_path, tokenizer):
         load_model(str(tmp_path), dtype="int8")
 
 
-def test_no_such_model(tmp_path):
-    with pytest.raises(ConfigError, match="could not load"):
-        load_model(str(tmp_path / "nowhere"))
+def test_no_such_model(tmp_path, monkeypatch):
+    """A path is not looked for on the hub; the nearest name beside it is given."""
+    (tmp_path / "run-1").mkdir()
+    with pytest.raises(ConfigError, match=f"no such model folder: .*; did you mean {tmp_path / 'run-1'}"):
+        load_model(str(tmp_path / "rum-1"))
+    monkeypatch.chdir(tmp_path)
+    for name in ("./nothing", "weights.gguf", "a b", "run-1/model"):
+        with pytest.raises(ConfigError, match="no such model folder"):
+            load_model(name)
+    with pytest.raises(ConfigError, match="the local cache does not have it, and HF_HUB_OFFLINE is set"):
+        load_model("google/flan-t5-smalll")
+
+
+def test_a_hub_that_cannot_be_reached_is_one_sentence(monkeypatch):
+    def refuse(*_, **__):
+        raise urllib.error.URLError(OSError("Name or service not known"))
+
+    monkeypatch.setattr(names.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(names.urllib.request, "urlopen", refuse)
+    names.unreachable.cache_clear()
+    with pytest.raises(ConfigError, match=r"does not have it, and https://.* cannot be reached \(Name or service"):
+        load_model("google/flan-t5-smalll")
+    names.unreachable.cache_clear()
 
 
 def test_pickled_weights_are_refused(tmp_path, tokenizer):

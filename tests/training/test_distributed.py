@@ -157,7 +157,7 @@ def test_two_processes_save_into_a_fresh_folder_and_resume(prepared):
     verb += [str(prepared / "rows.jsonl"), "--model", str(prepared / "base"), "--test-prompts", "1", "--lora-rank", "2"]
     verb += ["--batch-size", "2", "--max-steps", "3", "--save-steps", "1", "--out", str(prepared / "run")]
     said = run(verb)
-    assert said.count("report: ") == said.count("policy: ") == said.count("16 responses to ") == 1
+    assert said.count("Files in ") == said.count("Next") == said.count("16 responses to ") == 1
     checkpoints = prepared / "run" / "checkpoints"
     folders = [prepared / "run" / "model", checkpoints / "checkpoint-2", checkpoints / "checkpoint-3"]
     for folder in folders:
@@ -166,6 +166,6 @@ def test_two_processes_save_into_a_fresh_folder_and_resume(prepared):
     kept = load_file(prepared / "run" / "model" / "adapter_model.safetensors")
     (checkpoints / "checkpoint-3").rename(prepared / "put-away")
     said = run([*verb, "--resume"])
-    assert said.count("resumed from step 2") == said.count("policy: ") == said.count("16 responses to ") == 1
+    assert said.count("resumed from step 2") == said.count("Files in ") == said.count("16 responses to ") == 1
     again = load_file(prepared / "run" / "model" / "adapter_model.safetensors")
     assert all(torch.equal(kept[name], again[name]) for name in kept)

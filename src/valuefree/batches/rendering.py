@@ -206,7 +206,7 @@ def tokenize(
     rows = _RowTokenizer(tokenizer, encoder_decoder)
     faults: list[str] = []
     prompts_cut = responses_cut = row = 0
-    with tqdm(total=len(dataset), desc="tokenise", unit=" rows") as bar:
+    with tqdm(total=len(dataset), desc="tokenise", unit=" rows", leave=False) as bar:
         for table in batches(dataset, rows=TOKENIZED_ROWS):
             prompts, responses = rows.ids(table, row)
             cut = [_truncated(*ids, limits, encoder_decoder) for ids in zip(prompts, responses, strict=True)]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from valuefree import __version__
 from valuefree.cli.options import VERBS, module_of
+from valuefree.cli.output import carry_out, ignore_library_warnings
 from valuefree.cli.parse import parse, unknown
 from valuefree.errors import ConfigError, ValueFreeError
 from valuefree.runs.manifest import launched
@@ -41,7 +42,7 @@ def run(arguments: Sequence[str]) -> None:
         raise unknown("verb", verb, list(VERBS))
     options = parse(verb, rest)
     with _printed_once():
-        import_module(f"valuefree.cli.commands.{module_of(verb)}").command(options)
+        carry_out(lambda: import_module(f"valuefree.cli.commands.{module_of(verb)}").command, options)
 
 
 @contextmanager
@@ -57,6 +58,7 @@ def _printed_once() -> Iterator[None]:
 def main() -> None:
     """Entry point of ``valuefree``."""
     number, processes = launched()
+    ignore_library_warnings()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("valuefree").setLevel(logging.INFO if number == 0 else logging.ERROR)
     name = "valuefree" if processes == 1 else f"valuefree, process {number}"

@@ -118,6 +118,26 @@ def default_of(item: Field) -> Any:
     return item.metadata.get("otherwise") if item.default is None else item.default
 
 
+def stand_ins(options: Options) -> dict[str, Any]:
+    """What stands in place of each option that is None, as its help says: a value, or a text such as "no limit"."""
+    objective = getattr(options, "objective", None)
+    found = {}
+    for item in fields(options):
+        knob = item.metadata.get("objectives", {}).get(objective)
+        stands = knob.shown if knob else default_of(item)
+        if getattr(options, item.name) is None and stands is not None and stands is not MISSING:
+            found[item.name] = stands
+    return found
+
+
+def settings_of(options: Options) -> dict[str, Any]:
+    """All options, without the fields of other objectives; what stands in place of those that are None."""
+    objective = getattr(options, "objective", None)
+    foreign = [item.name for item in fields(options) if objective not in item.metadata.get("objectives", [objective])]
+    found = options.to_dict() | stand_ins(options)
+    return {name: value for name, value in found.items() if name not in foreign}
+
+
 def positional_of(config: type[Options]) -> Field | None:
     """The option that is given without a flag."""
     return next((item for item in fields(config) if item.default is MISSING or "positional" in item.metadata), None)
@@ -210,10 +230,11 @@ def parse_options(program: str, config: type[T], arguments: Sequence[str]) -> T:
     Raises:
         ConfigError: unknown flags or keys (with the nearest known one), wrong types, contradictions.
     """
-    parser = make_parser(program, config, objective=_objective_in(program, config, arguments))
+    objective = _objective_in(program, config, arguments)
+    parser = make_parser(program, config, objective=objective)
     given, rest = parser.parse_known_args(list(arguments))
     if rest:
-        raise _unknown_argument(config, rest[0].split("=")[0])
+        raise _unknown_argument(config, rest[0].split("=")[0], objective)
     values = {key_of(name): value for name, value in vars(given).items()}
     recipe = values.pop("config", None)
     return from_mapping(config, (read_recipe(recipe) if recipe else {}) | values)
@@ -229,12 +250,9 @@ def _objective_in(program: str, config: type[Options], arguments: Sequence[str])
     return parser.parse_known_args(list(arguments))[0].objective
 
 
-def _unknown_argument(config: type[Options], argument: str) -> ConfigError:
-    near = (
-        nearest_option(argument, ["config", *(key_of(item.name) for item in fields(config))])
-        if argument[:1] == "-"
-        else None
-    )
+def _unknown_argument(config: type[Options], argument: str, objective: str | None) -> ConfigError:
+    read = [key_of(item.name) for item in fields(config) if objective in item.metadata.get("objectives", [objective])]
+    near = nearest_option(argument, ["config", *read]) if argument[:1] == "-" else None
     first = positional_of(config)
     if near is None:
         return ConfigError(f"unknown argument {argument!r}.")

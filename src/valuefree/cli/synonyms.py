@@ -57,8 +57,8 @@ MEANINGS = {
     "samples_per_prompt": "num_return_sequences num_generations num_samples",
     "score": "reward_model reward_model_path reward_funcs",
     "source": "dataset dataset_name datasets dataset_path input input_file",
-    "tau": "kl_coef init_kl_coef kl_coeff kl_weight beta",
-    "beta": "kl_coef init_kl_coef kl_coeff kl_weight tau",
+    "tau": "kl_coef init_kl_coef kl_coeff kl_weight",
+    "beta": "kl_coef init_kl_coef kl_coeff kl_weight",
 }
 
 

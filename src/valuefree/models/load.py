@@ -22,6 +22,7 @@ from transformers import (
 )
 
 from valuefree.errors import ConfigError
+from valuefree.models.names import check_local, unreachable
 from valuefree.runs.files import read_json
 
 logger = logging.getLogger(__name__)
@@ -78,6 +79,7 @@ def model_of_run(name: str) -> str:
 
 def load_tokenizer(name: str, *, gguf_file: str | None = None, trust_remote_code: bool = False):
     """The tokenizer of `name`; a tokenizer without a padding token pads with its end-of-sequence token."""
+    check_local(name)
     name, gguf_file = split_gguf(model_of_run(name), gguf_file)
     extra = {"gguf_file": gguf_file} if gguf_file else {}
     tokenizer = _loaded(AutoTokenizer.from_pretrained, name, trust_remote_code=trust_remote_code, **extra)
@@ -147,9 +149,14 @@ def _with_adapter(folder: str, **settings: Any) -> tuple[Any, PreTrainedTokenize
 
 
 def _loaded(load: Any, name: str, **options: Any) -> Any:
+    offline = None if Path(name).exists() else unreachable()
     try:
-        return load(name, **options)
+        return load(name, local_files_only=offline is not None, **options)
     except (OSError, ValueError, ImportError) as error:
+        if offline is not None:
+            raise ConfigError(
+                f"could not load {name!r}: there is no such folder, the local cache does not have it, and {offline}."
+            ) from error
         raise ConfigError(
             f"could not load {name!r}: {error}\nExpected a hub name, a folder with config.json and safetensors "
             "weights, or a .gguf file (pip install gguf)."

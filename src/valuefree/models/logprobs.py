@@ -229,7 +229,7 @@ def _log_path(core: Any, path: HeadPath, tokens: int, vocabulary: int) -> None:
             "recomputed": "logits exceed max_logit_bytes, so they are computed again in the backward pass",
             "frozen": "the weight is frozen, so no logits are kept or computed again",
         }
-        logger.info("head: %d tokens × %d (%.0f MiB of logits): %s", tokens, vocabulary, size, reasons[path])
+        logger.debug("head: %d tokens × %d (%.0f MiB of logits): %s", tokens, vocabulary, size, reasons[path])
 
 
 def _scale(core: Any) -> tuple[float, float]:

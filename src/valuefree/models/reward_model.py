@@ -1,6 +1,7 @@
 """Load a reward model, a sequence classifier with one output, and configure how rows are rendered for it."""
 
 import inspect
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -9,6 +10,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreT
 from valuefree.batches.reward_inputs import RewardInputs
 from valuefree.errors import ConfigError
 from valuefree.models.load import DTYPES
+from valuefree.models.names import check_local, unreachable
 
 MAX_LENGTH = 1024
 
@@ -38,8 +40,12 @@ def load_reward_model(
     options |= {"dtype": DTYPES[dtype]} if dtype is not None else {}
     options |= {"attn_implementation": attn_implementation} if attn_implementation else {}
     options |= {"num_labels": 1} if new_head else {}
+    check_local(name)
+    options["local_files_only"] = not Path(name).exists() and unreachable() is not None
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
+        tokenizer = AutoTokenizer.from_pretrained(
+            name, trust_remote_code=trust_remote_code, local_files_only=options["local_files_only"]
+        )
         model = AutoModelForSequenceClassification.from_pretrained(name, **options).eval()
     except (OSError, ValueError, ImportError, RuntimeError) as error:  # RuntimeError: a head with more outputs
         raise ConfigError(

@@ -19,6 +19,9 @@ def check_same_shape(**tensors: Tensor) -> None:
         raise ValueError(f"expected one value per response, all of the same shape (R,); got {listed}.")
 
 
+STANDARDIZED = "standard deviations of the reward, unless standardize_rewards is off"  # unit of an objective's tau
+
+
 def check_positive(unit: str, **knobs: float) -> None:
     """Raise ConfigError unless every knob is a positive, finite number."""
     for name, value in knobs.items():

@@ -7,7 +7,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from valuefree.errors import ConfigError
-from valuefree.objectives.base import Objective, ObjectiveInputs, ObjectiveOutput, check_positive, check_same_shape
+from valuefree.objectives.base import (
+    STANDARDIZED,
+    Objective,
+    ObjectiveInputs,
+    ObjectiveOutput,
+    check_positive,
+    check_same_shape,
+)
 from valuefree.objectives.knob import knob
 
 
@@ -66,7 +73,7 @@ class DRO(Objective):
     length_normalize: bool = knob(False, "token means of log-probabilities instead of sums")
 
     def __post_init__(self) -> None:
-        check_positive("reward units", tau=self.tau)
+        check_positive(STANDARDIZED, tau=self.tau)
         if self.value_lr is not None:
             check_positive("1/step", value_lr=self.value_lr)
             if self.shared_encoder:

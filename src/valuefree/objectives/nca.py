@@ -6,7 +6,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from valuefree.objectives.base import Objective, ObjectiveInputs, ObjectiveOutput, check_positive, check_same_shape
+from valuefree.objectives.base import (
+    STANDARDIZED,
+    Objective,
+    ObjectiveInputs,
+    ObjectiveOutput,
+    check_positive,
+    check_same_shape,
+)
 from valuefree.objectives.groups import group_counts, group_softmax
 from valuefree.objectives.knob import knob
 
@@ -60,7 +67,7 @@ class NCA(Objective):
     tau: float = knob(0.5, "temperature, in standard deviations of the reward")
 
     def __post_init__(self) -> None:
-        check_positive("reward units", tau=self.tau)
+        check_positive(STANDARDIZED, tau=self.tau)
 
     @property
     def requires(self) -> frozenset[str]:

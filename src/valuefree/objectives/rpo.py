@@ -10,6 +10,7 @@ from torch import Tensor
 
 from valuefree.errors import ConfigError
 from valuefree.objectives.base import (
+    STANDARDIZED,
     Objective,
     ObjectiveInputs,
     ObjectiveOutput,
@@ -94,7 +95,7 @@ def rpo_loss(
     Source: eq. 21 of the paper; the level from profiling V out under a prior of strength κ.
     """
     check_same_shape(policy_logps=policy_logps, reference_logps=reference_logps, rewards=rewards, values=values)
-    _check_knobs(tau, level)
+    _check_knobs(tau, level, "reward units")
     values = values.detach()
     if math.isinf(level):
         return 0.5 * (policy_logps - reference_logps - (rewards - values) / tau).square()
@@ -105,8 +106,8 @@ def rpo_loss(
     return within + between
 
 
-def _check_knobs(tau: float, level: float) -> None:
-    check_positive("reward units", tau=tau)
+def _check_knobs(tau: float, level: float, unit: str) -> None:
+    check_positive(unit, tau=tau)
     if not level >= 0:
         raise ConfigError(f"level is {level!r}; expected κ ≥ 0: 0 is the centred form, inf is eq. 21.")
 
@@ -158,7 +159,20 @@ class RPO(Objective):
         "further from the reference",
         otherwise=TARGET_STD,
     )
-    estimator: str = knob("auto", "estimator of V(x), see docs/partition.md")
+    # The names of `valuefree.partition.ESTIMATORS` and two more: the command line reads them without importing torch.
+    estimator: Literal[
+        "auto",
+        "informed",
+        "mean",
+        "coverage",
+        "regressed",
+        "pooled",
+        "quantile",
+        "monte_carlo",
+        "reference",
+        "zero",
+        "learned",
+    ] = knob("auto", "estimator of V(x), see docs/partition.md")
     level: float | None = knob(None, "strength of the prior on V(x), in pseudo-responses, 0 to inf", otherwise=1.0)
     length_normalize: bool = knob(False, "token means of log-probabilities instead of sums")
     on_policy: bool | None = knob(
@@ -170,7 +184,7 @@ class RPO(Objective):
     )
 
     def __post_init__(self) -> None:
-        _check_knobs(1.0 if self.tau is None else self.tau, 1.0 if self.level is None else self.level)
+        _check_knobs(1.0 if self.tau is None else self.tau, 1.0 if self.level is None else self.level, STANDARDIZED)
         if self.target_std is not None:
             check_positive("nats", target_std=self.target_std)
             if self.tau is not None:

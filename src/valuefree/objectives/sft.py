@@ -9,6 +9,7 @@ from torch import Tensor
 
 from valuefree.errors import ConfigError
 from valuefree.objectives.base import (
+    STANDARDIZED,
     Objective,
     ObjectiveInputs,
     ObjectiveOutput,
@@ -55,7 +56,7 @@ class SFT(Objective):
         if self.on not in ("all", "best", "weighted"):
             raise ConfigError(f"on is {self.on!r}; choose from all, best, weighted.")
         if self.tau is not None:
-            check_positive("reward units", tau=self.tau)
+            check_positive(STANDARDIZED, tau=self.tau)
             if self.on != "weighted":
                 raise ConfigError(f"tau={self.tau} is read by on='weighted' alone, and on is {self.on!r}.")
 

@@ -134,18 +134,28 @@ class PartitionReport:
 
     def sentences(self) -> list[str]:
         """The settings, what they will do with these data, then what to change."""
-        low, middle, high = (self.target_quantiles[q] for q in (0.05, 0.5, 0.95))
-        unit = "nats per token" if self.settings.length_normalize else "nats"
         summary = [
             f"{self.rows} responses to {self.prompts} prompts; {int(np.median(self.sizes))} per prompt (median), "
             f"{self.singletons} prompts with one, {self.all_equal} with equal rewards, "
             f"{self.duplicates} duplicate rows.",
             self._settings(),
             *self._spread(),
-            f"Targets: 90 % between {low:+.2f} and {high:+.2f} {unit}, median {middle:+.2f}.",
+            self._targets(),
             self._shares(),
         ]
-        return summary + (self.warnings or ["No problems found."])
+        return summary + self._problems()
+
+    def summary(self) -> str:
+        """The size of the targets, and what to change, on one line each."""
+        return "\n".join([self._targets(), *self._problems()])
+
+    def _problems(self) -> list[str]:
+        return self.warnings or ["No problems found."]
+
+    def _targets(self) -> str:
+        low, middle, high = (self.target_quantiles[q] for q in (0.05, 0.5, 0.95))
+        unit = "nats per token" if self.settings.length_normalize else "nats"
+        return f"Targets: 90 % between {low:+.2f} and {high:+.2f} {unit}, median {middle:+.2f}."
 
     def _settings(self) -> str:
         """The settings that were used."""

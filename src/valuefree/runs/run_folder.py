@@ -12,6 +12,7 @@ from valuefree.runs.manifest import COMPLETIONS, HELD_OUT, MANIFEST, PROMPTS, SE
 FILES = "files.txt"  # paths of the files that a run wrote into LISTED, one per line
 LISTED = ("model", "figures", "tiny-t5")  # folders that may also contain the user's files
 VERBS = ("train", "demo", "evaluate")  # verbs that write the files of NAMES
+BEFORE_STEP_1 = {MANIFEST, HELD_OUT, SELECTION, PROMPTS}  # what a run writes before it trains
 NAMES = (
     MANIFEST,
     "metrics.json",
@@ -34,7 +35,8 @@ class RunFolder:
     """A folder for the files of one run.
 
     The constructor checks the folder before anything is read. `open` removes an earlier run when the new run is ready
-    to write, so a command that fails before that leaves the folder unchanged.
+    to write, so a command that fails before that leaves the folder unchanged. A run that failed before its first step
+    is no earlier run: `open` removes its files.
 
     Args:
         path: the folder; need not exist.
@@ -61,6 +63,9 @@ class RunFolder:
         self.path, self.overwrite, self.names = Path(path), overwrite, names
         self._before: dict[Path, int] = {}
         traces = self._traces()
+        if set(traces) <= BEFORE_STEP_1 and command_of(self.path) in verbs and not resume:
+            self.overwrite = True  # a run that failed before its first step left no result
+            return
         if launched()[0] > 0 or not traces or resume:
             return
         held = f"{self.path} holds a run ({', '.join(traces)})"

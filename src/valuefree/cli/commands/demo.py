@@ -14,6 +14,7 @@ import torch
 from valuefree.cli import show
 from valuefree.cli.commands.from_options import lora
 from valuefree.cli.options.demo import DemoConfig
+from valuefree.cli.output import bars
 from valuefree.data import split_by_prompt, summarize
 from valuefree.data.seen_prompts import SeenPrompts
 from valuefree.data.triplets import prompts_of
@@ -27,10 +28,12 @@ from valuefree.evaluation.policy_evaluation import Evaluation, evaluate
 from valuefree.models.load import load_model
 from valuefree.objectives import RPO
 from valuefree.report import read_report, write_report
+from valuefree.report.gains import verdict
 from valuefree.runs.files import write_json, write_jsonl
 from valuefree.runs.manifest import COMPLETIONS, fingerprint, manifest
 from valuefree.runs.run_folder import MANIFEST, RunFolder
 from valuefree.training.callbacks import MetricsFile, StopOnSignal
+from valuefree.training.log_lines import log_lines
 from valuefree.training.trainer import PolicyTrainer, PolicyTrainingArguments
 
 logger = logging.getLogger(__name__)
@@ -98,6 +101,7 @@ def run(options: DemoConfig, *, say: Callable[[str], None]) -> DemoResult:
     held_out = HeldOutResponses.prepare(
         trainer.scorer, report=held_out_rows, selection=None, training=train, seed=options.seed
     )
+    log_lines(trainer, bar=bars())
     trainer.train()
     if signals.received is not None:
         raise ConfigError(
@@ -164,6 +168,7 @@ def training_arguments(options: DemoConfig, folder: Path) -> PolicyTrainingArgum
         seed=options.seed,
         save_strategy="no",
         logging_steps=8,
+        disable_tqdm=not bars(),
         logging_first_step=True,
         report_to=[],
         max_length=256,
@@ -215,6 +220,7 @@ def command(options: DemoConfig) -> None:
         return
     result = run(options, say=lambda text: print(text, flush=True))
     show.evaluation(result.evaluation)
+    print(f"\n{verdict(result.evaluation.to_dict())}")
     print("\nWhat the logged responses to the held-out prompts say, without the reward function:")
     show.assessment(result.assessment)
     print(f"\n{result.seconds:.0f} s, {result.peak_memory_gb:.1f} GB at most\nreport: {result.folder / 'report.html'}")

@@ -5,6 +5,7 @@ from pathlib import Path
 from valuefree.cli.commands.from_options import decoding_of, load, load_on_device, read_prompts
 from valuefree.cli.commands.measure import output_of
 from valuefree.cli.options.evaluate import EvaluateConfig
+from valuefree.cli.output import bars
 from valuefree.data.seen_prompts import SeenPrompts
 from valuefree.evaluation.policy_evaluation import Evaluation, evaluate
 from valuefree.evaluation.reward_functions import check_reward, load_reward
@@ -34,7 +35,7 @@ def evaluate_policy(options: EvaluateConfig) -> tuple[Evaluation, Path]:
         samples_per_prompt=options.samples_per_prompt,
         kl_prompts=options.kl_prompts,
         seen=known.among(prompts) if known is not None else None,
-        progress=True,
+        progress=bars(),
     )
     folder = output.path
     output.open()

@@ -1,6 +1,5 @@
 """``valuefree evaluate --rows``: what logged responses and their rewards say of one model, or of several."""
 
-from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from valuefree.batches.rendering import Limits
 from valuefree.cli.commands.from_options import load, load_on_device
 from valuefree.cli.commands.measure import output_of
 from valuefree.cli.options.evaluate import EvaluateConfig
+from valuefree.cli.output import bars
 from valuefree.data import DataSummary, read_with_summary
 from valuefree.data.seen_prompts import SeenPrompts
 from valuefree.data.triplets import prompts_of
@@ -38,36 +38,37 @@ def read_rows(options: EvaluateConfig) -> tuple[datasets.Dataset, DataSummary]:
     return read_with_summary(options.rows, **columns, thumbs=options.thumbs, on_bad=options.on_bad)
 
 
-def evaluate_rows(options: EvaluateConfig) -> Iterator[str]:
-    """Measure every model on the rows, and compare each two; write metrics.json and the report; yields what to print.
+def evaluate_rows(options: EvaluateConfig) -> tuple[list[str], Path]:
+    """Measure every model on the rows, and compare each two; write metrics.json and the report.
+
+    Returns: the findings in words, and the folder.
 
     Raises:
         ConfigError: a model without an adapter whose reference is not known.
     """
     output = output_of(options)
     dataset, summary = read_rows(options)
-    yield str(summary)
+    found = [str(summary)]
     names = _distinct(options.model)
     rows, origins, assessments = {}, {}, {}
     for name, model in names.items():
         rows[name], origins[name], seen = _measured(options, model, dataset)
         assessments[name] = assessment_of(rows[name], origins[name], seed=options.seed)
-        yield f"\n{name}: {seen}"
-        yield from filter(None, [origins[name].sentence()])
-        yield from assessments[name].learned.sentences()
+        found += [f"\n{name}: {seen}", *filter(None, [origins[name].sentence()])]
+        found += assessments[name].learned.sentences()
     comparisons = {}
     for first, second in combinations(names, 2):
         comparisons[first, second] = compare(
             rows[first], rows[second], sampled=origins[first].sampled or origins[second].sampled, seed=options.seed
         )
-        yield "\n" + comparisons[first, second].sentence(first, second)
+        found.append("\n" + comparisons[first, second].sentence(first, second))
     record = manifest("evaluate", options.to_dict(), fingerprint=_fingerprint(dataset))
     output.open()
     write_json(output.path / MANIFEST, record)
     write_json(output.path / "metrics.json", _metrics(summary, assessments, comparisons))
     write_report(read_report([output.path]), output.path)
     output.close()
-    yield f"report: {output.path / 'report.html'}"
+    return found, output.path
 
 
 def _metrics(
@@ -101,6 +102,7 @@ def _measured(options: EvaluateConfig, name: str, dataset: datasets.Dataset) -> 
         device=next(policy.parameters()).device,
         limits=Limits(options.max_length, None, options.max_response_length),
         cache_dir=options.cache_dir,
+        progress=bars(),
     )
     with torch.no_grad():
         responses = LoggedResponses.prepare(dataset, scorer)

@@ -6,6 +6,7 @@ from typing import Any
 
 import datasets
 from peft import LoraConfig
+from transformers.utils.logging import disable_progress_bar
 
 from valuefree.batches.rendering import Limits, Prompt
 from valuefree.cli.options.groups import DataOptions, DecodingOptions, LengthOptions, ModelOptions
@@ -95,6 +96,7 @@ def reference_samples_of(options: InspectConfig | TrainConfig) -> datasets.Datas
 
 def load(options: ModelOptions, name: str | None = None) -> tuple[Any, Any]:
     """Model and tokenizer of the options, or with a name of another model, loaded in the same way."""
+    disable_progress_bar()  # transformers' bars of loading and saving; those of downloads stay
     return load_model(
         name if name is not None else options.model,
         dtype=options.dtype,

@@ -10,9 +10,10 @@ from valuefree.cli import show
 from valuefree.cli.commands.from_options import decoding_of, load_on_device, read_prompts
 from valuefree.cli.options.generate import GenerateConfig
 from valuefree.cli.options.groups import TOP_K
+from valuefree.cli.output import bars
 from valuefree.data.prompts import Prompt
 from valuefree.data.validation import prompt_key
-from valuefree.errors import DataError, ServingError
+from valuefree.errors import ConfigError, DataError, ServingError
 from valuefree.evaluation.generation import generate_ids, response_texts
 from valuefree.evaluation.openai_client import ask
 from valuefree.evaluation.outputs import write_outputs
@@ -25,14 +26,19 @@ def generate(options: GenerateConfig) -> Path:
     Raises:
         ServingError: prompts that the server left without an answer; the answers of the others are written.
     """
-    prompts = read_prompts(options.prompts, options.prompt)
     file = Path(options.out)
+    if file.exists() and not (options.overwrite or options.resume):
+        raise ConfigError(
+            f"{file} exists. Name another file by --out, or pass --overwrite to replace it; with --server, --resume "
+            "asks only for the prompts that it lacks."
+        )
+    prompts = read_prompts(options.prompts, options.prompt)
     if options.server is not None:
         return _generate_remote(prompts, file, options, options.server)
     if options.top_k is None:
         options = replace(options, top_k=TOP_K)
     model, tokenizer = load_on_device(options)
-    _, ids = generate_ids(model, tokenizer, prompts, decoding_of(options, options.seed), progress=True)
+    _, ids = generate_ids(model, tokenizer, prompts, decoding_of(options, options.seed), progress=bars())
     texts = response_texts(model, tokenizer, ids)
     write_outputs(file, prompts, texts, name=options.model)
     return file
@@ -50,7 +56,8 @@ def _generate_remote(prompts: list[Prompt], file: Path, options: GenerateConfig,
     file.parent.mkdir(parents=True, exist_ok=True)
     errors = []
     with file.open("a" if options.resume else "w", encoding="utf-8", buffering=1) as stream:
-        for prompt, answer in zip(missing, tqdm(answers, desc="ask", total=len(missing), leave=False), strict=True):
+        shown = tqdm(answers, desc="ask", total=len(missing), leave=False, disable=not bars())
+        for prompt, answer in zip(missing, shown, strict=True):
             if answer.text is None:
                 errors.append(answer.error)
             else:

@@ -43,7 +43,7 @@ def read(options: ImportConfig) -> Feedback:
 
 
 def _tool_of(records: Sequence[tuple[str, Record]], options: ImportConfig) -> str:
-    """auto where the export of a tool is recognised; else csv, if prompt, response and reward are named or guessed.
+    """Auto where the export of a tool is recognised; else csv, if prompt, response and reward are named or guessed.
 
     Raises:
         DataError: neither; lists what was looked for.

@@ -13,6 +13,7 @@ from valuefree.cli import show
 from valuefree.cli.commands.judge_agreement import agreement_with, read_verdicts
 from valuefree.cli.commands.judge_systems import Measured, measure_systems, metrics_of, metrics_table, read_runs
 from valuefree.cli.options.judge import JudgeConfig
+from valuefree.cli.output import bars
 from valuefree.errors import ConfigError, JudgeError, number_of
 from valuefree.evaluation.judging.arena import ArenaResult, arena
 from valuefree.evaluation.judging.asking import Estimate, Prices, estimate
@@ -227,7 +228,7 @@ def _settings(options: JudgeConfig, stack: ExitStack) -> dict[str, Any]:
     backend = load_judge(options)
     cache = stack.enter_context(JudgementCache(_cache_file(options)))
     settings = {"backend": backend, "protocol": protocol_of(options), "cache": cache, "prices": _prices(options)}
-    return {"compare": judge, "progress": True, **settings}
+    return {"compare": judge, "progress": bars(), **settings}
 
 
 # ------------------------------------------------------------------------------------------------------------- writing

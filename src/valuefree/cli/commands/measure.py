@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from valuefree.runs.files import write_json, write_jsonl
 from valuefree.runs.manifest import fingerprint, manifest
 from valuefree.runs.run_folder import MANIFEST, RunFolder
 
+PREDICTION, RESPONSE = "prediction", "response"  # columns of responses, the first that a file has
 LIBRARIES = ("sacrebleu", "rouge-score", "nltk", "bert-score", "transformers")
 
 
@@ -81,7 +83,11 @@ def read_predictions(options: EvaluateConfig) -> Texts:
     """
     rows = list(rows_of(str(options.predictions), None))
     faults = [f"{row.where}: {row.fault}" for row in rows if row.fault]
-    wanted = [options.prediction, *([options.reference_column] if options.needs_references() else [])]
+    prediction = options.prediction
+    has = {name for row in rows for name in row.values}
+    if prediction == PREDICTION and PREDICTION not in has and RESPONSE in has:
+        prediction = RESPONSE  # as `valuefree generate` writes it
+    wanted = [prediction, *([options.reference_column] if options.needs_references() else [])]
     for row in rows:
         faults += [
             f"{row.where}: {name!r} is {type(row.values[name]).__name__}, expected text"
@@ -93,8 +99,7 @@ def read_predictions(options: EvaluateConfig) -> Texts:
         raise DataError.from_faults(heading, faults, "Fix or remove them.")
     if not rows:
         raise DataError(f"{options.predictions} holds no rows.")
-    has = {name for row in rows for name in row.values}
-    flags = {options.prediction: "--prediction", options.reference_column: "--reference-column"}
+    flags = {prediction: "--prediction", options.reference_column: "--reference-column"}
     lacking = [name for name in wanted if name not in has]
     if lacking:
         raise DataError(
@@ -108,7 +113,7 @@ def read_predictions(options: EvaluateConfig) -> Texts:
         raise DataError(f"{first}: no {options.prompt!r}, which other rows have; give it for all rows or for none.")
     if prompts is None and (options.reward_function or "prompt" in options.changed()):
         raise DataError(f"{options.predictions} has no column {options.prompt!r}; name that of the prompt by --prompt.")
-    return Texts(column[options.prediction], column.get(options.reference_column), prompts)
+    return Texts(column[prediction], column.get(options.reference_column), prompts)
 
 
 def measure_file(options: EvaluateConfig) -> tuple[dict[str, Metric], Path]:
@@ -124,9 +129,16 @@ def measure_file(options: EvaluateConfig) -> tuple[dict[str, Metric], Path]:
 
 def output_of(options: EvaluateConfig) -> RunFolder:
     """The folder to write into; raises ConfigError if it holds a run that --overwrite may not or shall not remove."""
-    output = RunFolder(options.out, overwrite=options.overwrite)
+    output = RunFolder(options.out or _free_folder(options.overwrite), overwrite=options.overwrite)
     output.check_inputs([options.prompts, options.predictions, options.rows, *options.model, options.reference])
     return output
+
+
+def _free_folder(overwrite: bool) -> Path:
+    """The first folder of the default names that does not exist; the first name of all to overwrite what is there."""
+    first = Path("outputs/evaluate")
+    names = chain([first], (first.with_name(f"evaluate-{number}") for number in count(2)))
+    return next(path for path in names if overwrite or not path.exists())
 
 
 def write_measured(

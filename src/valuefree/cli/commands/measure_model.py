@@ -6,6 +6,7 @@ from typing import Any
 from valuefree.cli.commands.from_options import decoding_of, load_on_device, read_prompts
 from valuefree.cli.commands.measure import output_of, read_reference_texts, text_metrics_of, write_measured
 from valuefree.cli.options.evaluate import EvaluateConfig
+from valuefree.cli.output import bars
 from valuefree.data import read_triplets
 from valuefree.data.prompts import Prompt
 from valuefree.errors import ConfigError, DataError
@@ -58,7 +59,7 @@ def measure_model(options: EvaluateConfig) -> tuple[dict[str, Metric], Path]:
             texts.count_tokens_of(tokenizer)
         samples = options.samples_per_prompt
         asked = (policy, tokenizer, prompts, references, decoding, texts)
-        metrics, rows = measure_policy(*asked, samples=samples, progress=True)
+        metrics, rows = measure_policy(*asked, samples=samples, progress=bars())
     if "kl" in options.measured():
         reference = load_on_device(options, options.reference)[0] if options.reference else None
         found = kl_to_reference(policy, tokenizer, prompts[: options.kl_prompts], reference, decoding)

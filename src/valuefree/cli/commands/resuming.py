@@ -21,6 +21,8 @@ MAY_DIFFER = {
     "resume": "says that the run continues",
     "overwrite": "not given together with resume",
     "dry_run": "nothing is trained",
+    "quiet": "what is printed",
+    "json": "how the result is printed",
     "logging_steps": "how often numbers are printed",
     "report_to": "where numbers are printed",
     "cache_dir": "where reference scores are kept; they are found by content",

@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers.utils.logging import disable_progress_bar
 
 from valuefree.cli import show
+from valuefree.cli.commands.closing import reward_model_result, stopped_result
 from valuefree.cli.commands.from_options import lora
 from valuefree.cli.commands.runs import Run, shared_arguments
 from valuefree.cli.options.objective import REWARD_MODEL
 from valuefree.cli.options.train import TrainConfig
+from valuefree.cli.output import Result
 from valuefree.models.reward_model import load_reward_model
 from valuefree.report import read_report, write_report
 from valuefree.report.gains import pairs_verdict
@@ -31,6 +34,7 @@ def train_reward_model(options: TrainConfig) -> RewardModelResult:
     """Train on pairs; writes its numbers, report and the model into its folder."""
     knobs: dict[str, Any] = options.knobs()
     run = Run.start(options, {"name": REWARD_MODEL, **knobs})
+    disable_progress_bar()  # of transformers, for loading and saving
     torch.manual_seed(options.seed)  # of the new head and the adapter; a command owns its process
     settings = {"dtype": options.dtype, "attn_implementation": options.attn_implementation}
     model, tokenizer = load_reward_model(
@@ -69,12 +73,12 @@ def train_reward_model(options: TrainConfig) -> RewardModelResult:
     return RewardModelResult(held_out, run.folder, None)
 
 
-def command(options: TrainConfig) -> None:
+def command(options: TrainConfig) -> Result:
     """Train a reward model and print its accuracy on held-out pairs."""
     result = train_reward_model(options)
     if result.stopped:
-        print(f"stopped by {result.stopped}; continue with --resume")
-        return
+        return stopped_result(result.folder, result.stopped)
+    found = []
     if result.held_out is not None:
         names = {
             "pairs": "pairs",
@@ -83,5 +87,5 @@ def command(options: TrainConfig) -> None:
             "loss": "loss, nats",
         }
         show.table("On held-out pairs", [(text, f"{result.held_out[name]:.4g}") for name, text in names.items()])
-        print(pairs_verdict(result.held_out))
-    print(f"reward model: {result.folder / 'model'}\nreport: {result.folder / 'report.html'}")
+        found = [pairs_verdict(result.held_out)]
+    return reward_model_result(result.folder, found)

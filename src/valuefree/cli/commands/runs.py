@@ -9,20 +9,28 @@ from typing import Any
 import datasets
 import torch
 from transformers import EarlyStoppingCallback, Trainer
+from transformers.integrations.integration_utils import (
+    INTEGRATION_TO_CALLBACK,
+    get_available_reporting_integrations,
+)
 
 from valuefree.cli.commands.from_options import read, reference_samples_of
 from valuefree.cli.commands.resuming import check_same_run, checkpoints_in, earlier_record, last_checkpoint, step_of
 from valuefree.cli.options.objective import REWARD_MODEL
 from valuefree.cli.options.train import TrainConfig
+from valuefree.cli.output import bars
+from valuefree.cli.parse import stand_ins
 from valuefree.data import DataSummary, split_by_prompt
 from valuefree.data.seen_prompts import SeenPrompts
 from valuefree.data.triplets import written_row
+from valuefree.errors import ConfigError
 from valuefree.evaluation.reward_functions import load_reward
 from valuefree.evaluation.validation import selection
 from valuefree.runs.files import write_json, write_jsonl
 from valuefree.runs.manifest import HELD_OUT, PROMPTS, SELECTION, fingerprint, launched, manifest
 from valuefree.runs.run_folder import MANIFEST, RunFolder
 from valuefree.training.callbacks import MetricsFile, StopOnSignal
+from valuefree.training.log_lines import log_lines
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +66,7 @@ class Run:
             resume=options.resume,
             hint="continue that run by --resume, " if checkpoints_in(Path(options.out)) else "",
         )
+        check_tracker(options.report_to)
         output.check_inputs([options.data, options.model, options.reference_samples])
         checkpoint = last_checkpoint(output.path) if options.resume else None
         samples = reference_samples_of(options)
@@ -67,7 +76,9 @@ class Run:
         record = manifest(
             "train",
             options.to_dict(),
+            defaults=stand_ins(options),
             objective=objective,
+            prompts={name: len(part.unique("prompt_id")) for name, part in parts.items() if part is not None},
             processes=launched()[1],
             data=summary.to_dict(),
             fingerprint={name: _fingerprint(part) if part is not None else None for name, part in parts.items()},
@@ -106,6 +117,7 @@ class Run:
         """
         if trainer.is_world_process_zero():
             self._open()
+        log_lines(trainer, bar=bars())
         checkpoint = self.checkpoint
         if checkpoint is not None:
             logger.info("resumed from step %d (%s)", step_of(checkpoint), checkpoint)
@@ -141,6 +153,7 @@ def check(options: TrainConfig) -> str:
     train, validation, held_out = _split(options, rows)
     sizes = {"to train on": train, "to validate on": validation, "held out": held_out}
     said = [f"{len(part.unique('prompt_id'))} {use}" for use, part in sizes.items() if part is not None]
+    check_tracker(options.report_to)
     lines = [str(summary), f"prompts: {', '.join(said)}"]
     samples = reference_samples_of(options)
     if samples is not None:
@@ -148,6 +161,16 @@ def check(options: TrainConfig) -> str:
     if options.reward_function:
         load_reward(options.reward_function)
     return "\n".join(lines)
+
+
+def check_tracker(name: str) -> None:
+    """Raise ConfigError for a tracker that transformers does not know, or that is not installed."""
+    if name == "none":
+        return
+    if name not in INTEGRATION_TO_CALLBACK:
+        raise ConfigError(f"report_to is {name!r}; choose from none, {', '.join(sorted(INTEGRATION_TO_CALLBACK))}.")
+    if name not in get_available_reporting_integrations():
+        raise ConfigError(f"report_to is {name}, which is not installed. Install it: pip install {name}")
 
 
 def _split(
@@ -220,5 +243,6 @@ def shared_arguments(options: TrainConfig) -> dict[str, Any]:
         **selection(options.selects()),
         "logging_steps": options.logging_steps,
         "logging_first_step": True,
+        "disable_tqdm": not bars(),
         "report_to": [] if options.report_to == "none" else [options.report_to],
     }

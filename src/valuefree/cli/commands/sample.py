@@ -9,6 +9,7 @@ from tqdm.auto import tqdm
 from valuefree.cli import show
 from valuefree.cli.commands.from_options import decoding_of, load_on_device, read_prompts
 from valuefree.cli.options.sample import SampleConfig
+from valuefree.cli.output import bars
 from valuefree.data.prompts import Prompt
 from valuefree.data.sources import rows_of
 from valuefree.data.validation import RowError
@@ -56,7 +57,7 @@ def sample(options: SampleConfig) -> Samples:
         asked = read_prompts(str(options.prompts), options.prompt)
         model, tokenizer = load_on_device(options)
         decoding = decoding_of(options, options.seed)
-        _, ids = generate_ids(model, tokenizer, asked, decoding, samples=options.samples, progress=True)
+        _, ids = generate_ids(model, tokenizer, asked, decoding, samples=options.samples, progress=bars())
         texts = response_texts(model, tokenizer, ids)
         prompts = [prompt for prompt in asked for _ in range(options.samples)]
         stops = stops_of(model, tokenizer)
@@ -73,7 +74,7 @@ def sample(options: SampleConfig) -> Samples:
 
 def _rewards(score: RewardFunction, prompts: Sequence[Prompt], texts: Sequence[str]) -> list[float]:
     rewards: list[float] = []
-    for start in tqdm(range(0, len(texts), SCORED_AT_A_TIME), desc="score", leave=False):
+    for start in tqdm(range(0, len(texts), SCORED_AT_A_TIME), desc="score", leave=False, disable=not bars()):
         part = slice(start, start + SCORED_AT_A_TIME)
         rewards += rewards_of(score, prompts[part], texts[part]).tolist()
     return rewards

@@ -11,6 +11,7 @@ import torch
 from valuefree.cli import show
 from valuefree.cli.commands.from_options import limits_of, load_on_device, read
 from valuefree.cli.options.score import ScoreConfig
+from valuefree.cli.output import bars
 from valuefree.data.columns import to_numpy
 from valuefree.training.distributed import rank_and_size
 from valuefree.training.preparation import Scorer
@@ -28,6 +29,7 @@ def scorer_of(options: Any) -> Scorer:
         device=next(model.parameters()).device,
         limits=limits_of(options),
         cache_dir=options.cache_dir,
+        progress=bars(),
         batch_tokens=options.score_batch_tokens,
         autocast=torch.bfloat16 if options.bf16 else None,
     )

@@ -1,13 +1,16 @@
 """``valuefree strength``: a trained policy at several strengths, and the one that held-out rows support."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from valuefree.batches.rendering import Limits
 from valuefree.cli import show
+from valuefree.cli.commands.closing import paths_of
 from valuefree.cli.commands.from_options import load
 from valuefree.cli.options.strength import StrengthConfig
 from valuefree.cli.options.train import TrainConfig
+from valuefree.cli.output import Result, bars
 from valuefree.cli.parse import from_mapping
 from valuefree.data import read_triplets
 from valuefree.errors import ConfigError
@@ -76,6 +79,7 @@ class TrainedPolicy:
             device=next(self.policy.parameters()).device,
             limits=Limits(trained.max_length, trained.max_prompt_length, trained.max_response_length),
             cache_dir=self.options.cache_dir,
+            progress=bars(),
             sampler=Sampler(temperature=self.logged["temperature"]),  # as the run has found it
         )
         return LoggedResponses.prepare(read_triplets(str(file), train_on="all", json_prompts="text"), scorer)
@@ -134,7 +138,7 @@ def choose(trained: TrainedPolicy) -> StrengthChoice | None:
     )
 
 
-def command(options: StrengthConfig) -> None:
+def command(options: StrengthConfig) -> Result:
     """Print the curve on the report rows; choose a strength, or take the one that was given, and save it."""
     trained = TrainedPolicy(options)
     print(f"{options.run}: the saved policy has strength {trained.scale:g}, where 1 is as trained")
@@ -148,14 +152,23 @@ def command(options: StrengthConfig) -> None:
         print("No strength is chosen: the run has no selection prompts (--validation-prompts). Give one by --scale.")
     elif options.scale is None:
         print(f"Chosen on the selection prompts: {choice.scale:g}; {choice.reason}.")
-    report = trained.responses(HELD_OUT)
+    report, points = trained.responses(HELD_OUT), []
     if report is not None:
         points = strength_curve(trained.at_scales(report), sampled=trained.sampled, seed=options.seed)
         rows = [_row(point, choice.scale if choice is not None else None) for point in points]
         show.table("On report prompts; * is the strength that is chosen", rows, HEADER)
     if choice is not None and options.apply and choice.scale != trained.scale:
         trained.apply(choice)
-        print(f"saved: {trained.folder / 'model'} at strength {choice.scale:g}; the report is written anew")
+        said = f"saved: {trained.folder / 'model'} at strength {choice.scale:g}; the report is written anew"
+    else:
+        said = f"The saved policy keeps strength {trained.scale:g}."
+    values = {
+        "scale": trained.scale,
+        "chosen": asdict(choice) if choice is not None else None,
+        "points": [asdict(point) for point in points],
+        "paths": paths_of(trained.folder),
+    }
+    return Result(said, values)
 
 
 def _row(point: StrengthPoint, chosen: float | None) -> tuple[str, ...]:

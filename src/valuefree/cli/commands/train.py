@@ -11,11 +11,13 @@ import torch
 from valuefree.cli import show
 from valuefree.cli.commands import reward_model as reward_models
 from valuefree.cli.commands.assess import assess, choose_learning_rate, held_out_responses
+from valuefree.cli.commands.closing import policy_result, stopped_result
 from valuefree.cli.commands.from_options import decoding_of, load, lora, objective_of
 from valuefree.cli.commands.measure import text_metrics_of
 from valuefree.cli.commands.runs import Run, check, shared_arguments
 from valuefree.cli.options.objective import REWARD_MODEL
 from valuefree.cli.options.train import TrainConfig
+from valuefree.cli.output import Result, bars
 from valuefree.data.prompts import decoded
 from valuefree.data.triplets import prompts_of
 from valuefree.errors import ConfigError, number_of
@@ -65,6 +67,13 @@ class TrainResult:
     stopped: str | None
 
 
+def parameters(model: torch.nn.Module) -> str:
+    """``77.0 M parameters, 1.4 M of them trained``."""
+    every = sum(weight.numel() for weight in model.parameters())
+    trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+    return f"{every / 1e6:.1f} M parameters, {trained / 1e6:.1f} M of them trained"
+
+
 def _check_processes(options: TrainConfig) -> None:
     """Raise ConfigError for what runs in one process alone."""
     if options.reward_function and launched()[1] > 1:
@@ -107,8 +116,9 @@ def train(options: TrainConfig) -> TrainResult:
     )
     for callback in measuring:
         callback.trainer = trainer
+    logger.info("model: %s, %s", options.model, parameters(trainer.model))
     if trainer.report is not None:
-        logger.info("%s", trainer.report)
+        logger.info("%s", trainer.report.summary())
     held_out = held_out_responses(trainer, run)
     if logged is not None and held_out is not None:
         logged.measure_on(
@@ -170,7 +180,7 @@ def _compare(
         samples_per_prompt=options.samples_per_prompt,
         kl_prompts=options.kl_prompts,
         seen=run.seen.among(prompts),
-        progress=True,
+        progress=bars(),
     )
 
 
@@ -205,26 +215,21 @@ def _finish(
     run.output.close()
 
 
-def command(options: TrainConfig) -> None:
+def command(options: TrainConfig) -> Result | None:
     """Train, and print what the policy has learned, by the held-out rows and by a reward function if there is one."""
     reward_model = options.objective == REWARD_MODEL
     if options.dry_run:
         show.settings(options)
-        print(f"objective: {options.objective if reward_model else objective_of(options)}")
+        if not reward_model:
+            objective_of(options)  # raises what is wrong with its fields
+        print(f"objective: {options.objective}")
         print(check(options))
-        return
+        return None
     if reward_model:
-        reward_models.command(options)
-        return
+        return reward_models.command(options)
     result = train(options)
     if result.stopped:
-        print(f"stopped by {result.stopped}; continue with --resume")
-        return
+        return stopped_result(result.folder, result.stopped)
     if result.evaluation is not None:
         show.evaluation(result.evaluation)
-    if result.assessment is not None:
-        show.assessment(result.assessment)
-    policy = result.folder / "model"
-    print(f"policy: {policy}\nreport: {result.folder / 'report.html'}")
-    print(f"load it: from valuefree import load_model; model, tokenizer = load_model({str(policy)!r})")
-    print(f"sample from it: valuefree generate prompts.txt --model {policy}")
+    return policy_result(options, result.folder, result.assessment, result.evaluation)

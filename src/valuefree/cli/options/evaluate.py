@@ -8,6 +8,7 @@ from valuefree.cli.options.groups import (
     DecodingOptions,
     ExportOptions,
     ModelOptions,
+    ResultOptions,
     RewardOptions,
     option,
     positional,
@@ -42,16 +43,18 @@ OF_ROWS = {  # options that --rows reads
         "overwrite",
         "seed",
         "dry_run",
+        "quiet",
+        "json",
     ),
 }
 OF_FILES = {  # options that --predictions reads
     *("predictions", "prediction", "prompt", "reference_column", "reward_function", "metrics", "out", "overwrite"),
-    *("dry_run", *OWNED),
+    *("dry_run", "quiet", "json", *OWNED),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateConfig(ExportOptions, ModelOptions, DecodingOptions, RewardOptions, MetricOptions):
+class EvaluateConfig(ExportOptions, ModelOptions, DecodingOptions, RewardOptions, MetricOptions, ResultOptions):
     """Of ``valuefree evaluate``."""
 
     about: ClassVar[str] = VERBS["evaluate"]
@@ -81,7 +84,9 @@ class EvaluateConfig(ExportOptions, ModelOptions, DecodingOptions, RewardOptions
     prompt: str = option("prompt", "column of the prompt")
     predictions: str | None = option(None, "file of responses to measure, instead of sampling", otherwise="none")
     metrics: str | None = metrics_option(otherwise=f"{', '.join(DEFAULT)} with --predictions, else none")
-    prediction: str = option("prediction", "column of the response in the file of --predictions")
+    prediction: str = option(
+        "prediction", "column of the response in the file of --predictions; without one of this name, response"
+    )
     reference_column: str = option("reference", "column of the reference text, for --metrics")
     references: Literal["column", "best"] = option(
         "column",
@@ -107,7 +112,12 @@ class EvaluateConfig(ExportOptions, ModelOptions, DecodingOptions, RewardOptions
         group="model",
     )
     kl_prompts: int = option(64, "prompts used to estimate the KL to the reference; 0 for none", group="evaluation")
-    out: str = option("outputs/evaluate", "folder for metrics.json and the rest", group="output")
+    out: str | None = option(
+        None,
+        "folder for metrics.json and the rest",
+        otherwise="outputs/evaluate, or outputs/evaluate-2 and so on where there are earlier results",
+        group="output",
+    )
     overwrite: bool = option(
         False, "replace the run in the folder out: remove what it wrote, and nothing else", group="output"
     )

@@ -44,9 +44,12 @@ class GenerateConfig(ModelOptions, DecodingOptions):
     resume: bool = option(
         False, "ask only for prompts that the file out lacks, and append; keep the settings the same", group="output"
     )
+    overwrite: bool = option(False, "replace the file out", group="output")
     dry_run: bool = option(False, "count the prompts, print the settings, and stop", group="output")
 
     def __post_init__(self) -> None:
+        if self.resume and self.overwrite:
+            raise ConfigError("resume adds to the file out, overwrite replaces it; give one of the two.")
         if self.server is None:
             self.check_unread(REMOTE, "without --server the model runs in this process")
             return

@@ -88,6 +88,15 @@ class Options:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ResultOptions(Options):
+    """How a verb prints its result."""
+
+    group: ClassVar[str] = "output"
+    quiet: bool = option(False, "print errors and the closing summary only")
+    json: bool = option(False, "print the result as one JSON object on stdout, and everything else on stderr")
+
+
+@dataclass(frozen=True, kw_only=True)
 class ExportOptions(Options):
     """How the export of a feedback tool is read."""
 

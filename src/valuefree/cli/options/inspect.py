@@ -8,6 +8,7 @@ from valuefree.cli.options.groups import (
     DataOptions,
     LengthOptions,
     ModelOptions,
+    ResultOptions,
     ScoreOptions,
 )
 from valuefree.cli.options.objective import ObjectiveOptions, partitioned, reference_samples_option
@@ -15,7 +16,7 @@ from valuefree.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
-class InspectConfig(DataOptions, ModelOptions, LengthOptions, ScoreOptions, ObjectiveOptions):
+class InspectConfig(DataOptions, ModelOptions, LengthOptions, ScoreOptions, ObjectiveOptions, ResultOptions):
     """Of ``valuefree inspect``."""
 
     about: ClassVar[str] = VERBS["inspect"]

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from valuefree.cli.options import VERBS
-from valuefree.cli.options.groups import Options, option, required
+from valuefree.cli.options.groups import ResultOptions, option, required
 from valuefree.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
-class StrengthConfig(Options):
+class StrengthConfig(ResultOptions):
     """Of ``valuefree strength``."""
 
     about: ClassVar[str] = VERBS["strength"]

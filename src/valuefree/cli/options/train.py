@@ -9,6 +9,7 @@ from valuefree.cli.options.groups import (
     DecodingOptions,
     LengthOptions,
     ModelOptions,
+    ResultOptions,
     RewardOptions,
     ScoreOptions,
     option,
@@ -50,6 +51,7 @@ class TrainConfig(
     DecodingOptions,
     RewardOptions,
     MetricOptions,
+    ResultOptions,
 ):
     """Of ``valuefree train``."""
 

@@ -5,7 +5,7 @@ import typing
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Self
 
-from valuefree.evaluation.held_out.sentences import TOO_FEW, sentences
+from valuefree.evaluation.held_out.sentences import TOO_FEW, sentences, summary
 from valuefree.evaluation.stats.estimate import Estimate, Statistic
 
 
@@ -74,6 +74,19 @@ class Needed(Stored):
 
 
 @dataclass(frozen=True)
+class Thumbs(Stored):
+    """Rewards of two values, as of thumbs: −1 and 1, or 0 and 1.
+
+    Attributes:
+        up: mean over prompts of the share of its rows with the larger reward.
+        step: the larger reward minus the smaller one; a gain divided by it is a difference of shares.
+    """
+
+    up: float
+    step: float
+
+
+@dataclass(frozen=True)
 class Learned(Stored):
     """What a policy has learned, measured on held-out rows. All intervals are 95 % and resample whole prompts.
 
@@ -104,6 +117,7 @@ class Learned(Stored):
         evidence: the interval of `ranking` lies above ½ and `permutation_p` is below .05.
         adjusted: log-ratios and rewards are residuals of a regression on prompt features, for "rows".
         tau: temperature of the objective, in units of the raw rewards, or None.
+        thumbs: where the rewards are −1 and 1, or 0 and 1.
     """
 
     rows: int
@@ -127,6 +141,7 @@ class Learned(Stored):
     evidence: bool
     adjusted: bool = False
     tau: float | None = None
+    thumbs: Thumbs | None = None
 
     @property
     def too_few(self) -> bool:
@@ -136,3 +151,7 @@ class Learned(Stored):
     def sentences(self) -> list[str]:
         """The findings in plain English, the verdict first."""
         return sentences(self)
+
+    def summary(self) -> list[str]:
+        """The verdict, doubts about it, and the gain: at most six of the findings."""
+        return summary(self)

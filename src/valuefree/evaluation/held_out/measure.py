@@ -5,8 +5,15 @@ from jaxtyping import Float
 from scipy.special import ndtri  # type: ignore[reportMissingTypeStubs]  # scipy has none
 
 from valuefree.errors import DataError
-from valuefree.evaluation.held_out.contrasts import By, Contrasts, comparison_of, contrasts_of, fit_features
-from valuefree.evaluation.held_out.learned import Learned, Needed
+from valuefree.evaluation.held_out.contrasts import (
+    By,
+    Contrasts,
+    comparison_of,
+    contrasts_of,
+    fit_features,
+    prompt_means,
+)
+from valuefree.evaluation.held_out.learned import Learned, Needed, Thumbs
 from valuefree.evaluation.held_out.moments import explained, moments_of, products, rms, unit_sums
 from valuefree.evaluation.held_out.ranking import accuracy_estimates, permutation_p, permutation_z, rank_pairs
 from valuefree.evaluation.held_out.reweighted import reweighted_gain
@@ -91,6 +98,17 @@ def measure(
         evidence=is_evidence(ranking, p_value),
         adjusted=contrasts.adjusted,
         tau=tau,
+        thumbs=thumbs_of(rows),
+    )
+
+
+def thumbs_of(rows: LoggedRows) -> Thumbs | None:
+    """The share of thumbs up, where the rewards are −1 and 1, or 0 and 1."""
+    values = np.unique(rows.rewards)
+    if values.tolist() not in ([-1.0, 1.0], [0.0, 1.0]):
+        return None
+    return Thumbs(
+        float(prompt_means((rows.rewards == 1.0).astype(np.float64), rows).mean()), float(values[1] - values[0])
     )
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from valuefree.evaluation.held_out.wording import contains, count, number, one_minus, p_value, percent, with_interval
+from valuefree.evaluation.stats.estimate import Estimate
 
 if TYPE_CHECKING:
-    from valuefree.evaluation.held_out.learned import Gain, Learned
+    from valuefree.evaluation.held_out.learned import Gain, Learned, Thumbs
 
 TOO_FEW = 10  # report prompts below which only the ranking is stated
 
@@ -26,6 +27,16 @@ def sentences(learned: Learned) -> list[str]:
     if learned.rms > 0:
         found += [_length(learned), _length_warning(learned), _memorisation(learned), _explained(learned)]
         found += [_move(learned)]
+    return [sentence for sentence in [*found, _gain(learned), _disagreement(learned)] if sentence]
+
+
+def summary(learned: Learned) -> list[str]:
+    """The findings that decide whether to use the policy: verdict, length, memorisation, gain."""
+    if learned.too_few:
+        return [_verdict(learned), _too_few(learned)]
+    found = [_verdict(learned), _prompts_between(learned)]
+    if learned.rms > 0:
+        found += [_length_warning(learned), _memorisation(learned)]
     return [sentence for sentence in [*found, _gain(learned), _disagreement(learned)] if sentence]
 
 
@@ -159,12 +170,26 @@ def _gain(learned: Learned) -> str | None:
         f"nats (self-normalised {number(gain.self_normalised.value, sign=True)}; mean weight "
         f"{with_interval(gain.mean_weight)}, effective sample size {100 * gain.effective_share:.0f} % of the rows)."
     )
+    if learned.thumbs is not None:
+        said += f" {_share_up(gain.gain, learned.thumbs)}"
     if gain.objective is not None:
         said += f" Gain − tau · KL: {with_interval(gain.objective, sign=True)}."
     needed = learned.needed.gain
     if contains(gain.gain, 0.0) and needed is not None and needed > learned.prompts:
         said += f" About {count(needed)} report prompts would be needed to see a gain of .05."
     return said
+
+
+def _share_up(gain: Estimate, thumbs: Thumbs) -> str:
+    """The gain in the unit of thumbs, from the share in the logged rows; shares end at 0 and 1."""
+
+    def share(change: float) -> float:
+        return min(max(thumbs.up + change / thumbs.step, 0.0), 1.0)
+
+    ends = gain.interval and (share(gain.interval[0]), share(gain.interval[1]))
+    after = Estimate(share(gain.value), ends, gain.n)
+    before = Estimate(thumbs.up, None, gain.n)
+    return f"Estimated share of thumbs up: {percent(before)} in the logged rows → {percent(after)} with the policy."
 
 
 def _disagreement(learned: Learned) -> str | None:
