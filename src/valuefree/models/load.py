@@ -180,16 +180,16 @@ def add_adapter(model: PreTrainedModel, peft_config: Any, *, as_reference: bool 
     from peft import get_peft_model  # noqa: PLC0415  peft takes a second to import
 
     checked = as_reference and not peft_config.is_prompt_learning  # `valuefree.models.logprobs` rejects prompt learning
-    before = _probe(model) if checked else None
+    before = probe_logits(model) if checked else None
     adapted = get_peft_model(model, peft_config)
     if before is None:
         return adapted
     scale = PROBE_TOLERANCE * float(before.abs().max())
     with reference_context(adapted):
-        off = float((_probe(adapted) - before).abs().max())
+        off = float((probe_logits(adapted) - before).abs().max())
     if not off <= scale:
         raise _no_reference(f"{type(peft_config).__name__}, {off:.2g} on the logits of a probe")
-    on = float((_probe(adapted) - before).abs().max())
+    on = float((probe_logits(adapted) - before).abs().max())
     if not on <= scale:
         raise ConfigError(
             f"the new adapter ({type(peft_config).__name__}) changes the logits of a probe by {on:.2g} before any "
@@ -200,7 +200,7 @@ def add_adapter(model: PreTrainedModel, peft_config: Any, *, as_reference: bool 
 
 
 @torch.no_grad()
-def _probe(model: nn.Module) -> torch.Tensor:
+def probe_logits(model: nn.Module) -> torch.Tensor:
     """Logits of a few tokens, on the CPU in float32."""
     embedding = unwrap_model(model).get_input_embeddings()
     ids = torch.arange(PROBE_TOKENS, device=embedding.weight.device)[None] % embedding.num_embeddings
