@@ -76,6 +76,12 @@ def model_of_run(name: str) -> str:
     return str(folder) if inside and not (Path(name) / "config.json").exists() else name
 
 
+def base_of(name: str) -> str | None:
+    """The model that the adapter of a run or folder was trained on; None for full weights."""
+    file = Path(model_of_run(name)) / ADAPTER
+    return read_json(file).get("base_model_name_or_path") if file.exists() else None
+
+
 def load_tokenizer(name: str, *, gguf_file: str | None = None, trust_remote_code: bool = False):
     """The tokenizer of `name`; a tokenizer without a padding token pads with its end-of-sequence token."""
     name, gguf_file = _gguf(model_of_run(name), gguf_file)
@@ -138,10 +144,9 @@ def load_model(
 def _with_adapter(folder: str, **settings: Any) -> tuple[Any, PreTrainedTokenizerBase]:
     from peft import PeftModel  # noqa: PLC0415  peft takes a second to import
 
-    file = Path(folder) / ADAPTER
-    base = read_json(file).get("base_model_name_or_path")
+    base = base_of(folder)
     if not base:
-        raise ConfigError(f"{file} does not name the adapter's base model (base_model_name_or_path).")
+        raise ConfigError(f"{Path(folder) / ADAPTER} does not name the adapter's base model (base_model_name_or_path).")
     model, tokenizer = load_model(base, **settings)
     return PeftModel.from_pretrained(model, folder).eval(), tokenizer
 

@@ -22,11 +22,12 @@ from valuefree.evaluation.held_out.strength_choice import (
     strength_curve,
 )
 from valuefree.evaluation.held_out.wording import percent, with_interval
-from valuefree.models.load import accelerator_device, has_adapter, load_model, model_of_run
+from valuefree.models.load import accelerator_device, has_adapter, is_encoder_decoder, load_model, model_of_run
 from valuefree.models.logprobs import patch_forward
 from valuefree.models.sampler import Sampler
 from valuefree.models.strength import Strength, strength_of
 from valuefree.report import read_report, write_report
+from valuefree.report.model_card import write_policy_card
 from valuefree.runs.files import read_json, write_json
 from valuefree.runs.manifest import HELD_OUT, SELECTION, STRENGTH
 from valuefree.runs.run_folder import MANIFEST
@@ -100,6 +101,7 @@ class TrainedPolicy:
         metrics["logged"]["policy"] = found | {"origin": self.logged["origin"]}
         write_json(self.folder / "metrics.json", metrics)
         write_report(read_report([self.folder]), self.folder)
+        write_policy_card(self.folder, encoder_decoder=is_encoder_decoder(self.policy))
 
 
 def scale_of(folder: Path) -> float:

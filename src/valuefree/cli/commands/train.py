@@ -25,8 +25,10 @@ from valuefree.evaluation.metrics.measure import TextMetrics
 from valuefree.evaluation.policy_evaluation import Evaluation, evaluate
 from valuefree.evaluation.reward_functions import check_reward, load_reward
 from valuefree.evaluation.validation import ValidationMetrics, best_responses
+from valuefree.models.load import is_encoder_decoder, unwrap_model
 from valuefree.models.logprobs import patch_forward
 from valuefree.report import read_report, write_report
+from valuefree.report.model_card import write_policy_card
 from valuefree.runs.files import write_json, write_jsonl
 from valuefree.runs.manifest import COMPLETIONS, launched
 from valuefree.training.trainer import PolicyTrainer, PolicyTrainingArguments
@@ -200,6 +202,7 @@ def _finish(
     if evaluation is not None:
         write_jsonl(run.folder / COMPLETIONS, evaluation.completions)
     write_report(read_report([run.folder]), run.folder)
+    write_policy_card(run.folder, encoder_decoder=is_encoder_decoder(unwrap_model(trainer.model)))
     run.output.close()
 
 
