@@ -2,8 +2,8 @@
 
 The public names, in the order of the pipeline::
 
-    rows ──① read_triplets, read_pairs, read_ultrafeedback, split_by_prompt, split_top_score ──② score_reference
-         ──③ partition_values, partition_report ──④ RPO, DRO, KTO, NCA, SFT, DPO, IPO, SLiC
+    rows ──① read_feedback, read_triplets, read_pairs, read_ultrafeedback, split_by_prompt, split_top_score
+         ──② score_reference ──③ partition_values, partition_report ──④ RPO, DRO, KTO, NCA, SFT, DPO, IPO, SLiC
          ──⑤ PolicyTrainer, RewardModelTrainer ──⑥ generate, evaluate, text_metrics, judge
 
 Names are loaded on first use: ``import valuefree`` imports neither torch nor transformers.
@@ -17,6 +17,7 @@ from valuefree.errors import ConfigError, DataError, JudgeError, ScoringError, S
 if TYPE_CHECKING:
     from valuefree.data import (
         RewardScaler,
+        read_feedback,
         read_pairs,
         read_triplets,
         read_ultrafeedback,
@@ -60,6 +61,7 @@ _HOME = {
     "read_triplets": "data",
     "read_pairs": "data",
     "read_ultrafeedback": "data",
+    "read_feedback": "data",
     "split_by_prompt": "data",
     "split_top_score": "data",
     "RewardScaler": "data",
@@ -133,6 +135,7 @@ __all__ = [
     "partition_report",
     "partition_values",
     "rank_rewards",
+    "read_feedback",
     "read_pairs",
     "read_triplets",
     "read_ultrafeedback",

@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 
 from valuefree import __version__
-from valuefree.cli.options import VERBS
+from valuefree.cli.options import VERBS, module_of
 from valuefree.cli.parse import parse, unknown
 from valuefree.errors import ConfigError, ValueFreeError
 from valuefree.runs.manifest import launched
@@ -41,7 +41,7 @@ def run(arguments: Sequence[str]) -> None:
         raise unknown("verb", verb, list(VERBS))
     options = parse(verb, rest)
     with _printed_once():
-        import_module(f"valuefree.cli.commands.{verb}").command(options)
+        import_module(f"valuefree.cli.commands.{module_of(verb)}").command(options)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from valuefree.cli.options import Options, options_of
-from valuefree.cli.options.groups import GROUPS
+from valuefree.cli.options.groups import GROUPS, flag, key_of
 from valuefree.cli.synonyms import nearest_option
 from valuefree.errors import ConfigError
 
@@ -71,7 +71,7 @@ def from_mapping(config: type[T], values: Mapping[str, Any]) -> T:
         ConfigError: an unknown key, a value of another type, a missing or contradictory option.
     """
     hints = get_type_hints(config)
-    known = {item.name: item for item in fields(config)}
+    known = {key_of(item.name): item for item in fields(config)}
     for name in values:
         if name not in known:
             near = nearest_option(name, known)
@@ -79,11 +79,11 @@ def from_mapping(config: type[T], values: Mapping[str, Any]) -> T:
     missing = [name for name, item in known.items() if item.default is MISSING and name not in values]
     if missing:
         raise ConfigError(f"missing: {', '.join(missing)}.")
-    found = {name: _value(name, hints[name], value) for name, value in values.items()}
+    found = {name: _value(name, hints[known[name].name], value) for name, value in values.items()}
     for name, value in found.items():
         if isinstance(value, (int, float)) and not within(value, known[name].metadata.get("bounds", {})):
             raise ConfigError(f"{name} is {value}; expected {expected(known[name].metadata['bounds'])}.")
-    return config(**found)
+    return config(**{known[name].name: value for name, value in found.items()})
 
 
 def within(value: Any, bounds: Mapping[str, float]) -> bool:
@@ -131,20 +131,20 @@ def _add(container: Any, item: Field, annotation: Any, text: str, positional: bo
     if positional:
         container.add_argument(item.name, nargs="*" if several else "?", **common)
         return
-    flag, common["dest"] = "--" + item.name.replace("_", "-"), item.name
+    written, common["dest"] = flag(item.name), item.name
     if kind is bool:
-        container.add_argument(flag, action=argparse.BooleanOptionalAction, **common)
+        container.add_argument(written, action=argparse.BooleanOptionalAction, **common)
         return
     if several:
-        container.add_argument(flag, nargs="+", action="extend", metavar="TEXT", **common)
+        container.add_argument(written, nargs="+", action="extend", metavar="TEXT", **common)
         return
     choices = get_args(kind) if get_origin(kind) is Literal else None
     metavar = None if choices else {int: "N", float: "X"}.get(kind, "TEXT")
     words = words_of(annotation)
     if words:  # checked with the recipe's values
-        container.add_argument(flag, type=str, metavar="|".join((str(metavar), *words)), **common)
+        container.add_argument(written, type=str, metavar="|".join((str(metavar), *words)), **common)
         return
-    container.add_argument(flag, type=str if choices else kind, choices=choices, metavar=metavar, **common)
+    container.add_argument(written, type=str if choices else kind, choices=choices, metavar=metavar, **common)
 
 
 def _group_of(config: type[Options], item: Field) -> str:
@@ -214,7 +214,7 @@ def parse_options(program: str, config: type[T], arguments: Sequence[str]) -> T:
     given, rest = parser.parse_known_args(list(arguments))
     if rest:
         raise _unknown_argument(config, rest[0].split("=")[0])
-    values = vars(given)
+    values = {key_of(name): value for name, value in vars(given).items()}
     recipe = values.pop("config", None)
     return from_mapping(config, (read_recipe(recipe) if recipe else {}) | values)
 
@@ -231,11 +231,13 @@ def _objective_in(program: str, config: type[Options], arguments: Sequence[str])
 
 def _unknown_argument(config: type[Options], argument: str) -> ConfigError:
     near = (
-        nearest_option(argument, ["config", *(item.name for item in fields(config))]) if argument[:1] == "-" else None
+        nearest_option(argument, ["config", *(key_of(item.name) for item in fields(config))])
+        if argument[:1] == "-"
+        else None
     )
     first = positional_of(config)
     if near is None:
         return ConfigError(f"unknown argument {argument!r}.")
     if first is not None and near == first.name:
         return ConfigError(f"unknown argument {argument!r}; did you mean {near!r}? It is given without a flag.")
-    return ConfigError(f"unknown argument {argument!r}; did you mean '--{near.replace('_', '-')}'?")
+    return ConfigError(f"unknown argument {argument!r}; did you mean '{flag(near)}'?")

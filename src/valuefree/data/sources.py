@@ -73,7 +73,7 @@ Chunk = ArrowRows | list[RawRow]
 
 
 def rows_of(source: Any, split: str | None) -> Iterator[RawRow]:
-    """Rows of a file, a folder, a hub name or a `datasets` object.
+    """Rows of a file, a folder, a hub name, a `datasets` object or a list of rows.
 
     Raises:
         DataError: no such file, nothing to read in a folder. ConfigError: a split that does not exist or is needed.
@@ -86,6 +86,9 @@ def chunks_of(source: Any, split: str | None, names: Sequence[str] | None) -> It
     """The rows of `rows_of` in chunks: `ArrowRows` if the columns `names` are two of text and one of numbers."""
     if isinstance(source, (datasets.Dataset, datasets.DatasetDict)):
         yield from _of_datasets(source, split, "row", names)
+        return
+    if isinstance(source, list):
+        yield from _chunked(RawRow(f"row:{index}", dict(values)) for index, values in enumerate(source))
         return
     path = Path(source)
     if not path.exists():

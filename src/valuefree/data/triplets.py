@@ -1,6 +1,8 @@
 """Triplets of (prompt, response, reward): read, validate, group by prompt, split by prompt."""
 
+import logging
 import random
+from collections.abc import Iterable
 from functools import partial
 from typing import Any, Literal
 
@@ -9,12 +11,16 @@ import numpy as np
 import pyarrow as pa
 
 from valuefree.data.columns import batches, factorize, to_numpy, with_column
+from valuefree.data.exports.feedback import NAMES, export_in
 from valuefree.data.reading import read_validated
+from valuefree.data.reward_values import read_categories
 from valuefree.data.sources import rows_of
 from valuefree.data.storage import RowStore
 from valuefree.data.summary import DataSummary
 from valuefree.data.validation import NESTED, ColumnNames, validate_triplets
 from valuefree.errors import ConfigError
+
+logger = logging.getLogger(__name__)
 
 
 def read_triplets(
@@ -28,22 +34,29 @@ def read_triplets(
     thumbs: bool = False,
     desirable: str | None = None,
     ignore_case: bool = False,
+    from_: str = "auto",
+    score_name: str | None = None,
+    categories: Iterable[str] = (),
 ) -> datasets.Dataset:
     """Rows of (prompt, response, reward), validated.
 
     Args:
         source: a JSONL, JSON, CSV or Parquet file, a folder of these, a folder written by `save_to_disk`, a hub name,
-            or a `datasets.Dataset`. One row per response, or nested rows
-            ``{"prompt": …, "responses": [{"text": …, "reward": …}, …]}`` (also ``answers`` or ``completions``).
+            a `datasets.Dataset`, a list of rows, or an export that `valuefree.read_feedback` recognises. One row per
+            response, or nested rows ``{"prompt": …, "responses": [{"text": …, "reward": …}, …]}`` (also ``answers`` or
+            ``completions``).
         prompt, response, reward: names of the columns. A prompt is a string or a list of
             ``{"role": …, "content": …}`` messages, a response a string or one message of the assistant in a list. In
             nested rows `reward` names the key of each response.
         split: of a hub data set or a `DatasetDict`; default ``train``.
         on_bad: ``raise`` one error that lists the faults, or ``drop`` the rows, counted in a log line.
-        thumbs: also take true/false, up/down and thumbs_up/thumbs_down as rewards +1/−1.
+        thumbs: also take true/false, up/down and other spellings of thumbs as rewards +1/−1; where the rewards are 1
+            and 0 alone, these become +1 and −1.
         desirable: name of a column of true/false, which KTO reads in place of a threshold on the rewards. If the first
             row has no column ``reward``, the rewards are +1 and −1 according to this column.
         ignore_case: prompts that differ only in upper and lower case are also the same.
+        from_, score_name: of an export, as of `valuefree.read_feedback`. categories: label → reward, as texts such as
+            ``good=1,bad=-1``.
 
     Returns:
         Columns prompt (str, or messages if any prompt is a list of messages), response (str), reward (float64),
@@ -59,7 +72,7 @@ def read_triplets(
         ConfigError: contradictory arguments.
     """
     knobs: dict[str, Any] = {"split": split, "on_bad": on_bad, "thumbs": thumbs, "desirable": desirable}
-    knobs["ignore_case"] = ignore_case
+    knobs |= {"ignore_case": ignore_case, "from_": from_, "score_name": score_name, "categories": categories}
     return read_with_summary(source, prompt=prompt, response=response, reward=reward, **knobs)[0]
 
 
@@ -74,19 +87,47 @@ def read_with_summary(
     thumbs: bool = False,
     desirable: str | None = None,
     ignore_case: bool = False,
+    from_: str = "auto",
+    score_name: str | None = None,
+    categories: Iterable[str] = (),
 ) -> tuple[datasets.Dataset, DataSummary]:
     """`read_triplets`, with the counts of rows read, dropped and merged."""
     names = (prompt, response, reward)
     if len({*names, desirable}) < 4:
         columns = ", ".join(repr(name) for name in (*names, desirable) if name is not None)
         raise ConfigError(f"prompt, response, reward and desirable need different columns; got {columns}.")
+    chosen: dict[str, Any] = {"score_name": score_name, "categories": categories, "thumbs": thumbs}
+    export = export_in(source, from_=from_, split=split, names=names, desirable=desirable, **chosen)
+    if export is not None:
+        if export.pairs:
+            raise ConfigError(
+                f"{source} holds pairs ({export.account.tool}), which have no rewards. In Python read_pairs reads "
+                "them; on the command line train with --objective dpo, ipo, slic or reward-model."
+            )
+        source, split, names, thumbs = export.rows, None, NAMES, False
+    elif score_name is not None:
+        raise ConfigError(f"nothing reads score_name: {source} is no export with several scores. Leave it out.")
+    prompt, response, reward = names
     stands_in = desirable is not None and reward == "reward" and _first_lacks(source, split, reward)
-    columns = ColumnNames(prompt, response, None if stands_in else reward, thumbs, desirable)
+    columns = ColumnNames(
+        prompt, response, None if stands_in else reward, thumbs, desirable, read_categories(categories)
+    )
     validate_row = partial(validate_triplets, columns=columns)
     common: dict[str, Any] = {"on_bad": on_bad, "ignore_case": ignore_case}
     if desirable is not None:
-        return read_validated(source, split, validate_row, extra=pa.field("desirable", pa.bool_()), **common)
-    return read_validated(source, split, validate_row, names=names, **common)
+        rows, summary = read_validated(source, split, validate_row, extra=pa.field("desirable", pa.bool_()), **common)
+    else:
+        rows, summary = read_validated(source, split, validate_row, names=names, **common)
+    return (_with_signs(rows) if thumbs else rows), summary
+
+
+def _with_signs(rows: datasets.Dataset) -> datasets.Dataset:
+    """The rows with rewards −1 and +1 where they are 0 and 1 alone."""
+    rewards_R = to_numpy(rows["reward"], np.float64)
+    if set(np.unique(rewards_R)) != {0.0, 1.0}:
+        return rows
+    logger.info("the rewards are 0 and 1 only: with thumbs they are -1 and +1")
+    return with_column(rows, "reward", 2 * rewards_R - 1).select_columns(rows.column_names)
 
 
 def _first_lacks(source: Any, split: str | None, name: str) -> bool:

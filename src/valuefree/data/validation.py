@@ -4,25 +4,16 @@ import difflib
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from valuefree.data.reward_values import rating_of, thumb_of
 from valuefree.data.sources import RawRow, not_unicode
 
-THUMBS = {
-    "up": 1.0,
-    "true": 1.0,
-    "thumbs_up": 1.0,
-    "👍": 1.0,
-    "down": -1.0,
-    "false": -1.0,
-    "thumbs_down": -1.0,
-    "👎": -1.0,
-}
 NESTED = ("responses", "answers", "completions")
 TEXT_NAMES = ("text", "response")
 NOT_A_NUMBER = "is not a number"
@@ -36,6 +27,7 @@ class ColumnNames:
     """Names of the columns, and whether thumbs are rewards.
 
     desirable: None if no such column is read. reward: None if desirable stands in for it, as +1 and −1.
+    categories: label → reward.
     """
 
     prompt: str
@@ -43,6 +35,7 @@ class ColumnNames:
     reward: str | None
     thumbs: bool
     desirable: str | None = None
+    categories: Mapping[str, float] = field(default_factory=dict)
 
 
 class RowError(Exception):
@@ -152,8 +145,9 @@ def _check_characters(text: str, name: str) -> None:
 
 
 def _truth(value: Any, name: str) -> bool:
-    if isinstance(value, (bool, str)) and str(value).strip().lower() in THUMBS:
-        return THUMBS[str(value).strip().lower()] > 0
+    thumb = thumb_of(value)
+    if thumb is not None:
+        return thumb > 0
     raise RowError(f"{name} is not true or false", f": {_shown(value)}")
 
 
@@ -187,8 +181,11 @@ def _prompt(value: Any, name: str) -> Any:
 
 
 def _reward(value: Any, columns: ColumnNames, typed: bool) -> float:
-    if columns.thumbs and isinstance(value, (bool, str)) and str(value).strip().lower() in THUMBS:
-        return THUMBS[str(value).strip().lower()]
+    thumb = thumb_of(value) if columns.thumbs else None
+    if thumb is not None:
+        return thumb
+    if columns.categories and isinstance(value, str) and (rating := rating_of(value, columns.categories)) is not None:
+        return rating.value
     hint = "" if columns.thumbs else " (thumbs=True, --thumbs, takes true/false and up/down)"
     if isinstance(value, bool):
         raise RowError(f"{columns.reward} {NOT_A_NUMBER}", f": {value}{hint}")

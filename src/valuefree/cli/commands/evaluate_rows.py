@@ -34,6 +34,7 @@ from valuefree.training.scored_dataset import collator_for
 def read_rows(options: EvaluateConfig) -> tuple[datasets.Dataset, DataSummary]:
     """The rows of --rows, and their counts."""
     columns: dict[str, Any] = {"prompt": options.prompt, "response": options.response, "reward": options.reward}
+    columns |= {"from_": options.from_, "score_name": options.score_name, "categories": options.categories}
     return read_with_summary(options.rows, **columns, thumbs=options.thumbs, on_bad=options.on_bad)
 
 

@@ -10,13 +10,14 @@ from peft import LoraConfig
 from valuefree.batches.rendering import Limits, Prompt
 from valuefree.cli.options.groups import DataOptions, DecodingOptions, LengthOptions, ModelOptions
 from valuefree.cli.options.inspect import InspectConfig
-from valuefree.cli.options.objective import ObjectiveOptions
+from valuefree.cli.options.objective import REWARD_MODEL, ObjectiveOptions, objectives_that_read
 from valuefree.cli.options.registry import declarations
 from valuefree.cli.options.train import TrainConfig
 from valuefree.data import DataSummary, read_pairs_with_summary, read_triplets, read_with_summary
+from valuefree.data.exports.feedback import Feedback, export_in
 from valuefree.data.sources import rows_of
 from valuefree.data.validation import distinct_prompts
-from valuefree.errors import DataError
+from valuefree.errors import ConfigError, DataError
 from valuefree.evaluation.generation import Decoding
 from valuefree.models.load import accelerator_device, load_model
 from valuefree.objectives import Objective
@@ -29,16 +30,58 @@ def objective_of(options: ObjectiveOptions) -> Objective:
 
 
 def read(options: DataOptions) -> tuple[datasets.Dataset, DataSummary]:
-    """The rows, and what was odd about them; of pairs where the options name their columns."""
-    common: dict[str, Any] = {"prompt": options.prompt, "split": options.split, "on_bad": options.on_bad}
-    common["ignore_case"] = options.ignore_case
+    """The rows, and what was odd about them; of pairs where the options name their columns, or an export has them."""
+    how: dict[str, Any] = {"on_bad": options.on_bad, "ignore_case": options.ignore_case}
+    where: dict[str, Any] = {"prompt": options.prompt, "split": options.split}
     desirable = None
     if isinstance(options, TrainConfig):
         desirable = options.desirable
         if options.chosen is not None and options.rejected is not None:
-            return read_pairs_with_summary(options.data, chosen=options.chosen, rejected=options.rejected, **common)
+            return read_pairs_with_summary(
+                options.data, chosen=options.chosen, rejected=options.rejected, **where, **how
+            )
     columns: dict[str, Any] = {"response": options.response, "reward": options.reward, "desirable": desirable}
-    return read_with_summary(options.data, thumbs=options.thumbs, **columns, **common)
+    chosen: dict[str, Any] = {"categories": options.categories, "thumbs": options.thumbs}
+    export = export_of(options, desirable)
+    if export is None:
+        return read_with_summary(options.data, score_name=options.score_name, **where, **columns, **chosen, **how)
+    if export.pairs:
+        return read_pairs_with_summary(export.rows, **how)
+    if desirable is None and _reads_desirable(options) and "desirable" in export.rows[0]:
+        desirable = "desirable"
+    return read_with_summary(export.rows, desirable=desirable, **how)
+
+
+def export_of(options: DataOptions, desirable: str | None) -> Feedback | None:
+    """The rows of an export; None for rows of this package.
+
+    Raises:
+        ConfigError: an export of pairs for an objective that reads none.
+    """
+    export = export_in(
+        options.data,
+        from_=options.from_,
+        split=options.split,
+        names=(options.prompt, options.response, options.reward),
+        desirable=desirable,
+        thumbs=options.thumbs,
+        score_name=options.score_name,
+        categories=options.categories,
+    )
+    of_pairs = (*objectives_that_read("pair_id"), REWARD_MODEL)
+    if export is not None and export.pairs and getattr(options, "objective", None) not in of_pairs:
+        raise ConfigError(
+            f"{options.data} holds pairs of a chosen and a rejected response, without rewards. Train on them with "
+            f"--objective {', '.join(of_pairs)}."
+        )
+    return export
+
+
+def _reads_desirable(options: DataOptions) -> bool:
+    """Whether the objective takes a column of true/false, and no threshold was given in its place."""
+    if not isinstance(options, TrainConfig):
+        return False
+    return options.objective in objectives_that_read("desirable") and "threshold" not in options.knobs()
 
 
 def reference_samples_of(options: InspectConfig | TrainConfig) -> datasets.Dataset | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from transformers.trainer_utils import get_last_checkpoint
 
-from valuefree.cli.options.groups import DataOptions, flags
+from valuefree.cli.options.groups import DataOptions, flags, key_of
 from valuefree.cli.options.train import TrainConfig
 from valuefree.errors import ConfigError
 from valuefree.runs.files import read_json
@@ -44,7 +44,7 @@ IF_NOTHING_SELECTS = {
     "top_p": "responses drawn after training",
 }
 # Options that say which rows are read; the rows themselves are compared by their fingerprints.
-ROWS = (*(item.name for item in fields(DataOptions)), "chosen", "rejected", "desirable", "reference_samples")
+ROWS = (*(key_of(item.name) for item in fields(DataOptions)), "chosen", "rejected", "desirable", "reference_samples")
 PARTS = {
     "train": "training rows",
     "validation": "validation rows",
@@ -130,4 +130,4 @@ def check_same_run(options: TrainConfig, before: Mapping[str, Any], now: Mapping
 
 def _with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a run that an earlier version may have started; new options are at their defaults."""
-    return {item.name: item.default for item in fields(TrainConfig)} | dict(config)
+    return {key_of(item.name): item.default for item in fields(TrainConfig)} | dict(config)

@@ -5,6 +5,7 @@ from dataclasses import MISSING, Field, fields
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from valuefree.cli.options import VERBS, options_of
+from valuefree.cli.options.groups import key_of
 from valuefree.cli.options.schema import SchemaConfig
 from valuefree.cli.parse import default_of, described, kinds, words_of
 
@@ -33,8 +34,8 @@ def _definition(verb: str) -> dict[str, Any]:
         "title": f"Recipe of valuefree {verb}",
         "description": config.about,
         "type": "object",
-        "properties": {item.name: _property(item, hints[item.name]) for item in fields(config)},
-        "required": [item.name for item in fields(config) if item.default is MISSING],
+        "properties": {key_of(item.name): _property(item, hints[item.name]) for item in fields(config)},
+        "required": [key_of(item.name) for item in fields(config) if item.default is MISSING],
         "additionalProperties": False,
     }
 

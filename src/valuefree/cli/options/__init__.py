@@ -1,12 +1,14 @@
 """The options of the verbs, one file and one class each; no torch."""
 
 from importlib import import_module
+from keyword import iskeyword
 
 from valuefree.cli.options.groups import Options
 
 # What each verb does. The classes are imported when they are needed: `valuefree --help` lists only these lines.
 VERBS = {
     "prepare": "A public feedback set (UltraFeedback, HelpSteer) as rows to train on and to validate on.",
+    "import": "The export of a feedback tool, or any table, as rows of prompt, response and reward.",
     "inspect": "What this data and these settings will do, before anything is trained.",
     "score": "Log-probability of every response under the reference, into the cache and a Parquet file.",
     "train": "Fine-tune a policy on feedback, and report what it gained on held-out prompts.",
@@ -26,7 +28,12 @@ VERBS = {
 
 def options_of(verb: str) -> type[Options]:
     """The option class of a verb."""
-    return getattr(import_module(f"valuefree.cli.options.{verb}"), f"{verb.title()}Config")
+    return getattr(import_module(f"valuefree.cli.options.{module_of(verb)}"), f"{verb.title()}Config")
 
 
-__all__ = ["VERBS", "Options", "options_of"]
+def module_of(verb: str) -> str:
+    """The name of a verb's two modules; ``import`` is a word of Python, and gets an underscore."""
+    return f"{verb}_" if iskeyword(verb) else verb
+
+
+__all__ = ["VERBS", "Options", "module_of", "options_of"]

@@ -4,7 +4,14 @@ from dataclasses import dataclass, fields
 from typing import ClassVar, Literal
 
 from valuefree.cli.options import VERBS
-from valuefree.cli.options.groups import DecodingOptions, ModelOptions, RewardOptions, option, positional
+from valuefree.cli.options.groups import (
+    DecodingOptions,
+    ExportOptions,
+    ModelOptions,
+    RewardOptions,
+    option,
+    positional,
+)
 from valuefree.cli.options.metrics import MetricOptions, metrics_option
 from valuefree.errors import ConfigError
 from valuefree.evaluation.metrics.registry import DEFAULT, OWNED, kind_of
@@ -22,7 +29,20 @@ OF_ROWS = {  # options that --rows reads
         "response",
         "reward",
     ),
-    *("thumbs", "on_bad", "max_length", "max_response_length", "cache_dir", "out", "overwrite", "seed", "dry_run"),
+    *(
+        "from_",
+        "score_name",
+        "categories",
+        "thumbs",
+        "on_bad",
+        "max_length",
+        "max_response_length",
+        "cache_dir",
+        "out",
+        "overwrite",
+        "seed",
+        "dry_run",
+    ),
 }
 OF_FILES = {  # options that --predictions reads
     *("predictions", "prediction", "prompt", "reference_column", "reward_function", "metrics", "out", "overwrite"),
@@ -31,7 +51,7 @@ OF_FILES = {  # options that --predictions reads
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateConfig(ModelOptions, DecodingOptions, RewardOptions, MetricOptions):
+class EvaluateConfig(ExportOptions, ModelOptions, DecodingOptions, RewardOptions, MetricOptions):
     """Of ``valuefree evaluate``."""
 
     about: ClassVar[str] = VERBS["evaluate"]
@@ -103,7 +123,8 @@ class EvaluateConfig(ModelOptions, DecodingOptions, RewardOptions, MetricOptions
         if self.rows is not None:
             self.check_unread({item.name for item in fields(self)} - OF_ROWS, "with --rows nothing is sampled")
             return
-        self.check_unread(("max_length", "max_response_length", "cache_dir"), "there is no --rows")
+        of_rows = ("max_length", "max_response_length", "cache_dir", "from_", "score_name", "categories")
+        self.check_unread(of_rows, "there is no --rows")
         if len(self.model) > 1:
             raise ConfigError(f"{len(self.model)} models were given; only --rows compares several.")
         if self.predictions is not None:

@@ -38,7 +38,17 @@ def option(
 
 def flags(names: Iterable[str]) -> str:
     """Options as they are written on the command line, for messages."""
-    return ", ".join(f"--{name.replace('_', '-')}" for name in names)
+    return ", ".join(map(flag, names))
+
+
+def key_of(name: str) -> str:
+    """The key of an option in recipes: its name, without the underscore that tells ``from_`` from a word of Python."""
+    return name.rstrip("_")
+
+
+def flag(name: str) -> str:
+    """An option as it is written on the command line."""
+    return f"--{key_of(name).replace('_', '-')}"
 
 
 def required(text: str, *, group: str | None = None) -> Any:
@@ -64,7 +74,7 @@ class Options:
 
     def to_dict(self) -> dict[str, Any]:
         """All values, for the manifest."""
-        return asdict(self)
+        return {key_of(name): value for name, value in asdict(self).items()}
 
     def changed(self) -> list[str]:
         """Options that differ from their defaults."""
@@ -78,17 +88,43 @@ class Options:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataOptions(Options):
+class ExportOptions(Options):
+    """How the export of a feedback tool is read."""
+
+    group: ClassVar[str] = "data"
+    from_: Literal[
+        "auto",
+        "open-webui",
+        "langfuse",
+        "langsmith",
+        "otel",
+        "phoenix",
+        "argilla",
+        "label-studio",
+        "trl",
+        "openai",
+        "csv",
+    ] = option("auto", "tool that made an export; csv: any table; auto: rows of this package, or recognised by fields")
+    score_name: str | None = option(
+        None, "which score of an export is the reward", otherwise="the only one; several are an error that lists them"
+    )
+    categories: tuple[str, ...] = option((), "rewards of labels, as good=1 bad=-1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions(ExportOptions):
     """Where the rows are."""
 
     group: ClassVar[str] = "data"
-    data: str = required("JSONL, CSV or Parquet file, folder, or hub name with prompt, response and reward")
+    data: str = required("JSONL, CSV or Parquet file, folder, or hub name: prompt, response and reward, or an export")
     prompt: str = option("prompt", "column of the prompt: text, or a list of messages")
     response: str = option("response", "column of the response")
     reward: str = option("reward", "column of the reward")
     split: str | None = option(None, "split of a hub data set", otherwise="the only split of the set")
     on_bad: Literal["raise", "drop"] = option("raise", "bad rows: raise an error that lists them, or drop and count")
-    thumbs: bool = option(False, "take true/false and up/down as rewards +1/-1")
+    thumbs: bool = option(
+        False, "take true/false, up/down and other thumbs as rewards +1/-1, also 1 and 0 in a column of nothing else"
+    )
     ignore_case: bool = option(False, "treat prompts that differ only in upper and lower case as one prompt")
 
 

@@ -1,0 +1,1 @@
+"""Read the exports of feedback tools as rows of (prompt, response, reward)."""

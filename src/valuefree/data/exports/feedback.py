@@ -1,0 +1,172 @@
+"""Read an export of a feedback tool, from files to rows, and recognise one where rows of this package are expected."""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from valuefree.data.exports.account import Account, Record, Settings
+from valuefree.data.exports.plain import advice
+from valuefree.data.exports.recognise import READERS, recognise, tables_of
+from valuefree.data.reward_values import read_categories
+from valuefree.data.sources import ArrowRows, RawRow, chunks_of, rows_of
+from valuefree.data.validation import NESTED
+from valuefree.errors import ConfigError, DataError
+
+logger = logging.getLogger(__name__)
+
+NAMES = ("prompt", "response", "reward")
+WITH_NAMED_SCORES = ("langfuse", "langsmith", "otel", "phoenix", "argilla", "label-studio")
+WITHOUT_COLUMNS = ("open-webui", "langfuse", "langsmith", "otel", "phoenix", "trl", "openai")
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """Rows of an export (prompt, response, reward and more; of pairs prompt, chosen, rejected), and the account."""
+
+    rows: list[dict[str, Any]]
+    account: Account
+
+    @property
+    def pairs(self) -> bool:
+        """Whether the rows are pairs."""
+        return "chosen" in self.rows[0]
+
+
+def read_feedback(
+    source: Any,
+    *,
+    from_: str = "auto",
+    score_name: str | None = None,
+    categories: Mapping[str, float] | Iterable[str] = (),
+    prompt: str | None = None,
+    response: str | None = None,
+    reward: str | None = None,
+    thumbs: bool = False,
+    split: str | None = None,
+) -> Feedback:
+    """Rows of a feedback tool's export, and the account of what was joined and skipped.
+
+    Args:
+        source: a JSONL, JSON, CSV or Parquet file, a folder or a list of these (such as scores and observations), a
+            list of records, a hub name or a `datasets.Dataset`. All of it is read into memory.
+        from_: open-webui, langfuse, langsmith, otel, phoenix, argilla, label-studio, trl, openai, csv (any table), or
+            auto, which recognises all but csv by their fields.
+        score_name: which score is the reward, where an export has several.
+        categories: label → reward, or texts such as ``good=1,bad=-1``.
+        prompt, response, reward: columns of a table; prompt and response also fields of argilla and label-studio.
+        thumbs: 1 and 0, in a column of nothing else, are rewards +1 and −1.
+        split: of a hub data set.
+
+    Returns:
+        Rows of prompt and response (text or messages), reward, and where the tool has them tools, raters (the number of
+        ratings that the reward is the mean of), model, source_id. Pass ``.rows`` to `read_triplets`, or to `read_pairs`
+        if ``.pairs``.
+
+    Raises:
+        DataError: unrecognised, or no row. ConfigError: a choice that the export leaves to the user.
+    """
+    records, unreadable = read_records(source, split)
+    if not records:
+        raise DataError(f"{source} holds no records." + (f" First fault: {unreadable[0]}" if unreadable else ""))
+    tool, by = recognise(records) if from_ == "auto" else (from_, "")
+    if tool not in READERS:
+        raise ConfigError(f"from is {tool!r}; choose from auto, {', '.join(READERS)}.")
+    labels = read_categories(
+        (f"{name}={number}" for name, number in categories.items()) if isinstance(categories, Mapping) else categories
+    )
+    settings = Settings(score_name, labels, prompt, response, reward, thumbs)
+    _check_read(tool, settings)
+    account = Account(tool, by)
+    if unreadable:
+        account.skipped["unreadable record"] += len(unreadable)
+        account.notes.append(f"first unreadable record: {unreadable[0]}")
+    tables, strange = tables_of(records, tool)
+    account.read.update({kind: len(rows) for kind, rows in tables.items()})
+    account.notes += [f"not read: {file}, which has no records of {tool}" for file in strange]
+    rows = READERS[tool].read(tables, settings, account)
+    account.rows = len(rows)
+    if not rows:
+        wanted = "; ".join(f"{kind}: {', '.join(fields)}" for kind, fields in READERS[tool].KINDS.items() if fields)
+        raise DataError(f"no row can be made of {source}.\n{account}\nThe reader of {tool} expects {wanted or 'rows'}.")
+    return Feedback(rows, account)
+
+
+def read_records(source: Any, split: str | None = None) -> tuple[list[tuple[str, Record]], list[str]]:
+    """All records with the file that each is from, and the faults of those that are unreadable."""
+    several = isinstance(source, (list, tuple)) and bool(source) and isinstance(source[0], (str, Path))
+    rows = [row for part in (source if several else [source]) for row in rows_of(part, split)]
+    files = f"{source}" if not several else ""
+    found = [(_file_of(row, files), row.values) for row in rows if not row.fault]
+    return found, [f"{row.where}: {row.fault}" for row in rows if row.fault]
+
+
+def _file_of(row: RawRow, source: str) -> str:
+    """The file in ``file:line``."""
+    return row.where.rpartition(":")[0] or source
+
+
+def export_in(
+    source: Any,
+    *,
+    from_: str,
+    split: str | None,
+    names: Sequence[str] = NAMES,
+    desirable: str | None = None,
+    **knobs: Any,
+) -> Feedback | None:
+    """The converted rows where `source` is an export; None for rows of this package, whose first row tells.
+
+    Args:
+        names: columns of prompt, response and reward; the default names leave the choice to the reader.
+        desirable: column that may stand in for the reward. knobs: of `read_feedback`.
+
+    Raises:
+        DataError: a table under other column names, with the guess and the flags to give.
+    """
+    if from_ == "auto" and not _is_export(source, split, names, desirable):
+        return None
+    chosen = {role: None if name == role else name for role, name in zip(NAMES, names, strict=True)}
+    found = read_feedback(source, from_=from_, split=split, **chosen, **knobs)
+    logger.info("%s", found.account)
+    return found
+
+
+def _is_export(source: Any, split: str | None, names: Sequence[str], desirable: str | None) -> bool:
+    chunk = next(iter(chunks_of(source, split, list(names))), [])
+    first = None if isinstance(chunk, ArrowRows) else next((row for row in chunk if not row.fault), None)
+    if first is None or _is_own(first.values, names, desirable):
+        return False
+    whole = isinstance(source, (str, Path)) and Path(source).is_dir()
+    rows = rows_of(source, split) if whole else chunk
+    records = [(_file_of(row, str(source)), row.values) for row in rows if not row.fault]
+    try:
+        recognise(records)
+    except DataError:
+        table = [record for _, record in records]
+        if tuple(names) == NAMES and not any(set(names) & record.keys() for record in table):
+            raise DataError(
+                f"{source}: no column 'prompt', 'response' or 'reward', and not the export of a known tool.\n"
+                f"{advice(table)}"
+            ) from None
+        return False
+    return True
+
+
+def _is_own(values: Record, names: Sequence[str], desirable: str | None) -> bool:
+    prompt, response, reward = names
+    if any(name in values for name in NESTED):
+        return True
+    return prompt in values and response in values and (reward in values or (desirable or "") in values)
+
+
+def _check_read(tool: str, settings: Settings) -> None:
+    """Raise ConfigError for a setting that the reader of this tool does not read."""
+    if settings.score_name is not None and tool not in WITH_NAMED_SCORES:
+        raise ConfigError(f"nothing reads score_name: {tool} has no scores with names. Leave it out.")
+    columns = [name for name in NAMES if getattr(settings, name) is not None]
+    if tool in WITHOUT_COLUMNS and columns:
+        raise ConfigError(f"nothing reads {', '.join(columns)}: {tool} has fields of its own. Leave it out.")
+    if settings.reward is not None and tool != "csv":
+        raise ConfigError(f"nothing reads reward: {tool} has scores with names, --score-name chooses. Leave it out.")
