@@ -22,6 +22,7 @@ from transformers import (
 )
 
 from valuefree.errors import ConfigError
+from valuefree.models.quantization import check_quantization, quantized_loading
 from valuefree.runs.files import read_json
 
 logger = logging.getLogger(__name__)
@@ -100,6 +101,7 @@ def load_model(
     gguf_file: str | None = None,
     dtype: str = "float32",
     attn_implementation: str | None = None,
+    quantize: str | None = None,
     trust_remote_code: bool = False,
 ) -> tuple[Any, PreTrainedTokenizerBase]:
     """Load a model, in evaluation mode, and its tokenizer.
@@ -110,15 +112,19 @@ def load_model(
         gguf_file: name of a GGUF file in the folder or repository `name`.
         dtype: type of the weights: float32, bfloat16 or float16.
         attn_implementation: attention of transformers (eager, sdpa, flash_attention_2); default: transformers' choice.
+        quantize: 4bit or 8bit: the matrices in so many bits on the GPU of this process, all else in `dtype`; see
+            `valuefree.models.quantization`.
         trust_remote_code: run model code from the hub.
 
     Raises:
-        ConfigError: no such model, a model that is neither encoder-decoder nor decoder-only, an unknown dtype.
+        ConfigError: no such model, a model that is neither encoder-decoder nor decoder-only, an unknown dtype, or a
+            quantisation without a GPU or without bitsandbytes.
     """
+    check_quantization(quantize)
     name = model_of_run(name)
     if (Path(name) / ADAPTER).exists():
-        settings = {"attn_implementation": attn_implementation, "trust_remote_code": trust_remote_code}
-        return _with_adapter(name, dtype=dtype, **settings)
+        settings: dict[str, Any] = {"attn_implementation": attn_implementation, "trust_remote_code": trust_remote_code}
+        return _with_adapter(name, dtype=dtype, quantize=quantize, **settings)
     if dtype not in DTYPES:
         raise ConfigError(f"unknown dtype {dtype!r}; choose from {', '.join(DTYPES)}.")
     tokenizer = load_tokenizer(name, gguf_file=gguf_file, trust_remote_code=trust_remote_code)
@@ -126,6 +132,10 @@ def load_model(
     extra: dict[str, Any] = {"gguf_file": gguf_file} if gguf_file else {"use_safetensors": True}
     if attn_implementation:
         extra["attn_implementation"] = attn_implementation
+    if quantize:
+        if gguf_file:
+            raise ConfigError(f"{name} is a GGUF file, which --quantize does not read; give a folder or a hub name.")
+        extra |= quantized_loading(quantize, DTYPES[dtype], accelerator_device())
     config_extra = {"gguf_file": gguf_file} if gguf_file else {}
     config = _loaded(AutoConfig.from_pretrained, folder, trust_remote_code=trust_remote_code, **config_extra)
     auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
@@ -315,13 +325,17 @@ def accelerator_device() -> torch.device:
     return cast("torch.device", PartialState(cpu=not torch.accelerator.is_available()).device)
 
 
+def to_device(model: Any, device: torch.device) -> Any:
+    """`model` on `device`. A model that is there already is left as it is: 8-bit weights refuse every move."""
+    return model if next(model.parameters()).device == device else model.to(device)
+
+
 @contextmanager
 def on_device(model: nn.Module, device: torch.device) -> Iterator[None]:
     """Move `model` to `device`, and back to its previous device at the end."""
     before = next(model.parameters()).device
-    model.to(device)
+    to_device(model, device)
     try:
         yield
     finally:
-        if before != device:
-            model.to(before)
+        to_device(model, before)

@@ -5,7 +5,7 @@ from typing import Any
 
 from valuefree.batches.rendering import Limits
 from valuefree.cli import show
-from valuefree.cli.commands.from_options import load
+from valuefree.cli.commands.from_options import load_on_device
 from valuefree.cli.options.strength import StrengthConfig
 from valuefree.cli.options.train import TrainConfig
 from valuefree.cli.parse import from_mapping
@@ -22,7 +22,7 @@ from valuefree.evaluation.held_out.strength_choice import (
     strength_curve,
 )
 from valuefree.evaluation.held_out.wording import percent, with_interval
-from valuefree.models.load import accelerator_device, has_adapter, is_encoder_decoder, load_model, model_of_run
+from valuefree.models.load import has_adapter, is_encoder_decoder, model_of_run
 from valuefree.models.logprobs import patch_forward
 from valuefree.models.sampler import Sampler
 from valuefree.models.strength import Strength, strength_of
@@ -47,12 +47,10 @@ class TrainedPolicy:
         name = model_of_run(options.run)
         if name == options.run:
             raise ConfigError(f"{options.run} has no folder model; expected the folder of a finished run.")
-        settings = {"dtype": self.trained.dtype, "trust_remote_code": self.trained.trust_remote_code}
-        self.policy, self.tokenizer = load_model(name, **settings)
-        self.policy.to(accelerator_device())
+        self.policy, self.tokenizer = load_on_device(self.trained, name)
         self.reference = None
         if not has_adapter(self.policy):
-            self.reference = load(self.trained)[0].to(accelerator_device())
+            self.reference = load_on_device(self.trained)[0]
             patch_forward(self.reference)
         self.strength: Strength = strength_of(self.policy, self.reference)
         self.scale = scale_of(self.folder)

@@ -27,6 +27,7 @@ from valuefree.evaluation.reward_functions import check_reward, load_reward
 from valuefree.evaluation.validation import ValidationMetrics, best_responses
 from valuefree.models.load import is_encoder_decoder, unwrap_model
 from valuefree.models.logprobs import patch_forward
+from valuefree.models.quantization import check_quantization
 from valuefree.report import read_report, write_report
 from valuefree.report.model_card import write_policy_card
 from valuefree.runs.files import write_json, write_jsonl
@@ -83,6 +84,7 @@ def _check_processes(options: TrainConfig) -> None:
 def train(options: TrainConfig) -> TrainResult:
     """Train a policy on the user's rows; writes metrics, completions, report and model into the folder of the run."""
     _check_processes(options)
+    check_quantization(options.quantize)  # before the rows are read
     reward_function = load_reward(options.reward_function) if options.reward_function else None
     texts = text_metrics_of(options, options.measured())
     objective = objective_of(options)
