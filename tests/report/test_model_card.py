@@ -92,6 +92,8 @@ def test_the_licence_is_that_of_a_base_model_on_this_machine(tmp_path):
     text = model_card(origin(), kind="weights", base=str(tmp_path / "base"), loads="code")
     assert sections(text)["Licence"] == "Not stated by the base model."
     assert "base_model" not in text.split("---")[1]
+    assert "fine-tuned from `base`." in text
+    assert str(tmp_path) not in text
 
 
 def test_a_readme_of_another_author_is_kept(tmp_path):

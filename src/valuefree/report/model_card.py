@@ -96,7 +96,8 @@ def model_card(origin: Origin, *, kind: Kind, base: str | None, loads: str) -> s
         "license": licence,
         "tags": ["valuefree", "scalar-feedback", *(["lora"] if kind == "adapter" else [])],
     }
-    named = f"`{base}`" if base else "a model that the folder does not name"
+    # Of a folder on this machine only the name: its path means nothing elsewhere.
+    named = f"`{hub_name or Path(base).name}`" if base else "a model that the folder does not name"
     parts = [
         "---\n" + yaml.safe_dump({key: value for key, value in front.items() if value}, sort_keys=False) + "---",
         MARK,
