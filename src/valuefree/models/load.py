@@ -23,6 +23,7 @@ from transformers import (
 
 from valuefree.errors import ConfigError
 from valuefree.models.names import check_local, unreachable
+from valuefree.models.quantization import check_quantization, quantized_loading
 from valuefree.runs.files import read_json
 
 logger = logging.getLogger(__name__)
@@ -77,6 +78,12 @@ def model_of_run(name: str) -> str:
     return str(folder) if inside and not (Path(name) / "config.json").exists() else name
 
 
+def base_of(name: str) -> str | None:
+    """The model that the adapter of a run or folder was trained on; None for full weights."""
+    file = Path(model_of_run(name)) / ADAPTER
+    return read_json(file).get("base_model_name_or_path") if file.exists() else None
+
+
 def load_tokenizer(name: str, *, gguf_file: str | None = None, trust_remote_code: bool = False):
     """The tokenizer of `name`; a tokenizer without a padding token pads with its end-of-sequence token."""
     check_local(name)
@@ -96,6 +103,7 @@ def load_model(
     gguf_file: str | None = None,
     dtype: str = "float32",
     attn_implementation: str | None = None,
+    quantize: str | None = None,
     trust_remote_code: bool = False,
 ) -> tuple[Any, PreTrainedTokenizerBase]:
     """Load a model, in evaluation mode, and its tokenizer.
@@ -106,15 +114,19 @@ def load_model(
         gguf_file: name of a GGUF file in the folder or repository `name`.
         dtype: type of the weights: float32, bfloat16 or float16.
         attn_implementation: attention of transformers (eager, sdpa, flash_attention_2); default: transformers' choice.
+        quantize: 4bit or 8bit: the matrices in so many bits on the GPU of this process, all else in `dtype`; see
+            `valuefree.models.quantization`.
         trust_remote_code: run model code from the hub.
 
     Raises:
-        ConfigError: no such model, a model that is neither encoder-decoder nor decoder-only, an unknown dtype.
+        ConfigError: no such model, a model that is neither encoder-decoder nor decoder-only, an unknown dtype, or a
+            quantisation without a GPU or without bitsandbytes.
     """
+    check_quantization(quantize)
     name = model_of_run(name)
     if (Path(name) / ADAPTER).exists():
-        settings = {"attn_implementation": attn_implementation, "trust_remote_code": trust_remote_code}
-        return _with_adapter(name, dtype=dtype, **settings)
+        settings: dict[str, Any] = {"attn_implementation": attn_implementation, "trust_remote_code": trust_remote_code}
+        return _with_adapter(name, dtype=dtype, quantize=quantize, **settings)
     if dtype not in DTYPES:
         raise ConfigError(f"unknown dtype {dtype!r}; choose from {', '.join(DTYPES)}.")
     tokenizer = load_tokenizer(name, gguf_file=gguf_file, trust_remote_code=trust_remote_code)
@@ -122,6 +134,10 @@ def load_model(
     extra: dict[str, Any] = {"gguf_file": gguf_file} if gguf_file else {"use_safetensors": True}
     if attn_implementation:
         extra["attn_implementation"] = attn_implementation
+    if quantize:
+        if gguf_file:
+            raise ConfigError(f"{name} is a GGUF file, which --quantize does not read; give a folder or a hub name.")
+        extra |= quantized_loading(quantize, DTYPES[dtype], accelerator_device())
     config_extra = {"gguf_file": gguf_file} if gguf_file else {}
     config = _loaded(AutoConfig.from_pretrained, folder, trust_remote_code=trust_remote_code, **config_extra)
     auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
@@ -140,10 +156,9 @@ def load_model(
 def _with_adapter(folder: str, **settings: Any) -> tuple[Any, PreTrainedTokenizerBase]:
     from peft import PeftModel  # noqa: PLC0415  peft takes a second to import
 
-    file = Path(folder) / ADAPTER
-    base = read_json(file).get("base_model_name_or_path")
+    base = base_of(folder)
     if not base:
-        raise ConfigError(f"{file} does not name the adapter's base model (base_model_name_or_path).")
+        raise ConfigError(f"{Path(folder) / ADAPTER} does not name the adapter's base model (base_model_name_or_path).")
     model, tokenizer = load_model(base, **settings)
     return PeftModel.from_pretrained(model, folder).eval(), tokenizer
 
@@ -187,16 +202,16 @@ def add_adapter(model: PreTrainedModel, peft_config: Any, *, as_reference: bool 
     from peft import get_peft_model  # noqa: PLC0415  peft takes a second to import
 
     checked = as_reference and not peft_config.is_prompt_learning  # `valuefree.models.logprobs` rejects prompt learning
-    before = _probe(model) if checked else None
+    before = probe_logits(model) if checked else None
     adapted = get_peft_model(model, peft_config)
     if before is None:
         return adapted
     scale = PROBE_TOLERANCE * float(before.abs().max())
     with reference_context(adapted):
-        off = float((_probe(adapted) - before).abs().max())
+        off = float((probe_logits(adapted) - before).abs().max())
     if not off <= scale:
         raise _no_reference(f"{type(peft_config).__name__}, {off:.2g} on the logits of a probe")
-    on = float((_probe(adapted) - before).abs().max())
+    on = float((probe_logits(adapted) - before).abs().max())
     if not on <= scale:
         raise ConfigError(
             f"the new adapter ({type(peft_config).__name__}) changes the logits of a probe by {on:.2g} before any "
@@ -207,7 +222,7 @@ def add_adapter(model: PreTrainedModel, peft_config: Any, *, as_reference: bool 
 
 
 @torch.no_grad()
-def _probe(model: nn.Module) -> torch.Tensor:
+def probe_logits(model: nn.Module) -> torch.Tensor:
     """Logits of a few tokens, on the CPU in float32."""
     embedding = unwrap_model(model).get_input_embeddings()
     ids = torch.arange(PROBE_TOKENS, device=embedding.weight.device)[None] % embedding.num_embeddings
@@ -317,13 +332,17 @@ def accelerator_device() -> torch.device:
     return cast("torch.device", PartialState(cpu=not torch.accelerator.is_available()).device)
 
 
+def to_device(model: Any, device: torch.device) -> Any:
+    """`model` on `device`. A model that is there already is left as it is: 8-bit weights refuse every move."""
+    return model if next(model.parameters()).device == device else model.to(device)
+
+
 @contextmanager
 def on_device(model: nn.Module, device: torch.device) -> Iterator[None]:
     """Move `model` to `device`, and back to its previous device at the end."""
     before = next(model.parameters()).device
-    model.to(device)
+    to_device(model, device)
     try:
         yield
     finally:
-        if before != device:
-            model.to(before)
+        to_device(model, before)

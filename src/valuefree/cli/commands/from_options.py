@@ -21,7 +21,7 @@ from valuefree.data.sources import rows_of
 from valuefree.data.validation import distinct_prompts, prompt_of
 from valuefree.errors import ConfigError, DataError
 from valuefree.evaluation.generation import Decoding
-from valuefree.models.load import accelerator_device, load_model
+from valuefree.models.load import accelerator_device, load_model, to_device
 from valuefree.objectives import Objective
 
 
@@ -101,6 +101,7 @@ def load(options: ModelOptions, name: str | None = None) -> tuple[Any, Any]:
         name if name is not None else options.model,
         dtype=options.dtype,
         attn_implementation=options.attn_implementation,
+        quantize=options.quantize,
         trust_remote_code=options.trust_remote_code,
     )
 
@@ -108,7 +109,7 @@ def load(options: ModelOptions, name: str | None = None) -> tuple[Any, Any]:
 def load_on_device(options: ModelOptions, name: str | None = None) -> tuple[Any, Any]:
     """As `load`, on the GPU if there is one."""
     model, tokenizer = load(options, name)
-    return model.to(accelerator_device()), tokenizer
+    return to_device(model, accelerator_device()), tokenizer
 
 
 def decoding_of(options: DecodingOptions, seed: int) -> Decoding:

@@ -17,6 +17,8 @@ from valuefree.cli.output import Result
 from valuefree.models.reward_model import load_reward_model
 from valuefree.report import read_report, write_report
 from valuefree.report.gains import pairs_verdict
+from valuefree.report.model_card import Origin, code_block, write_card
+from valuefree.report.serving import loading_code
 from valuefree.runs.files import write_json
 from valuefree.training.reward_model_trainer import RewardModelArguments, RewardModelTrainer, RewardPairs
 
@@ -69,6 +71,8 @@ def train_reward_model(options: TrainConfig) -> RewardModelResult:
         }
         write_json(run.folder / "metrics.json", metrics)
         write_report(read_report([run.folder]), run.folder)
+        loads = code_block("python", loading_code("THIS_FOLDER", encoder_decoder=False, classifier=True))
+        write_card(run.folder / "model", Origin.of(run.folder), kind="reward model", loads=loads)
         run.output.close()
     return RewardModelResult(held_out, run.folder, None)
 

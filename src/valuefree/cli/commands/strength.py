@@ -7,7 +7,7 @@ from typing import Any
 from valuefree.batches.rendering import Limits
 from valuefree.cli import show
 from valuefree.cli.commands.closing import paths_of
-from valuefree.cli.commands.from_options import load
+from valuefree.cli.commands.from_options import load_on_device
 from valuefree.cli.options.strength import StrengthConfig
 from valuefree.cli.options.train import TrainConfig
 from valuefree.cli.output import Result, bars
@@ -25,11 +25,12 @@ from valuefree.evaluation.held_out.strength_choice import (
     strength_curve,
 )
 from valuefree.evaluation.held_out.wording import percent, with_interval
-from valuefree.models.load import accelerator_device, has_adapter, load_model, model_of_run
+from valuefree.models.load import has_adapter, is_encoder_decoder, model_of_run
 from valuefree.models.logprobs import patch_forward
 from valuefree.models.sampler import Sampler
 from valuefree.models.strength import Strength, strength_of
 from valuefree.report import read_report, write_report
+from valuefree.report.model_card import write_policy_card
 from valuefree.runs.files import read_json, write_json
 from valuefree.runs.manifest import HELD_OUT, SELECTION, STRENGTH
 from valuefree.runs.run_folder import MANIFEST
@@ -49,12 +50,10 @@ class TrainedPolicy:
         name = model_of_run(options.run)
         if name == options.run:
             raise ConfigError(f"{options.run} has no folder model; expected the folder of a finished run.")
-        settings = {"dtype": self.trained.dtype, "trust_remote_code": self.trained.trust_remote_code}
-        self.policy, self.tokenizer = load_model(name, **settings)
-        self.policy.to(accelerator_device())
+        self.policy, self.tokenizer = load_on_device(self.trained, name)
         self.reference = None
         if not has_adapter(self.policy):
-            self.reference = load(self.trained)[0].to(accelerator_device())
+            self.reference = load_on_device(self.trained)[0]
             patch_forward(self.reference)
         self.strength: Strength = strength_of(self.policy, self.reference)
         self.scale = scale_of(self.folder)
@@ -104,6 +103,7 @@ class TrainedPolicy:
         metrics["logged"]["policy"] = found | {"origin": self.logged["origin"]}
         write_json(self.folder / "metrics.json", metrics)
         write_report(read_report([self.folder]), self.folder)
+        write_policy_card(self.folder, encoder_decoder=is_encoder_decoder(self.policy))
 
 
 def scale_of(folder: Path) -> float:

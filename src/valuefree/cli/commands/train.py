@@ -28,8 +28,11 @@ from valuefree.evaluation.metrics.measure import TextMetrics
 from valuefree.evaluation.policy_evaluation import Evaluation, evaluate
 from valuefree.evaluation.reward_functions import check_reward, load_reward
 from valuefree.evaluation.validation import ValidationMetrics, best_responses
+from valuefree.models.load import is_encoder_decoder, unwrap_model
 from valuefree.models.logprobs import patch_forward
+from valuefree.models.quantization import check_quantization
 from valuefree.report import read_report, write_report
+from valuefree.report.model_card import write_policy_card
 from valuefree.runs.files import write_json, write_jsonl
 from valuefree.runs.manifest import COMPLETIONS, launched
 from valuefree.training.trainer import PolicyTrainer, PolicyTrainingArguments
@@ -91,6 +94,7 @@ def _check_processes(options: TrainConfig) -> None:
 def train(options: TrainConfig) -> TrainResult:
     """Train a policy on the user's rows; writes metrics, completions, report and model into the folder of the run."""
     _check_processes(options)
+    check_quantization(options.quantize)  # before the rows are read
     reward_function = load_reward(options.reward_function) if options.reward_function else None
     texts = text_metrics_of(options, options.measured())
     objective = objective_of(options)
@@ -212,6 +216,7 @@ def _finish(
     if evaluation is not None:
         write_jsonl(run.folder / COMPLETIONS, evaluation.completions)
     write_report(read_report([run.folder]), run.folder)
+    write_policy_card(run.folder, encoder_decoder=is_encoder_decoder(unwrap_model(trainer.model)))
     run.output.close()
 
 

@@ -18,6 +18,8 @@ VERBS = {
     "generate": "Sample one response per prompt into a JSONL file.",
     "evaluate": "Measure responses of a file or of a model; or reward a policy against its reference.",
     "strength": "The strength of a trained policy that held-out rows support: scale it up or down, without training.",
+    "merge": "Full weights of a trained policy in a plain transformers folder, which any server loads.",
+    "export": "A trained policy as a GGUF file, for llama.cpp and Ollama.",
     "judge": "Which of two systems' answers a judge prefers: both orders, intervals, what is missing.",
     "report": "One HTML file, Markdown and figures of a run; or of several, compared.",
     "demo": "Train on feedback that comes with the package, and compare on held-out prompts.",

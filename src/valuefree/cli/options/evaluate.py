@@ -24,6 +24,7 @@ OF_ROWS = {  # options that --rows reads
         "model",
         "dtype",
         "attn_implementation",
+        "quantize",
         "trust_remote_code",
         "reference",
         "prompt",

@@ -7,7 +7,7 @@ from valuefree.cli.options import VERBS
 from valuefree.cli.options.groups import TOP_K, DecodingOptions, ModelOptions, option, required
 from valuefree.errors import ConfigError
 
-LOCAL = ("dtype", "attn_implementation", "trust_remote_code", "generation_batch_size")
+LOCAL = ("dtype", "attn_implementation", "quantize", "trust_remote_code", "generation_batch_size")
 REMOTE = ("api_key_env", "concurrency", "timeout_seconds", "max_retries", "resume")
 
 

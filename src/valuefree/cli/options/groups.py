@@ -154,6 +154,9 @@ class ModelOptions(Options):
     attn_implementation: str | None = option(
         None, "eager, sdpa or flash_attention_2", otherwise="the choice of transformers"
     )
+    quantize: Literal["4bit", "8bit"] | None = option(
+        None, "load the weights in 4 or 8 bits (bitsandbytes, on a GPU), to train or run an adapter on", otherwise="no"
+    )
     trust_remote_code: bool = option(False, "run model code from the hub")
 
 

@@ -28,7 +28,7 @@ from valuefree.evaluation.metrics.registry import HELD_OUT_DEFAULT, HELD_OUT_MEA
 # Options that the training of a reward model does not read.
 NOT_OF_REWARD_MODELS = (
     *("max_prompt_length", "max_response_length", "cache_dir", "score_batch_tokens", "batch_tokens"),
-    *("kl_prompts", "reference_samples", "metric_for_best_model", "strength", "max_kl"),
+    *("kl_prompts", "reference_samples", "quantize", "metric_for_best_model", "strength", "max_kl"),
     *(item.name for group in (DecodingOptions, RewardOptions, MetricOptions) for item in fields(group)),
 )
 
@@ -130,6 +130,8 @@ class TrainConfig(
         super().__post_init__()
         if self.resume and self.overwrite:
             raise ConfigError("resume continues the run, overwrite replaces it; give one of the two.")
+        if self.quantize and not self.lora_rank:
+            raise ConfigError("quantize needs lora_rank above 0: weights of 4 or 8 bits have no gradient to train by.")
         self._check_validation()
         if self.reward_function and self.test_prompts == 0:
             raise ConfigError("reward_function needs test_prompts above 0: it rewards responses to held-out prompts.")
