@@ -39,7 +39,7 @@ def test_a_log_of_tool_calls_trains_a_policy_that_writes_one(tmp_path, capsys, o
     arguments = ["train", str(log), "--model", str(tmp_path / "base"), "--train-on", "all", "--objective", objective]
     arguments += [*length, "--max-steps", "3", "--batch-size", "4", "--logging-steps", "1", "--test-prompts", "2"]
     cli.run([*arguments, "--reward-function", f"{__name__}:shortness", "--max-new-tokens", "4", "--out", str(run)])
-    assert "policy: " in capsys.readouterr().out
+    assert "What the policy has learned" in capsys.readouterr().out
     held_out = [json.loads(line) for line in (run / "held_out.jsonl").read_text().splitlines()]
     assert len(held_out) == 6
     assert held_out[0]["response"][1] == {"role": "tool", "content": held_out[0]["response"][1]["content"]}
