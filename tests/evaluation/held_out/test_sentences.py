@@ -195,9 +195,9 @@ def test_a_gain_in_thumbs_is_said_as_a_share_from_the_share_in_the_log(thumbs, w
 @pytest.mark.parametrize(("low", "step"), [(-1.0, 2.0), (0.0, 1.0)])
 def test_thumbs_are_rewards_of_two_values(low, step):
     """Prompts of 1 and 3 rows count alike: shares of 1 and of 1/3."""
-    rows = rows_of([[0.1], [0.2, -0.1, 0.0]], [[1.0], [1.0, low, low]])
+    rows = rows_of([0.1, 0.2, -0.1, 0.0], [1.0, 1.0, low, low], [0, 1, 1, 1])
     assert thumbs_of(rows) == Thumbs(pytest.approx(2 / 3), step)
-    assert thumbs_of(rows_of([[0.1, 0.2]], [[1.0, 2.0]])) is None
+    assert thumbs_of(rows_of([0.1, 0.2], [1.0, 2.0])) is None
 
 
 def test_the_summary_has_the_findings_that_decide():
