@@ -17,7 +17,7 @@ from valuefree.data.reward_values import spelled_reward, thumb_of
 from valuefree.data.sources import RawRow
 
 NESTED = ("responses", "answers", "completions")
-TEXT_NAMES = ("text", "response")
+TEXT_NAMES = ("text", "response", "content")
 NOT_A_NUMBER = "is not a number"
 SOMETHING = r"[^\s\x1c-\x1f]"  # a character that str.strip() keeps; Rust's \s lacks the four separators
 ODD_SPACE = r"^ | $|  |[^\S ]|[\x1c-\x1f]"  # white space other than single spaces between words
@@ -42,6 +42,18 @@ class ColumnNames:
     json_prompts: Literal["parse", "text"] = "parse"
 
 
+def are_responses(value: Any) -> bool:
+    """Whether a cell holds a list of responses, which are objects that are not chat messages."""
+    return isinstance(value, list) and bool(value) and all(isinstance(v, Mapping) and "role" not in v for v in value)
+
+
+def one_per_response(values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The values of a nested row, with those of each of its responses in their place; other rows as they are."""
+    name = next((name for name in NESTED if are_responses(values.get(name))), None)
+    rest = {key: value for key, value in values.items() if key != name}
+    return [dict(values)] if name is None else [{**rest, **item} for item in values[name]]
+
+
 def usable_rows(batch: pa.RecordBatch) -> np.ndarray:
     """Which rows of text, text and float64 columns (valid UTF-8) `validate_triplets` would accept; (R,)."""
     prompt, response, reward = (pl.Series(column) for column in batch.columns)
@@ -56,7 +68,8 @@ def validate_triplets(row: RawRow, columns: ColumnNames) -> Iterator[tuple[str, 
     if row.fault:
         yield row.where, unreadable(row.fault)
         return
-    names = () if columns.response in row.values else NESTED
+    own = row.values.get(columns.response)
+    names = NESTED if columns.response not in row.values else (columns.response,) if are_responses(own) else ()
     name = next((name for name in names if row.values.get(name) is not None), None)
     if name is None:
         yield row.where, _triplet(row.values, columns, row.typed)

@@ -11,6 +11,7 @@ from valuefree.data.exports.account import Record, Settings
 from valuefree.data.exports.feedback import Feedback, read_feedback, read_records
 from valuefree.data.exports.plain import ROLES, flags_of, is_zero_or_one, with_guess
 from valuefree.data.exports.recognise import recognise
+from valuefree.data.validation import one_per_response
 from valuefree.errors import ConfigError, DataError
 from valuefree.runs.files import write_jsonl
 
@@ -29,7 +30,7 @@ def read(options: ImportConfig) -> Feedback:
     if tool == "csv" and None in chosen.values():
         if not records:
             raise DataError(f"{' '.join(source)} holds no rows.")
-        settings, found = confirmed(options, [record for _, record in records])
+        settings, found = confirmed(options, _responses(records))
         chosen, thumbs = {role: getattr(settings, role) for role in ROLES}, found
     return read_feedback(
         source,
@@ -52,12 +53,17 @@ def _tool_of(records: Sequence[tuple[str, Record]], options: ImportConfig) -> st
         recognise(records)
     except DataError:
         named = Settings(prompt=options.prompt, response=options.response, reward=options.reward)
-        settings, _ = with_guess([record for _, record in records], named)
+        settings, _ = with_guess(_responses(records), named)
         if any(getattr(settings, role) is None for role in ROLES):
             raise
         print("Not the export of a known tool; read as a table (--from csv).")
         return "csv"
     return "auto"
+
+
+def _responses(records: Sequence[tuple[str, Record]]) -> list[Record]:
+    """The records, one per response."""
+    return [row for _, record in records for row in one_per_response(record)]
 
 
 def confirmed(options: ImportConfig, records: list[Record]) -> tuple[Settings, bool]:

@@ -11,7 +11,7 @@ from valuefree.data import read_with_summary
 from valuefree.data.exports.guess import ROLES, SAMPLE, guess_columns
 from valuefree.data.profile import profile
 from valuefree.data.sources import rows_of
-from valuefree.data.validation import NESTED
+from valuefree.data.validation import NESTED, one_per_response
 from valuefree.errors import ConfigError, DataError
 from valuefree.models.availability import find_model
 from valuefree.models.footprint import Shape
@@ -33,13 +33,14 @@ def columns_of(options: InitConfig) -> list[Setting]:
             f"no readable row in {options.data}: {fault}. Expected one row per response, with a header in CSV."
         )
     there = {name for row in rows for name in row}
-    guess = guess_columns(rows)
+    inside = {name for row in rows for inner in one_per_response(row) for name in inner}
+    inside |= {"response"} if "text" in inside and there & set(NESTED) else set()  # read without being named
+    guess = guess_columns([inner for row in rows for inner in one_per_response(row)])
     found = []
     for role in ROLES:
         name, reason = getattr(options, role), "the column that you named"
         if name is None:
-            nested = role != "prompt" and there & set(NESTED)
-            name, reason = (role, "") if role in there or nested else (getattr(guess, role), guess.reasons[role])
+            name, reason = (role, "") if role in inside else (getattr(guess, role), guess.reasons[role])
         if name is None:
             raise _not_found(role, there, guess.reasons[role], guess.alternatives[role], options)
         if name != role:

@@ -5,11 +5,12 @@ from typing import Any
 
 from valuefree.data.exports.account import Account, Record, Settings, SkippedRecord
 from valuefree.data.exports.messages import at, items_of, message_of
+from valuefree.data.validation import NESTED
 from valuefree.errors import DataError
 
 KINDS = {
     "preferences": ("input.messages", "preferred_output", "non_preferred_output"),
-    "demonstrations": ("messages", "!reward", "!score", "!rating", "!label"),
+    "demonstrations": ("messages", "!reward", "!score", "!rating", "!label", *(f"!{name}" for name in NESTED)),
 }
 
 

@@ -9,6 +9,7 @@ from valuefree.data.exports.account import Account, Record, Settings, SkippedRec
 from valuefree.data.exports.guess import ColumnGuess, guess_columns
 from valuefree.data.exports.messages import prompt_of, response_of
 from valuefree.data.reward_values import is_missing, ratings_of
+from valuefree.data.validation import one_per_response
 from valuefree.errors import ConfigError
 
 KINDS = {"rows": ()}
@@ -21,7 +22,7 @@ def read(tables: Mapping[str, Sequence[Record]], settings: Settings, account: Ac
     Raises:
         ConfigError: a column does not exist, with the guess and the flags that choose it.
     """
-    records = tables.get("rows", ())
+    records = [row for record in tables.get("rows", ()) for row in one_per_response(record)]
     names = {role: getattr(settings, role) or role for role in ROLES}
     for role, name in names.items():
         if not any(name in record for record in records):
@@ -67,10 +68,16 @@ def is_zero_or_one(records: Sequence[Record], column: str | None) -> bool:
 
 def advice(records: Sequence[Record]) -> str:
     """The guessed columns with their reasons, and the flags to type."""
+    nested = any(len(one_per_response(record)) > 1 for record in records)
+    records = [row for record in records for row in one_per_response(record)]
     settings, guess = with_guess(records, Settings())
     settings = replace(settings, thumbs=guess.thumbs or is_zero_or_one(records, guess.reward))
     lines = [f"  {role}: {getattr(guess, role) or '?'} ({guess.reasons.get(role, 'no column fits')})" for role in ROLES]
     there = ", ".join(dict.fromkeys(name for record in records for name in record))
     return "\n".join(
-        [f"The columns are {there}. A guess:", *lines, f"If it is right, add: --from csv {flags_of(settings)}"]
+        [
+            f"The columns are {there}. A guess:",
+            *lines,
+            f"If it is right, add: {'' if nested else '--from csv '}{flags_of(settings)}",
+        ]
     )
