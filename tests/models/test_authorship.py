@@ -82,6 +82,24 @@ def test_without_a_subsample_the_temperature_is_of_first_order():
     assert result.hits_expected == pytest.approx(P)
 
 
+@pytest.mark.parametrize(("hits", "verdict"), [(480, "on-policy"), (280, "other")])
+def test_few_hits_of_a_flat_model_are_another_author(hits, verdict):
+    """A token of probability .06, ten of .04 and 54 of .01; responses whose mean log-probability is that of the model.
+
+    With 480 of 8000 hits they are as the model draws them. With 280 the other tokens make up for the missing hits, so
+    that the temperature is 1, and the share of hits is .035 in place of .06.
+    """
+    logits = torch.tensor([0.06] + [0.04] * 10 + [0.01] * 54).log()
+    middle = {480: 3200, 280: 3459}[hits]
+    low = 8000 - hits - middle
+    ids = torch.cat([torch.zeros(hits).long(), 1 + torch.arange(middle) % 10, 11 + torch.arange(low) % 54])
+    ids = ids[torch.randperm(8000, generator=torch.Generator().manual_seed(0))]
+    result = of_distributions(logits.expand(8000, 65), ids, [*range(20, 60)] * 5 + [100])
+    assert result.temperature == pytest.approx(1, abs=0.01)
+    assert result.hits_expected == pytest.approx(0.06, abs=1e-3)
+    assert result.verdict == verdict
+
+
 def test_no_rows_and_no_uncertainty_are_undecided():
     nothing = authorship(TokenStatistics(np.zeros((0, WIDTH))), np.zeros(0), np.zeros(0, dtype=int))
     sure = of_distributions(torch.tensor([0.0, -torch.inf]).expand(80, 2), torch.zeros(80).long(), [40, 40])

@@ -13,7 +13,8 @@ from jaxtyping import Bool, Float, Int
 
 from valuefree.models.token_columns import BETAS, TokenStatistics
 
-HITS_EFFECT = 0.03  # share of top-1 hits by which another author differs at least
+HITS_EFFECT = 0.03  # share of top-1 hits by which another author differs at least,
+HITS_RATIO = 0.25  # or this part of the expected share, where few tokens are hits
 SHORTEST_LIMIT = 8  # tokens; shorter responses pile up without a limit, such as labels of one token
 PILE = 0.05  # share of the rows of one length from which a limit on the length is assumed
 _GRID = np.linspace(math.log(BETAS[0]), math.log(BETAS[-1]), 2001)  # log β
@@ -111,14 +112,14 @@ class TokenSums:
         return min(max(share + _at(at, beta) - float(at[_ONE]), 0.0), 1.0)
 
     def wrong_hits(self, beta: float) -> bool:
-        """Whether the share of hits differs from that at β by more than `HITS_EFFECT`, and not by chance."""
+        """Whether the share of hits differs from that at β by more than the effect that matters, and not by chance."""
         if math.isnan(beta) or not self.tokens:
             return False
         expected = self.hits_expected(beta)
         difference = self.hits / self.tokens - expected
         beyond_range = (beta > 0.999 * BETAS[-1] and difference > 0) or (beta < 1.001 * BETAS[0] and difference < 0)
         error = math.sqrt(max(expected * (1 - expected), 1e-12) / self.tokens)
-        return abs(difference) > max(HITS_EFFECT, 2.6 * error) and not beyond_range
+        return abs(difference) > max(min(HITS_EFFECT, HITS_RATIO * expected), 2.6 * error) and not beyond_range
 
     def tails(self, beta: float) -> np.ndarray:
         """Expected tokens of the subsample beyond each bound at β, (B,)."""
