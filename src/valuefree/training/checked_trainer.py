@@ -16,6 +16,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import rotate_checkpoints
 
 from valuefree.errors import ConfigError, DivergenceError
+from valuefree.models.value_network import network_of, save
 from valuefree.runs.checkpoints import UNFINISHED, fault_of, newest_whole, seal
 from valuefree.runs.files import read_json, write_json
 from valuefree.training.distributed import all_gather, all_reduce
@@ -144,9 +145,20 @@ class CheckedTrainer(Trainer):
             )
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Save the model if its weights are finite."""
+        """Save the model if its weights are finite; a checkpoint also holds the value network, in a separate file."""
         self.check_weights()
         super().save_model(output_dir, _internal_call)
+        network = network_of(self.model) if _internal_call else None
+        if network is not None:
+            weights = network.whole()
+            if self.args.should_save:
+                save(weights, output_dir or str(self.args.output_dir))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        network = network_of(self.model)
+        if network is not None:
+            network.load(resume_from_checkpoint)
 
     def save_last_good(self) -> Path | None:
         """After a DivergenceError: a checkpoint of the weights before the step; None without a step or finite weights.

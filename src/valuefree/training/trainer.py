@@ -18,12 +18,12 @@ from valuefree.errors import ConfigError
 from valuefree.models.hidden_states import supports_packing
 from valuefree.models.load import disable_dropout, evaluating, is_encoder_decoder, policy_of
 from valuefree.models.logprobs import ResponseLogps, patch_forward, response_logps
-from valuefree.models.value_network import ValueNetwork, attach, check_sharding, network_of, save, split_groups
+from valuefree.models.value_network import ValueNetwork, attach, check_sharding, network_of, split_groups
 from valuefree.objectives.base import Objective, ObjectiveInputs, ObjectiveOutput
 from valuefree.training.arguments import PolicyTrainingArguments
 from valuefree.training.callbacks import RisingLoss, ShortRun
 from valuefree.training.checked_trainer import CheckedTrainer
-from valuefree.training.distributed import all_reduce
+from valuefree.training.distributed import all_reduce, missing_calls
 from valuefree.training.metrics import TrainingMetrics
 from valuefree.training.preparation import (
     STEP_INPUTS,
@@ -262,7 +262,7 @@ class PolicyTrainer(CheckedTrainer):
 
     def _apply(self, model: nn.Module, inputs: MicroBatch) -> tuple[ObjectiveInputs, ObjectiveOutput]:
         """The objective on the micro-batch's rows and, without gradient, on the rest of their prompts' rows."""
-        idle = self._idle_forwards(len(inputs.context))
+        idle = missing_calls(len(inputs.context), self.args.device) if "groups" in self.objective.requires else 0
         own = self._logps(model, inputs.batch, inputs.prompts)
         with torch.no_grad():
             rest = [self._logps(model, batch) for batch in inputs.context]
@@ -270,12 +270,6 @@ class PolicyTrainer(CheckedTrainer):
                 self._logps(model, inputs.batch)
         given = objective_inputs(inputs, [own, *rest])
         return given, self.objective(given)
-
-    def _idle_forwards(self, done: int) -> int:
-        """How many more forward passes another rank makes. Each is a collective call, which every rank must join."""
-        if self.args.world_size == 1 or "groups" not in self.objective.requires:
-            return 0
-        return int(all_reduce([float(done)], self.args.device, how="max")[0]) - done
 
     def compute_loss(
         self,
@@ -348,21 +342,6 @@ class PolicyTrainer(CheckedTrainer):
     def floating_point_ops(self, inputs: MicroBatch | Any) -> int:
         """6 · parameters · tokens (Kaplan et al. 2020, arXiv 2001.08361)."""
         return 6 * sum(p.numel() for p in self.model.parameters()) * inputs.batch["input_ids"].numel()
-
-    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Save the policy; a checkpoint also holds the value network, in a separate file."""
-        super().save_model(output_dir, _internal_call)
-        network = network_of(self.model) if _internal_call else None
-        if network is not None:
-            weights = network.whole()
-            if self.args.should_save:
-                save(weights, output_dir or str(self.args.output_dir))
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        super()._load_from_checkpoint(resume_from_checkpoint, model)
-        network = network_of(self.model)
-        if network is not None:
-            network.load(resume_from_checkpoint)
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         super()._save(output_dir, state_dict)
