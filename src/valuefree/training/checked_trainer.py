@@ -84,7 +84,10 @@ class CheckedTrainer(Trainer):
         return output._replace(training_loss=output.metrics["train_loss"])
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list, Any]:
-        """The micro-batches of a step."""
+        """The micro-batches of a step; none after the last step, where `transformers.Trainer` would resume with one."""
+        if self.state.global_step >= self.state.max_steps:
+            self.control.should_training_stop = True
+            return [], None
         samples, count = super().get_batch_samples(epoch_iterator, num_batches, device)
         self._batches, self._sums_before = samples, dict(self.metric_sums())
         return samples, count
