@@ -41,7 +41,9 @@ class CheckedTrainer(Trainer):
         DivergenceError: a step or the weights are not finite. The weights are then those before the step.
     """
 
+    # `Trainer` declares these more widely.
     args: Any  # with on_divergence
+    model: Any  # PreTrainedModel, or a peft model around one
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
@@ -100,10 +102,11 @@ class CheckedTrainer(Trainer):
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
         """The gradient norm; `transformers.Trainer` asks for it once per step, right before the update."""
-        norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+        norm: Any = super()._get_grad_norm(model, grad_norm=grad_norm)
+        size = 0.0 if norm is None else float(norm)  # DeepSpeed may know none
         loss, self._step_loss = float(self._step_loss), 0.0
         # A scaler of float16 meets gradients that are not finite, and skips these steps itself.
-        checked = [loss] if self.accelerator.scaler is not None else [loss, float(norm)]
+        checked = [loss] if self.accelerator.scaler is not None else [loss, size]
         broken = not all(map(math.isfinite, checked))
         if all_reduce([float(broken)], self.args.device, how="max")[0] == 0:
             self.meter.add(loss)
@@ -113,11 +116,11 @@ class CheckedTrainer(Trainer):
         step = self.state.global_step + 1
         if self.args.on_divergence == "skip" and self.meter.in_a_row < MOST_IN_A_ROW:
             self.meter.skip()
-            logger.warning("step %d skipped: loss %.4g, gradient norm %.4g", step, loss, float(norm))
+            logger.warning("step %d skipped: loss %.4g, gradient norm %.4g", step, loss, size)
             return norm
         found = all_gather({name: text for batch in self._batches for name, text in self.prompts_of(batch).items()})
         prompts = {name: text for part in found for name, text in part.items()}
-        raise diverged(step, loss, float(norm), prompts, rate=self._get_learning_rate())
+        raise diverged(step, loss, size, prompts, rate=self._get_learning_rate())
 
     def _set_sums(self, sums: Mapping[str, float]) -> None:
         own = self.metric_sums()
