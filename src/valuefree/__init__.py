@@ -12,7 +12,15 @@ Names are loaded on first use: ``import valuefree`` imports neither torch nor tr
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from valuefree.errors import ConfigError, DataError, JudgeError, ScoringError, ServingError, ValueFreeError
+from valuefree.errors import (
+    ConfigError,
+    DataError,
+    DivergenceError,
+    JudgeError,
+    ScoringError,
+    ServingError,
+    ValueFreeError,
+)
 
 if TYPE_CHECKING:
     from valuefree.data import (
@@ -111,6 +119,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "Decoding",
+    "DivergenceError",
     "JudgeError",
     "PolicyTrainer",
     "PolicyTrainingArguments",

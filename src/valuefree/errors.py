@@ -7,6 +7,7 @@
     ├── DataError     (ValueError)    unusable input rows; lists them
     ├── ScoringError  (RuntimeError)  reference scores that are missing or not finite
     ├── ServingError  (RuntimeError)  prompts without an answer from a model server
+    ├── DivergenceError (RuntimeError) losses, gradients or weights that are not finite
     └── JudgeError    (RuntimeError)  a judge that cannot be called, or unusable answers
 
 Each is also the standard type in parentheses, so ``except ValueError`` keeps working.
@@ -46,6 +47,10 @@ class ScoringError(ValueFreeError, RuntimeError):
 
 class ServingError(ValueFreeError, RuntimeError):
     """Prompts without an answer from a model server; the answers to other prompts are kept."""
+
+
+class DivergenceError(ValueFreeError, RuntimeError):
+    """Training that cannot go on: losses, gradients or weights are not finite."""
 
 
 class JudgeError(ValueFreeError, RuntimeError):

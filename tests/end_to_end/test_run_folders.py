@@ -12,7 +12,8 @@ from valuefree.cli import main as cli
 from valuefree.cli.commands.resuming import IF_NOTHING_SELECTS, MAY_DIFFER, ROWS
 from valuefree.cli.options.train import TrainConfig
 from valuefree.demo.data import feedback, take_prompts
-from valuefree.errors import ConfigError, DataError
+from valuefree.errors import ConfigError, DataError, DivergenceError
+from valuefree.runs.lock import locked
 
 QUICK = [
     "--test-prompts",
@@ -131,6 +132,50 @@ def test_resume_says_the_step_and_keeps_the_record_of_the_first_start(here, capl
     assert record == first
 
 
+def test_resume_takes_a_change_that_is_allowed_and_records_it(here, capsys):
+    """The rate decays over 3 steps without warm-up: step 3 has 1/3 of the peak, 0.01 from here on."""
+    train("--logging-steps", "1")
+    interrupted(here / "run")
+    with pytest.raises(ConfigError, match="allow the change by --allow-changed lr, or start a new run"):
+        train("--resume", "--lr", "0.03")
+    with pytest.raises(ConfigError, match=r"(?s)--seed: 0 → 5"):
+        train("--resume", "--lr", "0.03", "--seed", "5", "--allow-changed", "lr")
+    with pytest.raises(ConfigError, match="only lr, epochs, max_steps, warmup_steps can change in mid-run, not seed"):
+        train("--resume", "--seed", "5", "--allow-changed", "seed")
+    with pytest.raises(ConfigError, match="nothing reads allow_changed without resume"):
+        train("--allow-changed", "lr", out="other")
+    train("--resume", "--lr", "0.03", "--allow-changed", "lr,epochs", "--logging-steps", "1")
+    rates = {row["step"]: row["learning_rate"] for row in json_lines(here / "run" / "metrics.jsonl") if "loss" in row}
+    assert rates == pytest.approx({1: 0.0005, 2: 0.0005 * 2 / 3, 3: 0.01})
+    record = json.loads((here / "run" / "manifest.json").read_text())
+    assert record["config"]["lr"] == 0.03
+    assert record["resumed"][0]["changed"] == {"lr": [0.0005, 0.03]}
+
+
+def test_resume_goes_back_to_a_whole_checkpoint_and_names_the_damage(here, caplog):
+    train()
+    kept = (here / "run" / "model" / "adapter_model.safetensors").read_bytes()
+    weights = here / "run" / "checkpoints" / "checkpoint-3" / "adapter_model.safetensors"
+    flipped = bytearray(weights.read_bytes())
+    flipped[-1] ^= 1
+    weights.write_bytes(flipped)
+    train("--resume")
+    assert "checkpoint-3: adapter_model.safetensors is not as it was written (checksum)" in caplog.text
+    assert (here / "run" / "model" / "adapter_model.safetensors").read_bytes() == kept
+    for step in (2, 3):
+        (here / "run" / "checkpoints" / f"checkpoint-{step}" / "optimizer.pt").unlink()
+    with pytest.raises(ConfigError, match=r"(?s)no whole checkpoint.*checkpoint-3: optimizer.pt is missing.*overwrite"):
+        train("--resume")
+
+
+def test_resume_refuses_the_folder_of_another_command(here):
+    train()
+    record = here / "run" / "manifest.json"
+    record.write_text(record.read_text().replace('"command": "train"', '"command": "demo"'))
+    with pytest.raises(ConfigError, match="run is of valuefree demo"):
+        train("--resume")
+
+
 def test_every_option_that_may_differ_on_resume_exists_and_has_a_reason():
     listed = {**MAY_DIFFER, **IF_NOTHING_SELECTS}
     assert {*listed, *ROWS} <= {item.name for item in fields(TrainConfig)}
@@ -202,6 +247,21 @@ def test_a_finished_run_without_checkpoints_is_not_said_to_go_on(here):
     assert "--resume" not in str(refused.value)
     with pytest.raises(ConfigError, match="no checkpoint in run/checkpoints, and the run is finished"):
         train("--resume")
+
+
+def test_a_folder_has_one_writer(here):
+    with locked(here / "run"), pytest.raises(ConfigError, match="run is being written by process"):
+        train()
+    train("--max-steps", "1")
+    assert not {".lock", ".lock-holder"} & files(here / "run")
+
+
+def test_a_run_that_diverges_saves_the_state_before_and_no_model(here):
+    """At a learning rate of 1e30 the first update overflows every score."""
+    with pytest.raises(DivergenceError, match=r"(?s)step 2 has loss.*finite state is saved in run/checkpoints/checkp"):
+        train("--lr", "1e30")
+    assert not (here / "run" / "model").exists()
+    assert checkpoints(here / "run") == {"checkpoint-1"}
 
 
 def test_resume_and_overwrite_contradict_each_other(here):

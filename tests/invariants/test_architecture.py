@@ -27,7 +27,7 @@ LEVELS = [  # a module imports modules of its own or an earlier part
     "cli",
     "__main__",
 ]
-OUTSIDE = ("studies", "benchmarks", "calibration")
+OUTSIDE = ("studies", "benchmarks", "calibration", "faults")
 
 
 def package_of(file: Path) -> tuple[str, str]:

@@ -89,7 +89,7 @@ def test_few_hits_of_a_flat_model_are_another_author(hits, verdict):
     With 480 of 8000 hits they are as the model draws them. With 280 the other tokens make up for the missing hits, so
     that the temperature is 1, and the share of hits is .035 in place of .06.
     """
-    logits = torch.tensor([0.06] + [0.04] * 10 + [0.01] * 54).log()
+    logits = torch.tensor([0.06] + [0.04] * 10 + [0.01] * 54).log() - 1e-4 * torch.arange(65)
     middle = {480: 3200, 280: 3459}[hits]
     low = 8000 - hits - middle
     ids = torch.cat([torch.zeros(hits).long(), 1 + torch.arange(middle) % 10, 11 + torch.arange(low) % 54])

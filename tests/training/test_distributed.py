@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from transformers import AutoTokenizer, LlamaConfig, LlamaForSequenceClassification
 
 from conftest import make_llama, make_t5
+from valuefree.runs.checkpoints import CHECKSUMS, fault_of
 
 HERE = Path(__file__).parent
 
@@ -163,6 +164,12 @@ def test_two_processes_save_into_a_fresh_folder_and_resume(prepared):
     for folder in folders:
         assert (folder / "reward_scaler.json").exists()
         assert (folder / "adapter_model.safetensors").exists()
+    assert {path.name for path in checkpoints.iterdir()} == {"checkpoint-2", "checkpoint-3"}
+    for folder in folders[1:]:
+        assert fault_of(folder) is None
+        assert {"meter_0.json", "meter_1.json", "rng_state_0.pth", "rng_state_1.pth"} <= set(
+            json.loads((folder / CHECKSUMS).read_text())
+        )
     kept = load_file(prepared / "run" / "model" / "adapter_model.safetensors")
     (checkpoints / "checkpoint-3").rename(prepared / "put-away")
     said = run([*verb, "--resume"])

@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from conftest import TEXTS
-from valuefree.errors import ConfigError, DataError
+from valuefree.errors import ConfigError, DataError, DivergenceError
 from valuefree.evaluation.reward_functions import RewardModel, load_reward
 from valuefree.models.reward_model import load_reward_model
 from valuefree.training.reward_model_trainer import (
@@ -190,3 +190,16 @@ def test_pairs_of_one_text_are_left_out_and_counted(caplog):
     assert "1 pair left out: both responses are the same text" in caplog.text
     with pytest.raises(DataError, match="no pair in 2 rows"):
         RewardPairs.of(datasets.Dataset.from_list(records[:2]), "best_worst")
+
+
+def test_a_run_that_diverges_names_the_prompts_of_the_step(tokenizer, tmp_path, monkeypatch):
+    """Four pairs, one in a step."""
+    trainer = RewardModelTrainer(
+        llama(tokenizer), arguments(tmp_path, per_device_train_batch_size=1), rows(4), processing_class=tokenizer
+    )
+    loss = RewardModelTrainer.compute_loss
+    monkeypatch.setattr(RewardModelTrainer, "compute_loss", lambda *args, **more: loss(*args, **more) * math.inf)
+    with pytest.raises(DivergenceError, match="step 1 has loss inf") as stopped:
+        trainer.train()
+    named = [row["prompt"] for row in rows(4).select(range(0, len(rows(4)), len(rows(4)) // 4))]
+    assert sum(repr(prompt) in str(stopped.value) for prompt in named) == 1

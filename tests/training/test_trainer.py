@@ -22,6 +22,7 @@ from valuefree.errors import ConfigError, DataError
 from valuefree.models.load import add_adapter
 from valuefree.objectives import DPO, DRO, IPO, KTO, NCA, RPO, SFT
 from valuefree.training.callbacks import MetricsFile
+from valuefree.training.step_zero import step_zero_noise
 from valuefree.training.trainer import PolicyTrainer, PolicyTrainingArguments
 
 
@@ -64,7 +65,7 @@ def weights(model) -> dict[str, torch.Tensor]:
 def test_untouched_policy_has_log_ratio_zero(tmp_path, model, rows, tokenizer, share):
     """Scoring batches and training batches differ in shape: |ρ| ≤ 1e-6·Σ|token log-prob| + 1e-4 in float32."""
     run = trainer(tmp_path, model, rows, tokenizer, share_prompts=share, score_batch_tokens=70)
-    noise = run.step_zero_noise(batches=4)
+    noise = step_zero_noise(run, batches=4)
     assert noise["rho_max"] <= 1e-6 * noise["logp_max"] + 1e-4
 
 
@@ -216,7 +217,7 @@ def test_an_adapter_that_does_not_start_at_the_reference_is_an_error(tmp_path, m
 def test_an_adapter_that_starts_at_zero_is_taken(tmp_path, model, rows, tokenizer, start, dtype):
     lora = LoraConfig(r=2, target_modules="all-linear", init_lora_weights=start)
     run = trainer(tmp_path, model.to(dtype), rows, tokenizer, peft_config=lora)
-    noise = run.step_zero_noise()
+    noise = step_zero_noise(run)
     assert noise["rho_max"] <= (1e-6 if dtype == torch.float32 else 1e-2) * noise["logp_max"] + 1e-4
 
 
@@ -230,7 +231,7 @@ def test_such_an_adapter_trains_beside_the_untouched_model_or_without_a_referenc
     lora = LoraConfig(r=4, target_modules="all-linear", init_lora_weights="pissa")
     untouched = {"reference_model": make_llama(tokenizer)}
     run = trainer(tmp_path, make_llama(tokenizer), rows, tokenizer, peft_config=lora, **untouched)
-    noise = run.step_zero_noise()
+    noise = step_zero_noise(run)
     assert noise["rho_max"] <= 1e-5 * noise["logp_max"] + 1e-4
     trainer(tmp_path, make_llama(tokenizer), rows, tokenizer, SFT(), peft_config=lora).train()
 
@@ -402,7 +403,7 @@ def test_a_reference_with_another_attention_is_scored_padded(tmp_path, rows, tok
         make_llama(tokenizer), RPO(), arguments(tmp_path), rows, processing_class=tokenizer, reference_model=reference
     )
     assert not run._collator.padding_free
-    noise = run.step_zero_noise(batches=4)
+    noise = step_zero_noise(run, batches=4)
     assert noise["rho_max"] <= 1e-6 * noise["logp_max"] + 1e-4
 
 

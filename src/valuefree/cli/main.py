@@ -4,16 +4,19 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from valuefree import __version__
 from valuefree.cli.options import VERBS, module_of
 from valuefree.cli.output import carry_out, ignore_library_warnings
 from valuefree.cli.parse import parse, unknown
 from valuefree.errors import ConfigError, ValueFreeError
+from valuefree.runs.lock import locked
 from valuefree.runs.manifest import launched
+from valuefree.runs.run_folder import VERBS as VERBS_OF_RUNS
 
 USAGE = f"""valuefree {__version__}: a better policy from scalar feedback, offline, without a value network
 
@@ -41,8 +44,17 @@ def run(arguments: Sequence[str]) -> None:
     if verb not in VERBS:
         raise unknown("verb", verb, list(VERBS))
     options = parse(verb, rest)
-    with _printed_once():
+    with _printed_once(), _held(verb, options):
         carry_out(lambda: import_module(f"valuefree.cli.commands.{module_of(verb)}").command, options)
+
+
+def _held(verb: str, options: Any) -> AbstractContextManager[None]:
+    """A lock on the folder that the command writes into, taken by the first of its processes."""
+    if verb == "strength":
+        folder = options.run if options.apply else None
+    else:
+        folder = options.out if verb in VERBS_OF_RUNS and not options.dry_run else None
+    return locked(folder) if folder is not None and launched()[0] == 0 else nullcontext()
 
 
 @contextmanager

@@ -1,11 +1,11 @@
 """The output folder of a command. An earlier run in it is an error, or its files are removed on request."""
 
-import re
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from valuefree.errors import ConfigError
+from valuefree.runs.checkpoints import UNFINISHED, checkpoints_in
 from valuefree.runs.files import read_json, write_text
 from valuefree.runs.manifest import COMPLETIONS, HELD_OUT, MANIFEST, PROMPTS, SELECTION, STRENGTH, launched
 
@@ -115,8 +115,8 @@ class RunFolder:
 
     def _checkpoints(self) -> list[Path]:
         folder = self.path / "checkpoints"
-        checkpoints = [path for path in folder.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
-        return sorted(checkpoints) + sorted(folder.glob("runs/**/events.out.tfevents.*"))
+        checkpoints = checkpoints_in(folder) + [path for path in (folder / UNFINISHED,) if path.is_dir()]
+        return checkpoints + sorted(folder.glob("runs/**/events.out.tfevents.*"))
 
     def _in_listed(self) -> list[Path]:
         return sorted(path for name in LISTED for path in (self.path / name).rglob("*") if path.is_file())

@@ -8,6 +8,7 @@ from transformers import TrainingArguments
 from valuefree.batches.rendering import Limits
 from valuefree.errors import ConfigError
 from valuefree.models.logprobs import CHUNK_TOKENS, MAX_LOGIT_BYTES
+from valuefree.training.divergence import check_on_divergence, on_divergence_field
 
 STRATEGIES = ("auto", "random", "sequential", "group_by_length")
 
@@ -36,12 +37,15 @@ class PolicyTrainingArguments(TrainingArguments):
     padding_free: bool = field(default=True, metadata={"help": "pack a batch into one row, where exact"})
     score_batch_tokens: int = field(default=8192, metadata={"help": "padded tokens per batch of reference scoring"})
     score_cache_dir: str | None = field(default=None, metadata={"help": "default: valuefree/scores in the user cache"})
+    on_divergence: str = on_divergence_field()
     chunk_tokens: int = field(default=CHUNK_TOKENS, metadata={"help": "response tokens per projection of the head"})
     max_logit_bytes: int = field(default=MAX_LOGIT_BYTES, metadata={"help": "logits kept for backward, in bytes"})
 
     def __post_init__(self) -> None:
         self.remove_unused_columns = False  # the objective reads columns that are no arguments of the model
+        self.logging_nan_inf_filter = False  # the trainer stops at, or skips, a loss that is not finite
         super().__post_init__()
+        check_on_divergence(self.on_divergence)
         if self.train_sampling_strategy not in STRATEGIES:
             raise ConfigError(
                 f"train_sampling_strategy is {self.train_sampling_strategy!r}; choose from {', '.join(STRATEGIES)}."

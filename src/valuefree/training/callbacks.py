@@ -10,16 +10,26 @@ from typing import Any
 from transformers import IntervalStrategy, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from valuefree.errors import number_of
-from valuefree.runs.files import json_line
+from valuefree.runs.files import json_line, write_jsonl
 
 logger = logging.getLogger(__name__)
 
 
 class MetricsFile(TrainerCallback):
-    """Append every log to ``metrics.jsonl`` in `folder`, one JSON object per line. Only the first process writes."""
+    """Append every log to ``metrics.jsonl`` in `folder`, one JSON object per line. Only the first process writes.
+
+    When training resumes, the file is first cut to the logs that the checkpoint knows.
+    """
 
     def __init__(self, folder: Path):
         self.folder = folder
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Of a resumed run: write the logs up to its checkpoint."""
+        if state.is_world_process_zero and state.global_step:
+            write_jsonl(self.folder / "metrics.jsonl", ({"step": row["step"], **row} for row in state.log_history))
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs=None, **kwargs: Any

@@ -45,3 +45,8 @@ def all_reduce(values: list[float], device: torch.device, *, how: str = "sum") -
     tensor: Tensor = torch.tensor(values, dtype=dtype, device=device)
     dist.all_reduce(tensor, dist.ReduceOp.MAX if how == "max" else dist.ReduceOp.SUM)
     return tensor.tolist()
+
+
+def missing_calls(done: int, device: torch.device) -> int:
+    """How many more forward passes another process makes. Each is a collective call, which every process must join."""
+    return int(all_reduce([float(done)], device, how="max")[0]) - done

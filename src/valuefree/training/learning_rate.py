@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from transformers.trainer_callback import CallbackHandler, DefaultFlowCallback
 
-from valuefree.errors import ConfigError, DataError, number_of
+from valuefree.errors import ConfigError, DataError, DivergenceError, number_of
 from valuefree.training.trainer import PolicyTrainer
 
 logger = logging.getLogger(__name__)
@@ -118,10 +118,10 @@ def _attempt(
 ) -> float:
     """The measure after a short training; the weights are then those of `start` again."""
     with _short_run(trainer, rate, steps):
-        trainer.train()
         try:
+            trainer.train()
             score = measure(trainer.model)
-        except DataError:  # log-probabilities that are not finite
+        except (DivergenceError, DataError):  # losses or log-probabilities that are not finite
             score = -math.inf
     with torch.no_grad():
         for name, weight in _trained(trainer):

@@ -17,19 +17,20 @@ from transformers import (
     EvalPrediction,
     PreTrainedModel,
     PreTrainedTokenizerBase,
-    Trainer,
     TrainingArguments,
 )
 
 from valuefree.batches.reward_inputs import RewardInputs
 from valuefree.data.columns import column_hashes, to_numpy
-from valuefree.data.prompts import Prompt
+from valuefree.data.prompts import Prompt, as_text, decoded
 from valuefree.errors import ConfigError, DataError, number_of
 from valuefree.models.load import add_adapter, disable_dropout, has_adapter
 from valuefree.models.reward_model import MAX_LENGTH, reward_inputs, scores_of
 from valuefree.objectives.base import check_same_shape
 from valuefree.objectives.pairwise import Pairing, pairs_within
+from valuefree.training.checked_trainer import CheckedTrainer
 from valuefree.training.distributed import all_reduce
+from valuefree.training.divergence import check_on_divergence, on_divergence_field
 
 logger = logging.getLogger(__name__)
 
@@ -60,11 +61,14 @@ class RewardModelArguments(TrainingArguments):
     per_device_train_batch_size: int = field(default=8, metadata={"help": "pairs per micro-batch and device"})
     max_length: int = field(default=MAX_LENGTH, metadata={"help": "tokens of prompt and response together"})
     disable_dropout: bool = field(default=True, metadata={"help": "in the whole model"})
+    on_divergence: str = on_divergence_field()
 
     def __post_init__(self) -> None:
         self.remove_unused_columns = False  # pairs of texts are not arguments of the model
         self.label_names = ["labels"]
+        self.logging_nan_inf_filter = False  # the trainer stops at, or skips, a loss that is not finite
         super().__post_init__()
+        check_on_divergence(self.on_divergence)
 
 
 @dataclass(frozen=True)
@@ -116,13 +120,17 @@ class PairCollator:
     inputs: RewardInputs
 
     def __call__(self, pairs: Sequence[tuple[Prompt, str, str]]) -> dict[str, Any]:
-        """Arguments of the model, 2N rows; ``labels``, zeros of shape (N,); ``cut``, how many rows were too long."""
+        """Arguments of the model, 2N rows; ``labels``, zeros of shape (N,); ``cut``, how many rows were too long.
+
+        ``prompts`` are the N texts, for error messages.
+        """
         prompts, chosen, rejected = (list(column) for column in zip(*pairs, strict=True))
         batch, cut = self.inputs.batch(prompts + prompts, chosen + rejected)
-        return {**batch, "labels": torch.zeros(len(pairs)), "cut": cut}
+        texts = [as_text(decoded(prompt)) for prompt in prompts]
+        return {**batch, "labels": torch.zeros(len(pairs)), "cut": cut, "prompts": texts}
 
 
-class RewardModelTrainer(Trainer):
+class RewardModelTrainer(CheckedTrainer):
     """Train a sequence classifier with one output so that better responses score higher.
 
     Args:
@@ -140,11 +148,13 @@ class RewardModelTrainer(Trainer):
 
     Raises:
         ConfigError: a model of several outputs, no tokenizer. DataError: no pair.
+        DivergenceError: see `CheckedTrainer`.
     """
 
     loss_is_scaled_for_ga = True  # compute_loss divides by the pairs of the global batch
 
     # `Trainer` declares these more widely.
+    train_dataset: Any  # RewardPairs
     model: Any  # a sequence classifier, or a peft model around one
     processing_class: Any  # the tokenizer
 
@@ -184,7 +194,7 @@ class RewardModelTrainer(Trainer):
         self._sums: dict[str, float] = {}
 
     def _scores(self, model: nn.Module, inputs: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        arguments = {name: value for name, value in inputs.items() if name not in ("labels", "cut")}
+        arguments = {name: value for name, value in inputs.items() if name not in ("labels", "cut", "prompts")}
         chosen, rejected = scores_of(model, arguments).chunk(2)
         return chosen, rejected
 
@@ -226,6 +236,18 @@ class RewardModelTrainer(Trainer):
             scores = torch.stack(self._scores(model, inputs), dim=1)
         return None, scores, inputs["labels"]
 
+    def metric_sums(self) -> dict[str, float]:
+        """Sums of accuracy, margin and cut rows."""
+        return self._sums
+
+    def prompts_of(self, batch: dict[str, Any]) -> dict[int | str, str]:
+        """Texts of the prompts in a micro-batch, by prompt_id."""
+        rows, wanted = self.train_dataset.rows, set(batch["prompts"])
+        texts = (
+            (name, as_text(decoded(prompt))) for name, prompt in zip(rows["prompt_id"], rows["prompt"], strict=True)
+        )
+        return {name: text for name, text in texts if text in wanted}
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add accuracy, margin and the share of cut rows since the last log line to a training log."""
         if "loss" in logs and self._sums:
@@ -245,6 +267,7 @@ class RewardModelTrainer(Trainer):
         if _internal_call or not has_adapter(self.model):
             super().save_model(output_dir, _internal_call)
             return
+        self.check_weights()
         if self.args.should_save:
             folder = Path(output_dir or self.args.output_dir or ".")
             copy.deepcopy(self.accelerator.unwrap_model(self.model)).merge_and_unload().save_pretrained(folder)

@@ -8,20 +8,22 @@ import datasets
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.trainer_utils import EvalLoopOutput
 
 from valuefree.batches.micro_batch import MicroBatch, TokenBatch
+from valuefree.data.prompts import as_text, decoded
 from valuefree.data.rewards import RewardScaler
 from valuefree.errors import ConfigError
 from valuefree.models.hidden_states import supports_packing
 from valuefree.models.load import disable_dropout, evaluating, is_encoder_decoder, policy_of
 from valuefree.models.logprobs import ResponseLogps, patch_forward, response_logps
-from valuefree.models.value_network import ValueNetwork, attach, check_sharding, network_of, save, split_groups
+from valuefree.models.value_network import ValueNetwork, attach, check_sharding, network_of, split_groups
 from valuefree.objectives.base import Objective, ObjectiveInputs, ObjectiveOutput
 from valuefree.training.arguments import PolicyTrainingArguments
 from valuefree.training.callbacks import RisingLoss, ShortRun
-from valuefree.training.distributed import all_reduce
+from valuefree.training.checked_trainer import CheckedTrainer
+from valuefree.training.distributed import all_reduce, missing_calls
 from valuefree.training.metrics import TrainingMetrics
 from valuefree.training.preparation import (
     STEP_INPUTS,
@@ -39,7 +41,7 @@ __all__ = ["PolicyTrainer", "PolicyTrainingArguments"]
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-class PolicyTrainer(Trainer):
+class PolicyTrainer(CheckedTrainer):
     """Fine-tune a policy on (prompt, response, reward) rows by any `Objective`.
 
     Before training it standardises the rewards, resolves the settings of the objective that depend on the data, selects
@@ -62,6 +64,7 @@ class PolicyTrainer(Trainer):
         DataError: a column is missing, or a response is truncated to nothing.
         ScoringError: a row has no reference score.
         ConfigError: settings contradict each other, or the policy differs from its reference.
+        DivergenceError: see `CheckedTrainer`.
 
     Attributes:
         objective: the resolved objective.
@@ -259,7 +262,7 @@ class PolicyTrainer(Trainer):
 
     def _apply(self, model: nn.Module, inputs: MicroBatch) -> tuple[ObjectiveInputs, ObjectiveOutput]:
         """The objective on the micro-batch's rows and, without gradient, on the rest of their prompts' rows."""
-        idle = self._idle_forwards(len(inputs.context))
+        idle = missing_calls(len(inputs.context), self.args.device) if "groups" in self.objective.requires else 0
         own = self._logps(model, inputs.batch, inputs.prompts)
         with torch.no_grad():
             rest = [self._logps(model, batch) for batch in inputs.context]
@@ -267,12 +270,6 @@ class PolicyTrainer(Trainer):
                 self._logps(model, inputs.batch)
         given = objective_inputs(inputs, [own, *rest])
         return given, self.objective(given)
-
-    def _idle_forwards(self, done: int) -> int:
-        """How many more forward passes another rank makes. Each is a collective call, which every rank must join."""
-        if self.args.world_size == 1 or "groups" not in self.objective.requires:
-            return 0
-        return int(all_reduce([float(done)], self.args.device, how="max")[0]) - done
 
     def compute_loss(
         self,
@@ -295,26 +292,20 @@ class PolicyTrainer(Trainer):
 
     # ------------------------------------------------------------------------------------------------------ logging
 
+    def metric_sums(self) -> dict[str, float]:
+        """Sums of the objective's metrics."""
+        return self._metrics.sums
+
+    def prompts_of(self, batch: MicroBatch) -> dict[int | str, str]:
+        """Texts of the prompts in a micro-batch, by prompt_id."""
+        rows = self.train_dataset.table.select(batch.row_numbers)
+        return {name: as_text(decoded(text)) for name, text in zip(rows["prompt_id"], rows["prompt"], strict=True)}
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the objective's metrics since the last log line, throughput and peak memory to a training log."""
         if "loss" in logs and self._metrics.sums:
             logs = {**logs, **self._metrics.summary(self.report)}
         super().log(logs, start_time)
-
-    def step_zero_noise(self, batches: int = 2) -> dict[str, float]:
-        """Largest |ρ| before training, in nats, over some micro-batches, and largest |log π|: the rounding error."""
-        worst, scale = 0.0, 0.0
-        loader = self.get_train_dataloader()
-        for _, inputs in zip(range(batches), loader, strict=False):
-            if self.train_dataset.step_inputs:
-                (inputs,) = self._with_step_inputs(self.model, [inputs], self.train_dataset, 0)
-            with torch.no_grad(), self.compute_loss_context_manager():
-                given, _ = self._apply(self.model, self._prepare_inputs(inputs))
-            if given.reference_logps is None:
-                raise ConfigError(f"{type(self.objective).__name__} has no reference to compare with.")
-            worst = max(worst, float((given.policy_logps - given.reference_logps).abs().max()))
-            scale = max(scale, float(given.policy_logps.abs().max()))
-        return {"rho_max": worst, "logp_max": scale}
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Train as `transformers.Trainer` does; throughput is measured from here on."""
@@ -351,21 +342,6 @@ class PolicyTrainer(Trainer):
     def floating_point_ops(self, inputs: MicroBatch | Any) -> int:
         """6 · parameters · tokens (Kaplan et al. 2020, arXiv 2001.08361)."""
         return 6 * sum(p.numel() for p in self.model.parameters()) * inputs.batch["input_ids"].numel()
-
-    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Save the policy; a checkpoint also holds the value network, in a separate file."""
-        super().save_model(output_dir, _internal_call)
-        network = network_of(self.model) if _internal_call else None
-        if network is not None:
-            weights = network.whole()
-            if self.args.should_save:
-                save(weights, output_dir or str(self.args.output_dir))
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        super()._load_from_checkpoint(resume_from_checkpoint, model)
-        network = network_of(self.model)
-        if network is not None:
-            network.load(resume_from_checkpoint)
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         super()._save(output_dir, state_dict)

@@ -34,6 +34,7 @@ from valuefree.runs.manifest import COMPLETIONS, fingerprint, manifest
 from valuefree.runs.run_folder import MANIFEST, RunFolder
 from valuefree.training.callbacks import MetricsFile, StopOnSignal
 from valuefree.training.log_lines import log_lines
+from valuefree.training.step_zero import step_zero_noise
 from valuefree.training.trainer import PolicyTrainer, PolicyTrainingArguments
 
 logger = logging.getLogger(__name__)
@@ -94,7 +95,7 @@ def run(options: DemoConfig, *, say: Callable[[str], None]) -> DemoResult:
         callbacks=[MetricsFile(folder), signals],
     )
     say(f"\n{trainer.report}\n")
-    noise = trainer.step_zero_noise()
+    noise = step_zero_noise(trainer)
     say(
         f"log-ratio of the untouched policy: at most {noise['rho_max']:.2g} nats (scores reach {noise['logp_max']:.0f})"
     )

@@ -1,24 +1,28 @@
 """``--resume`` continues only the same run: settings and rows are compared with the manifest in its folder."""
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from transformers.trainer_utils import get_last_checkpoint
-
 from valuefree.cli.options.groups import DataOptions, flags, key_of
-from valuefree.cli.options.train import TrainConfig
+from valuefree.cli.options.train import CHANGEABLE, TrainConfig
 from valuefree.errors import ConfigError
+from valuefree.runs.checkpoints import newest_whole
 from valuefree.runs.files import read_json
-from valuefree.runs.run_folder import MANIFEST
+from valuefree.runs.run_folder import MANIFEST, check_verb
+
+logger = logging.getLogger(__name__)
 
 # Options that may differ, and why: they change neither the checkpoints nor the training. max_steps and epochs are not
 # among them, because the linear decay of the learning rate ends where they say, so all steps depend on them.
 MAY_DIFFER = {
     "out": "the folder may have been moved",
     "resume": "says that the run continues",
+    "allow_changed": "says which options have another value",
+    "on_divergence": "what happens to a step that is not finite; there was none up to the checkpoint, or it is counted",
     "overwrite": "not given together with resume",
     "dry_run": "nothing is trained",
     "quiet": "what is printed",
@@ -56,38 +60,38 @@ PARTS = {
 
 
 def last_checkpoint(folder: Path) -> Path:
-    """The checkpoint to continue from.
+    """The newest whole checkpoint; the faults of newer ones are logged.
 
     Raises:
         ConfigError: there is none.
     """
     checkpoints = folder / "checkpoints"
-    found = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
-    if found is None:
-        said = ", and the run is finished" if (folder / "metrics.json").exists() else ""
+    found, faults = newest_whole(checkpoints)
+    said = [f"{checkpoint}: {fault}" for checkpoint, fault in faults.items()]
+    if found is not None:
+        for line in said:
+            logger.warning("damaged checkpoint, not used: %s", line)
+        return found
+    if faults:
+        every = "\n".join(f"  {line}" for line in said)
         raise ConfigError(
-            f"--resume: no checkpoint in {checkpoints}{said}. Checkpoints are written by --save-steps; start a new run "
-            "with another --out or --overwrite."
+            f"--resume: no whole checkpoint in {checkpoints}:\n{every}\nStart a new run with another --out or "
+            "--overwrite."
         )
-    return Path(found)
-
-
-def checkpoints_in(folder: Path) -> list[Path]:
-    """The checkpoints of a run."""
-    return list((folder / "checkpoints").glob("checkpoint-*"))
-
-
-def step_of(checkpoint: Path) -> int:
-    """The optimiser step after which a checkpoint was written."""
-    return int(checkpoint.name.split("-")[1])
+    finished = ", and the run is finished" if (folder / "metrics.json").exists() else ""
+    raise ConfigError(
+        f"--resume: no checkpoint in {checkpoints}{finished}. Checkpoints are written by --save-steps; start a new run "
+        "with another --out or --overwrite."
+    )
 
 
 def earlier_record(folder: Path) -> dict[str, Any]:
     """The manifest of the run to continue.
 
     Raises:
-        ConfigError: it is missing or broken.
+        ConfigError: it is missing, broken, or of another command.
     """
+    check_verb(folder, "train")
     file = folder / MANIFEST
     try:
         found = read_json(file)
@@ -99,8 +103,14 @@ def earlier_record(folder: Path) -> dict[str, Any]:
         ) from error
 
 
-def check_same_run(options: TrainConfig, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Raise ConfigError that names every difference between the manifest of the run and that of its continuation."""
+def check_same_run(
+    options: TrainConfig, before: Mapping[str, Any], now: Mapping[str, Any]
+) -> dict[str, tuple[Any, Any]]:
+    """The options that the user allows to change, each with its value before and now.
+
+    Raises:
+        ConfigError: names every other difference between the manifest of the run and that of its continuation.
+    """
     now = json.loads(json.dumps(now))  # tuples are lists in a file
     rows = [
         f"{text} (fingerprint): {old} → {new}"
@@ -111,7 +121,11 @@ def check_same_run(options: TrainConfig, before: Mapping[str, Any], now: Mapping
     free = {*MAY_DIFFER, *([] if options.selects() or options.measured() else IF_NOTHING_SELECTS)}
     free |= set() if rows else set(ROWS)
     found = {name: (old_config[name], new) for name, new in new_config.items() if name not in free}
-    settings = [f"{flags([name])}: {old!r} → {new!r}" for name, (old, new) in found.items() if old != new]
+    found = {name: (old, new) for name, (old, new) in found.items() if old != new}
+    changed = {name: values for name, values in found.items() if name in options.may_change()}
+    if "auto" in changed.get("lr", ()):
+        raise ConfigError("--allow-changed lr: auto is a search before the first step; give a number.")
+    settings = [f"{flags([name])}: {old!r} → {new!r}" for name, (old, new) in found.items() if name not in changed]
     objective = before.get("objective", {}), now.get("objective", {})
     settings += [
         f"objective, {name}: {old!r} → {new!r}"
@@ -122,12 +136,15 @@ def check_same_run(options: TrainConfig, before: Mapping[str, Any], now: Mapping
     if processes[0] != processes[1]:
         settings.append(f"processes: {processes[0]} → {processes[1]}")
     if rows or settings:
+        allowed = [name for name in CHANGEABLE if name in found]
+        advice = f", allow the change by --allow-changed {','.join(allowed)}" if allowed else ""
         differences = "\n".join(f"  {line}" for line in [*rows, *settings])
         raise ConfigError(
             f"--resume: the run in {options.out} was started with other settings or rows (before → now):\n"
-            f"{differences}\nIts checkpoints belong to those. Use the old ones, or start a new run with another --out "
-            "or --overwrite."
+            f"{differences}\nIts checkpoints belong to those. Use the old ones{advice}, or start a new run with "
+            "another --out or --overwrite."
         )
+    return changed
 
 
 def _with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def train_reward_model(options: TrainConfig) -> RewardModelResult:
         metrics = {
             "held_out_pairs": held_out,
             "training": history[-1] if history else None,
-            "notes": [str(run.summary)],
+            "notes": [str(run.summary), *([trainer.meter.warning] if trainer.meter.warning else [])],
         }
         write_json(run.folder / "metrics.json", metrics)
         write_report(read_report([run.folder]), run.folder)

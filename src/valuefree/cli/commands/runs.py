@@ -8,14 +8,14 @@ from typing import Any
 
 import datasets
 import torch
-from transformers import EarlyStoppingCallback, Trainer
+from transformers import EarlyStoppingCallback
 from transformers.integrations.integration_utils import (
     INTEGRATION_TO_CALLBACK,
     get_available_reporting_integrations,
 )
 
 from valuefree.cli.commands.from_options import read, reference_samples_of
-from valuefree.cli.commands.resuming import check_same_run, checkpoints_in, earlier_record, last_checkpoint, step_of
+from valuefree.cli.commands.resuming import check_same_run, earlier_record, last_checkpoint
 from valuefree.cli.options.objective import REWARD_MODEL
 from valuefree.cli.options.train import TrainConfig
 from valuefree.cli.output import bars
@@ -23,13 +23,15 @@ from valuefree.cli.parse import stand_ins
 from valuefree.data import DataSummary, split_by_prompt
 from valuefree.data.seen_prompts import SeenPrompts
 from valuefree.data.triplets import written_row
-from valuefree.errors import ConfigError
+from valuefree.errors import ConfigError, DivergenceError
 from valuefree.evaluation.reward_functions import load_reward
 from valuefree.evaluation.validation import selection
+from valuefree.runs.checkpoints import checkpoints_in, step_of
 from valuefree.runs.files import write_json, write_jsonl
 from valuefree.runs.manifest import HELD_OUT, PROMPTS, SELECTION, fingerprint, launched, manifest
 from valuefree.runs.run_folder import MANIFEST, RunFolder
 from valuefree.training.callbacks import MetricsFile, StopOnSignal
+from valuefree.training.checked_trainer import CheckedTrainer
 from valuefree.training.log_lines import log_lines
 
 logger = logging.getLogger(__name__)
@@ -64,7 +66,7 @@ class Run:
             options.out,
             overwrite=options.overwrite,
             resume=options.resume,
-            hint="continue that run by --resume, " if checkpoints_in(Path(options.out)) else "",
+            hint="continue that run by --resume, " if checkpoints_in(Path(options.out) / "checkpoints") else "",
         )
         check_tracker(options.report_to)
         output.check_inputs([options.data, options.model, options.reference_samples])
@@ -110,10 +112,13 @@ class Run:
             found.append(EarlyStoppingCallback(early_stopping_patience=self.options.patience))
         return found
 
-    def train(self, trainer: Trainer) -> str | None:
+    def train(self, trainer: CheckedTrainer) -> str | None:
         """Train, from the last checkpoint if asked to, and save the model; the name of a signal that stopped it.
 
         Call `save` again if the model is changed afterwards.
+
+        Raises:
+            DivergenceError: losses, gradients or weights are not finite; the last finite state is a checkpoint.
         """
         if trainer.is_world_process_zero():
             self._open()
@@ -121,13 +126,18 @@ class Run:
         checkpoint = self.checkpoint
         if checkpoint is not None:
             logger.info("resumed from step %d (%s)", step_of(checkpoint), checkpoint)
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
+        try:
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
+        except DivergenceError as error:
+            saved = trainer.save_last_good()
+            then = f"saved in {saved}; continue from there by --resume --allow-changed lr" if saved else "not saved"
+            raise DivergenceError(f"{error}\nThe last finite state is {then}.") from error
         if self.signals.received is not None:
             return self.signals.received.name
         self.save(trainer)
         return None
 
-    def save(self, trainer: Trainer) -> None:
+    def save(self, trainer: CheckedTrainer) -> None:
         """Save the model, and list its files; they are listed once more when the report is written, which may fail."""
         trainer.save_model(str(self.folder / "model"))
         if trainer.is_world_process_zero():
@@ -206,11 +216,13 @@ def _rows(dataset: datasets.Dataset) -> Iterator[dict[str, Any]]:
 
 
 def _continued(options: TrainConfig, folder: Path, record: dict[str, Any], step: int) -> dict[str, Any]:
-    """The manifest of a resumed run: that of its start, with one entry per resumption."""
+    """The manifest of a resumed run: that of its start, with changed options, and with one entry per resumption."""
     earlier = earlier_record(folder)
-    check_same_run(options, earlier, record)
+    changed = check_same_run(options, earlier, record)
     now = {"step": step, **{name: record[name] for name in ("started", "commit", "versions", "machine")}}
-    return earlier | {"resumed": [*earlier.get("resumed", []), now]}
+    now |= {"changed": changed} if changed else {}
+    config = earlier["config"] | {name: new for name, (_, new) in changed.items()}
+    return earlier | {"config": config, "resumed": [*earlier.get("resumed", []), now]}
 
 
 def _fingerprint(rows: datasets.Dataset) -> str:
@@ -241,6 +253,7 @@ def shared_arguments(options: TrainConfig) -> dict[str, Any]:
         "save_steps": options.save_steps or options.eval_steps or 500,
         "save_total_limit": 2,
         **selection(options.selects()),
+        "on_divergence": options.on_divergence,
         "logging_steps": options.logging_steps,
         "logging_first_step": True,
         "disable_tqdm": not bars(),

@@ -196,7 +196,7 @@ def _finish(
     notes: list[str],
 ) -> None:
     history = trainer.state.log_history
-    warnings = [trainer.short_run.warning, trainer.rising_loss.warning]
+    warnings = [trainer.short_run.warning, trainer.rising_loss.warning, trainer.meter.warning]
     pairs, authorship = trainer.train_dataset.columns.get("pairs"), trainer.train_dataset.authorship
     metrics = {
         "notes": [

@@ -25,6 +25,8 @@ from valuefree.cli.options.objective import (
 from valuefree.errors import ConfigError
 from valuefree.evaluation.metrics.registry import HELD_OUT_DEFAULT, HELD_OUT_MEASURES, kind_of
 
+# Options that a resumed run can take up in mid-run: they set the learning rate of the steps that are left.
+CHANGEABLE = ("lr", "epochs", "max_steps", "warmup_steps")
 # Options that the training of a reward model does not read.
 NOT_OF_REWARD_MODELS = (
     *("max_prompt_length", "max_response_length", "cache_dir", "score_batch_tokens", "batch_tokens"),
@@ -33,8 +35,8 @@ NOT_OF_REWARD_MODELS = (
 )
 
 
-def _output(default: Any, text: str) -> Any:
-    return option(default, text, group="output")
+def _output(default: Any, text: str, *, otherwise: Any = None) -> Any:
+    return option(default, text, otherwise=otherwise, group="output")
 
 
 def _evaluation(default: Any, text: str, *, otherwise: Any = None) -> Any:
@@ -104,6 +106,9 @@ class TrainConfig(
     )
     accumulation: int = option(1, "micro-batches per optimizer step", minimum=1)
     lora_rank: int = option(16, "rank of the adapter; 0 trains all weights", minimum=0)
+    on_divergence: Literal["stop", "skip"] = option(
+        "stop", "stop: stop at a loss or gradient that is not finite; skip: leave out that step's update, and count it"
+    )
     gradient_checkpointing: bool = option(False, "recompute activations in the backward pass, to save memory")
     eval_steps: int = _evaluation(
         0,
@@ -121,7 +126,14 @@ class TrainConfig(
     save_steps: int = _output(0, "steps between checkpoints; 0 for the end and on a signal only")
     logging_steps: int = _output(10, "steps between log lines")
     report_to: str = _output("none", "tensorboard, wandb, trackio or none")
-    resume: bool = _output(False, "continue from the last checkpoint in the folder out, with the settings of that run")
+    resume: bool = _output(
+        False, "continue from the newest whole checkpoint in the folder out, with the settings of that run"
+    )
+    allow_changed: str | None = _output(
+        None,
+        f"with resume: options that have another value from here on, such as lr,epochs; of {', '.join(CHANGEABLE)}",
+        otherwise="none",
+    )
     overwrite: bool = _output(False, "replace the run in the folder out: remove what it wrote, and nothing else")
     kl_prompts: int = _evaluation(32, "held-out prompts used to estimate the KL to the reference; 0 for none")
     dry_run: bool = _output(False, "read and check the data, print the settings, and stop")
@@ -132,6 +144,14 @@ class TrainConfig(
             raise ConfigError("resume continues the run, overwrite replaces it; give one of the two.")
         if self.quantize and not self.lora_rank:
             raise ConfigError("quantize needs lora_rank above 0: weights of 4 or 8 bits have no gradient to train by.")
+        if self.allow_changed is not None and not self.resume:
+            raise ConfigError("nothing reads allow_changed without resume. Leave it out.")
+        unknown = sorted(self.may_change() - set(CHANGEABLE))
+        if unknown:
+            raise ConfigError(
+                f"allow_changed is {self.allow_changed}; only {', '.join(CHANGEABLE)} can change in mid-run, not "
+                f"{', '.join(unknown)}: start a new run with another --out."
+            )
         self._check_validation()
         if self.reward_function and self.test_prompts == 0:
             raise ConfigError("reward_function needs test_prompts above 0: it rewards responses to held-out prompts.")
@@ -141,6 +161,10 @@ class TrainConfig(
         elif self.objective not in partitioned():
             reason = f"{', '.join(partitioned())} needs V(x), and objective {self.objective} does not"
             self.check_unread(("reference_samples",), reason)
+
+    def may_change(self) -> set[str]:
+        """Options that may have another value than at the start of the resumed run."""
+        return {name.strip().replace("-", "_") for name in (self.allow_changed or "").split(",")} - {""}
 
     def selects(self) -> str | None:
         """What the best checkpoint is chosen by; None to keep the last one."""
