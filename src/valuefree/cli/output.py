@@ -20,10 +20,11 @@ LIBRARIES = ("transformers", "torch", "peft", "accelerate", "datasets", "hugging
 
 @dataclass(frozen=True)
 class Result:
-    """What a command ends in: lines for people, and the same as values for ``--json``."""
+    """What a command ends in: lines for people, the same as values for ``--json``, and the exit code."""
 
     summary: str
     values: dict[str, Any]
+    exit_code: int = 0
 
 
 def ignore_library_warnings() -> None:
@@ -41,7 +42,7 @@ def bars() -> bool:
 def carry_out(load: Callable[[], Callable[[Any], Result | None]], options: Options) -> None:
     """Load a command, run it, and print its result: a summary, or with ``--json`` one JSON object.
 
-    With ``--json`` everything else that the command prints goes to stderr; with ``--quiet`` to nowhere.
+    A result with an exit code ends the process with it. With ``--json`` everything else that the command prints goes to stderr; with ``--quiet`` to nowhere.
     """
     # tqdm takes a quarter of the time of `valuefree --help` to import, and only commands need it.
     from tqdm.contrib.logging import logging_redirect_tqdm  # noqa: PLC0415
@@ -55,6 +56,8 @@ def carry_out(load: Callable[[], Callable[[Any], Result | None]], options: Optio
             result = load()(options)
     if result is not None:
         print(json.dumps(result.values, ensure_ascii=False) if shared.json else result.summary)
+        if result.exit_code:
+            sys.exit(result.exit_code)
 
 
 @contextmanager

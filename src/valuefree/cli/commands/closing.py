@@ -1,5 +1,6 @@
 """The end of a training run in words, and as the object of ``--json``."""
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,9 @@ def reward_model_result(folder: Path, found: list[str]) -> Result:
 
 
 def stopped_result(folder: Path, received: str) -> Result:
-    """A run that a signal has stopped."""
-    return Result(f"stopped by {received}; continue with --resume", {"stopped": received, "paths": paths_of(folder)})
+    """A run that a signal has stopped; its exit code is that of a process that the signal ends, such as 143."""
+    values = {"stopped": received, "paths": paths_of(folder)}
+    return Result(f"stopped by {received}; continue with --resume", values, 128 + signal.Signals[received])
 
 
 def _result(folder: Path, title: str, found: list[str], steps: dict[str, str]) -> Result:
