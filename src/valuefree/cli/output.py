@@ -42,7 +42,8 @@ def bars() -> bool:
 def carry_out(load: Callable[[], Callable[[Any], Result | None]], options: Options) -> None:
     """Load a command, run it, and print its result: a summary, or with ``--json`` one JSON object.
 
-    A result with an exit code ends the process with it. With ``--json`` everything else that the command prints goes to stderr; with ``--quiet`` to nowhere.
+    A result with an exit code ends the process with it. With ``--json`` everything else that the command prints goes to
+    stderr; with ``--quiet`` to nowhere.
     """
     # tqdm takes a quarter of the time of `valuefree --help` to import, and only commands need it.
     from tqdm.contrib.logging import logging_redirect_tqdm  # noqa: PLC0415
