@@ -48,9 +48,6 @@ class ReferenceScores:
     scored: int
     statistics: TokenStatistics | None = None
 
-    def __str__(self) -> str:
-        return f"reference scores: {len(self.logps)} rows, {self.scored} computed, the rest from the cache"
-
 
 def default_cache_dir() -> Path:
     """Folder of the reference scores: ``scores`` in `cache_root`."""
@@ -82,6 +79,7 @@ def score_reference(
     batch_tokens: int = 8192,
     progress: bool = True,
     sampler: Sampler = PLAIN,
+    what: str = "rows",
 ) -> ReferenceScores:
     """Log-probability of every response under the reference, each computed once.
 
@@ -102,6 +100,7 @@ def score_reference(
         progress: show a progress bar.
         sampler: score the reference as it is sampled so. With truncation, a response that the sampler never draws has
             score −inf, and there are no statistics.
+        what: what the rows are, for the log.
 
     Raises:
         ScoringError: some rows have no finite score, which truncation does not explain; the message names them.
@@ -114,7 +113,8 @@ def score_reference(
     known = cache.read() if cache and rank == 0 else {}
     if not sampler.truncates:
         known = {key: score for key, score in known.items() if score.statistics is not None}
-    missing = broadcast(list({key: row for row, key in enumerate(keys) if key not in known}.values()))
+    unknown = list({key: row for row, key in enumerate(keys) if key not in known}.values())
+    missing, cached = broadcast((unknown, sum(key in known for key in keys)))
     keep = cache.write if cache else _forget
     fresh = _score(model, table, missing, keys, collator, autocast, batch_tokens, keep, progress, sampler)
     for part in all_gather(fresh) if size > 1 else [fresh]:
@@ -125,7 +125,9 @@ def score_reference(
     logps, tokens, statistics = broadcast(_columns(keys, known))
     result = ReferenceScores(logps, tokens, len(missing), None if statistics is None else TokenStatistics(statistics))
     _prove_coverage(result, sampler)
-    logger.log(logging.INFO if missing else logging.DEBUG, "%s", result)
+    counts = {"computed": len(missing), "from the cache": cached, "equal to another": len(keys) - len(missing) - cached}
+    said = ", ".join(f"{count} {how}" for how, count in counts.items() if count)
+    logger.log(logging.INFO if missing else logging.DEBUG, "reference scores: %d %s, %s", len(keys), what, said)
     return result
 
 
