@@ -49,8 +49,8 @@ def test_equal_gains_are_told_without_an_interval(trained):
     content["evaluation"]["gain"]["interval"] = None
     file.write_text(json.dumps(content))
     assert read_report([run]).verdict == [
-        "Measured gain +0.500 on each of 2 prompts, won / tied / lost 1 / 1 / 0 (sign test p = 1): all gains are equal, "
-        "so no interval."
+        "Measured gain +0.500 on each of 2 prompts, won / tied / lost 1 / 1 / 0 (sign test p = 1): all gains are "
+        "equal, so no interval."
     ]
 
 

@@ -39,14 +39,25 @@ class ReferenceScores:
     """One score per row, in the order of the data.
 
     logps: log π_ref of the response in nats, float64 (R,). tokens: response tokens, (R,). scored: number of scores that
-    were computed rather than read from the cache. statistics: of the tokens' distributions, R rows; None for a sampler
-    that truncates.
+    were computed; cached: of rows whose score was read from the cache; the other rows equal an earlier one. statistics:
+    of the tokens' distributions, R rows; None for a sampler that truncates.
     """
 
     logps: np.ndarray
     tokens: np.ndarray
     scored: int
     statistics: TokenStatistics | None = None
+    cached: int = 0
+
+    def told(self, what: str) -> str:
+        """Where the scores come from. what: what the rows are."""
+        said = f"reference scores: {len(self.logps)} {what}, {self.scored} computed"
+        said += f", {self.cached} from the cache" if self.cached else ""
+        equal = len(self.logps) - self.scored - self.cached
+        return said + (f", {equal} equal to another" if equal else "")
+
+    def __str__(self) -> str:
+        return self.told("rows")
 
 
 def default_cache_dir() -> Path:
@@ -123,11 +134,10 @@ def score_reference(
         there = cache.read()
         cache.write({key: score for key, score in known.items() if key not in there})
     logps, tokens, statistics = broadcast(_columns(keys, known))
-    result = ReferenceScores(logps, tokens, len(missing), None if statistics is None else TokenStatistics(statistics))
+    found = None if statistics is None else TokenStatistics(statistics)
+    result = ReferenceScores(logps, tokens, len(missing), found, cached)
     _prove_coverage(result, sampler)
-    counts = {"computed": len(missing), "from the cache": cached, "equal to another": len(keys) - len(missing) - cached}
-    said = ", ".join(f"{count} {how}" for how, count in counts.items() if count)
-    logger.log(logging.INFO if missing else logging.DEBUG, "reference scores: %d %s, %s", len(keys), what, said)
+    logger.log(logging.INFO if missing else logging.DEBUG, "%s", result.told(what))
     return result
 
 

@@ -119,9 +119,8 @@ class Run:
         if trainer.is_world_process_zero():
             self._open()
         log_lines(trainer, bar=bars())
-        if self.options.warmup_steps is None:
-            steps = trainer.set_initial_training_values(trainer.args, trainer.get_train_dataloader())[-1]
-            trainer.args.warmup_steps = min(WARMUP, steps // 5)
+        steps = trainer.set_initial_training_values(trainer.args, trainer.get_train_dataloader())[-1]
+        trainer.args.warmup_steps = warmup_steps(self.options, steps)
         checkpoint = self.checkpoint
         if checkpoint is not None:
             logger.info("resumed from step %d (%s)", step_of(checkpoint), checkpoint)
@@ -220,6 +219,11 @@ def _continued(options: TrainConfig, folder: Path, record: dict[str, Any], step:
 def _fingerprint(rows: datasets.Dataset) -> str:
     extra = [name for name in ("pair_id", "desirable") if name in rows.column_names]
     return fingerprint({name: rows[name] for name in ("prompt", "response", "reward", *extra)})
+
+
+def warmup_steps(options: TrainConfig, steps: int) -> int:
+    """Warm-up of a run of so many steps: as given, or else 10 steps, at most a fifth of all."""
+    return min(WARMUP, steps // 5) if options.warmup_steps is None else options.warmup_steps
 
 
 def shared_arguments(options: TrainConfig) -> dict[str, Any]:

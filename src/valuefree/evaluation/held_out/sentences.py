@@ -18,7 +18,6 @@ TOO_FEW = 20
 NEEDED = {"pairs": 90, "rows": 170}  # report prompts at which an accuracy of 55 % differs from chance; likewise
 
 FAR, TIMID = 2 / 3, 1.5  # implied temperature as a multiple of τ: below, too far; above, room to move
-FEW = 100  # report prompts below which the size of an effect is uncertain
 WIDE = 0.1  # gap between training and held-out ranking from which a further move is not advised
 _MORE = "Raise the learning rate or the epochs, or scale the policy."
 _LESS = "Raise tau, lower the learning rate or the epochs, or scale the policy down."
@@ -224,5 +223,8 @@ def _disagreement(learned: Learned) -> str | None:
     if gain is None or gain.gain.interval is None:
         return None
     if learned.evidence and gain.gain.interval[1] < 0:
-        return "Warning: the ranking is better than chance and the estimated gain is negative. Treat both as uncertain."
+        return (
+            "Warning: the ranking is better than chance and the gain estimated from the log is negative. Treat both as "
+            "uncertain."
+        )
     return None
