@@ -27,6 +27,7 @@ def test_several_responses():
 def test_single_responses_take_the_deviation_over_all_rows():
     found = profile(rows(("a", "x", -1.0), ("b", "x", 1.0)))
     assert (found.differs, found.singles, found.reward_std) == (False, True, 1.0)
+    assert profile(rows(("a", "x", 0.0), ("a", "y", 1.0), ("b", "x", 1.0), ("c", "x", 1.0))).singles  # 2 of 3 prompts
 
 
 def test_bars_of_values_and_of_bins():

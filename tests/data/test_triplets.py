@@ -244,6 +244,10 @@ def test_odd_but_usable_rows_are_counted(tmp_path):
     _, summary = read_with_summary(lines(tmp_path, items))
     assert (summary.rows, summary.prompts, summary.duplicates) == (6, 3, 1)
     assert (summary.singletons, summary.all_equal) == (1, 1)
+    assert "1 duplicate row (kept), 1 prompts" in str(summary)
+    _, summary = read_with_summary(lines(tmp_path, [*items, {**items[-1], "reward": 4}, {**items[-1], "reward": 5}]))
+    assert (summary.duplicates, summary.contradictory) == (3, 1)
+    assert "3 duplicate rows (kept), 1 answer with contradictory rewards, 1 prompts" in str(summary)
 
 
 @pytest.mark.parametrize("source", ["missing.jsonl", "./nowhere"])

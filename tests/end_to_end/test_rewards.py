@@ -83,7 +83,7 @@ def test_a_reward_model_is_trained_on_pairs_and_serves_evaluate_and_sample(class
 
     more = ["--kl-prompts", "0", "--out", str(tmp_path / "evaluated")]
     cli.run(["evaluate", prompts, *short, "--reference", policy, "--reward-function", reward, *more])
-    assert "gain, paired" in capsys.readouterr().out
+    assert "measured gain, paired" in capsys.readouterr().out
 
 
 def test_a_reward_model_learns_from_ratings_with_an_adapter(classifier, tmp_path, capsys):

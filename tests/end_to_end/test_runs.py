@@ -53,12 +53,13 @@ def test_inspect_score_train_generate_evaluate(folder, rows_file, capsys):
     reward = "valuefree.demo.data:reward"
     cli.run(["train", str(rows_file), "--model", base, *QUICK, "--reward-function", reward, "--out", str(out)])
     printed = capsys.readouterr().out
-    assert "gain, paired" in printed
+    assert "measured gain, paired" in printed
     record = json.loads((out / "manifest.json").read_text())
     assert record["config"]["max_steps"] == 4
     assert record["data"]["rows"] == 80
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["evaluation"]["prompts"] == 6
+    assert not any("warm-up" in note for note in metrics["notes"])  # none of 4 steps
     assert (out / "metrics.jsonl").read_text().count("\n") >= 3
     written = (out / "report.html").read_bytes()
     completions = [json.loads(line) for line in (out / "completions.jsonl").read_text().splitlines()]

@@ -90,7 +90,7 @@ def test_curves_of_every_metric_and_the_best_checkpoint(folder, rows_file, capsy
     written = json.loads((state / "trainer_state.json").read_text())
     assert written["best_metric"] == rewards[best]
     assert Path(written["best_model_checkpoint"]).name == f"checkpoint-{best}"
-    assert "gain, paired" in capsys.readouterr().out
+    assert "measured gain, paired" in capsys.readouterr().out
     again = train(folder, rows_file, "again", *flags)
     assert curve(again, "eval_reward") == rewards
     assert curve(again, "eval_kl") == curves["kl"]

@@ -66,6 +66,9 @@ def test_the_temperature_is_relative_to_that_of_the_scores():
     assert scored.temperature == pytest.approx(plain.temperature / 2)
     assert scored.verdict == "temperature"
     assert "another temperature than 0.5" in scored.sentence()
+    assert scored.short() == (
+        "The responses are consistent with samples of this model at another temperature than 0.5."
+    )
 
 
 def test_greedy_responses_are_at_the_end_of_the_range():

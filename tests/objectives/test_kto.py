@@ -49,6 +49,18 @@ def test_desirable_is_above_the_mean_of_the_training_rows_for_other_rows_too():
     assert KTO(threshold=1.5).resolve(rows([0.0, 1.0, 2.0])).threshold == 1.5
 
 
+def test_the_log_says_how_many_rows_are_desirable_and_why(caplog):
+    caplog.set_level("INFO")
+    KTO().resolve(rows([0.0, 1.0, 2.0]))
+    KTO(kl_estimate="matched").resolve(rows([0.0, 1.0, 2.0]))
+    KTO().resolve(rows([0.0, 1.0, 2.0], desirable=torch.tensor([1, 0, 1])))
+    assert caplog.messages == [
+        "KTO: 1 of 3 rows are desirable, those with a reward above 1 (--threshold)",
+        "KTO: 2 of 3 rows are desirable, those with a reward of at least 1 (--threshold)",
+        "KTO: 2 of 3 rows are desirable, by the column 'desirable'",
+    ]
+
+
 def test_a_column_of_the_data_comes_before_the_rewards():
     marked = rows([0.0, 1.0, 2.0], desirable=torch.tensor([1, 0, 1]))
     assert KTO().resolve(marked).precompute(marked)["desirable"].tolist() == [True, False, True]

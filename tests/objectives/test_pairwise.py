@@ -68,6 +68,18 @@ def test_pairs_of_the_user_come_before_those_of_the_prompts():
         objective.select(rows(pair_id=torch.tensor([1, 2, 1, 3, 4, 5])))
 
 
+def test_the_log_counts_pairs_and_says_which():
+    """Prompt 0 has three rewards, prompt 1 two, prompt 2 one response: 1 + 1 pairs, and 3 + 1 of every two."""
+    data = rows(double(2, 1, 0, 5, 4, 3), torch.tensor([0, 0, 0, 1, 1, 2]))
+    said = {pairs: DPO(pairs=pairs).selection(data, DPO(pairs=pairs).select(data)) for pairs in ("best_worst", "all")}
+    assert said == {
+        "best_worst": "2 pairs: the best response to each prompt against the worst; 2 of 6 rows are in no pair and are "
+        "not used",
+        "all": "4 pairs: every two responses to a prompt with different rewards; 1 of 6 rows are in no pair and are "
+        "not used",
+    }
+
+
 def test_pairs_of_one_text_twice_are_left_out_and_counted(caplog):
     """Prompt 0: rows 0 and 1 are one text with rewards 2 and 1, so best against worst is 0 against 1: no pair."""
     rewards, prompts = double(2, 1, 3, 0), torch.tensor([0, 0, 1, 1])

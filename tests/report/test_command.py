@@ -88,10 +88,13 @@ def test_two_judges_stand_beside_each_other(here, capsys):
 def test_what_a_judge_cannot_decide_is_told_apart(here):
     """A judge that always picks the place disagrees with itself; one that fails leaves its pairs unjudged."""
     judged("place", "--judge", "report_judges:first")
-    assert {v.outcome for entry in read_report([here / "place"]).completions for v in entry.verdicts} == {"disagree"}
+    place = read_report([here / "place"])
+    assert {v.outcome for entry in place.completions for v in entry.verdicts} == {"disagree"}
+    assert place.verdict[0].endswith("shows no preference. Of 12 pairs 12 change the winner with the order.")
     with pytest.raises(JudgeError, match="4 calls without an answer"):
         judged("failing", "--judge", "report_judges:sometimes")
     report = read_report([here / "failing"])
+    assert report.verdict[0].endswith("shows no preference. Of 12 pairs 2 have no verdict.")
     outcomes = [entry.verdicts[0].outcome for entry in report.completions]
     assert outcomes == ["neutral"] * 8 + ["unjudged"] * 2 + ["neutral"] * 2
     assert report.sections[0].items == ["report_judges:sometimes: 4 calls have no answer."]

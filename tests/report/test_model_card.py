@@ -53,8 +53,11 @@ def test_results_have_their_intervals_and_limits_follow_from_what_was_measured(t
     found = sections(
         model_card(Origin(origin().manifest, Origin.of(run).metrics), kind="weights", base="b", loads="code")
     )
-    assert "Gain in held-out reward +0.500, 95 % interval [+0.400, +0.600]" in found["Held-out results"]
-    assert "- gain, paired: +0.500 [+0.400, +0.600]" in found["Held-out results"]
+    assert (
+        "Measured gain in held-out reward (sampled responses) +0.500, 95 % interval [+0.400, +0.600]"
+        in found["Held-out results"]
+    )
+    assert "- measured gain, paired: +0.500 [+0.400, +0.600]" in found["Held-out results"]
     assert "held-out prompts of the same data" in found["Limits"]
     assert "no reward function" not in found["Limits"]
     bare = sections(model_card(origin(), kind="weights", base="b", loads="code"))

@@ -18,12 +18,12 @@ def test_one_run_shows_its_gain_curves_partition_and_answers(trained):
     report = read_report([trained()])
     assert report.title == "valuefree train: RPO on rows.jsonl"
     assert report.verdict == [
-        "Gain in held-out reward +0.500, 95 % interval [+0.400, +0.600] over 2 prompts, won / tied / "
-        "lost 1 / 1 / 0 (sign test p = 1): the policy is better than its reference on this reward."
+        "Measured gain in held-out reward (sampled responses) +0.500, 95 % interval [+0.400, +0.600] over 2 prompts, "
+        "won / tied / lost 1 / 1 / 0 (sign test p = 1): the policy is better than its reference on this reward."
     ]
     assert [section.key for section in report.sections] == ["overview", "training", "partition", "notes"]
     rows = dict(table(report, "overview").rows)
-    assert rows["gain, paired"] == "+0.500 [+0.400, +0.600]"
+    assert rows["measured gain, paired"] == "+0.500 [+0.400, +0.600]"
     assert rows["win / tie / loss by prompt"] == "1 / 1 / 0 (sign test p = 1)"
     assert rows["length in tokens, reference → policy"] == "7.0 → 5.0"
     assert [plot.name for plot in report.plots] == ["gains", "training", "validation", "partition"]
@@ -49,8 +49,8 @@ def test_equal_gains_are_told_without_an_interval(trained):
     content["evaluation"]["gain"]["interval"] = None
     file.write_text(json.dumps(content))
     assert read_report([run]).verdict == [
-        "Gain +0.500 on each of 2 prompts, won / tied / lost 1 / 1 / 0 (sign test p = 1): all gains are equal, so "
-        "no interval."
+        "Measured gain +0.500 on each of 2 prompts, won / tied / lost 1 / 1 / 0 (sign test p = 1): all gains are "
+        "equal, so no interval."
     ]
 
 
@@ -58,7 +58,7 @@ def test_several_runs_are_compared_on_the_prompts_they_share(trained):
     """d: 0 − 1 = −1 on p, 1 − 0.5 = +0.5 on q; the mean is −0.25."""
     report = read_report([trained("one"), trained("two", policy=(0.0, 1.0), seed=4), trained("three", seed=5)])
     assert len(report.verdict) == 3
-    assert report.verdict[1].startswith("two: Gain in held-out reward +0.250")
+    assert report.verdict[1].startswith("two: Measured gain in held-out reward (sampled responses) +0.250")
     rows = table(report, "overview").rows
     assert [[*row[:2], row[7]] for row in rows] == [["one", "RPO", "3"], ["two", "RPO", "4"], ["three", "RPO", "5"]]
     assert rows[0][2:4] == ["+0.500 [+0.400, +0.600]", "0.30 [0.10, 0.50]"]
@@ -112,7 +112,7 @@ def test_losses_of_unlike_objectives_have_panels_of_their_own(trained):
 def test_a_control_is_called_one(trained):
     run = trained(shuffle_rewards=True)
     report = read_report([run])
-    assert report.verdict[0].startswith("Control, rewards shuffled. Gain")
+    assert report.verdict[0].startswith("Control, rewards shuffled. Measured gain")
     assert "RPO, rewards shuffled" in report.title
 
 

@@ -116,7 +116,7 @@ def test_two_processes_score_into_one_cache(prepared):
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     run([*launch, *verb, str(prepared / "two.parquet")])
     said = run([*verb, str(prepared / "one.parquet")])
-    assert "16 rows, 0 computed" in said
+    assert "16 rows, 0 computed, 16 from the cache" in said
     two, one = (pq.read_table(prepared / f"{name}.parquet") for name in ("two", "one"))
     assert two.equals(one)
 

@@ -33,7 +33,7 @@ def test_rows_with_reference_scores_have_an_author(rows, scorer, caplog):
     scored = prepared(rows, RPO(), scorer)
     assert isinstance(scored.authorship, Authorship)
     assert scored.authorship.rows == 16
-    assert scored.authorship.sentence() in caplog.text
+    assert scored.authorship.short() in caplog.text
     for objective in (SFT(), KTO()):
         found = prepared(rows, objective, scorer)
         assert (found.authorship is None) == (found.reference is None)

@@ -52,6 +52,19 @@ def test_batch_size_order_and_more_rows_rescore_nothing(model, rows, tokenizer, 
     assert scores(model, datasets.concatenate_datasets([rows, new]), tokenizer, tmp_path).scored == 1
 
 
+def test_the_log_counts_what_was_computed_cached_and_equal(rows, tokenizer, tmp_path, caplog):
+    """16 rows and one of them again; then 16 from the cache, one new row and the new row again."""
+    caplog.set_level("INFO")
+    model, first = make_llama(tokenizer), rows.select([0])
+    scores(model, datasets.concatenate_datasets([rows, first]), tokenizer, tmp_path)
+    new = first.map(lambda row: {"response": "a new response"})
+    scores(model, datasets.concatenate_datasets([rows, new, new]), tokenizer, tmp_path, what="pairs")
+    assert [message for message in caplog.messages if "scores" in message] == [
+        "reference scores: 17 rows, 16 computed, 1 equal to another",
+        "reference scores: 18 pairs, 1 computed, 16 from the cache, 1 equal to another",
+    ]
+
+
 def test_one_character_rescores_one_row(model, rows, tokenizer, tmp_path):
     scores(model, rows, tokenizer, tmp_path)
     changed = rows.map(lambda row, i: {"response": row["response"] + ("!" if i == 3 else "")}, with_indices=True)

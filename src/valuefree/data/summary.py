@@ -10,6 +10,7 @@ import polars as pl
 
 from valuefree.data.columns import TextHashes, batches, column_hashes, combine_hashes, factorize, to_numpy
 from valuefree.data.validation import prompt_text
+from valuefree.errors import number_of
 
 
 @dataclass(frozen=True)
@@ -17,22 +18,27 @@ class DataSummary:
     """Counts of the rows that were read: rows kept, prompts, rows dropped by reason, and usable peculiarities.
 
     merged: exact prompts that differ from another one only in white space (or ignored case) and are counted with it.
-    duplicates: rows that repeat an earlier (prompt, response). singletons: prompts with one response. all_equal:
-    prompts with several responses of equal reward.
+    duplicates: rows that repeat an earlier (prompt, response). contradictory: different (prompt, response) whose rows
+    have different rewards. singletons: prompts with one response. all_equal: prompts with several responses of equal
+    reward.
     """
 
     rows: int
     prompts: int
     merged: int
     duplicates: int
+    contradictory: int
     singletons: int
     all_equal: int
     dropped: dict[str, int]
 
     def __str__(self) -> str:
+        repeated = number_of(self.duplicates, "duplicate row") + (" (kept)" if self.duplicates else "")
+        if self.contradictory:
+            repeated += f", {number_of(self.contradictory, 'answer')} with contradictory rewards"
         text = (
-            f"{self.rows} responses to {self.prompts} prompts; {self.duplicates} duplicate rows, {self.singletons} "
-            f"prompts with one response, {self.all_equal} with equal rewards"
+            f"{self.rows} responses to {self.prompts} prompts; {repeated}, {self.singletons} prompts with one "
+            f"response, {self.all_equal} with equal rewards"
         )
         if self.merged:
             text += f"; {self.merged} prompts merged with one that differs only in white space (or ignored case)"
@@ -64,6 +70,15 @@ def _prompt_hashes(dataset: datasets.Dataset) -> tuple[np.ndarray, np.ndarray]:
     return hashes.take()
 
 
+def _extremes(values_R: np.ndarray, group_of_R: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Smallest and largest value of each group."""
+    groups = int(group_of_R.max(initial=-1)) + 1
+    lowest, highest = np.full(groups, np.inf), np.full(groups, -np.inf)
+    np.minimum.at(lowest, group_of_R, values_R)
+    np.maximum.at(highest, group_of_R, values_R)
+    return lowest, highest
+
+
 def summary_of(
     ids_R: np.ndarray,
     responses: tuple[np.ndarray, np.ndarray],
@@ -77,14 +92,14 @@ def summary_of(
     prompt_of_R = factorize(ids_R)
     prompts = int(prompt_of_R.max(initial=-1)) + 1
     sizes_P = np.bincount(prompt_of_R, minlength=prompts)
-    lowest_P, highest_P = np.full(prompts, np.inf), np.full(prompts, -np.inf)
-    np.minimum.at(lowest_P, prompt_of_R, rewards_R)
-    np.maximum.at(highest_P, prompt_of_R, rewards_R)
+    lowest_P, highest_P = _extremes(rewards_R, prompt_of_R)
+    lowest_A, highest_A = _extremes(rewards_R, pairs_R)
     return DataSummary(
         rows=rows,
         prompts=prompts,
         merged=merged,
-        duplicates=rows - (int(pairs_R.max(initial=-1)) + 1),
+        duplicates=rows - len(lowest_A),
+        contradictory=int((lowest_A != highest_A).sum()),
         singletons=int((sizes_P == 1).sum()),
         all_equal=int(((sizes_P > 1) & (lowest_P == highest_P)).sum()),
         dropped=dict(dropped),

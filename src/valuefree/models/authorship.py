@@ -103,8 +103,15 @@ class Authorship:
             f"tokens. The interval would have to lie within {SAME[0] * self.scored_at:g} to "
             f"{SAME[1] * self.scored_at:g}.",
         }
-        cut = f" The end of sequence of {self.cut} responses at the longest length was left out." if self.cut else ""
-        return sentences[self.verdict] + cut
+        cut = (
+            f" The lengths of {self.cut} responses pile up at a limit, so this test leaves out their last token, "
+            "which ends the response."
+        )
+        return sentences[self.verdict] + (cut if self.cut else "")
+
+    def short(self) -> str:
+        """The verdict alone, in one sentence."""
+        return self.sentence().split(": ")[0] + "."
 
     def _small(self) -> str:
         if not self.p < LEVEL:

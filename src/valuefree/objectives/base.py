@@ -145,6 +145,10 @@ class Objective(ABC):
         """Which rows to train on, bool of shape (R,); None for all."""
         return None
 
+    def selection(self, rows: TrainingRows, kept: Tensor) -> str:
+        """What `select` has kept, for the log."""
+        return f"{int(kept.sum())} of {len(kept)} rows"
+
     def precompute(self, rows: TrainingRows) -> dict[str, Tensor]:
         """Further values per row (R,), computed once over the selected rows; they come back as `inputs.columns`."""
         return {}

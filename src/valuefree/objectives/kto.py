@@ -1,5 +1,6 @@
 """Kahneman–Tversky optimisation."""
 
+import logging
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -17,6 +18,8 @@ from valuefree.objectives.base import (
     check_same_shape,
 )
 from valuefree.objectives.knob import knob
+
+logger = logging.getLogger(__name__)
 
 
 def kto_loss(
@@ -89,7 +92,7 @@ class KTO(Objective):
     undesirable_weight: float = knob(1.0, "weight of an undesirable response")
     threshold: float | None = knob(
         None,
-        "rewards above it, in the unit of the data, are desirable",
+        "rewards above it, in the unit of the data, are desirable, unless the rows have a column 'desirable'",
         otherwise="the mean of the training rewards",
     )
     kl_estimate: Literal["mismatched", "matched"] = knob(
@@ -137,7 +140,15 @@ class KTO(Objective):
             raise ConfigError(
                 f"{found} {kinds} rows desirable; KTO needs both kinds. Give a threshold within the rewards, or {cure}."
             )
+        logger.info("KTO: %d of %d rows are desirable, %s", int(desirable.sum()), len(desirable), decided._reason(rows))
         return decided
+
+    def _reason(self, rows: TrainingRows) -> str:
+        """What decides whether a row is desirable."""
+        if "desirable" in rows.columns:
+            return "by the column 'desirable'"
+        least = "of at least" if self.kl_estimate == "matched" else "above"
+        return f"those with a reward {least} {self.threshold:.4g} (--threshold)"
 
     def _reached(self, rows: TrainingRows) -> Tensor:
         threshold = float(rows.raw_rewards.mean()) if self.threshold is None else self.threshold

@@ -25,6 +25,11 @@ from valuefree.objectives.knob import knob
 logger = logging.getLogger(__name__)
 
 Pairing = Literal["best_worst", "all", "adjacent"]
+PAIRED: dict[str, str] = {
+    "best_worst": "the best response to each prompt against the worst",
+    "all": "every two responses to a prompt with different rewards",
+    "adjacent": "neighbours in the order of a prompt's rewards",
+}
 FEW_PAIRS = 10
 
 
@@ -201,6 +206,12 @@ class _Pairwise(Objective):
         if len(chosen) <= FEW_PAIRS:
             logger.warning("trains on %s: too few to say what it learns", number_of(len(chosen), "pair"))
         return kept
+
+    def selection(self, rows: TrainingRows, kept: Tensor) -> str:
+        """How many pairs, and which."""
+        number = number_of(int(self._memberships(rows).sum()) // 2, "pair")
+        which = "those of pair_id" if "pair_id" in rows.columns else PAIRED[self.pairs]
+        return f"{number}: {which}; {len(kept) - int(kept.sum())} of {len(kept)} rows are in no pair and are not used"
 
     def precompute(self, rows: TrainingRows) -> dict[str, Tensor]:
         """``pairs``: half the pairs that a row stands in, so that rows sum to pairs; the place in the data."""

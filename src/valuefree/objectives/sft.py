@@ -77,6 +77,10 @@ class SFT(Objective):
         kept[order[first]] = True
         return kept
 
+    def selection(self, rows: TrainingRows, kept: Tensor) -> str:
+        """How many rows, and which."""
+        return f"{super().selection(rows, kept)}: the best response to each prompt"
+
     def precompute(self, rows: TrainingRows) -> dict[str, Tensor]:
         """For ``weighted``, the weights."""
         if self.on != "weighted":

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from valuefree.errors import number_of
 from valuefree.partition.inputs import PartitionData
 from valuefree.partition.segments import segment_logsumexp, segment_mean, segment_sum
 from valuefree.partition.settings import PartitionSettings
@@ -137,7 +138,7 @@ class PartitionReport:
         summary = [
             f"{self.rows} responses to {self.prompts} prompts; {int(np.median(self.sizes))} per prompt (median), "
             f"{self.singletons} prompts with one, {self.all_equal} with equal rewards, "
-            f"{self.duplicates} duplicate rows.",
+            f"{number_of(self.duplicates, 'duplicate row')}.",
             self._settings(),
             *self._spread(),
             self._targets(),
@@ -150,12 +151,15 @@ class PartitionReport:
         return "\n".join([self._targets(), *self._problems()])
 
     def _problems(self) -> list[str]:
-        return self.warnings or ["No problems found."]
+        return self.warnings or ["No problems found in rewards and targets."]
 
     def _targets(self) -> str:
         low, middle, high = (self.target_quantiles[q] for q in (0.05, 0.5, 0.95))
         unit = "nats per token" if self.settings.length_normalize else "nats"
-        return f"Targets: 90 % between {low:+.2f} and {high:+.2f} {unit}, median {middle:+.2f}."
+        return (
+            f"Targets: 90 % between {low:+.2f} and {high:+.2f} {unit}, median {middle:+.2f}; a target is the change of "
+            "a response's log-probability that its reward asks for."
+        )
 
     def _settings(self) -> str:
         """The settings that were used."""

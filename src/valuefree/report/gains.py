@@ -59,13 +59,14 @@ def verdict(evaluation: Evaluation) -> str:
     gain = estimate_of(evaluation["gain"])
     tested = f"won / tied / lost {_tested(evaluation)}"
     if gain.interval is None and gain.n == 1:
-        return f"Gain {gain.value:+.3f} on one prompt: no interval, no conclusion."
+        return f"Measured gain {gain.value:+.3f} on one prompt: no interval, no conclusion."
     if gain.interval is None:
-        return f"Gain {gain.value:+.3f} on each of {gain.n} prompts, {tested}: all gains are equal, so no interval."
+        each = f"Measured gain {gain.value:+.3f} on each of {gain.n} prompts"
+        return f"{each}, {tested}: all gains are equal, so no interval."
     low, high = gain.interval
     interval = f"95 % interval [{low:+.3f}, {high:+.3f}] over {gain.n} prompts"
     reward = "held-out reward" if never_seen(evaluation) else "reward"
-    sentence = f"Gain in {reward} {gain.value:+.3f}, {interval}, {tested}: "
+    sentence = f"Measured gain in {reward} (sampled responses) {gain.value:+.3f}, {interval}, {tested}: "
     if low > 0:
         return sentence + "the policy is better than its reference on this reward."
     if high < 0:
@@ -104,12 +105,14 @@ def evaluation_rows(evaluation: Evaluation) -> list[tuple[str, str]]:
         ("prompts × samples", f"{evaluation['prompts']} × {evaluation['samples_per_prompt']}"),
         ("mean reward, reference", str(estimate_of(evaluation["reference"]))),
         ("mean reward, policy", str(estimate_of(evaluation["policy"]))),
-        ("gain, paired", signed(estimate_of(evaluation["gain"]))),
+        ("measured gain, paired", signed(estimate_of(evaluation["gain"]))),
         ("win / tie / loss by prompt", _tested(evaluation)),
         ("length in tokens, reference → policy", _lengths(evaluation)),
     ]
     if evaluation["kl"] is not None:
-        rows.append(("KL to the reference, nats per response", str(estimate_of(evaluation["kl"]))))
+        rows.append(
+            ("distance from the reference (KL divergence), nats per response", str(estimate_of(evaluation["kl"])))
+        )
     return rows
 
 
@@ -138,7 +141,7 @@ def comparison_table(evaluations: Mapping[str, Evaluation], about: Mapping[str, 
                 *([sizes[run]] if several_sizes else []),
             ]
         )
-    head = ["run", "objective", "gain [95 %]", "KL, nats", "win / tie / loss (sign test)", "reward"]
+    head = ["run", "objective", "measured gain [95 %]", "KL, nats", "win / tie / loss (sign test)", "reward"]
     head += ["tokens", *(["seed"] if seeds else []), *(["prompts × samples"] if several_sizes else [])]
     note = NOTE if several_sizes else f"{next(iter(sizes.values()))} prompts × samples. {NOTE}"
     if all(never_seen(evaluation) for evaluation in evaluations.values()):
@@ -207,8 +210,8 @@ def forest_plot(evaluations: Mapping[str, Evaluation]) -> Plot:
         panel.plot([gain.value], [place], marker="o", color=colour(place))
     panel.set_yticks(range(len(evaluations)), list(evaluations), fontsize=8)
     panel.set_ylim(len(evaluations) - 0.5, -0.5)
-    label(panel, x="gain in reward over the run's own reference, 95 % interval")
-    caption = "Gain of each run over its reference on its prompts, with 95 % intervals."
+    label(panel, x="measured gain over the run's own reference, 95 % interval")
+    caption = "Measured gain of each run over its reference on its prompts, with 95 % intervals."
     return Plot(
         "gains", f"{caption} Second panel: the gain against the KL to the reference." if measured else caption, figure
     )

@@ -4,7 +4,7 @@ An assessment is a mapping here, as `valuefree.evaluation.held_out.assessment.As
 metrics.json keeps it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,8 +35,13 @@ def held_out_verdict(assessment: Assessment) -> str:
     return learned_of(assessment).sentences()[0]
 
 
-def held_out_section(assessments: Mapping[str, Assessment], comparisons: Sequence[Mapping[str, Any]]) -> Section | None:
-    """The findings about each policy by name, and their comparisons; None without any."""
+def held_out_section(
+    assessments: Mapping[str, Assessment], comparisons: Sequence[Mapping[str, Any]], *, measured: Collection[str]
+) -> Section | None:
+    """The findings about each policy by name, and their comparisons; None without any.
+
+    measured: names of the policies whose gain a reward function has measured.
+    """
     if not assessments:
         return None
     several = len(assessments) > 1
@@ -44,6 +49,7 @@ def held_out_section(assessments: Mapping[str, Assessment], comparisons: Sequenc
     for name, assessment in assessments.items():
         said = [*learned_of(assessment).sentences(), *strength_sentences(assessment)]
         said += [assessment["origin"]] if assessment.get("origin") else []
+        said += learned_of(assessment).next_steps(measured=name in measured)
         items += [f"{name}: {sentence}" if several else sentence for sentence in said]
     items += [comparison["sentence"] for comparison in comparisons]
     tables = [_table(assessments)]
@@ -75,7 +81,10 @@ def _table(assessments: Mapping[str, Assessment]) -> Table:
         ("correlation given the length", [with_interval(one.partial_correlation) for one in found.values()]),
         ("explained share of the rewards", [percent(one.explained_share) for one in found.values()]),
         ("size of the log-ratios, nats", [f"{one.rms:.3g}" for one in found.values()]),
-        ("estimated gain", [with_interval(one.gain.gain, sign=True) if one.gain else "none" for one in found.values()]),
+        (
+            "gain estimated from the log",
+            [with_interval(one.gain.gain, sign=True) if one.gain else "none" for one in found.values()],
+        ),
     ]
     if any(one.too_few for one in found.values()):
         rows = rows[:2]
@@ -132,7 +141,7 @@ def strength_plot(name: str, points: Sequence[Mapping[str, Any]], chosen: float)
     if gains:
         _draw_curve(axes[1], gains, "gain", chosen)
         axes[1].axhline(0, color=GREY, linewidth=1)
-        label(axes[1], title="estimated gain in reward", x="strength; 1 is as trained")
+        label(axes[1], title="gain estimated from the log", x="strength; 1 is as trained")
     caption = (
         "Selection rows: the policy's distance from its reference multiplied by the strength, with 95 % intervals. "
     )

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from valuefree.data.prompts import as_text
+from valuefree.evaluation.stats import preferred
 from valuefree.report.completions import side_by_side, with_occurrence
 from valuefree.report.drawing import label, panels
 from valuefree.report.folders import RunFiles
@@ -92,10 +93,14 @@ def _sentence(judge: str, pair: Mapping[str, Any]) -> str:
     rate = estimate_of(pair["win_rate"])
     if rate.interval is None:
         return f"{head}: win rate {rate.value:.1%} on one prompt: no interval, no conclusion."
-    low, high = rate.interval
-    preference = f"prefers {first}" if low > 0.5 else f"prefers {second}" if high < 0.5 else "shows no preference"
+    which = preferred(rate, pair["prompts"]["p_value"])
+    preference = "shows no preference" if which is None else f"prefers {pair['systems'][which]}"
     tested = f"{rate.n} prompts (sign test p = {pair['prompts']['p_value']:.3g})"
-    return f"{head}: win rate {_share(pair['win_rate'])} over {tested}; this judge {preference}."
+    counts = pair["categories"]
+    doubts = {"have no verdict": counts["unjudged"], "change the winner with the order": counts["disagreement"]}
+    said = [f"{count} {what}" for what, count in doubts.items() if count]
+    of = f" Of {pair['pairs']} pairs {' and '.join(said)}." if said else ""
+    return f"{head}: win rate {_share(pair['win_rate'])} over {tested}; this judge {preference}.{of}"
 
 
 def _share(share: Mapping[str, Any] | None) -> str:

@@ -163,7 +163,10 @@ def _training(origin: Origin) -> list[str]:
     if "learning_rate" in manifest:
         items.append(f"Learning rate that was found: {manifest['learning_rate']:g}.")
     if partition := origin.metrics.get("partition"):
-        items.append(f"V̂ by estimator {partition['estimator']}, temperature τ = {partition['tau']:.3g}.")
+        items.append(
+            f"Temperature τ = {partition['tau']:.3g}, in units of the reward: the smaller it is, the further a reward "
+            "moves the model."
+        )
     if data := manifest.get("data"):
         counts = f"{number_of(data['rows'], 'row')}, {number_of(data['prompts'], 'prompt')}"
         items.append(f"Data: {counts}, held-out ones included.")
@@ -178,8 +181,7 @@ def _results(origin: Origin) -> list[str]:
     metrics = origin.metrics
     items = []
     for found in (metrics.get("logged") or {}).values():
-        items += [escape(sentence) for sentence in (*learned_of(found).sentences(), *strength_sentences(found))]
-        items += [escape(found["origin"])] if found.get("origin") else []
+        items += [escape(sentence) for sentence in (*learned_of(found).summary(), *strength_sentences(found))]
     if evaluation := metrics.get("evaluation"):
         items.append(escape(verdict(evaluation)))
         items += [escape(f"{name}: {value}") for name, value in evaluation_rows(evaluation)]

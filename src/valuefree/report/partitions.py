@@ -56,7 +56,11 @@ def _table(partitions: Mapping[str, Partition], several: bool) -> Table:
         "prompts with one response, with equal rewards": [f"{p['singletons']}, {p['all_equal']}" for p in diagnostics],
     }
     head = ["", *(partitions if several else ["value"])]
-    return Table("", head, [[name, *cells] for name, cells in numbers.items()])
+    note = (
+        "The part of the loss that compares prompts pushes all responses to a prompt alike; the rest compares them "
+        "with each other."
+    )
+    return Table("", head, [[name, *cells] for name, cells in numbers.items()], note)
 
 
 def _plot(partitions: Mapping[str, Partition]) -> Plot:

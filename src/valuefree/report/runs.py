@@ -99,7 +99,7 @@ def training_report(folders: Sequence[RunFiles]) -> Report:
     runs = [TrainedRun(folder) for folder in folders]
     parts = [
         overview_section(runs),
-        held_out_section(*_held_out(runs)),
+        _held_out(runs),
         training_section({run.name: run.history for run in runs}, {run.name: run.trained_by for run in runs}),
         partition_section(
             {run.name: run.partition for run in runs if run.partition is not None}, several=len(runs) > 1
@@ -116,16 +116,17 @@ def training_report(folders: Sequence[RunFiles]) -> Report:
     )
 
 
-def _held_out(runs: Sequence[TrainedRun]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The assessments of all runs by name, and the comparisons of policies."""
-    assessments = {}
+def _held_out(runs: Sequence[TrainedRun]) -> Section | None:
+    """What the log says of the policies of all runs."""
+    assessments, measured = {}, set()
     for run in runs:
         for name, assessment in run.logged.items():
             one = len(run.logged) == 1
-            assessments[run.name if one and len(runs) > 1 else name if len(runs) == 1 else f"{run.name} {name}"] = (
-                assessment
-            )
-    return assessments, [comparison for run in runs for comparison in run.comparisons]
+            shown = run.name if one and len(runs) > 1 else name if len(runs) == 1 else f"{run.name} {name}"
+            assessments[shown] = assessment
+            measured |= {shown} if run.evaluation is not None else set()
+    comparisons = [comparison for run in runs for comparison in run.comparisons]
+    return held_out_section(assessments, comparisons, measured=measured)
 
 
 def verdicts(runs: Sequence[TrainedRun]) -> list[str]:

@@ -110,7 +110,7 @@ class ShortRun(TrainerCallback):
         if warmup and 2 * warmup >= steps:
             self.warning = (
                 f"{warmup} of {number_of(steps, 'step')} are warm-up steps with a rising learning rate. "
-                "Train for more steps (more rows or epochs, smaller batches), or lower warmup_steps."
+                "Train for more steps (more rows or epochs, smaller batches), or lower --warmup-steps."
             )
             logger.warning("%s", self.warning)
 

@@ -92,7 +92,10 @@ class MismatchedPairs(StepInput):
         every_row = np.arange(len(dataset))
         drawn = [draw_partners(class_of, seed=seed, epoch=epoch) for epoch in range(epochs)]
         scores = [
-            scorer.score(datasets.Dataset.from_dict(paired(dataset.table, every_row, partners, limit))).logps
+            scorer.score(
+                datasets.Dataset.from_dict(paired(dataset.table, every_row, partners, limit)),
+                what="mismatched pairs of KTO (a prompt with the response to another one)",
+            ).logps
             for partners in drawn
         ]
         return cls(scorer.collator, limit, drawn, scores)

@@ -63,8 +63,8 @@ class Scorer:
         """The data set with ``prompt_ids`` and ``response_ids``, and what was cut."""
         return tokenize(dataset, self.tokenizer, limits=self.limits, encoder_decoder=self.collator.encoder_decoder)
 
-    def score(self, table: datasets.Dataset) -> ReferenceScores:
-        """Reference scores of a tokenised table."""
+    def score(self, table: datasets.Dataset, *, what: str = "rows") -> ReferenceScores:
+        """Reference scores of a tokenised table. what: its rows are, for the log."""
         cache_dir = self.cache_dir or default_cache_dir()
         with on_device(self.model, self.device):
             return score_reference(
@@ -76,6 +76,7 @@ class Scorer:
                 batch_tokens=self.batch_tokens,
                 progress=self.progress,
                 sampler=self.sampler,
+                what=what,
             )
 
     def features(self, prompts: Sequence[list[int]]) -> np.ndarray:
@@ -122,7 +123,7 @@ def prepare(dataset: datasets.Dataset, rows: TrainingRows, objective: Objective,
     settings = partition_settings(objective, rows)
     kept = objective.select(rows)
     if kept is not None:
-        logger.info("%s trains on %d of %d rows", type(objective).__name__, int(kept.sum()), len(kept))
+        logger.info("%s trains on %s", type(objective).__name__, objective.selection(rows, kept))
         rows = rows_at(rows, kept)
         dataset = dataset.select(kept.nonzero().flatten().tolist())
     table, truncation = scorer.tokenize(dataset)
@@ -144,7 +145,7 @@ def _authorship(scores: ReferenceScores, scorer: Scorer) -> Authorship | None:
     if scores.statistics is None:
         return None
     found = authorship(scores.statistics, scores.logps, scores.tokens, temperature=scorer.sampler.temperature)
-    logger.info("%s", found.sentence())
+    logger.info("%s (`valuefree inspect` has the numbers)", found.short())
     return found
 
 

@@ -39,17 +39,25 @@ class ReferenceScores:
     """One score per row, in the order of the data.
 
     logps: log π_ref of the response in nats, float64 (R,). tokens: response tokens, (R,). scored: number of scores that
-    were computed rather than read from the cache. statistics: of the tokens' distributions, R rows; None for a sampler
-    that truncates.
+    were computed; cached: of rows whose score was read from the cache; the other rows equal an earlier one. statistics:
+    of the tokens' distributions, R rows; None for a sampler that truncates.
     """
 
     logps: np.ndarray
     tokens: np.ndarray
     scored: int
     statistics: TokenStatistics | None = None
+    cached: int = 0
+
+    def told(self, what: str) -> str:
+        """Where the scores come from. what: what the rows are."""
+        said = f"reference scores: {len(self.logps)} {what}, {self.scored} computed"
+        said += f", {self.cached} from the cache" if self.cached else ""
+        equal = len(self.logps) - self.scored - self.cached
+        return said + (f", {equal} equal to another" if equal else "")
 
     def __str__(self) -> str:
-        return f"reference scores: {len(self.logps)} rows, {self.scored} computed, the rest from the cache"
+        return self.told("rows")
 
 
 def default_cache_dir() -> Path:
@@ -82,6 +90,7 @@ def score_reference(
     batch_tokens: int = 8192,
     progress: bool = True,
     sampler: Sampler = PLAIN,
+    what: str = "rows",
 ) -> ReferenceScores:
     """Log-probability of every response under the reference, each computed once.
 
@@ -102,6 +111,7 @@ def score_reference(
         progress: show a progress bar.
         sampler: score the reference as it is sampled so. With truncation, a response that the sampler never draws has
             score −inf, and there are no statistics.
+        what: what the rows are, for the log.
 
     Raises:
         ScoringError: some rows have no finite score, which truncation does not explain; the message names them.
@@ -114,7 +124,8 @@ def score_reference(
     known = cache.read() if cache and rank == 0 else {}
     if not sampler.truncates:
         known = {key: score for key, score in known.items() if score.statistics is not None}
-    missing = broadcast(list({key: row for row, key in enumerate(keys) if key not in known}.values()))
+    unknown = list({key: row for row, key in enumerate(keys) if key not in known}.values())
+    missing, cached = broadcast((unknown, sum(key in known for key in keys)))
     keep = cache.write if cache else _forget
     fresh = _score(model, table, missing, keys, collator, autocast, batch_tokens, keep, progress, sampler)
     for part in all_gather(fresh) if size > 1 else [fresh]:
@@ -123,9 +134,10 @@ def score_reference(
         there = cache.read()
         cache.write({key: score for key, score in known.items() if key not in there})
     logps, tokens, statistics = broadcast(_columns(keys, known))
-    result = ReferenceScores(logps, tokens, len(missing), None if statistics is None else TokenStatistics(statistics))
+    found = None if statistics is None else TokenStatistics(statistics)
+    result = ReferenceScores(logps, tokens, len(missing), found, cached)
     _prove_coverage(result, sampler)
-    logger.log(logging.INFO if missing else logging.DEBUG, "%s", result)
+    logger.log(logging.INFO if missing else logging.DEBUG, "%s", result.told(what))
     return result
 
 

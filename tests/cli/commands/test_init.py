@@ -49,13 +49,18 @@ def test_the_recipe_of_a_chat_log_trains(thumbs, model, tmp_path, monkeypatch, c
     assert isinstance(options, TrainConfig)
     assert (options.prompt, options.response, options.reward) == ("user_question", "bot_answer", "thumb")
     assert (options.thumbs, options.on_bad, options.objective) == (True, "drop", "rpo")
-    assert (options.test_prompts, options.validation_prompts) == (4, 0)
+    assert (options.test_prompts, options.validation_prompts) == (None, None)
+    assert "# test_prompts, by default a quarter, at most 400: 4 of 16; ranking" in text
     assert "# responses per prompt: 2 for 16 prompts\n" in text
     assert "#   -1 | ######################################## 16\n" in text
     assert "left out: 1 × thumb is null" in text
     lines = text.split("\n\n", 1)[1].splitlines()
     assert all(lines[i - 1].startswith("# ") for i, line in enumerate(lines) if line and line[0] != "#")
-    assert "train: valuefree train --config recipe.yaml" in capsys.readouterr().out
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == "16 prompts: docs/choosing.md advises to collect more before training."
+    assert printed[1].startswith("32 responses to 16 prompts; ")
+    assert printed[-1] == "train: valuefree train --config recipe.yaml"
+    assert len(printed) == 5
     cli.run(["train", "--config", "recipe.yaml", "--max-steps", "2", "--max-length", "64"])
     assert (tmp_path / "outputs" / "train" / "report.html").exists()
     with pytest.raises(ConfigError, match=r"recipe\.yaml exists"):
@@ -69,7 +74,7 @@ def test_usual_names_and_numbers_need_no_columns(tmp_path, model):
     cli.run(["init", str(tmp_path / "rows.jsonl"), "--model", str(model), "--out", str(out)])
     keys = yaml.safe_load(out.read_text(encoding="utf-8"))
     assert not {"prompt", "response", "reward", "thumbs", "on_bad", "split"} & keys.keys()
-    assert "RPO was ahead of KTO in both exact worlds" in out.read_text(encoding="utf-8")
+    assert "sft was .010 ahead on noisy ones: compare with it" in out.read_text(encoding="utf-8")
 
 
 def test_nested_rows_and_prompts_of_messages_need_no_columns(tmp_path, model):
@@ -124,6 +129,6 @@ def test_the_ladder_has_the_shapes_of_its_models():
 def test_the_largest_model_that_fits_is_chosen(memory, speed, name):
     """100,000 tokens: 8B need 6·8e9·1e5/(.4·400e12) = 30 s; at .1 TFLOP/s 360 M need 5,400 s, 135 M 2,018 s."""
     profile = Profile({1: 1000}, differs=False, reward_std=1.0, histogram=(), characters=600_000, long_characters=400)
-    log = Log((), DataSummary(1000, 1000, 0, 0, 1000, 0, {}), profile)
+    log = Log((), DataSummary(1000, 1000, 0, 0, 0, 1000, 0, {}), profile)
     machine = Machine(8, int(memory), "a GPU" if speed > 1e12 else None, int(memory), speed)
     assert choose_model(log, machine) == name

@@ -51,11 +51,11 @@ def test_the_sentence_names_the_better_policy_and_the_failed_check():
     second = other_policy(first, np.random.default_rng(1).normal(size=400) * 2)
     text = compare(first, second).sentence("RPO", "noise")
     assert text.startswith("On the same 100 report prompts RPO ranks responses better than noise: ")
-    assert "Gains are not compared: second policy: the policy is too far" in text
+    assert "Gains estimated from the log are not compared: second policy: the policy is too far" in text
     assert "noise ranks responses worse than RPO" in compare(second, first).sentence("noise", "RPO")
     same = compare(first, first).sentence("a", "b")
     assert "no difference between a and b is seen" in same
-    assert "Difference in estimated gain: +.000." in same
+    assert "Difference of the gains estimated from the log: +.000." in same
     assert "not the reference's." in compare(first, first, sampled="not the reference's").sentence("a", "b")
 
 

@@ -89,12 +89,14 @@ def test_the_untouched_reference_is_named():
 
 
 def test_rows_of_different_prompts_are_called_that_and_warned_about():
-    assert "of pairs of rows of different prompts (" in said(LEARNED, by="rows")
+    assert "of pairs of responses to different prompts (" in said(LEARNED, by="rows")
     assert "Differences between prompts enter" in said(LEARNED, by="rows")
     adjusted = said(LEARNED, by="rows", adjusted=True)
-    assert "(after a regression on features of the prompt)" in adjusted
+    assert "of pairs of responses to different prompts (50 % is chance; permutation p = .0003)." in adjusted
+    assert "what the prompt alone predicts is subtracted" in adjusted
     assert "Differences between prompts enter" not in adjusted
     assert "different prompts" not in said(LEARNED)
+    assert "subtracted" not in said(LEARNED)
 
 
 def test_length_is_blamed_only_where_nothing_is_left_at_equal_length():
@@ -147,11 +149,12 @@ def test_a_policy_that_moves_too_far_is_told_to_stay_closer():
 
 def test_gain_and_why_there_is_none():
     text = said(LEARNED)
-    assert "Estimated gain in reward: +.055 [+.012, +.101] at a KL of .030 nats (self-normalised +.060" in text
+    assert "Gain in reward, estimated from the log: +.055 [+.012, +.101]." in text
+    assert "at a KL of .030 nats from the reference. Self-normalised: +.060; mean weight" in text
     assert "1,300 report prompts" in said(LEARNED, gain=replace(GAIN, gain=estimate(0.02, -0.02, 0.06)))
     assert "1,300" not in text
     none = said(LEARNED, gain=None, no_gain="the rows come from another model.")
-    assert "No gain is estimated: the rows come from another model." in none
+    assert "No gain is estimated from the log: the rows come from another model." in none
     assert "Warning: the ranking is better" in said(LEARNED, gain=replace(GAIN, gain=estimate(-0.05, -0.1, -0.01)))
 
 
@@ -201,6 +204,28 @@ def test_thumbs_are_rewards_of_two_values(low, step):
 
 
 def test_the_summary_has_the_findings_that_decide():
-    assert LEARNED.summary() == [LEARNED.sentences()[0], LEARNED.sentences()[-1]]
-    few = replace(LEARNED, prompts=5)
-    assert few.summary() == few.sentences()
+    assert LEARNED.summary() == [LEARNED.sentences()[0], LEARNED.sentences()[-2]]
+    assert LEARNED.sentences()[-2].endswith("[+.012, +.101].")
+
+
+@pytest.mark.parametrize(("by", "needed"), [("pairs", 90), ("rows", 170)])
+def test_few_report_prompts_say_nothing_but_evidence(by, needed):
+    """The half-widths .052 and .072 at 80 prompts are .05 at 80 (.052 / .05)² = 87 and 80 (.072 / .05)² = 166."""
+    few = replace(CHANCE, prompts=19, by=by)
+    expected = (
+        "19 report prompts are too few to say whether the policy ranks responses as the feedback does: about "
+        f"{needed} are needed, and more for a small effect."
+    )
+    assert few.summary() == few.sentences() == [expected]
+    assert "no evidence" in said(CHANCE, prompts=20, by=by)
+    assert replace(LEARNED, prompts=19).sentences() == [LEARNED.sentences()[0].replace("96", "19")]
+
+
+def test_next_steps_follow_the_doubts():
+    length = replace(LEARNED, shorter=estimate(0.7, 0.65, 0.75), partial_correlation=estimate(0.02, -0.05, 0.09))
+    none = replace(LEARNED, gain=None, no_gain="the rows come from another model.")
+    assert LEARNED.next_steps(measured=False) == []
+    assert ["--objective sft" in step for step in length.next_steps(measured=False)] == [True]
+    assert ["--reward-function" in step for step in none.next_steps(measured=False)] == [True]
+    assert none.next_steps(measured=True) == []
+    assert ["at least 90 prompts" in step for step in replace(none, prompts=19).next_steps(measured=False)] == [True]

@@ -61,13 +61,21 @@ def test_rates_by_hand():
     assert "1 of 7 pairs are unjudged" in result.report()
 
 
+def test_four_won_and_six_tied_show_no_preference():
+    """The interval of .7 excludes ½, but p of 4 : 0 is 2 / 2⁴ = .125."""
+    result = judge([f"p{i}" for i in range(10)], ["long"] * 4 + ["s"] * 6, ["s"] * 10, backend=prefers(len))
+    assert result.win_rate().interval[0] > 0.5
+    first_line = result.report().splitlines()[0]
+    assert first_line.endswith("4 / 6 / 0 (sign test p = 0.125); p is not below .05: no preference is shown.")
+
+
 def test_a_judge_that_always_picks_the_first_place_shows_nothing():
     """In one order it would give 100 %; in both it gives ½ exactly, and the report says that it looks at places."""
     backend, _ = says(lambda first, second: "A")
     result = judge(["p", "q", "r"], ["a", "b", "c"], ["d", "e", "f"], backend=backend)
     assert result.win_rate().value == 0.5
     assert (result.first_position_rate().value, result.flip_rate().value) == (1.0, 1.0)
-    assert "changes with the order in 100.0%" in result.report()
+    assert "changes with the order in 3 of 3 pairs" in result.report()
 
 
 @pytest.mark.parametrize(("pairs", "conclusion"), [(2, "no preference is shown"), (6, "this judge prefers A")])

@@ -4,7 +4,7 @@ import pytest
 from scipy import stats
 
 from valuefree.errors import DataError
-from valuefree.evaluation.stats import sign_test, win_tie_loss
+from valuefree.evaluation.stats import Estimate, preferred, sign_test, win_tie_loss
 
 
 def test_sign_test_by_hand():
@@ -19,6 +19,16 @@ def test_sign_test_by_hand():
 def test_it_is_the_exact_binomial_test_and_symmetric(wins, losses):
     assert sign_test(wins, losses) == pytest.approx(stats.binomtest(wins, wins + losses).pvalue)
     assert sign_test(wins, losses) == pytest.approx(sign_test(losses, wins))
+
+
+@pytest.mark.parametrize(
+    ("interval", "wins", "losses", "expected"),
+    [((0.55, 0.9), 4, 0, None), ((0.54, 1.0), 6, 0, 0), ((0.0, 0.46), 0, 6, 1), ((0.48, 0.9), 9, 1, None)],
+    ids=["sign test p = .125", "p = .03", "the second", "interval holds one half"],
+)
+def test_a_preference_needs_the_interval_and_the_sign_test(interval, wins, losses, expected):
+    """p of 4 : 0 is 2/16, of 6 : 0 2/64, of 9 : 1 22/1024."""
+    assert preferred(Estimate(0.7, interval, 10), sign_test(wins, losses)) == expected
 
 
 def test_what_is_no_count_or_no_difference():

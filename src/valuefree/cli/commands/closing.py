@@ -42,6 +42,7 @@ def policy_result(options: TrainConfig, folder: Path, assessment: Any, evaluatio
     found = [verdict(evaluation.to_dict())] if evaluation is not None else []
     if assessment is not None:
         found += [*assessment.learned.summary(), *strength_sentences(assessment.to_dict())]
+        found += assessment.learned.next_steps(measured=evaluation is not None)
     steps = {f"valuefree generate prompts.txt --model {folder}": "sample from the policy"}
     if options.lora_rank:
         steps[f"valuefree merge {folder} --out DIR"] = "one model without adapter, to serve it"

@@ -12,11 +12,13 @@ from valuefree.data.exports.guess import ROLES, SAMPLE, guess_columns
 from valuefree.data.profile import profile
 from valuefree.data.sources import rows_of
 from valuefree.data.validation import NESTED, one_per_response
-from valuefree.errors import ConfigError, DataError
+from valuefree.errors import ConfigError, DataError, number_of
 from valuefree.models.availability import find_model
 from valuefree.models.footprint import Shape
 from valuefree.models.machine import measure_machine
 from valuefree.runs.files import write_text
+
+FEW = 20  # prompts, below which docs/choosing.md advises to collect more
 
 
 def columns_of(options: InitConfig) -> list[Setting]:
@@ -110,8 +112,8 @@ def shape_of(model: str) -> Shape | None:
         return None
 
 
-def write_recipe(options: InitConfig) -> str:
-    """Write the recipe; returns its text."""
+def write_recipe(options: InitConfig) -> Log:
+    """Write the recipe; returns what was found in the data."""
     file = Path(options.out)
     if file.exists() and not options.overwrite:
         raise ConfigError(f"{file} exists. Replace it by --overwrite, or name another file by --out.")
@@ -120,12 +122,15 @@ def write_recipe(options: InitConfig) -> str:
     found = settings(log, machine, model, named=options.model is not None)
     text = recipe_text(options.out, log, machine, found, shape_of(model))
     write_text(file, text)
-    return text
+    return log
 
 
 def command(options: InitConfig) -> None:
-    """Write a recipe, print it, and name the next commands."""
-    print(write_recipe(options))
-    print(f"written: {options.out}")
+    """Write a recipe; print the counts and the next commands."""
+    summary = write_recipe(options).summary
+    if summary.prompts < FEW:
+        print(f"{number_of(summary.prompts, 'prompt')}: docs/choosing.md advises to collect more before training.")
+    print(summary)
+    print(f"written: {options.out}, with the reason for every setting")
     print(f"check it: valuefree train --config {options.out} --dry-run")
     print(f"train: valuefree train --config {options.out}")

@@ -31,7 +31,7 @@ LADDER = {
 
 
 class Setting(NamedTuple):
-    """One key of the recipe. reason: one line."""
+    """One key of the recipe. value: None for what `train` decides itself. reason: one line."""
 
     key: str
     value: Any
@@ -91,9 +91,8 @@ def settings(log: Log, machine: Machine, model: str, *, named: bool) -> list[Set
     reason = "the model that you named"
     if not named:
         reason = (
-            f"the largest of {len(LADDER)} that this machine trains in {HOURS} h and {FULL:.0%} of its free memory. "
-            "The model that wrote the responses is better, if you have it: the report then estimates the gain "
-            "(docs/held_out.md)"
+            f"the largest of {len(LADDER)} that this machine trains in {HOURS} h; better is the model that wrote the "
+            "rows (docs/held_out.md)"
         )
     found = [*log.columns, Setting("model", model, reason)]
     if machine.gpu:
@@ -118,6 +117,7 @@ def settings(log: Log, machine: Machine, model: str, *, named: bool) -> list[Set
             RANK,
             "rank 4 gained less on one of two tasks (docs/results/memorisation.md); 0 trains all weights",
         ),
+        Setting("save_steps", 0, "a checkpoint at the end and on a signal; a number saves more often, for --resume"),
         Setting("out", "outputs/train", "folder of the run: report.html, metrics.json, model/"),
     ]
     return found
@@ -128,27 +128,17 @@ def _max_length(log: Log) -> int:
 
 
 def _objective(profile: Profile) -> list[Setting]:
-    objective = (
-        "RPO was ahead of KTO and DPO in 8 of 47 comparisons at equal KL and behind in none (docs/results/small.md); "
-        "on SmolLM2 KTO() gained more at the end, at twice the KL, and KTO(beta=0.3) more at .5 and 1 nats "
-        "(docs/results/frontier.md)"
-    )
-    undecided = "24 gained more at the end, and less at equal KL (docs/results/frontier.md)"
+    objective = "it reads the size of every reward of several responses per prompt; compare with kto (docs/choosing.md)"
     if profile.singles:
         objective = (
-            "with one response per prompt RPO was ahead of KTO in both exact worlds, and .010 behind objective: sft in "
-            "the one whose responses are noisy and another model's (docs/results/exact.md); compare with sft"
+            "most prompts have one response; sft was .010 ahead on noisy ones: compare with it (docs/choosing.md)"
         )
-        undecided = (
-            "the results do not decide it for noisy single responses: at a price of 1 reward per nat, tau = 2 did "
-            "better than this default's .15 (docs/results/exact.md)"
-        )
-    spread = "within prompts" if profile.differs else "over all rows, since no prompt has two different ones"
+    spread = "within prompts" if profile.differs else "over all rows"
     strength = (
-        f"nats: tau = {profile.reward_std / TARGET_STD:.3g}, the standard deviation of the rewards {spread} "
-        f"({profile.reward_std:.3g}) / {TARGET_STD}; {undecided}"
+        f"nats: tau = {profile.reward_std / TARGET_STD:.3g}, the rewards' standard deviation {spread} "
+        f"({profile.reward_std:.3g}) / {TARGET_STD} (docs/choosing.md)"
     )
-    estimator = "takes informed, which learns from other prompts where a prompt has few responses (docs/partition.md)"
+    estimator = "informed: it learns from other prompts where a prompt has few responses (docs/partition.md)"
     return [
         Setting("objective", "rpo", objective),
         Setting("target_std", TARGET_STD, strength),
@@ -160,16 +150,14 @@ def _held_out(log: Log, found: list[Setting]) -> list[Setting]:
     options = from_mapping(TrainConfig, {item.key: item.value for item in found})
     report, selection = held_out_sizes(options, log.summary.prompts)
     width = min(0.5, HALF_WIDTHS[log.profile.singles] * (80 / report) ** 0.5)
-    resolution = f"at best ± {100 * width:.0f} points of ranking accuracy (docs/results/coverage_held_out.md)"
+    resolution = f"ranking accuracy ± {100 * width:.0f} points at best"
     if width > 0.05:
         needed = round(80 * (HALF_WIDTHS[log.profile.singles] / 0.05) ** 2)
-        resolution += f"; to tell 55 % from chance takes {needed} held-out prompts or more, {4 * needed} in all"
-    chosen = "selects the strength after training (docs/held_out.md)"
-    if not selection:
-        chosen = "too few prompts to select the strength by (docs/held_out.md)"
+        resolution += f"; {needed} tell 55 % from chance (docs/choosing.md)"
+    chosen = f"{selection} here, to select the strength" if selection else "none here"
     return [
-        Setting("test_prompts", report, f"a quarter of {log.summary.prompts} prompts, at most 400: {resolution}"),
-        Setting("validation_prompts", selection, f"an eighth, at most 200, none below 400 prompts: {chosen}"),
+        Setting("test_prompts", None, f"a quarter, at most 400: {report} of {log.summary.prompts}; {resolution}"),
+        Setting("validation_prompts", None, f"an eighth from 400 prompts on: {chosen} (docs/held_out.md)"),
     ]
 
 
@@ -179,7 +167,7 @@ def recipe_text(file: str, log: Log, machine: Machine, found: list[Setting], sha
     Raises:
         ConfigError: a setting that `train` does not take.
     """
-    from_mapping(TrainConfig, {item.key: item.value for item in found})
+    from_mapping(TrainConfig, {item.key: item.value for item in found if item.value is not None})
     sizes = sorted(log.profile.group_sizes.items(), key=lambda item: -item[1])
     shown = [f"{size} for {number_of(count, 'prompt')}" for size, count in sizes[:SIZES]]
     if len(sizes) > SIZES:
@@ -193,7 +181,12 @@ def recipe_text(file: str, log: Log, machine: Machine, found: list[Setting], sha
         f"machine: {machine}",
         *estimate_lines(shape, log, machine),
     ]
-    keys = [f"# {item.reason}\n{yaml.safe_dump({item.key: item.value}, allow_unicode=True)}" for item in found]
+    keys = [
+        f"# {item.key}, by default {item.reason}\n"
+        if item.value is None
+        else f"# {item.reason}\n{yaml.safe_dump({item.key: item.value}, allow_unicode=True)}"
+        for item in found
+    ]
     return "\n".join([*(f"# {line}" for line in lines), "", *keys])
 
 

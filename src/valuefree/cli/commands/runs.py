@@ -36,6 +36,7 @@ from valuefree.training.log_lines import log_lines
 
 logger = logging.getLogger(__name__)
 
+WARMUP = 10  # steps, of a run of 50 or more
 FEWEST_TO_SELECT = 50  # with fewer selection prompts, chance decides between settings
 
 
@@ -123,6 +124,8 @@ class Run:
         if trainer.is_world_process_zero():
             self._open()
         log_lines(trainer, bar=bars())
+        steps = trainer.set_initial_training_values(trainer.args, trainer.get_train_dataloader())[-1]
+        trainer.args.warmup_steps = warmup_steps(self.options, steps)
         checkpoint = self.checkpoint
         if checkpoint is not None:
             logger.info("resumed from step %d (%s)", step_of(checkpoint), checkpoint)
@@ -230,6 +233,11 @@ def _fingerprint(rows: datasets.Dataset) -> str:
     return fingerprint({name: rows[name] for name in ("prompt", "response", "reward", *extra)})
 
 
+def warmup_steps(options: TrainConfig, steps: int) -> int:
+    """Warm-up of a run of so many steps: as given, or else 10 steps, at most a fifth of all."""
+    return min(WARMUP, steps // 5) if options.warmup_steps is None else options.warmup_steps
+
+
 def shared_arguments(options: TrainConfig) -> dict[str, Any]:
     """Fields of transformers' TrainingArguments from the options."""
     return {
@@ -237,7 +245,7 @@ def shared_arguments(options: TrainConfig) -> dict[str, Any]:
         "num_train_epochs": options.epochs,
         "max_steps": options.max_steps,
         "learning_rate": 0.0 if options.lr == "auto" else options.lr,  # auto: found once the trainer is made
-        "warmup_steps": options.warmup_steps,
+        "warmup_steps": WARMUP if options.warmup_steps is None else options.warmup_steps,
         "lr_scheduler_type": "linear",
         "weight_decay": 0.0,
         "per_device_train_batch_size": options.batch_size,

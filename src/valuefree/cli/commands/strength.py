@@ -37,7 +37,7 @@ from valuefree.runs.run_folder import MANIFEST
 from valuefree.training.preparation import Scorer
 from valuefree.training.scored_dataset import collator_for
 
-HEADER = ("strength", "ranked as the feedback does", "explained share", "estimated gain", "KL, nats")
+HEADER = ("strength", "ranked as the feedback does", "explained share", "gain from the log", "KL, nats")
 
 
 class TrainedPolicy:
@@ -143,7 +143,7 @@ def command(options: StrengthConfig) -> Result:
     trained = TrainedPolicy(options)
     print(f"{options.run}: the saved policy has strength {trained.scale:g}, where 1 is as trained")
     if trained.sampled is not None:
-        print(f"No gain is estimated: {trained.sampled}.")
+        print(f"No gain is estimated from the log: {trained.sampled}.")
     if options.scale is not None:
         choice = StrengthChoice(options.scale, "it was given by --scale", ())
     else:

@@ -99,7 +99,9 @@ class TrainConfig(
         "long as the run, by the ranking of logged responses to the selection prompts",
         minimum=0,
     )
-    warmup_steps: int = option(10, "steps of linear warm-up", minimum=0)
+    warmup_steps: int | None = option(
+        None, "steps of linear warm-up", otherwise="10, at most a fifth of the steps", minimum=0
+    )
     batch_size: int = option(8, "responses (reward-model: pairs) per micro-batch", minimum=1)
     batch_tokens: int | None = option(
         None, "token positions per micro-batch, padding included", otherwise="no separate limit"

@@ -44,7 +44,7 @@ class Comparison(Stored):
     def sentence(self, first_name: str, second_name: str) -> str:
         """The comparison in plain English."""
         shares = f"{100 * self.first:.1f} % against {100 * self.second:.1f} % of "
-        shares += pairs_compared(self.by, adjusted=self.adjusted)
+        shares += pairs_compared(self.by)
         points = _points(self.difference)
         where = f"On the same {self.prompts:,} report prompts"
         if contains(self.difference, 0.0):
@@ -56,8 +56,9 @@ class Comparison(Stored):
             better = "better" if self.difference.value > 0 else "worse"
             said = f"{where} {first_name} ranks responses {better} than {second_name}: {shares}, {points} points."
         if self.gain_difference is not None:
-            return f"{said} Difference in estimated gain: {with_interval(self.gain_difference, sign=True)}."
-        return f"{said} Gains are not compared: {(self.no_gain or '').rstrip('.')}."
+            difference = with_interval(self.gain_difference, sign=True)
+            return f"{said} Difference of the gains estimated from the log: {difference}."
+        return f"{said} Gains estimated from the log are not compared: {(self.no_gain or '').rstrip('.')}."
 
 
 def _points(difference: Estimate) -> str:

@@ -5,7 +5,7 @@ import typing
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Self
 
-from valuefree.evaluation.held_out.sentences import TOO_FEW, sentences, summary
+from valuefree.evaluation.held_out.sentences import TOO_FEW, next_steps, sentences, summary
 from valuefree.evaluation.stats.estimate import Estimate, Statistic
 
 
@@ -145,7 +145,7 @@ class Learned(Stored):
 
     @property
     def too_few(self) -> bool:
-        """Whether the report prompts are too few for anything but the ranking."""
+        """Whether the report prompts are too few for anything but evidence."""
         return self.prompts < TOO_FEW
 
     def sentences(self) -> list[str]:
@@ -155,3 +155,7 @@ class Learned(Stored):
     def summary(self) -> list[str]:
         """The verdict, doubts about it, and the gain: at most six of the findings."""
         return summary(self)
+
+    def next_steps(self, *, measured: bool) -> list[str]:
+        """What to do about a doubt. measured: a reward function has measured the gain."""
+        return next_steps(self, measured=measured)

@@ -36,18 +36,18 @@ class Weighted:
         if self.mean_weight.n < FEWEST_PROMPTS:
             return f"{self.mean_weight.n} prompts are too few for importance weights (at least {FEWEST_PROMPTS})."
         share = f"{100 * self.effective_share:.0f} %"
+        mean = with_interval(self.mean_weight)
         if self.effective_share < SMALLEST_SHARE:
             return (
                 f"the policy is too far from the reference: the effective sample size is {share} of the rows, below "
-                f"{100 * SMALLEST_SHARE:.0f} % (mean weight {with_interval(self.mean_weight)})."
+                f"{100 * SMALLEST_SHARE:.0f} % (mean weight {mean})."
             )
         low, high = self.mean_weight.interval or (self.mean_weight.value,) * 2
         if low - 1e-9 <= 1 <= high + 1e-9:
             return None
         return (
-            f"the mean weight is {with_interval(self.mean_weight)}, and its interval excludes 1: either the reference "
-            "did not write these rows as they were scored, or large weights are missing (effective sample size "
-            f"{share} of the rows)."
+            f"the importance weights π/π_ref must average 1 on rows that the reference wrote, and they average {mean}. "
+            "Either it did not write these rows as they were scored, or responses with large weights are missing."
         )
 
 

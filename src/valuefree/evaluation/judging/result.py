@@ -21,6 +21,7 @@ from valuefree.evaluation.stats import (
     clustered_mean,
     cohen_kappa,
     length_controlled_win_rate,
+    preferred,
     win_tie_loss,
 )
 
@@ -140,8 +141,10 @@ class JudgeResult:
 
     def flip_rate(self) -> Estimate | None:
         """Share of the pairs whose winner changes with the order, of those judged in both orders."""
-        both = [pair for pair in self.judged if pair.decided is None and len(pair.opinions) == 2]
-        return self._mean(lambda pair: float(pair.category == "disagreement"), both)
+        return self._mean(lambda pair: float(pair.category == "disagreement"), self._in_both_orders())
+
+    def _in_both_orders(self) -> list[Comparison]:
+        return [pair for pair in self.judged if pair.decided is None and len(pair.opinions) == 2]
 
     def length_controlled(self) -> LengthControlled | None:
         """The win rate at equal length, and how the score depends on length; None if nothing is judged."""
@@ -209,9 +212,11 @@ class JudgeResult:
                 f"on them the rate over all pairs is between {low:.3f} and {high:.3f}."
             )
         lines += self._unreadable()
-        flips = self.flip_rate()
-        if flips is not None and flips.value > 0:
-            lines.append(f"The winner changes with the order in {flips.value:.1%} of the pairs judged in both.")
+        both = self._in_both_orders()
+        if flips := sum(pair.category == "disagreement" for pair in both):
+            lines.append(
+                f"The winner changes with the order in {flips} of {number_of(len(both), 'pair')} judged in both."
+            )
         if self.setup.orders == 1 and self.setup.prompt:
             lines.append("One order only, placed at random: position bias is averaged out, but cannot be measured.")
         if len(self.setup.served) > 1:
@@ -271,11 +276,10 @@ def _conclusion(rate: Estimate, outcomes: WinTieLoss, first: str, second: str) -
         return "on one prompt: no interval, no conclusion."
     low, high = rate.interval
     shown = f"95 % interval over {rate.n} prompts, won / tied / lost {outcomes}"
-    if low > 0.5:
-        return f"{shown}: this judge prefers {first}."
-    if high < 0.5:
-        return f"{shown}: this judge prefers {second}."
-    return f"{shown}; the interval holds ½: no preference is shown."
+    if preferred(rate, outcomes.p_value) is None:
+        doubt = "the interval holds ½" if low <= 0.5 <= high else "p is not below .05"
+        return f"{shown}; {doubt}: no preference is shown."
+    return f"{shown}: this judge prefers {first if low > 0.5 else second}."
 
 
 def _plain(estimate: Estimate | None) -> dict[str, Any] | None:

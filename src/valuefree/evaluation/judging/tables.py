@@ -11,7 +11,7 @@ from valuefree.evaluation.judging.asking import Asked
 from valuefree.evaluation.judging.outcomes import count_categories
 from valuefree.evaluation.judging.result import JudgeResult
 from valuefree.evaluation.markdown import markdown_table
-from valuefree.evaluation.stats import Estimate
+from valuefree.evaluation.stats import Estimate, preferred
 
 RANKING = "Bradley–Terry strengths, relative to their mean, with one virtual tie per pair of systems"
 Cells = Mapping[str, Mapping[str, Sequence[JudgeResult]]]
@@ -21,8 +21,8 @@ def win_rate_table(cells: Cells, *, judge: str, corner: str = "") -> str:
     """Win rates in percent as Markdown, laid out as the paper's Table III: one table per judge.
 
     A cell with one result holds its rate, interval, number of prompts and p of the sign test, in bold if the interval
-    excludes 50. A cell with several results (runs, seeds) holds their mean ± standard deviation, labelled as such, and
-    the number of prompts of each run, without a test.
+    excludes 50 and p is below .05. A cell with several results (runs, seeds) holds their mean ± standard deviation,
+    labelled as such, and the number of prompts of each run, without a test.
 
     Args:
         cells: row (such as the size of a model) → column (the system compared with) → results. corner: heading of the
@@ -37,7 +37,8 @@ def win_rate_table(cells: Cells, *, judge: str, corner: str = "") -> str:
     rows = [[name, *(_cell(row.get(column, ())) for column in columns)] for name, row in cells.items()]
     several = any(len(results) > 1 for row in cells.values() for results in row.values())
     note = (
-        "One run: rate [95 % interval over prompts], n prompts, p of the sign test; bold if the interval excludes 50."
+        "One run: rate [95 % interval over prompts], n prompts, p of the sign test; bold if the interval excludes 50 "
+        "and p < .05."
     )
     if several:
         note += " Several runs: mean ± standard deviation over runs."
@@ -58,7 +59,7 @@ def _cell(results: Sequence[JudgeResult]) -> str:
     if rate.interval is not None:
         low, high = (100 * bound for bound in rate.interval)
         text = f"{text} [{low:.1f}, {high:.1f}]"
-        text = f"**{text}**" if low > 50 or high < 50 else text
+        text = text if preferred(rate, result.outcomes().p_value) is None else f"**{text}**"
     covered = "" if result.coverage == 1 else f", {result.coverage:.0%} judged"
     return f"{text} n = {rate.n}, p = {result.outcomes().p_value:.2g}{covered}"
 

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import stats  # type: ignore[reportMissingTypeStubs]  # scipy has none
 
 from valuefree.errors import DataError
-from valuefree.evaluation.stats.estimate import Statistic, Values, finite
+from valuefree.evaluation.stats.estimate import Estimate, Statistic, Values, finite
 
 
 @dataclass(frozen=True)
@@ -49,3 +49,15 @@ def win_tie_loss(differences: Values, *, tolerance: float = 1e-9) -> WinTieLoss:
     data = finite(differences, "one difference per prompt") if len(differences) else np.zeros(0)
     wins, losses = int((data > tolerance).sum()), int((data < -tolerance).sum())
     return WinTieLoss(wins, len(data) - wins - losses, losses, sign_test(wins, losses))
+
+
+def preferred(rate: Estimate, p_value: float) -> int | None:
+    """Which of two systems is preferred, 0 or 1; None if no preference is shown.
+
+    The interval of the win rate has to exclude ½, and the sign test to have p < .05: with four prompts won and six
+    tied, the interval alone excludes ½.
+    """
+    if rate.interval is None or p_value >= 0.05:
+        return None
+    low, high = rate.interval
+    return 0 if low > 0.5 else 1 if high < 0.5 else None
