@@ -27,7 +27,7 @@ def test_a_model_that_fits(tmp_path, tokenizer, capsys):
     make_t5(tokenizer).save_pretrained(tmp_path)
     cli.run(["doctor", "--model", str(tmp_path)])
     text = capsys.readouterr().out
-    assert text.startswith(f"Model {tmp_path}")
+    assert text.index("memory to train") < text.index("free disk") < text.index("Versions")
     assert "serving by transformers serve" in text
     assert "folder" in text
     assert "memory to train, all weights" in text

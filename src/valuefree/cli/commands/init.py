@@ -62,12 +62,6 @@ def _values(rows: list[dict[str, Any]], name: str) -> list[Any]:
 
 
 def _not_found(role: str, there: set[str], reason: str, others: list[str], options: InitConfig) -> DataError:
-    if role != "prompt" and {"chosen", "rejected"} <= there:
-        return DataError(
-            f"{options.data} has pairs (chosen, rejected) and no reward. Train on them with `valuefree train "
-            f"{options.data} --objective dpo --chosen chosen --rejected rejected`; docs/choosing.md says when TRL is "
-            "the better choice."
-        )
     return DataError(
         f"no column of the {role} found in {options.data}: {reason}. There are: {', '.join(sorted(there))}. Name it: "
         f"`valuefree init {options.data} --{role} {others[0] if others else 'COLUMN'}`."
@@ -125,7 +119,7 @@ def _rows(options: InitConfig) -> tuple[list[Setting], datasets.Dataset, DataSum
     if export.pairs:
         raise DataError(
             f"{options.data} holds pairs ({account.tool}) and no rewards. Train on them with `valuefree train "
-            f"{options.data} --objective dpo`."
+            f"{options.data} --objective dpo`; docs/choosing.md says when TRL is the better choice."
         )
     columns.insert(0, Setting("from", account.tool, str(account).replace("\n", "; ")))
     if options.score_name is not None:
