@@ -102,12 +102,12 @@ def test_options_of_the_template_reach_it(tmp_path):
 def test_calls_that_the_template_ignores_are_an_error_that_names_the_row(tmp_path, message, field):
     good = {"prompt": "hi", "response": "yes"}
     bad = {"prompt": [*ASKED, message, {"role": "user", "content": "go on"}], "response": "yes"}
-    with pytest.raises(DataError, match=rf"does not render {field} \(1 rows, first: row 1\)"):
+    with pytest.raises(DataError, match=rf"does not render {field} \(1 rows, first: row 1 \(prompt 'go on'\)\)"):
         tokenized(tmp_path, TOKENIZERS["smollm2"], good, bad)
 
 
 def test_tools_that_the_template_ignores_are_an_error(tmp_path):
-    with pytest.raises(DataError, match=r"does not render tools \(2 rows, first: row 0\)"):
+    with pytest.raises(DataError, match=r"does not render tools \(2 rows, first: row 0 .*Leave these rows out"):
         tokenized(tmp_path, TOKENIZERS["smollm2"], *[{"prompt": "hi", "response": "y", "tools": TOOLS}] * 2)
 
 
@@ -127,8 +127,8 @@ def test_no_field_of_a_message_is_dropped_without_a_word(tmp_path, caplog):
         if name in rendered:
             assert rendered[name] in text
         else:
-            assert f"{name} (1 rows, first: row 0)" in caplog.text
-    assert "chat_template_kwargs.style (1 rows, first: row 0)" in caplog.text
+            assert f"{name} (1 rows, first: row 0 (prompt 'go on'))" in caplog.text
+    assert "chat_template_kwargs.style (1 rows, first: row 0 (prompt 'go on'))" in caplog.text
 
 
 def test_a_template_that_fails_names_the_row(tmp_path):
@@ -136,7 +136,9 @@ def test_a_template_that_fails_names_the_row(tmp_path):
         "{% for m in messages %}{{ raise_exception('only users') if m['role'] == 'tool' }}{% endfor %}"
     )
     bad = {"prompt": [*ASKED, RESULT], "response": "yes"}
-    with pytest.raises(DataError, match=r"row 1: the chat template cannot render these messages .*only users"):
+    with pytest.raises(
+        DataError, match=r"row 1 \(prompt '18 degrees'\): the chat template cannot render these messages .*only users"
+    ):
         tokenized(tmp_path, strict, {"prompt": "hi", "response": "yes"}, bad)
 
 
@@ -168,7 +170,7 @@ def test_without_a_chat_template_tools_and_calls_are_text(tmp_path):
     row = tokenized(tmp_path, tokenizer, {"prompt": ASKED, "tools": TOOLS, "response": [CALLED]})[0]
     assert json.dumps(TOOLS) in tokenizer.decode(row["prompt_ids"])
     assert tokenizer.decode(row["response_ids"]) == f"tool_calls: {json.dumps([CALL])}<eos>"
-    with pytest.raises(DataError, match="row 0: the response has 3 messages"):
+    with pytest.raises(DataError, match=r"row 0 \(prompt 'Weather in Lyon\?'\): the response has 3 messages"):
         tokenized(tmp_path, tokenizer, {"prompt": ASKED, "response": [CALLED, RESULT, ANSWER]}, train_on="all")
 
 

@@ -51,6 +51,7 @@ def test_rows_together_are_tokenised_as_each_alone(
 def test_rows_without_room_are_named_across_batches(tokenizer, monkeypatch):
     monkeypatch.setattr(rendering, "TOKENIZED_ROWS", 3)
     rows = datasets.Dataset.from_dict({"prompt": ["sea", TEXTS[0]] * 4, "response": ["bread"] * 8})
+    start = f"(prompt {TEXTS[0][:60]!r})"
     with pytest.raises(DataError, match="4 of 8 responses are truncated away") as caught:
         tokenize(rows, tokenizer, limits=Limits(12), encoder_decoder=False)
-    assert [fault.split(":")[0] for fault in caught.value.faults] == ["row 1", "row 3", "row 5", "row 7"]
+    assert [fault.split(":")[0] for fault in caught.value.faults] == [f"row {row} {start}" for row in (1, 3, 5, 7)]

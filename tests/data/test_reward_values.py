@@ -107,6 +107,8 @@ def test_categories_come_first_and_are_compared_without_case():
 def test_unknown_labels_are_listed_with_counts_and_the_flag():
     with pytest.raises(ConfigError, match=r"'meh' \(2\), 'so so' \(1\)\. .*--categories meh=NUMBER \"so so\"=NUMBER"):
         column(["meh", "so so", "meh", "good"])
+    with pytest.raises(ConfigError, match=r"--categories nice=1 meh=NUMBER$"):
+        column(["nice", "meh"], categories={"nice": 1.0})
 
 
 @pytest.mark.parametrize("text", ["good", "good=", "=1", "good=very", "good=nan"])

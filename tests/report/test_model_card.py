@@ -6,13 +6,20 @@ import re
 import pytest
 from huggingface_hub import ModelCard
 
-from valuefree.report.model_card import Origin, model_card, write_card
+from valuefree.report.model_card import FLAG, Origin, model_card, write_card
 
 
 def origin(*, data=True, **metrics):
     manifest = {
         "command": "train",
-        "config": {"model": "google/flan-t5-small", "epochs": 2.0, "lr": 0.0005, "max_steps": -1, "bf16": False},
+        "config": {
+            "data": "logs/thumbs.csv",
+            "model": "google/flan-t5-small",
+            "epochs": 2.0,
+            "lr": 0.0005,
+            "max_steps": -1,
+            "bf16": False,
+        },
         "objective": {"name": "KTO", "beta": 0.3, "threshold": None},
         "versions": {"valuefree": "0.1.0", "torch": "2.9", "transformers": "5.0", "peft": None},
         "started": "2026-01-02T03:04:05+00:00",
@@ -40,12 +47,24 @@ def test_settings_and_data_are_those_of_the_manifest():
     assert found["Training"].splitlines() == [
         "- Objective: KTO (beta=0.3).",
         "- Settings: epochs 2.0, lr 0.0005.",
-        "- Data: 48 rows, 24 prompts, held-out ones included.",
-        "- Fingerprints: train `abc`.",
         "- Made by `valuefree train` with valuefree 0.1.0, torch 2.9, transformers 5.0, peft None; started "
         "2026-01-02T03:04:05+00:00.",
     ]
+    assert found["Data"].splitlines() == [
+        "- File: `logs/thumbs.csv`.",
+        "- Description: not stated (where the feedback is from, and who gave it).",
+        "- Language: not stated.",
+        "- Size: 48 rows, 24 prompts, held-out ones included.",
+        "- Fingerprints: train `abc`.",
+    ]
     assert found["Licence"] == "That of the base model; see https://huggingface.co/google/flan-t5-small."
+
+
+def test_the_base_is_a_link_and_no_flag_or_unexplained_kl_is_left():
+    found = {"logged": {}, "held_out_pairs": None, "evaluation": None}
+    text = model_card(origin(**found), kind="weights", base="google/flan-t5-small", loads="code")
+    assert "fine-tuned from [google/flan-t5-small](https://huggingface.co/google/flan-t5-small)." in text
+    assert FLAG.sub("", "hold out more (--test-prompts).") == "hold out more."
 
 
 def test_results_have_their_intervals_and_limits_follow_from_what_was_measured(trained):

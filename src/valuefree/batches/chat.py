@@ -9,13 +9,20 @@ from transformers import PreTrainedTokenizerBase
 
 from valuefree.batches.special_tokens import SpecialTokens
 from valuefree.batches.turns import stop_ids
-from valuefree.data.prompts import Conversation
+from valuefree.data.prompts import Conversation, Prompt, conversation_of
 from valuefree.errors import DataError
 
 logger = logging.getLogger(__name__)
 
 NEEDED = ("tools", "tool_calls", "function_call")  # a conversation without these is another conversation
 OPTIONS = "chat_template_kwargs"
+CHARACTERS = 60  # of a prompt in messages
+
+
+def row_name(row: int, prompt: Prompt) -> str:
+    """A row in messages: its number among the rows that are trained on, and the start of its prompt's last message."""
+    texts = [message["content"] for message in conversation_of(prompt).messages if message["content"]]
+    return f"row {row} (prompt {texts[-1][:CHARACTERS]!r})" if texts else f"row {row}"
 
 
 class RenderError(Exception):
@@ -64,7 +71,7 @@ class IgnoredFields:
     """
 
     read: set[str] = field(default_factory=set)
-    ignored: dict[str, tuple[int, int]] = field(default_factory=dict)
+    ignored: dict[str, tuple[str, int]] = field(default_factory=dict)
 
     def check(
         self, tokenizer: PreTrainedTokenizerBase, prompt: Conversation, turns: list[dict[str, Any]], row: int
@@ -84,7 +91,7 @@ class IgnoredFields:
                 self.read.add(name)
                 self.ignored.pop(name, None)
             else:
-                first, count = self.ignored.get(name, (row, 0))
+                first, count = self.ignored.get(name, (row_name(row, prompt.prompt()), 0))
                 self.ignored[name] = first, count + 1
 
     def report(self, template: str) -> None:
@@ -93,12 +100,12 @@ class IgnoredFields:
         Raises:
             DataError: tools or tool calls are ignored.
         """
-        said = {name: f"{name} ({count} rows, first: row {first})" for name, (first, count) in self.ignored.items()}
+        said = {name: f"{name} ({count} rows, first: {first})" for name, (first, count) in self.ignored.items()}
         needed = [text for name, text in said.items() if name in NEEDED]
         if needed:
             raise DataError(
                 f"{template} does not render {', '.join(needed)}, so the model would see other conversations. "
-                "Choose a model whose chat template supports tools, or remove these fields from the rows."
+                "Leave these rows out, or choose a model whose chat template supports tools."
             )
         if said:
             logger.warning("%s does not read %s; it has no effect here", template, ", ".join(said.values()))

@@ -11,7 +11,7 @@ import pyarrow as pa
 from datasets.utils import tqdm
 from transformers import PreTrainedTokenizerBase
 
-from valuefree.batches.chat import IgnoredFields, RenderError, render, turns_ids
+from valuefree.batches.chat import IgnoredFields, RenderError, render, row_name, turns_ids
 from valuefree.batches.special_tokens import SpecialTokens
 from valuefree.batches.turns import separated, stop_ids, token_ids
 from valuefree.data.columns import batches
@@ -88,11 +88,11 @@ def _rendered(special: SpecialTokens, prompt: Prompt, row: int) -> str:
     try:
         return render(special.tokenizer, special.hidden_in(conversation_of(prompt)), generation_prompt=True)
     except RenderError as error:
-        raise _not_rendered(row, error) from error
+        raise _not_rendered(row_name(row, prompt), error) from error
 
 
-def _not_rendered(row: int, error: RenderError) -> DataError:
-    return DataError(f"row {row}: {error}. Change the row, or choose a model with another chat template.")
+def _not_rendered(row: str, error: RenderError) -> DataError:
+    return DataError(f"{row}: {error}. Change the row, or choose a model with another chat template.")
 
 
 def response_ids(tokenizer: PreTrainedTokenizerBase, response: str, *, encoder_decoder: bool) -> list[int]:
@@ -141,8 +141,9 @@ class _RowTokenizer:
         if not self.tokenizer.chat_template:
             if len(turns) > 1:
                 raise DataError(
-                    f"row {row}: the response has {len(turns)} messages, and the model has no chat template to "
-                    "separate them. Train on the last message (--train-on last), or choose a chat model."
+                    f"{row_name(row, prompt.prompt())}: the response has {len(turns)} messages, and the model has no "
+                    "chat template to separate them. Train on the last message (--train-on last), or choose a "
+                    "chat model."
                 )
             return None
         try:
@@ -151,7 +152,7 @@ class _RowTokenizer:
                 return None
             return turns_ids(self.special, self.special.hidden_in(prompt), self.special.hidden(turns))
         except RenderError as error:
-            raise _not_rendered(row, error) from error
+            raise _not_rendered(row_name(row, prompt.prompt()), error) from error
 
     def report(self) -> None:
         """Log what the chat template ignored, and texts that spell special tokens; raises DataError for tool calls."""
@@ -211,8 +212,8 @@ def tokenize(
             prompts, responses = rows.ids(table, row)
             cut = [_truncated(*ids, limits, encoder_decoder) for ids in zip(prompts, responses, strict=True)]
             faults += [
-                f"row {index}: the prompt alone has {len(prompt)} tokens"
-                for index, (prompt, _, room) in enumerate(cut, start=row)
+                f"{row_name(row + index, table['prompt'][index].as_py())}: the prompt alone has {len(prompt)} tokens"
+                for index, (prompt, _, room) in enumerate(cut)
                 if not room
             ]
             prompts_cut += sum(len(kept) < len(whole) for (kept, _, _), whole in zip(cut, prompts, strict=True))

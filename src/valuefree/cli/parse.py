@@ -183,10 +183,11 @@ def make_parser(program: str, config: type[Options], *, objective: str | None = 
             parsed as well.
     """
     first = positional_of(config)
-    usage = f"{program} [options]" + (f" [{first.name}]" if first else "")
+    hints = get_type_hints(config)
+    several = first and get_origin(kinds(hints[first.name])[0]) is tuple
+    usage = f"{program} [options]" + (f" [{first.name}{' ...' if several else ''}]" if first else "")
     parser = _Parser(prog=program, usage=usage, description=config.about, allow_abbrev=False)
     parser.add_argument("--config", metavar="FILE", help="YAML recipe with these options as keys; flags override it")
-    hints = get_type_hints(config)
     items = {item.name: item for item in fields(config)}
     by_group: dict[str, list[Field]] = {name: [] for name in ("", *GROUPS)}
     for item in (items[name] for name in dict.fromkeys((*config.shown_first, *items))):

@@ -95,7 +95,7 @@ def ratings_of(
     pairs = list(zip(values, found, strict=True))
     unknown = Counter(str(value) for value, rating in pairs if rating is None and not is_missing(value))
     if unknown:
-        raise unknown_labels(name, unknown)
+        raise unknown_labels(name, unknown, categories or {})
     given = [rating for rating in found if rating is not None]
     _check_one_scale(name, given)
     rewards = [None if rating is None else rating.value for rating in found]
@@ -114,12 +114,13 @@ def is_missing(value: Any) -> bool:
     return value is None or value != value or (isinstance(value, str) and not value.strip())
 
 
-def unknown_labels(name: str, labels: Mapping[str, int]) -> ConfigError:
-    """The error for labels that spell no reward, with the mapping to give."""
+def unknown_labels(name: str, labels: Mapping[str, int], given: Mapping[str, float]) -> ConfigError:
+    """The error for labels that spell no reward, with the mapping to give; `given`: the categories so far."""
     most = sorted(labels.items(), key=lambda item: (-item[1], item[0]))[:10]
     shown = ", ".join(f"{label!r} ({count})" for label, count in most)
     more = f" and {len(labels) - len(most)} more" if len(labels) > len(most) else ""
-    example = " ".join(f"{_quoted(label)}=NUMBER" for label, _ in most)
+    known = [f"{_quoted(label)}={number:g}" for label, number in given.items()]
+    example = " ".join([*known, *(f"{_quoted(label)}=NUMBER" for label, _ in most)])
     return ConfigError(
         f"{name} holds labels that are no rewards: {shown}{more}. Say their rewards: --categories {example}"
     )

@@ -18,6 +18,7 @@ from valuefree.data.columns import BATCH_ROWS, batches
 from valuefree.errors import ConfigError, DataError
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
+WEIGHTS = ("adapter_config.json", "model.safetensors", "model.safetensors.index.json")  # files of a model
 ROWS = 4096  # rows per chunk of Python values
 BATCH_BYTES = 16 * 2**20  # approximate size of a chunk of Arrow arrays
 READ_BYTES = 2**20  # without a buffer size, Parquet reads whole columns of a row group at once
@@ -96,6 +97,7 @@ def chunks_of(source: Any, split: str | None, names: Sequence[str] | None) -> It
             raise DataError(f"no such file or folder: {source}")
         yield from _of_hub(str(source), split, names)
         return
+    _check_is_data(path)
     if path.is_dir() and ((path / "state.json").exists() or (path / "dataset_dict.json").exists()):
         yield from _of_datasets(datasets.load_from_disk(str(path)), split, path.name, names)
         return
@@ -106,6 +108,16 @@ def chunks_of(source: Any, split: str | None, names: Sequence[str] | None) -> It
         raise DataError(f"{source} holds no {', '.join(SUFFIXES)} file.")
     for file in files:
         yield from _of_file(file, str(file.relative_to(path)) if path.is_dir() else file.name, names)
+
+
+def _check_is_data(path: Path) -> None:
+    """Raise DataError for the folder of a run or of a model."""
+    run = (path / "manifest.json").exists() and any((path / name).is_dir() for name in ("model", "checkpoints"))
+    if run or any((path / name).exists() for name in WEIGHTS):
+        raise DataError(
+            f"{path} is the folder of a {'run' if run else 'model'}, which holds no feedback. Give it by --model, and "
+            "the file or folder of the rows in its place."
+        )
 
 
 def _of_file(file: Path, name: str, names: Sequence[str] | None) -> Iterator[Chunk]:
@@ -247,9 +259,10 @@ def _of_json(file: Path, name: str) -> Iterator[RawRow]:
             yield from _of_json_array(file, name)
             return
         stream.seek(0)
-        for number, line in enumerate(stream, start=1):
-            if line.strip():
-                yield _json_row(line, f"{name}:{number}")
+        rows = (_json_row(line, f"{name}:{number}") for number, line in enumerate(stream, start=1) if line.strip())
+        first = next(rows, None)
+        yield RawRow(name, {}, "the file is empty") if first is None else first
+        yield from rows
 
 
 def _json_row(line: str, where: str) -> RawRow:
@@ -272,6 +285,8 @@ def _of_json_array(file: Path, name: str) -> Iterator[RawRow]:
     except (json.JSONDecodeError, RecursionError) as error:
         yield RawRow(name, {}, f"broken JSON: {error}")
         return
+    if not items:
+        yield RawRow(name, {}, "the list in the file is empty")
     for index, values in enumerate(items):
         fault = None if isinstance(values, dict) else f"expected a JSON object, got {type(values).__name__}"
         fault = fault or _bad_bytes(json.dumps(values, ensure_ascii=False))

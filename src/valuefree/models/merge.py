@@ -19,7 +19,7 @@ from valuefree.models.load import (
     model_of_run,
     probe_logits,
 )
-from valuefree.runs.files import read_json
+from valuefree.runs.files import read_json, use_umask
 
 TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1, "float16": 0.1}  # share of the largest logit: rounding, and no more
 CLASSIFIER = "ForSequenceClassification"
@@ -64,6 +64,7 @@ def merge(
         file.unlink()  # another number of shards would leave old ones behind
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    use_umask(folder)
     return Merged(folder, is_encoder_decoder(model), bool(tokenizer.chat_template))
 
 

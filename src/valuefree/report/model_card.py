@@ -15,7 +15,7 @@ from valuefree.errors import number_of
 from valuefree.report.gains import evaluation_rows, pairs_verdict, verdict
 from valuefree.report.held_out import learned_of, strength_sentences
 from valuefree.report.markdown import escape
-from valuefree.report.serving import loading_code
+from valuefree.report.serving import generating_code, loading_code
 from valuefree.runs.files import read_json, write_text
 from valuefree.runs.manifest import MANIFEST
 
@@ -30,6 +30,11 @@ WHAT: dict[Kind, str] = {
     "gguf": "A GGUF file, fine-tuned from",
 }
 SETTINGS = ("epochs", "max_steps", "lr", "batch_size", "accumulation", "lora_rank", "quantize", "dtype", "bf16", "seed")
+USES = {
+    False: "To respond to prompts like those of the data, by the standard that their feedback expresses.",
+    True: "To score responses to prompts like those of the data, by the standard that their feedback expresses.",
+}
+FLAG = re.compile(r" \(--[a-z-]+\)")  # advice for the command line
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -77,8 +82,11 @@ def write_policy_card(run: Path, *, encoder_decoder: bool) -> None:
     """Write the card of the policy in the folder ``model`` of a run: an adapter, or full weights."""
     folder, origin = run / "model", Origin.of(run)
     adapter = (folder / "adapter_config.json").exists()
-    code = code_block("python", loading_code("THIS_FOLDER", encoder_decoder=encoder_decoder, adapter=adapter))
-    loads = f"{code}\n\n`valuefree merge` writes full weights for a server."
+    templates = folder / "chat_template.jinja", folder / "tokenizer_config.json"
+    has_template = any(file.exists() and "chat_template" in file.name + file.read_text("utf-8") for file in templates)
+    code = loading_code("THIS_FOLDER", encoder_decoder=encoder_decoder, adapter=adapter)
+    code += "\n" + generating_code(encoder_decoder=encoder_decoder, has_template=has_template)
+    loads = f"{code_block('python', code)}\n\n`valuefree merge` writes full weights for a server."
     write_card(folder, origin, kind="adapter" if adapter else "weights", loads=loads)
 
 
@@ -97,12 +105,16 @@ def model_card(origin: Origin, *, kind: Kind, base: str | None, loads: str) -> s
         "tags": ["valuefree", "scalar-feedback", *(["lora"] if kind == "adapter" else [])],
     }
     # Of a folder on this machine only the name: its path means nothing elsewhere.
-    named = f"`{hub_name or Path(base).name}`" if base else "a model that the folder does not name"
+    named = f"`{Path(base).name}`" if base else "a model that the folder does not name"
+    if hub_name:
+        named = f"[{hub_name}](https://huggingface.co/{hub_name})"
     parts = [
         "---\n" + yaml.safe_dump({key: value for key, value in front.items() if value}, sort_keys=False) + "---",
         MARK,
         f"# {_title(base)}, fine-tuned on scalar feedback",
         f"{WHAT[kind]} {named}.",
+        f"## Intended use\n\n{USES[kind == 'reward model']}",
+        _section("Data", _data(origin)),
         _section("Training", _training(origin)),
         _section("Held-out results", _results(origin)),
         _section("Limits", _limits(origin)),
@@ -167,14 +179,21 @@ def _training(origin: Origin) -> list[str]:
             f"Temperature τ = {partition['tau']:.3g}, in units of the reward: the smaller it is, the further a reward "
             "moves the model."
         )
-    if data := manifest.get("data"):
-        counts = f"{number_of(data['rows'], 'row')}, {number_of(data['prompts'], 'prompt')}"
-        items.append(f"Data: {counts}, held-out ones included.")
-    prints = manifest.get("fingerprint", {})
-    items.append("Fingerprints: " + ", ".join(f"{name} `{value}`" for name, value in prints.items() if value) + ".")
     versions = manifest["versions"]
     made = ", ".join(f"{name} {versions[name]}" for name in ("valuefree", "torch", "transformers", "peft"))
     return [*items, f"Made by `valuefree {manifest['command']}` with {made}; started {manifest['started']}."]
+
+
+def _data(origin: Origin) -> list[str]:
+    manifest = origin.manifest
+    source = manifest.get("config", {}).get("data")
+    items = [f"File: `{source if HUB_NAME.fullmatch(str(source)) else Path(source).name}`."] if source else []
+    items += ["Description: not stated (where the feedback is from, and who gave it).", "Language: not stated."]
+    if data := manifest.get("data"):
+        counts = f"{number_of(data['rows'], 'row')}, {number_of(data['prompts'], 'prompt')}"
+        items.append(f"Size: {counts}, held-out ones included.")
+    prints = ", ".join(f"{name} `{value}`" for name, value in manifest.get("fingerprint", {}).items() if value)
+    return [*items, *([f"Fingerprints: {prints}."] if prints else [])]
 
 
 def _results(origin: Origin) -> list[str]:
@@ -187,6 +206,9 @@ def _results(origin: Origin) -> list[str]:
         items += [escape(f"{name}: {value}") for name, value in evaluation_rows(evaluation)]
     if pairs := metrics.get("held_out_pairs"):
         items.append(escape(pairs_verdict(pairs)))
+    items = [FLAG.sub("", item) for item in items]
+    if any("KL" in item for item in items):
+        items.append("KL: how far the model's responses have moved from those of its base, in nats per response.")
     return items or ["The model was not evaluated on held-out rows."]
 
 

@@ -18,7 +18,7 @@ def serving_commands(folder: str, *, encoder_decoder: bool, has_template: bool) 
             "# vLLM does not serve an encoder-decoder, and transformers serve cuts its answers.\n"
             f"# This package generates from it:\n{generate}"
         )
-    lines = [f"transformers serve {folder}  # pip install 'transformers[serving]'", f"vllm serve {folder}"]
+    lines = ["# pip install 'transformers[serving]'", f"transformers serve {folder}", f"vllm serve {folder}"]
     if not has_template:
         lines.insert(0, "# The tokenizer has no chat template: ask /v1/completions, not /v1/chat/completions.")
     return "\n".join(lines)
@@ -33,6 +33,21 @@ def loading_code(folder: str, *, encoder_decoder: bool, adapter: bool = False, c
         f"{imports} AutoTokenizer\n"
         f'model = {auto}.from_pretrained("{folder}")\n'
         f'tokenizer = AutoTokenizer.from_pretrained("{folder}")'
+    )
+
+
+def generating_code(*, encoder_decoder: bool, has_template: bool) -> str:
+    """Python that goes on from `loading_code` to a response."""
+    asked = 'tokenizer("Hello", return_tensors="pt")'
+    if has_template:
+        asked = (
+            'tokenizer.apply_chat_template(\n    [{"role": "user", "content": "Hello"}], add_generation_prompt=True, '
+            'return_tensors="pt", return_dict=True\n)'
+        )
+    answer = "output[0]" if encoder_decoder else 'output[0][inputs["input_ids"].shape[1]:]'
+    return (
+        f"inputs = {asked}\noutput = model.generate(**inputs, max_new_tokens=256)\n"
+        f"print(tokenizer.decode({answer}, skip_special_tokens=True))"
     )
 
 

@@ -52,6 +52,14 @@ def json_line(row: Mapping[str, Any]) -> str:
     return _encodable(json.dumps(row, ensure_ascii=False)) + "\n"
 
 
+def use_umask(folder: Path) -> None:
+    """Give the weights in `folder` the mode of other files: safetensors writes them for their owner alone."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    for file in folder.glob("*.safetensors"):
+        file.chmod(0o666 & ~mask)
+
+
 def read_json(file: Path) -> Any:
     """The content of a JSON file. Raises OSError or ValueError."""
     return json.loads(file.read_text(encoding="utf-8"))

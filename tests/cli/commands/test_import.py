@@ -177,3 +177,35 @@ def test_categories_stars_and_zero_and_one_in_our_own_rows():
     rows = [{"prompt": "a", "response": str(i), "reward": r} for i, r in enumerate([1, 0, 1])]
     assert read_triplets(rows, thumbs=True)["reward"][:] == [1, -1, 1]
     assert read_triplets(rows)["reward"][:] == [1, 0, 1]
+
+
+def test_nested_rows_of_messages_are_guessed_and_the_printed_command_runs(tmp_path, capsys):
+    """One of the answers has no rating, which is a fault of rows but not of --from csv."""
+    answers = [{"content": "It is.", "rating": 3}, {"content": "It is not.", "rating": 1}]
+    rows = [{"messages": [{"role": "user", "content": f"Is it {i}?"}], "answers": answers} for i in range(4)]
+    rows[3]["answers"] = [answers[0], {"content": "It may be.", "rating": None}]
+    file = tmp_path / "natural.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(DataError) as caught:
+        read(parse("train", [str(file)]))
+    flags = str(caught.value).rpartition("add: ")[2]
+    assert flags == "--prompt messages --response content --reward rating --on-bad drop"
+    assert len(read(parse("train", [str(file), *shlex.split(flags)]))[0]) == 7
+    cli.run(["import", str(file), "--yes", "--out", str(tmp_path / "rows.jsonl")])
+    assert len(read_triplets(tmp_path / "rows.jsonl")) == 7
+
+
+def test_unpaired_preferences_keep_their_tool_calls_and_name_kto(tmp_path, capsys):
+    call = {"type": "function", "function": {"name": "f", "arguments": {}}}
+    said = [{"role": "assistant", "content": None, "tool_calls": [call]}]
+    row = {"prompt": [{"role": "user", "content": "Do it"}], "completion": said, "label": True}
+    (tmp_path / "kto.jsonl").write_text(json.dumps(row))
+    cli.run(["import", str(tmp_path / "kto.jsonl"), "--out", str(tmp_path / "rows.jsonl")])
+    assert read_jsonl(tmp_path / "rows.jsonl")[0]["response"][0]["tool_calls"] == [call]
+    assert "or with --objective kto" in capsys.readouterr().out
+
+
+def test_several_files_are_announced(capsys):
+    with pytest.raises(SystemExit):
+        cli.run(["import", "--help"])
+    assert "[source ...]" in capsys.readouterr().out

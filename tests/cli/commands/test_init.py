@@ -2,12 +2,14 @@
 
 import csv
 import json
+from pathlib import Path
 
 import pytest
 import yaml
 
 from conftest import make_t5
 from valuefree.cli import main as cli
+from valuefree.cli.commands.from_options import read
 from valuefree.cli.commands.recipe import LADDER, Log, choose_model
 from valuefree.cli.options.train import TrainConfig
 from valuefree.cli.parse import parse
@@ -92,7 +94,7 @@ def test_nested_rows_and_prompts_of_messages_need_no_columns(tmp_path, model):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"prompt": "a b", "chosen": "c", "rejected": "d"}, "--objective dpo --chosen chosen --rejected rejected"),
+        ({"prompt": "a b", "chosen": "c", "rejected": "d"}, "holds pairs.*--objective dpo"),
         ({"prompt": "a b", "response": "c", "verdict": "meh"}, "no column of the reward found.*--reward COLUMN"),
         ({"prompt": "a b", "response": "c", "s_score": 1, "t_score": 2}, "fit equally well.*--reward s_score"),
         ({"prompt": "a b", "response": "c", "reward": 1}, "all 2 rewards of .* equal 1"),
@@ -103,6 +105,38 @@ def test_what_cannot_be_guessed_names_the_next_command(tmp_path, row, message):
     file.write_text("\n".join(json.dumps(row | {"prompt": f"a b {i}"}) for i in range(2)))
     with pytest.raises(DataError, match=message):
         cli.run(["init", str(file), "--out", str(tmp_path / "r.yaml")])
+
+
+EXPORTS = Path(__file__).parents[2] / "data" / "exports" / "fixtures"
+
+
+def test_an_export_is_read_as_train_reads_it(model, tmp_path):
+    out = tmp_path / "r.yaml"
+    chosen = ["--score-name", "verdict", "--categories", "poor=-1", "fine=1"]
+    cli.run(["init", str(EXPORTS / "langfuse"), *chosen, "--model", str(model), "--out", str(out)])
+    keys = yaml.safe_load(out.read_text(encoding="utf-8"))
+    assert (keys["from"], keys["score_name"], keys["categories"]) == ("langfuse", "verdict", ["poor=-1", "fine=1"])
+    rows, summary = read(parse("train", ["--config", str(out)]))
+    assert sorted(rows["reward"]) == [-1, 1]
+    assert summary.dropped["TEXT score (its value is always 0)"] == 1
+    with pytest.raises(DataError, match=r"holds pairs \(trl\).*--objective dpo"):
+        cli.run(["init", str(EXPORTS / "trl" / "preference.jsonl"), "--out", str(tmp_path / "s.yaml")])
+
+
+def test_a_table_is_read_from_csv_with_the_guessed_columns(thumbs, model, tmp_path):
+    out = tmp_path / "r.yaml"
+    cli.run(["init", str(thumbs), "--from", "csv", "--model", str(model), "--out", str(out)])
+    rows, summary = read(parse("train", ["--config", str(out)]))
+    assert (len(rows), summary.dropped) == (32, {"no reward": 1})
+
+
+def test_the_folder_of_a_model_is_no_data(model):
+    with pytest.raises(DataError, match=r"is the folder of a model, .*--model"):
+        cli.run(["init", str(model), "--out", str(model / "r.yaml")])
+    (model / "manifest.json").write_text("{}")
+    (model / "checkpoints").mkdir()
+    with pytest.raises(DataError, match=r"is the folder of a run"):
+        cli.run(["train", str(model), "--dry-run"])
 
 
 def test_an_empty_file_says_so(tmp_path):

@@ -32,9 +32,13 @@ def pushed(monkeypatch):
 def test_a_decoder_is_served_by_two_servers(weights, tmp_path, capsys, pushed):
     cli.run(["merge", str(weights(make_llama)), "--out", str(tmp_path / "merged")])
     said = capsys.readouterr().out
-    assert f"transformers serve {tmp_path / 'merged'} " in said
+    assert f"# pip install 'transformers[serving]'\ntransformers serve {tmp_path / 'merged'}\n" in said
     assert f"vllm serve {tmp_path / 'merged'}" in said
-    assert "library_name: transformers" in (tmp_path / "merged" / "README.md").read_text()
+    card = (tmp_path / "merged" / "README.md").read_text()
+    assert "library_name: transformers" in card
+    assert "model.generate(" in card
+    modes = {file.stat().st_mode & 0o777 for file in (tmp_path / "merged").iterdir()}
+    assert len(modes) == 1
     assert pushed == []
 
 

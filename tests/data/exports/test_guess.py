@@ -130,3 +130,13 @@ def test_a_table_without_rows_has_no_columns():
     guess = guess_columns([])
     assert (guess.prompt, guess.response, guess.reward) == (None, None, None)
     assert guess.reasons["reward"] == "no column of thumbs or of 2 to 20 distinct numbers that repeat"
+
+
+def test_the_last_speaker_of_messages_tells_prompt_from_response():
+    asked = [{"role": "user", "content": "Why is it so?"}]
+    rows = [{"messages": asked, "content": f"It is so {i}.", "rating": i % 3} for i in range(6)]
+    guess = guess_columns(rows)
+    assert (guess.prompt, guess.response, guess.reward) == ("messages", "content", "rating")
+    said = [{"role": "assistant", "content": "So it is."}]
+    guess = guess_columns([{"turns": said, "content": f"Why is it {i}?", "rating": i % 3} for i in range(6)])
+    assert (guess.prompt, guess.response, guess.reward) == ("content", "turns", "rating")

@@ -122,7 +122,7 @@ def test_several_scores_are_an_error_with_names_and_counts():
 def test_langfuse_refuses_a_score_of_two_types():
     scores = [{"trace_id": "t", "name": "s", "value": 1, "data_type": kind} for kind in ("NUMERIC", "CATEGORICAL")]
     with pytest.raises(DataError, match=r"several data types: NUMERIC \(1\), CATEGORICAL \(1\)"):
-        read_feedback(scores)
+        read_feedback([*scores, {"trace_id": "t", "type": "GENERATION", "input": "a", "output": "b"}])
 
 
 def test_langsmith_reads_runs_of_langchain_and_no_corrections():
@@ -313,7 +313,7 @@ def test_an_unrecognised_export_lists_what_was_looked_for_and_the_nearest():
     with pytest.raises(DataError) as caught:
         read_feedback([{"run_id": "r", "key": "k", "points": 1}])
     assert "its fields are run_id, key, points" in str(caught.value)
-    assert "langsmith, runs: run_type, inputs, outputs" in str(caught.value)
+    assert "langsmith: run_id, key, score; or run_type, inputs, outputs" in str(caught.value)
     assert "The nearest is langsmith, feedback, but there is no score." in str(caught.value)
     assert "--from csv" in str(caught.value)
 
@@ -323,14 +323,36 @@ def test_files_may_be_listed_and_an_unrelated_one_is_named(tmp_path):
     files = [FIXTURES / "langsmith" / "runs.jsonl", FIXTURES / "langsmith" / "feedback.jsonl", tmp_path / "readme.json"]
     found = read_feedback(files, score_name="user_score")
     assert len(found.rows) == 2
-    assert "not read: readme.json, which has no records of langsmith" in found.account.notes
+    assert f"not read: {tmp_path / 'readme.json'}, which has no records of langsmith" in found.account.notes
+
+
+def test_listed_files_of_two_formats_are_an_error_that_names_both(tmp_path):
+    (tmp_path / "own.jsonl").write_text('{"prompt": "Why is it?", "response": "It just is.", "reward": 1}\n')
+    for other, name in ((FIXTURES / "trl" / "unpaired.jsonl", "trl"), (tmp_path / "own.jsonl", "csv")):
+        with pytest.raises(DataError, match=rf"two formats: .*open_webui.json is open-webui, and .* looks like {name}"):
+            read_feedback([FIXTURES / "open_webui.json", other])
+
+
+def test_the_export_of_another_tool_is_named():
+    with pytest.raises(DataError, match=r"no records of langfuse\. This looks like open-webui: give --from open-webui"):
+        read("open_webui.json", from_="langfuse")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("", "the file is empty"), ("[]", "the list in the file is empty"), ('[{"a": 1}, {"b', "line 1 column 13")],
+)
+def test_a_file_without_records_says_why(tmp_path, text, words):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(DataError, match=words):
+        read_feedback([tmp_path / "a.json"])
 
 
 def test_half_an_export_says_what_is_missing():
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(DataError, match=r"no runs were found among 7 × feedback.* also has the runs"):
         read("langsmith/feedback.jsonl", score_name="user_score")
-    assert "4 × the feedback's run is not in the export" in str(caught.value)
-    assert "runs: run_type, inputs, outputs" in str(caught.value)
+    with pytest.raises(DataError, match="no scores were found among"):
+        read_feedback([{"trace_id": "t", "type": "GENERATION", "input": "a", "output": "b"}])
 
 
 def test_a_broken_line_is_counted_and_shown(tmp_path):

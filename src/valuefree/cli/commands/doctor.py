@@ -5,22 +5,27 @@ import platform
 import shutil
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from math import prod
 from pathlib import Path
 from typing import Any
+
+from safetensors import safe_open
 
 from valuefree.cli import show
 from valuefree.cli.commands.recipe import BATCH, FULL, LADDER, RANK
 from valuefree.cli.options.doctor import DoctorConfig
 from valuefree.errors import ConfigError
-from valuefree.evaluation.metrics.nltk_data import use_nltk_data
+from valuefree.evaluation.metrics.nltk_data import COMMAND, use_nltk_data
 from valuefree.models.availability import find_model
 from valuefree.models.footprint import Shape
+from valuefree.models.load import ADAPTER, model_of_run
 from valuefree.models.machine import Machine, measure_machine
 
 LIBRARIES = ("valuefree", "torch", "transformers", "accelerate", "datasets", "peft")
 # What needs packages that are not always installed: modules, and the command that adds them.
 EXTRAS = {
     "text metrics": (("sacrebleu", "rouge_score", "nltk", "bert_score"), "pip install 'valuefree[metrics]'"),
+    "serving by transformers serve": (("fastapi", "uvicorn"), "pip install 'transformers[serving]'"),
     "model servers as clients": (("openai",), "pip install 'valuefree[serving]'"),
     "GGUF files": (("gguf",), "pip install gguf"),
     "quantised base weights": (("bitsandbytes",), "pip install bitsandbytes"),
@@ -80,29 +85,48 @@ def _model(name: str, machine: Machine) -> dict[str, Any]:
         "name": name,
         "place": place.place,
         "parameters": shape.parameters,
+        "adapter": _adapter_parameters(Path(model_of_run(name))),
         "memory": {label: {"bytes": need, "fits": need <= FULL * machine.memory} for label, need in needs.items()},
     }
 
 
+def _adapter_parameters(folder: Path) -> int | None:
+    """Parameters of the adapter in a folder; None where there is none."""
+    if not (folder / ADAPTER).exists() or not (folder / "adapter_model.safetensors").exists():
+        return None
+    with safe_open(folder / "adapter_model.safetensors", framework="np") as weights:
+        return sum(prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118  # no dict
+
+
 def _print(found: dict[str, Any], machine: str) -> None:
-    show.table("Versions", [(name, value or "not installed") for name, value in found["versions"].items()])
+    model = found.get("model")
+    if model is not None and "error" not in model:
+        _print_model(model)
+    show.table("Machine", [("", machine), ("free disk", f"{found['machine']['free_disk'] / 1e9:.1f} GB")])
     extras = [
         (name, "there" if command is None else f"missing: {command}") for name, command in found["extras"].items()
     ]
-    show.table("Extras", [*extras, ("WordNet and punkt, for METEOR", found["nltk data"] or "there")])
-    show.table("Machine", [("", machine), ("free disk", f"{found['machine']['free_disk'] / 1e9:.1f} GB")])
-    model = found.get("model")
+    meteor = f"missing: {COMMAND} (docs/metrics.md)" if found["nltk data"] else "there"
+    show.table("Extras", [*extras, ("WordNet and punkt, for METEOR", meteor)])
+    show.table("Versions", [(name, value or "not installed") for name, value in found["versions"].items()])
     if model is None:
         print(f"For a model: valuefree doctor --model NAME, such as {next(iter(LADDER))}")
     elif "error" not in model:
-        rows = [("place", model["place"]), ("parameters", f"{model['parameters']:,}")]
-        rows += [
-            (f"memory to train, {label}", f"{need['bytes'] / 1e9:.1f} GB, {'fits' if need['fits'] else 'does not fit'}")
-            for label, need in model["memory"].items()
-        ]
-        show.table(f"Model {model['name']}", rows)
-        print(f"Rough estimate (docs/scaling.md) for {BATCH} rows of {TOKENS} tokens; fits: {FULL:.0%} of free memory.")
         print(f"next: valuefree init FILE --model {model['name']}")
+
+
+def _print_model(model: dict[str, Any]) -> None:
+    parameters = f"{model['parameters'] / 1e6:.1f} M parameters"
+    if model["adapter"] is not None:
+        both = (model["parameters"] + model["adapter"]) / 1e6
+        parameters += f"; with the adapter {both:.1f} M, {model['adapter'] / 1e6:.1f} M of them trained"
+    rows = [("place", model["place"]), ("size", parameters)]
+    rows += [
+        (f"memory to train, {label}", f"{need['bytes'] / 1e9:.1f} GB, {'fits' if need['fits'] else 'does not fit'}")
+        for label, need in model["memory"].items()
+    ]
+    show.table(f"Model {model['name']}", rows)
+    print(f"Rough estimate (docs/scaling.md) for {BATCH} rows of {TOKENS} tokens; fits: {FULL:.0%} of free memory.")
 
 
 def command(options: DoctorConfig) -> None:

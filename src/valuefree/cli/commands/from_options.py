@@ -32,7 +32,10 @@ def objective_of(options: ObjectiveOptions) -> Objective:
 
 
 def read(options: DataOptions) -> tuple[datasets.Dataset, DataSummary]:
-    """The rows, and what was odd about them; of pairs where the options name their columns, or an export has them."""
+    """The rows, and what was odd about them; of pairs where the options name their columns, or an export has them.
+
+    What was skipped in an export is counted as dropped.
+    """
     names = ("on_bad", "ignore_case", "train_on", "json_prompts")
     how: dict[str, Any] = {name: getattr(options, name) for name in names}
     where: dict[str, Any] = {"prompt": options.prompt, "split": options.split}
@@ -49,10 +52,12 @@ def read(options: DataOptions) -> tuple[datasets.Dataset, DataSummary]:
     if export is None:
         return read_with_summary(options.data, score_name=options.score_name, **where, **columns, **chosen, **how)
     if export.pairs:
-        return read_pairs_with_summary(export.rows, **how)
-    if desirable is None and _reads_desirable(options) and "desirable" in export.rows[0]:
-        desirable = "desirable"
-    return read_with_summary(export.rows, desirable=desirable, **how)
+        rows, summary = read_pairs_with_summary(export.rows, **how)
+    else:
+        if desirable is None and _reads_desirable(options) and "desirable" in export.rows[0]:
+            desirable = "desirable"
+        rows, summary = read_with_summary(export.rows, desirable=desirable, **how)
+    return rows, export.with_skipped(summary)
 
 
 def export_of(options: DataOptions, desirable: str | None) -> Feedback | None:

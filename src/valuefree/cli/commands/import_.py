@@ -28,8 +28,6 @@ def read(options: ImportConfig) -> Feedback:
     if tool == "auto":
         tool = _tool_of(records, options)
     if tool == "csv" and None in chosen.values():
-        if not records:
-            raise DataError(f"{' '.join(source)} holds no rows.")
         settings, found = confirmed(options, _responses(records))
         chosen, thumbs = {role: getattr(settings, role) for role in ROLES}, found
     return read_feedback(
@@ -104,7 +102,8 @@ def command(options: ImportConfig) -> None:
     write_jsonl(file, found.rows)
     print(found.account)
     objective = " --objective dpo" if found.pairs else ""
-    print(f"written: {file}\nnext: valuefree train {shlex.quote(str(file))}{objective} --model MODEL")
+    more = "   (or with --objective kto)" if "desirable" in found.rows[0] else ""
+    print(f"written: {file}\nnext: valuefree train {shlex.quote(str(file))}{objective} --model MODEL{more}")
 
 
 def _shown(value: object) -> str:

@@ -5,9 +5,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import datasets
+
 from valuefree.cli.commands.recipe import LADDER, Log, Setting, choose_model, recipe_text, settings
 from valuefree.cli.options.init import InitConfig
-from valuefree.data import read_with_summary
+from valuefree.data import DataSummary, read_with_summary
+from valuefree.data.exports.feedback import export_in
 from valuefree.data.exports.guess import ROLES, SAMPLE, guess_columns
 from valuefree.data.profile import profile
 from valuefree.data.sources import rows_of
@@ -61,12 +64,6 @@ def _values(rows: list[dict[str, Any]], name: str) -> list[Any]:
 
 
 def _not_found(role: str, there: set[str], reason: str, others: list[str], options: InitConfig) -> DataError:
-    if role != "prompt" and {"chosen", "rejected"} <= there:
-        return DataError(
-            f"{options.data} has pairs (chosen, rejected) and no reward. Train on them with `valuefree train "
-            f"{options.data} --objective dpo --chosen chosen --rejected rejected`; docs/choosing.md says when TRL is "
-            "the better choice."
-        )
     return DataError(
         f"no column of the {role} found in {options.data}: {reason}. There are: {', '.join(sorted(there))}. Name it: "
         f"`valuefree init {options.data} --{role} {others[0] if others else 'COLUMN'}`."
@@ -79,15 +76,10 @@ def read_log(options: InitConfig) -> Log:
     Raises:
         DataError: nothing to learn from, or nothing to hold out.
     """
-    columns = columns_of(options)
-    given: dict[str, Any] = {item.key: item.value for item in columns}
-    rows, summary = read_with_summary(options.data, split=options.split, on_bad="drop", **given)
+    columns, rows, summary = _rows(options)
     where = [Setting("data", options.data, "relative to the folder in which `valuefree train` is called")]
     if options.split is not None:
         where.append(Setting("split", options.split, "of the hub data set"))
-    if summary.dropped:
-        reasons = ", ".join(f"{count} × {reason}" for reason, count in summary.dropped.items())
-        columns.append(Setting("on_bad", "drop", f"left out: {reasons}"))
     found = profile(rows)
     if found.reward_std == 0:
         raise DataError(
@@ -100,6 +92,47 @@ def read_log(options: InitConfig) -> Log:
             "many a report needs."
         )
     return Log((*where, *columns), summary, found)
+
+
+def _rows(options: InitConfig) -> tuple[list[Setting], datasets.Dataset, DataSummary]:
+    """The settings that read the rows, and the rows: of an export, or of a table."""
+    table = options.from_ == "csv"
+    columns = columns_of(options) if table else []
+    given: dict[str, Any] = {item.key: item.value for item in columns}
+    export = export_in(
+        options.data,
+        from_=options.from_,
+        split=options.split,
+        names=[given.get(role) or getattr(options, role) or role for role in ROLES],
+        thumbs=given.get("thumbs", False),
+        guess=False,
+        score_name=options.score_name,
+        categories=options.categories,
+    )
+    if export is None:
+        columns = _with_categories(columns_of(options), options)
+        given = {item.key: item.value for item in columns}
+        rows, summary = read_with_summary(options.data, split=options.split, on_bad="drop", **given)
+        if summary.dropped:
+            reasons = ", ".join(f"{count} × {reason}" for reason, count in summary.dropped.items())
+            columns.append(Setting("on_bad", "drop", f"left out: {reasons}"))
+        return columns, rows, summary
+    account = export.account
+    if export.pairs:
+        raise DataError(
+            f"{options.data} holds pairs ({account.tool}) and no rewards. Train on them with `valuefree train "
+            f"{options.data} --objective dpo`; docs/choosing.md says when TRL is the better choice."
+        )
+    columns.insert(0, Setting("from", account.tool, str(account).replace("\n", "; ")))
+    if options.score_name is not None:
+        columns.append(Setting("score_name", options.score_name, "the score that is the reward, as you named it"))
+    rows, summary = read_with_summary(export.rows)
+    return _with_categories(columns, options), rows, export.with_skipped(summary)
+
+
+def _with_categories(columns: list[Setting], options: InitConfig) -> list[Setting]:
+    labels = [Setting("categories", list(options.categories), "rewards of labels, as you gave them")]
+    return [*columns, *(labels if options.categories else [])]
 
 
 def shape_of(model: str) -> Shape | None:

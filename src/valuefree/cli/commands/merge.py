@@ -6,7 +6,7 @@ from valuefree.cli.options.merge import MergeConfig
 from valuefree.models.load import base_of
 from valuefree.models.merge import merge, push_to_hub
 from valuefree.report.model_card import Origin, code_block, write_card
-from valuefree.report.serving import loading_code, serving_commands
+from valuefree.report.serving import generating_code, loading_code, serving_commands
 
 
 def command(options: MergeConfig) -> None:
@@ -20,7 +20,7 @@ def command(options: MergeConfig) -> None:
     )
     origin = Origin.of(options.run)
     served = {"encoder_decoder": merged.encoder_decoder, "has_template": merged.has_template}
-    code = loading_code("THIS_FOLDER", encoder_decoder=merged.encoder_decoder)
+    code = loading_code("THIS_FOLDER", encoder_decoder=merged.encoder_decoder) + "\n" + generating_code(**served)
     loads = [code_block("python", code), code_block("sh", serving_commands("THIS_FOLDER", **served))]
     carded = write_card(merged.folder, origin, kind="weights", loads="\n\n".join(loads), base=base_of(options.run))
     print(f"merged: {merged.folder}, weights in {options.dtype}")

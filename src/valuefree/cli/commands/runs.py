@@ -27,7 +27,7 @@ from valuefree.errors import ConfigError, DivergenceError
 from valuefree.evaluation.reward_functions import load_reward
 from valuefree.evaluation.validation import selection
 from valuefree.runs.checkpoints import checkpoints_in, step_of
-from valuefree.runs.files import write_json, write_jsonl
+from valuefree.runs.files import use_umask, write_json, write_jsonl
 from valuefree.runs.manifest import HELD_OUT, PROMPTS, SELECTION, fingerprint, launched, manifest
 from valuefree.runs.run_folder import MANIFEST, RunFolder
 from valuefree.training.callbacks import MetricsFile, StopOnSignal
@@ -144,6 +144,7 @@ class Run:
         """Save the model, and list its files; they are listed once more when the report is written, which may fail."""
         trainer.save_model(str(self.folder / "model"))
         if trainer.is_world_process_zero():
+            use_umask(self.folder / "model")
             self.output.close()
 
     def _open(self) -> None:

@@ -31,7 +31,7 @@ from valuefree.models.sampler import Sampler
 from valuefree.models.strength import Strength, strength_of
 from valuefree.report import read_report, write_report
 from valuefree.report.model_card import write_policy_card
-from valuefree.runs.files import read_json, write_json
+from valuefree.runs.files import read_json, use_umask, write_json
 from valuefree.runs.manifest import HELD_OUT, SELECTION, STRENGTH
 from valuefree.runs.run_folder import MANIFEST
 from valuefree.training.preparation import Scorer
@@ -92,6 +92,7 @@ class TrainedPolicy:
         self.strength.apply(choice.scale / self.scale)
         self.scale = choice.scale
         self.policy.save_pretrained(self.folder / "model")
+        use_umask(self.folder / "model")
         write_json(self.folder / STRENGTH, {"scale": choice.scale})
         report = self.responses(HELD_OUT)
         if report is None:

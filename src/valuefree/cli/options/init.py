@@ -4,17 +4,17 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from valuefree.cli.options import VERBS
-from valuefree.cli.options.groups import Options, option, required
+from valuefree.cli.options.groups import ExportOptions, option, required
 
 
 @dataclass(frozen=True, kw_only=True)
-class InitConfig(Options):
+class InitConfig(ExportOptions):
     """Of ``valuefree init``."""
 
     about: ClassVar[str] = VERBS["init"]
     group: ClassVar[str] = "data"
     shown_first: ClassVar[tuple[str, ...]] = ("data", "model", "out")
-    data: str = required("JSONL, CSV or Parquet file, folder, or hub name, with a row per response")
+    data: str = required("JSONL, CSV or Parquet file, folder, or hub name: a row per response, or an export")
     prompt: str | None = option(None, "column of the prompt", otherwise="prompt, else a guess by names and contents")
     response: str | None = option(None, "column of the response", otherwise="response, else a guess")
     reward: str | None = option(None, "column of the reward", otherwise="reward, else a guess")

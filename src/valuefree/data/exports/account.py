@@ -48,10 +48,15 @@ class Account:
 
     def __str__(self) -> str:
         by = f" (recognised by {self.recognised})" if self.recognised else ""
-        lines = [f"{self.tool}{by}: {self.rows} rows from {_counts(self.read)}"]
+        lines = [f"{self.tool}{by}: {self.rows} rows from {self.read_counts}"]
         parts = (("joined", self.joined), ("given by", self.sources), ("skipped", self.skipped))
         lines += [f"{name}: {_counts(counts)}" for name, counts in parts if counts]
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+
+    @property
+    def read_counts(self) -> str:
+        """The records that were read, by kind."""
+        return _counts(self.read)
 
     def to_dict(self) -> dict[str, Any]:
         """All counts."""

@@ -13,6 +13,7 @@ SAMPLE = 2000  # rows that are looked at
 MOST = 0.9  # share of the values that must be of one kind; the others may be faulty rows
 FEW_VALUES = 20  # a column of numbers without a telling name is a reward only if it has at most so many values
 ROLES = ("prompt", "response", "reward")
+ENDS = {"prompt": "the user's, a tool's or the system's", "response": "the assistant's"}
 
 # Words of a name, singular, by how clearly they say the role: clear, less clear, and names of a speaker.
 WORDS: dict[str, tuple[frozenset[str], ...]] = {
@@ -75,7 +76,11 @@ class ColumnGuess:
 
 @dataclass(frozen=True)
 class _Column:
-    """What the guess reads of a column. kind: text, number, thumbs, or None for ids, dates and everything else."""
+    """What the guess reads of a column.
+
+    kind: text, number, thumbs, or None for ids, dates and everything else. speaker: response where the values are lists
+    of messages that end with the assistant's, prompt where they end with another's, None for other values.
+    """
 
     name: str
     words: tuple[str, ...]
@@ -84,6 +89,7 @@ class _Column:
     distinct: int
     median_characters: float
     several_words: bool
+    speaker: str | None
 
     def fits(self, role: str) -> bool:
         return self.kind in (("number", "thumbs") if role == "reward" else ("text",))
@@ -114,7 +120,8 @@ def guess_columns(rows: Sequence[Mapping[str, Any]]) -> ColumnGuess:
             reasons[role] = f"the names of {_listed(equal)} fit equally well"
         else:
             column = columns[fitting[0][1]]
-            chosen[role], reasons[role] = column.name, f"by name; {_contents(column)}"
+            by = f"its messages end with {ENDS[role]}" if column.speaker == role else "by name"
+            chosen[role], reasons[role] = column.name, f"{by}; {_contents(column)}"
     free = [c for c in columns if c.name not in chosen.values() and not _is_named(c)]
     for role, (name, reason, candidates) in _by_contents(free, undecided).items():
         chosen[role], reasons[role] = name, reason
@@ -133,10 +140,15 @@ def words_of(name: str) -> tuple[str, ...]:
 
 
 def _rank(column: _Column, role: str) -> float:
-    """How clearly the name says `role`: 4 it is the role, 3 to 1 by `WORDS`; half less if not by its last word."""
+    """How clearly the name says `role`: 4 it is the role, 3 to 1 by `WORDS`; half less if not by its last word.
+
+    Of lists of messages under another name the speaker of the last one decides.
+    """
     words = list(column.words)
     if not words or NEVER_LAST.fullmatch(words[-1]) or any(map(NEVER.fullmatch, words)):
         return 0
+    if column.speaker and words != [role]:
+        return 2.5 * (column.speaker == role)
     while len(words) > 1 and words[-1] in NEUTRAL:
         words.pop()
     if words == [role]:
@@ -208,7 +220,16 @@ def _column(name: str, values: list[Any]) -> _Column:
         distinct=len(keys),
         median_characters=median(map(len, texts)) if texts else 0,
         several_words=bool(texts) and median(len(text.split()) for text in texts) >= 2,
+        speaker=_speaker(values),
     )
+
+
+def _speaker(values: list[Any]) -> str | None:
+    last = [value[-1]["role"] for value in values if _is_messages(value)]
+    if not values or len(last) < MOST * len(values):
+        return None
+    answers = sum(role == "assistant" for role in last)
+    return "response" if answers >= MOST * len(last) else None if answers > len(last) / 2 else "prompt"
 
 
 def _kind(name: str, values: list[Any]) -> str | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from valuefree.data.exports.account import Account, Record, Settings, SkippedRecord
 from valuefree.data.exports.messages import decoded, items_of, prompt_of, response_of, tools_of
-from valuefree.data.exports.ratings import Found, Score, chosen_name, rated_rows
+from valuefree.data.exports.ratings import Found, Score, check_halves, chosen_name, rated_rows
 from valuefree.data.reward_values import rating_of
 from valuefree.errors import DataError
 
@@ -22,7 +22,8 @@ def read(tables: Mapping[str, Sequence[Record]], settings: Settings, account: Ac
     A score joins its observation by ``observation_id``, else the last GENERATION of its trace. The label of a
     CATEGORICAL score is in ``string_value``, because its ``value`` is an index. A TEXT score has no number.
     """
-    observations = tables.get("observations", ())
+    observations, scored = tables.get("observations", ()), tables.get("scores", ())
+    check_halves(account, scores=(scored, "scores"), observations=(observations, "observations_v2"))
     by_id = {item["id"]: item for item in observations if item.get("id")}
     generations: dict[Any, list[Record]] = {}
     for item in observations:
@@ -33,7 +34,7 @@ def read(tables: Mapping[str, Sequence[Record]], settings: Settings, account: Ac
         observation, how = _observation(score, by_id, generations)
         return Found(observation["id"], _row(observation), how)
 
-    found = _without_texts(tables.get("scores", ()), settings, account)
+    found = _without_texts(scored, settings, account)
     scores = [
         Score(str(item["name"]), _value(item), str(item.get("source") or "unknown source"), item) for item in found
     ]

@@ -5,7 +5,7 @@ from typing import Any
 
 from valuefree.data.exports.account import Account, Record, Settings, SkippedRecord
 from valuefree.data.exports.messages import at, decoded, prompt_of, response_of, tools_of
-from valuefree.data.exports.ratings import Found, Score, rated_rows
+from valuefree.data.exports.ratings import Found, Score, check_halves, rated_rows
 from valuefree.data.reward_values import is_missing
 from valuefree.errors import number_of
 
@@ -21,6 +21,7 @@ def read(tables: Mapping[str, Sequence[Record]], settings: Settings, account: Ac
     A ``correction`` is a reference answer and no reward.
     """
     feedback = tables.get("feedback", ())
+    check_halves(account, feedback=(feedback, "the feedback"), runs=(tables.get("runs", ()), "the runs"))
     corrections = sum(bool(decoded(item.get("correction"))) for item in feedback)
     if corrections:
         account.notes.append(f"{number_of(corrections, 'correction')} not read: a reference answer is no reward")

@@ -186,7 +186,8 @@ def _tool_call(call: Any) -> dict[str, Any]:
     if not isinstance(function, Mapping):
         arguments = next((call[name] for name in ("arguments", "args") if name in call), {})
         function = {"name": call.get("name"), "arguments": arguments}
-    return {"id": call.get("id"), "type": "function", "function": dict(function)}
+    own = {"id": call["id"]} if "id" in call else {}
+    return {**own, "type": "function", "function": dict(function)}
 
 
 def _of_parts(role: str, parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from valuefree.data.exports.account import Account, Record, Settings, SkippedRecord
 from valuefree.data.exports.messages import at, decoded, items_of, prompt_of, response_of, tools_of
-from valuefree.data.exports.ratings import Found, Score, rated_rows
+from valuefree.data.exports.ratings import Found, Score, check_halves, rated_rows
 from valuefree.data.reward_values import is_missing
 from valuefree.errors import number_of
 
@@ -28,6 +28,8 @@ def read(tables: Mapping[str, Sequence[Record]], settings: Settings, account: Ac
     """
     records = [item for records in tables.values() for record in records for item in _records(record)]
     spans = [item for item in records if "gen_ai.output.messages" in item["attributes"]]
+    events = [item for item in records if "gen_ai.evaluation.name" in item["attributes"]]
+    check_halves(account, events=(events, "gen_ai.evaluation.result events"), spans=(spans, "spans with their texts"))
     by_response = {item["attributes"].get("gen_ai.response.id"): item for item in spans}
     by_span = {item["span_id"]: item for item in spans}
     repeated = len(spans) - len(by_response)
@@ -41,8 +43,7 @@ def read(tables: Mapping[str, Sequence[Record]], settings: Settings, account: Ac
 
     scores = [
         Score(str(item["attributes"]["gen_ai.evaluation.name"]), _value(item["attributes"]), "an evaluation", item)
-        for item in records
-        if "gen_ai.evaluation.name" in item["attributes"]
+        for item in events
     ]
     return rated_rows(scores, row_of, what="evaluation", settings=settings, account=account)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from valuefree.data.exports.account import Account, Record, Settings, SkippedRecord
 from valuefree.data.exports.messages import at, decoded, prompt_of, response_of, tools_of
-from valuefree.data.exports.ratings import Found, Score, rated_rows
+from valuefree.data.exports.ratings import Found, Score, check_halves, rated_rows
 from valuefree.data.reward_values import is_missing
 
 KINDS = {
@@ -19,6 +19,8 @@ PART = re.compile(r"contents\.(\d+)\.message_content\.(type|text)")
 
 def read(tables: Mapping[str, Sequence[Record]], settings: Settings, account: Account) -> list[dict[str, Any]]:
     """One row per annotated span; the reward is ``result.score``, or ``result.label`` by the user's categories."""
+    halves = {"annotations": "the span annotations", "spans": "the spans"}
+    check_halves(account, **{kind: (tables.get(kind, ()), where) for kind, where in halves.items()})
     spans = {str(at(span, "context.span_id") or span.get("span_id")): span for span in tables.get("spans", ())}
 
     def row_of(key: str) -> Found:

@@ -72,12 +72,14 @@ def advice(records: Sequence[Record]) -> str:
     records = [row for record in records for row in one_per_response(record)]
     settings, guess = with_guess(records, Settings())
     settings = replace(settings, thumbs=guess.thumbs or is_zero_or_one(records, guess.reward))
+    empty = any(is_missing(row.get(getattr(guess, role))) for row in records for role in ROLES)
+    drop = " --on-bad drop" if nested and empty else ""  # --from csv leaves such rows out by itself
     lines = [f"  {role}: {getattr(guess, role) or '?'} ({guess.reasons.get(role, 'no column fits')})" for role in ROLES]
     there = ", ".join(dict.fromkeys(name for record in records for name in record))
     return "\n".join(
         [
             f"The columns are {there}. A guess:",
             *lines,
-            f"If it is right, add: {'' if nested else '--from csv '}{flags_of(settings)}",
+            f"If it is right, add: {'' if nested else '--from csv '}{flags_of(settings)}{drop}",
         ]
     )

@@ -1,12 +1,12 @@
 """From scores and what they are about to rows: one score name is the reward, and several raters are averaged."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Sized
 from typing import Any, NamedTuple
 
 from valuefree.data.exports.account import Account, Settings, SkippedRecord
 from valuefree.data.reward_values import is_missing, ratings_of
-from valuefree.errors import ConfigError, number_of
+from valuefree.errors import ConfigError, DataError, number_of
 
 
 class Score(NamedTuple):
@@ -24,6 +24,16 @@ class Found(NamedTuple):
     key: str
     row: dict[str, Any]
     how: str
+
+
+def check_halves(account: Account, **halves: tuple[Sized, str]) -> None:
+    """Raise DataError where one half of an export is missing. halves: kind → its records, and what holds them."""
+    for kind, (records, where) in halves.items():
+        if not records:
+            raise DataError(
+                f"{account.tool}: no {kind} were found among {account.read_counts}. Scores and texts are joined: pass "
+                f"the folder that also has {where}, or all of the files."
+            )
 
 
 def rated_rows(

@@ -100,9 +100,9 @@ def _kinds(heads: Iterable[Sequence[Record]], tool: str) -> list[str]:
 def _unrecognised(records: Sequence[Record]) -> str:
     lines, nearest = [], (0.0, "", [""])
     for tool in (name for name in READERS if name != "csv"):
-        for kind, fields in READERS[tool].KINDS.items():
-            wanted = [field for field in fields if not field.startswith("!")]
-            lines.append(f"  {tool}, {kind}: {', '.join(wanted)}")
+        kinds = {kind: [f for f in fields if not f.startswith("!")] for kind, fields in READERS[tool].KINDS.items()}
+        lines.append(f"  {tool}: {'; or '.join(', '.join(wanted) for wanted in kinds.values())}")
+        for kind, wanted in kinds.items():
             for record in records:
                 missing = [field for field in wanted if not has(record, field)]
                 share = 1 - len(missing) / len(wanted)
