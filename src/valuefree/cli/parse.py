@@ -52,7 +52,8 @@ def _value(name: str, annotation: Any, value: Any) -> Any:
         if kind is float and isinstance(value, (int, float, str)) and not isinstance(value, bool):
             return float(value)  # YAML reads 1e-4 as text
     except ValueError:
-        raise ConfigError(f"{name} is {value!r}; expected a number.") from None
+        words = "".join(f" or {word}" for word in words_of(annotation))
+        raise ConfigError(f"{name} is {value!r}; expected a number{words}.") from None
     if type(value) is not kind:
         raise ConfigError(f"{name} is {value!r}; expected {kind.__name__}.")
     return value

@@ -75,7 +75,7 @@ def export_of(options: DataOptions, desirable: str | None) -> Feedback | None:
     if export is not None and export.pairs and getattr(options, "objective", None) not in of_pairs:
         raise ConfigError(
             f"{options.data} holds pairs of a chosen and a rejected response, without rewards. Train on them with "
-            f"--objective {', '.join(of_pairs)}."
+            f"--objective {', '.join(of_pairs[:-1])} or {of_pairs[-1]}."
         )
     return export
 

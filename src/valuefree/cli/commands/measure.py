@@ -102,9 +102,10 @@ def read_predictions(options: EvaluateConfig) -> Texts:
     flags = {prediction: "--prediction", options.reference_column: "--reference-column"}
     lacking = [name for name in wanted if name not in has]
     if lacking:
+        where = " References are a column of the file of predictions." if lacking[-1] != prediction else ""
         raise DataError(
             f"{options.predictions} has no column {' nor '.join(map(repr, lacking))}; it has "
-            f"{', '.join(sorted(has))}. Name it by {' and '.join(flags[name] for name in lacking)}."
+            f"{', '.join(sorted(has))}.{where} Name it by {' and '.join(flags[name] for name in lacking)}."
         )
     column: dict[str, list[Any]] = {name: [row.values.get(name) for row in rows] for name in (*wanted, options.prompt)}
     prompts = column[options.prompt] if options.prompt in has else None
