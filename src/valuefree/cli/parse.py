@@ -131,14 +131,6 @@ def stand_ins(options: Options) -> dict[str, Any]:
     return found
 
 
-def settings_of(options: Options) -> dict[str, Any]:
-    """All options, without the fields of other objectives; what stands in place of those that are None."""
-    objective = getattr(options, "objective", None)
-    foreign = [item.name for item in fields(options) if objective not in item.metadata.get("objectives", [objective])]
-    found = options.to_dict() | stand_ins(options)
-    return {name: value for name, value in found.items() if name not in foreign}
-
-
 def positional_of(config: type[Options]) -> Field | None:
     """The option that is given without a flag."""
     return next((item for item in fields(config) if item.default is MISSING or "positional" in item.metadata), None)

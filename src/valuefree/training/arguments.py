@@ -41,6 +41,8 @@ class PolicyTrainingArguments(TrainingArguments):
 
     def __post_init__(self) -> None:
         self.remove_unused_columns = False  # the objective reads columns that are no arguments of the model
+        if self.ddp_find_unused_parameters is None:
+            self.ddp_find_unused_parameters = False  # the loss depends on every trained parameter
         super().__post_init__()
         if self.train_sampling_strategy not in STRATEGIES:
             raise ConfigError(

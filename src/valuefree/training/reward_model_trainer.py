@@ -64,6 +64,8 @@ class RewardModelArguments(TrainingArguments):
     def __post_init__(self) -> None:
         self.remove_unused_columns = False  # pairs of texts are not arguments of the model
         self.label_names = ["labels"]
+        if self.ddp_find_unused_parameters is None:
+            self.ddp_find_unused_parameters = False  # the scores depend on every trained parameter
         super().__post_init__()
 
 

@@ -52,8 +52,7 @@ def score(options: ScoreConfig) -> tuple[Path, ReferenceScores]:
 def command(options: ScoreConfig) -> None:
     """Score every row and say where the scores are."""
     if options.dry_run:
-        show.settings(options)
-        print(read(options)[1])
+        show.settings(options, f"{len(read(options)[0])} responses to score")
         return
     file, scores = score(options)
     print(f"{scores}\nwritten: {file}")

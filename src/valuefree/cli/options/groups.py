@@ -80,6 +80,11 @@ class Options:
         """Options that differ from their defaults."""
         return [item.name for item in fields(self) if getattr(self, item.name) != item.default]
 
+    def given(self) -> dict[str, Any]:
+        """The values that differ from their defaults, by key, for the manifest and for ``--dry-run``."""
+        values = self.to_dict()
+        return {key: values[key] for key in map(key_of, self.changed())}
+
     def check_unread(self, names: Collection[str], reason: str) -> None:
         """Raise ConfigError if one of these options was given; `reason` says why nothing reads them here."""
         unread = [name for name in self.changed() if name in names]
