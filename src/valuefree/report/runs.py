@@ -205,8 +205,8 @@ def _incomparable(runs: Sequence[TrainedRun]) -> list[str]:
         after = {run.name: f" after {number_of(run.steps, 'step')}" if run.steps else "" for run in runs}
         listed = ", ".join(f"{name} {value:.2f}{after[name]}" for name, value in kls.items())
         warnings.append(
-            f"The gains are at unequal KL to the reference (in nats per response: {listed}). A run with a larger KL can "
-            "gain more for this reason alone. Compare checkpoints or strengths with about the same KL."
+            f"The gains are at unequal KL to the reference (in nats per response: {listed}). A run with a larger KL "
+            "can gain more for this reason alone. Compare checkpoints or strengths with about the same KL."
         )
     return warnings
 

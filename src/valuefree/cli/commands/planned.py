@@ -66,4 +66,5 @@ def _steps(options: TrainConfig, trained: int) -> str:
     steps = options.max_steps if options.max_steps > 0 else math.ceil(options.epochs * -(-trained // size))
     least = "at least " if options.max_steps <= 0 and (options.batch_tokens or processes > 1) else ""
     unit = "pairs" if options.objective == REWARD_MODEL else "responses"
-    return f"steps: {least}{steps} of {size} {unit} ({trained} in all), of which {min(options.warmup_steps, steps)} are warm-up"
+    warmup = min(options.warmup_steps, steps)
+    return f"steps: {least}{steps} of {size} {unit} ({trained} in all), of which {warmup} are warm-up"
