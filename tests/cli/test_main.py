@@ -310,6 +310,22 @@ def test_a_dry_run_prints_what_differs_from_the_defaults_and_what_the_data_decid
     assert steps == "steps: 10 of 2 responses (9 in all), of which 3 are warm-up"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train", "x.jsonl", "--lr", "fast"], "lr is 'fast'; expected a number or auto"),
+        (["completion"], "missing: shell. Choose shell from bash, zsh, fish."),
+        (
+            ["evaluate", "--predictions", "a.jsonl", "--references", "r.jsonl"],
+            "--reference-column, of the file of pred",
+        ),
+    ],
+)
+def test_a_wrong_value_is_told_the_choices(arguments, words):
+    with pytest.raises(ConfigError, match=words):
+        parse(arguments[0], arguments[1:])
+
+
 def test_a_dry_run_prints_nothing_before_an_error_of_the_data(tmp_path, capsys):
     with pytest.raises(DataError, match="no column 'nope'"):
         cli.run(["train", str(rows_file(tmp_path)), "--dry-run", "--reward", "nope"])

@@ -116,7 +116,9 @@ def test_what_makes_runs_incomparable_is_said(trained):
 def test_gains_at_unequal_kl_are_called_so_and_drawn_against_it(trained):
     report = read_report([trained("one", kl=0.22), trained("two", kl=15.75)])
     (warning,) = report.sections[0].items
-    assert warning.startswith("The gains are at unequal KL to the reference (in nats per response: one 0.22 after 2 steps, two ")
+    assert warning.startswith(
+        "The gains are at unequal KL to the reference (in nats per response: one 0.22 after 2 steps, two "
+    )
     (gains,) = [plot for plot in report.plots if plot.name == "gains"]
     against = gains.figure.axes[1]
     assert [line.get_xdata()[0] for line in against.lines if line.get_marker() == "o"] == [0.22, 15.75]

@@ -23,6 +23,7 @@ def option(
     minimum: float | None = None,
     above: float | None = None,
     maximum: float | None = None,
+    advice: str | None = None,
 ) -> Any:
     """A field with a default.
 
@@ -30,10 +31,12 @@ def option(
         text: help, without the default, which ``--help`` adds. otherwise: what None stands for, a value or a text.
         group: of `GROUPS`; default: that of the class.
         minimum, above, maximum: bounds of the value, which the command line, recipes and their schema check.
+        advice: ends the error of a value that is none of the choices.
     """
     bounds = {"minimum": minimum, "exclusiveMinimum": above, "maximum": maximum}  # as a JSON schema names them
     given = {name: bound for name, bound in bounds.items() if bound is not None}
-    return field(default=default, metadata={"help": text, "otherwise": otherwise, "group": group, "bounds": given})
+    metadata = {"help": text, "otherwise": otherwise, "group": group, "bounds": given}
+    return field(default=default, metadata=metadata | ({"advice": advice} if advice else {}))
 
 
 def flags(names: Iterable[str]) -> str:
