@@ -310,6 +310,17 @@ def test_a_dry_run_prints_what_differs_from_the_defaults_and_what_the_data_decid
     assert steps == "steps: 10 of 2 responses (9 in all), of which 3 are warm-up"
 
 
+def test_a_fault_of_the_data_is_told_before_torch_is_imported(tmp_path):
+    code = (
+        "import sys\nfrom valuefree.cli import main\nfrom valuefree.errors import DataError\n"
+        "try:\n    main.run(sys.argv[1:])\nexcept DataError as error:\n    print(error, 'torch' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code, "train", str(rows_file(tmp_path)), "--reward", "nope"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "no column 'nope'" in said
+    assert said.strip().endswith("False")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

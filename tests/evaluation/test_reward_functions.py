@@ -53,5 +53,5 @@ def test_reward_model_by_folder(tmp_path, tokenizer):
     assert len(scores) == 2
     assert scores[0] != scores[1]
     assert score(["the sea"], ["is wide"])[0] == pytest.approx(scores[0], abs=1e-5)
-    with pytest.raises(ConfigError, match="could not load a reward model"):
+    with pytest.raises(ConfigError, match="no such model folder"):
         load_reward(str(tmp_path / "nothing"))

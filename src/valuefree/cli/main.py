@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from valuefree import __version__
 from valuefree.cli.options import VERBS, module_of
+from valuefree.cli.options.groups import DataOptions, Options
 from valuefree.cli.output import carry_out, ignore_library_warnings
 from valuefree.cli.parse import parse, unknown
 from valuefree.errors import ConfigError, ValueFreeError
@@ -43,7 +45,14 @@ def run(arguments: Sequence[str]) -> None:
         raise unknown("verb", verb, list(VERBS))
     options = parse(verb, rest)
     with _printed_once():
-        carry_out(lambda: import_module(f"valuefree.cli.commands.{module_of(verb)}").command, options)
+        carry_out(lambda: _command(verb, options), options)
+
+
+def _command(verb: str, options: Options) -> Callable[[Any], Any]:
+    """The command of a verb. Rows are read before it is imported: a fault in them need not wait for torch."""
+    if isinstance(options, DataOptions):
+        import_module("valuefree.cli.commands.reading").read_early(options)
+    return import_module(f"valuefree.cli.commands.{module_of(verb)}").command
 
 
 @contextmanager

@@ -15,7 +15,8 @@ from transformers.integrations.integration_utils import (
     get_available_reporting_integrations,
 )
 
-from valuefree.cli.commands.from_options import read, reference_samples_of
+from valuefree.cli.commands.from_options import reference_samples_of
+from valuefree.cli.commands.reading import read
 from valuefree.cli.commands.resuming import check_same_run, checkpoints_in, earlier_record, last_checkpoint, step_of
 from valuefree.cli.options.objective import REWARD_MODEL
 from valuefree.cli.options.train import TrainConfig

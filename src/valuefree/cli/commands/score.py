@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import torch
 
 from valuefree.cli import show
-from valuefree.cli.commands.from_options import limits_of, load_on_device, read
+from valuefree.cli.commands.from_options import limits_of, load_on_device
+from valuefree.cli.commands.reading import read
 from valuefree.cli.options.score import ScoreConfig
 from valuefree.cli.output import bars
 from valuefree.data.columns import to_numpy
