@@ -23,7 +23,7 @@ from valuefree.cli.options.objective import REWARD_MODEL, knobs_of, partitioned
 from valuefree.cli.options.registry import declarations
 from valuefree.cli.options.train import TrainConfig
 from valuefree.cli.parse import from_mapping, make_parser, parse
-from valuefree.errors import ConfigError
+from valuefree.errors import ConfigError, DataError
 from valuefree.evaluation.metrics import bertscore, toxicity
 from valuefree.objectives import KTO
 from valuefree.partition import ESTIMATORS
@@ -266,7 +266,7 @@ def test_dry_run_reads_the_data_and_stops(tmp_path, capsys, verb):
     held_out = ["--test-prompts", "1"] if verb == "train" else []
     cli.run([verb, str(rows_file(tmp_path)), "--dry-run", *held_out, "--out", str(out)])
     printed = capsys.readouterr().out
-    assert "12 responses to 4 prompts" in printed
+    assert ("9 responses to 3 prompts to train on" if verb == "train" else "12 responses to score") in printed
     assert not out.exists()
 
 
@@ -295,16 +295,52 @@ def test_dry_runs_of_the_others(tmp_path, capsys):
     assert "12 responses\n" in printed
     assert "objective: reward-model\n" in printed
     assert printed.count("4 prompts\n") == 2
-    assert '"shuffle_rewards": false' in printed
+    assert "settings; all others are at their defaults (--help)\n" in printed, "demo, with none given"
 
 
-def test_a_dry_run_says_what_stands_for_an_option_that_was_not_given(tmp_path, capsys):
-    cli.run(["train", str(rows_file(tmp_path)), "--dry-run"])
-    printed = capsys.readouterr().out
-    assert '"test_prompts": "a quarter, at most 400"' in printed
-    assert '"target_std": 12.0' in printed
-    assert "null" not in printed
-    assert '"beta"' not in printed, "a field of other objectives"
+def test_a_dry_run_prints_what_differs_from_the_defaults_and_what_the_data_decide(tmp_path, capsys):
+    """12 rows of 4 prompts, of which one is held out: 9 rows in steps of 2 are 5 a pass, 10 in two."""
+    rows = str(rows_file(tmp_path))
+    cli.run(["train", rows, "--dry-run", "--batch-size", "2", "--epochs", "2", "--warmup-steps", "3"])
+    head, *settings, objective, parts, steps = capsys.readouterr().out.splitlines()
+    assert head == "settings; all others are at their defaults (--help):"
+    assert set(settings) == {"  epochs: 2.0", "  batch_size: 2", f"  data: {rows}", "  warmup_steps: 3"}
+    assert objective.startswith("objective: rpo; by the data: tau 0.1021, "), "1.2247 within prompts, over 12 nats"
+    assert parts == "rows: 9 responses to 3 prompts to train on, 3 responses to 1 prompt held out"
+    assert steps == "steps: 10 of 2 responses (9 in all), of which 3 are warm-up"
+
+
+def test_a_fault_of_the_data_is_told_before_torch_is_imported(tmp_path):
+    code = (
+        "import sys\nfrom valuefree.cli import main\nfrom valuefree.errors import DataError\n"
+        "try:\n    main.run(sys.argv[1:])\nexcept DataError as error:\n    print(error, 'torch' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code, "train", str(rows_file(tmp_path)), "--reward", "nope"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "no column 'nope'" in said
+    assert said.strip().endswith("False")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train", "x.jsonl", "--lr", "fast"], "lr is 'fast'; expected a number or auto"),
+        (["completion"], "missing: shell. Choose shell from bash, zsh, fish."),
+        (
+            ["evaluate", "--predictions", "a.jsonl", "--references", "r.jsonl"],
+            "--reference-column, of the file of pred",
+        ),
+    ],
+)
+def test_a_wrong_value_is_told_the_choices(arguments, words):
+    with pytest.raises(ConfigError, match=words):
+        parse(arguments[0], arguments[1:])
+
+
+def test_a_dry_run_prints_nothing_before_an_error_of_the_data(tmp_path, capsys):
+    with pytest.raises(DataError, match="no column 'nope'"):
+        cli.run(["train", str(rows_file(tmp_path)), "--dry-run", "--reward", "nope"])
+    assert capsys.readouterr().out == ""
 
 
 def test_an_unknown_tracker_is_an_error_that_names_the_known_ones(tmp_path):

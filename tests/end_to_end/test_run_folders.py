@@ -10,6 +10,7 @@ import pytest
 from conftest import make_llama
 from valuefree.cli import main as cli
 from valuefree.cli.commands.resuming import IF_NOTHING_SELECTS, MAY_DIFFER, ROWS
+from valuefree.cli.commands.runs import no_empty_folders
 from valuefree.cli.options.train import TrainConfig
 from valuefree.demo.data import feedback, take_prompts
 from valuefree.errors import ConfigError, DataError, DivergenceError
@@ -219,6 +220,19 @@ def test_a_run_that_does_not_start_leaves_the_earlier_one_and_no_trace_of_its_ow
     with pytest.raises(Exception, match="nowhere"):
         cli.run(["train", "rows.jsonl", "--model", str(here / "nowhere"), *QUICK, "--out", "new"])
     train("--max-steps", "1", out="new")
+
+
+def test_a_run_without_checkpoints_leaves_no_folder_for_them(here):
+    train("--save-steps", "0")
+    assert not (here / "run" / "checkpoints").exists()
+
+
+def test_the_folders_of_a_trainer_that_fails_are_removed_where_they_are_empty(tmp_path):
+    run = tmp_path / "run"
+    with pytest.raises(ConfigError), no_empty_folders(run):
+        (run / "checkpoints").mkdir(parents=True)
+        raise ConfigError("as a trainer may")
+    assert not run.exists()
 
 
 def test_overwrite_does_not_remove_what_the_new_run_reads(here):

@@ -280,7 +280,7 @@ def test_the_key_is_in_no_setting(job, capsys):
     arguments, _ = job
     cli.run([*arguments, "--dry-run"])
     printed = capsys.readouterr().out
-    assert '"api_key_env": "OPENAI_API_KEY"' in printed
+    assert "server: " in printed
     assert KEY not in printed
 
 

@@ -23,6 +23,18 @@ def test_reward_function_by_name(tmp_path, monkeypatch):
             load_reward(wrong)
 
 
+def test_a_python_file_as_reward_function_is_told_its_module_and_functions(tmp_path, monkeypatch):
+    """The file is parsed and not run: running it would divide by zero."""
+    (tmp_path / "one_reward.py").write_text("def brief(prompts, responses):\n    return []\n\n1 / 0\n")
+    monkeypatch.chdir(tmp_path)
+    for spec in ("one_reward.py", "one_reward.py:brief"):
+        with pytest.raises(ConfigError, match=r"write one_reward:FUNCTION. one_reward.py defines brief\."):
+            load_reward(spec)
+    (tmp_path / "two_rewards.py").write_text("def brief(): ...\n\n\ndef wordy(): ...\n")
+    with pytest.raises(ConfigError, match=r"has no 'nope'.*two_rewards.py defines brief, wordy\."):
+        load_reward("two_rewards:nope")
+
+
 def test_reward_model_by_folder(tmp_path, tokenizer):
     torch.manual_seed(0)
     config = LlamaConfig(
@@ -41,5 +53,5 @@ def test_reward_model_by_folder(tmp_path, tokenizer):
     assert len(scores) == 2
     assert scores[0] != scores[1]
     assert score(["the sea"], ["is wide"])[0] == pytest.approx(scores[0], abs=1e-5)
-    with pytest.raises(ConfigError, match="could not load a reward model"):
+    with pytest.raises(ConfigError, match="no such model folder"):
         load_reward(str(tmp_path / "nothing"))

@@ -76,13 +76,17 @@ def test_two_judges_stand_beside_each_other(here, capsys):
         "100.0% [54.1%, 100.0%]",
         "6",
         "0.0312",
+    ]
+    assert preferences.tables[1].rows[0] == [
+        "report_judges:length",
+        "long over short",
         "12 (0)",
         "0 (0)",
         "0",
         "0",
         "0",
     ]
-    assert preferences.tables[1].rows[0][:4] == ["report_judges:brief", "one", "12", "0.0%"]
+    assert preferences.tables[2].rows[0][:4] == ["report_judges:brief", "one", "12", "0.0%"]
 
 
 def test_what_a_judge_cannot_decide_is_told_apart(here):

@@ -6,6 +6,7 @@ import pytest
 
 from valuefree.errors import DataError
 from valuefree.report import read_report
+from valuefree.report.gains import paired_differences, paired_verdict
 from valuefree.report.training import curves
 
 
@@ -57,8 +58,9 @@ def test_equal_gains_are_told_without_an_interval(trained):
 def test_several_runs_are_compared_on_the_prompts_they_share(trained):
     """d: 0 − 1 = −1 on p, 1 − 0.5 = +0.5 on q; the mean is −0.25."""
     report = read_report([trained("one"), trained("two", policy=(0.0, 1.0), seed=4), trained("three", seed=5)])
-    assert len(report.verdict) == 3
-    assert report.verdict[1].startswith("two: Measured gain in held-out reward (sampled responses) +0.250")
+    assert len(report.verdict) == 4
+    assert report.verdict[0].startswith("Compared on the same prompts, no policy is shown to have a higher reward")
+    assert report.verdict[2].startswith("two: Measured gain in held-out reward (sampled responses) +0.250")
     rows = table(report, "overview").rows
     assert [[*row[:2], row[7]] for row in rows] == [["one", "RPO", "3"], ["two", "RPO", "4"], ["three", "RPO", "5"]]
     assert rows[0][2:4] == ["+0.500 [+0.400, +0.600]", "0.30 [0.10, 0.50]"]
@@ -66,12 +68,37 @@ def test_several_runs_are_compared_on_the_prompts_they_share(trained):
     assert paired[0][0] == "two minus one"
     assert paired[0][1].startswith("-0.250")
     assert paired[1][:2] == ["three minus one", "+0.000 (n = 2)"]  # no two differences differ: no interval
+    assert paired[2][0] == "three minus two"
+    assert paired[2][1].startswith("+0.250")
+    assert "KL" not in table(report, "overview", 1).note
     (training,) = [plot for plot in report.plots if plot.name == "training"]
     assert [len(panel.lines) for panel in training.figure.axes] == [3, 3]
     first = report.completions[0]
     assert list(first.responses) == ["one policy", "reference", "two policy", "three policy"]
     assert len(report.completions) == 2
     assert set(report.manifest) == {"one", "two", "three"}
+
+
+def test_a_clear_difference_of_two_policies_is_the_first_sentence():
+    """b − a = 1 − 0 on every of four prompts but one, where it is 0.5: the interval lies above zero."""
+    rewards = {"a": [0.0, 0.0, 0.0, 0.0], "b": [1.0, 1.0, 1.0, 0.5]}
+    runs = {run: {"held_out": list("pqrs"), "policy_rewards": values} for run, values in rewards.items()}
+    said = paired_verdict(paired_differences(runs))
+    assert said.startswith("Compared on the same prompts: b is better than a, +0.875 [")
+
+
+def test_a_report_shows_settings_that_differ_and_where_the_others_are(trained):
+    run = trained(max_kl=None)
+    file = run / "manifest.json"
+    manifest = json.loads(file.read_text())
+    file.write_text(json.dumps(manifest | {"given": {"model": "m"}, "defaults": {"max_kl": "no limit"}}))
+    assert read_report([run]).manifest == {
+        "command": "train",
+        "settings that differ from the defaults": {"model": "m"},
+        "objective": {"name": "RPO"},
+        "commit": "abc",
+        "all settings": str(file),
+    }
 
 
 def test_references_that_said_different_things_are_two_systems(trained):
@@ -89,7 +116,9 @@ def test_what_makes_runs_incomparable_is_said(trained):
 def test_gains_at_unequal_kl_are_called_so_and_drawn_against_it(trained):
     report = read_report([trained("one", kl=0.22), trained("two", kl=15.75)])
     (warning,) = report.sections[0].items
-    assert warning.startswith("The gains are at unequal KL to the reference (one 0.22, two 15.75 nats per response)")
+    assert warning.startswith(
+        "The gains are at unequal KL to the reference (in nats per response: one 0.22 after 2 steps, two "
+    )
     (gains,) = [plot for plot in report.plots if plot.name == "gains"]
     against = gains.figure.axes[1]
     assert [line.get_xdata()[0] for line in against.lines if line.get_marker() == "o"] == [0.22, 15.75]
@@ -140,7 +169,7 @@ def test_a_reward_model_shows_its_held_out_pairs(trained):
 
 
 def test_equal_folder_names_are_told_apart(trained):
-    assert [sentence.split(":")[0] for sentence in read_report([trained("a/run"), trained("b/run")]).verdict] == [
+    assert [sentence.split(":")[0] for sentence in read_report([trained("a/run"), trained("b/run")]).verdict[1:]] == [
         "a/run",
         "b/run",
     ]

@@ -11,6 +11,7 @@ from typing import Any
 
 from valuefree import __version__
 from valuefree.cli.options import VERBS, module_of
+from valuefree.cli.options.groups import DataOptions, Options
 from valuefree.cli.output import carry_out, ignore_library_warnings
 from valuefree.cli.parse import parse, unknown
 from valuefree.errors import ConfigError, ValueFreeError
@@ -25,6 +26,7 @@ usage: valuefree VERB [options]
 {{verbs}}
 
 valuefree VERB --help lists the options of a verb; every verb takes --config FILE, a YAML recipe.
+Exit codes: 0 done, 1 failed by its data or while it ran, 2 invalid options, 130 stopped by Ctrl-C.
 """
 
 
@@ -45,7 +47,14 @@ def run(arguments: Sequence[str]) -> None:
         raise unknown("verb", verb, list(VERBS))
     options = parse(verb, rest)
     with _printed_once(), _held(verb, options):
-        carry_out(lambda: import_module(f"valuefree.cli.commands.{module_of(verb)}").command, options)
+        carry_out(lambda: _command(verb, options), options)
+
+
+def _command(verb: str, options: Options) -> Callable[[Any], Any]:
+    """The command of a verb. Rows are read before it is imported: a fault in them need not wait for torch."""
+    if isinstance(options, DataOptions):
+        import_module("valuefree.cli.commands.reading").read_early(options)
+    return import_module(f"valuefree.cli.commands.{module_of(verb)}").command
 
 
 def _held(verb: str, options: Any) -> AbstractContextManager[None]:

@@ -34,8 +34,8 @@ def words_of(annotation: Any) -> tuple[str, ...]:
     return tuple(word for kind in literals for word in get_args(kind)) if kinds(annotation)[0] not in literals else ()
 
 
-def _value(name: str, annotation: Any, value: Any) -> Any:
-    """`value` of a recipe as the type of its field."""
+def _value(name: str, annotation: Any, value: Any, advice: str = "") -> Any:
+    """`value` of a recipe as the type of its field; `advice` ends the error of a wrong choice."""
     kind, optional = kinds(annotation)
     if value is None and optional:
         return None
@@ -46,13 +46,14 @@ def _value(name: str, annotation: Any, value: Any) -> Any:
         return tuple(_value(name, get_args(kind)[0], item) for item in items)
     if get_origin(kind) is Literal:
         if value not in get_args(kind):
-            raise ConfigError(f"{name} is {value!r}; choose from {', '.join(map(str, get_args(kind)))}.")
+            raise ConfigError(f"{name} is {value!r}; choose from {', '.join(map(str, get_args(kind)))}.{advice}")
         return value
     try:
         if kind is float and isinstance(value, (int, float, str)) and not isinstance(value, bool):
             return float(value)  # YAML reads 1e-4 as text
     except ValueError:
-        raise ConfigError(f"{name} is {value!r}; expected a number.") from None
+        words = "".join(f" or {word}" for word in words_of(annotation))
+        raise ConfigError(f"{name} is {value!r}; expected a number{words}.") from None
     if type(value) is not kind:
         raise ConfigError(f"{name} is {value!r}; expected {kind.__name__}.")
     return value
@@ -78,8 +79,13 @@ def from_mapping(config: type[T], values: Mapping[str, Any]) -> T:
             raise ConfigError(f"unknown key {name!r}" + (f"; did you mean {near!r}?" if near else "."))
     missing = [name for name, item in known.items() if item.default is MISSING and name not in values]
     if missing:
-        raise ConfigError(f"missing: {', '.join(missing)}.")
-    found = {name: _value(name, hints[known[name].name], value) for name, value in values.items()}
+        literals = {name: kind for name in missing if get_origin(kind := hints[known[name].name]) is Literal}
+        choices = [f" Choose {name} from {', '.join(get_args(kind))}." for name, kind in literals.items()]
+        raise ConfigError(f"missing: {', '.join(missing)}.{''.join(choices)}")
+    found = {
+        name: _value(name, hints[known[name].name], value, known[name].metadata.get("advice", ""))
+        for name, value in values.items()
+    }
     for name, value in found.items():
         if isinstance(value, (int, float)) and not within(value, known[name].metadata.get("bounds", {})):
             raise ConfigError(f"{name} is {value}; expected {expected(known[name].metadata['bounds'])}.")
@@ -102,6 +108,13 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise instead of leaving the process."""
         raise ConfigError(f"{message} ({self.prog} --help)")
+
+
+class _Listed(tuple):
+    """Choices that are listed, but checked with the recipe's values, whose error gives advice."""
+
+    def __contains__(self, value: object) -> bool:
+        return True
 
 
 def described(text: str, default: Any) -> str:
@@ -130,14 +143,6 @@ def stand_ins(options: Options) -> dict[str, Any]:
     return found
 
 
-def settings_of(options: Options) -> dict[str, Any]:
-    """All options, without the fields of other objectives; what stands in place of those that are None."""
-    objective = getattr(options, "objective", None)
-    foreign = [item.name for item in fields(options) if objective not in item.metadata.get("objectives", [objective])]
-    found = options.to_dict() | stand_ins(options)
-    return {name: value for name, value in found.items() if name not in foreign}
-
-
 def positional_of(config: type[Options]) -> Field | None:
     """The option that is given without a flag."""
     return next((item for item in fields(config) if item.default is MISSING or "positional" in item.metadata), None)
@@ -161,6 +166,8 @@ def _add(container: Any, item: Field, annotation: Any, text: str, positional: bo
     choices = get_args(kind) if get_origin(kind) is Literal else None
     metavar = None if choices else {int: "N", float: "X"}.get(kind, "TEXT")
     words = words_of(annotation)
+    if choices and "advice" in item.metadata:
+        choices = _Listed(choices)
     if words:  # checked with the recipe's values
         container.add_argument(written, type=str, metavar="|".join((str(metavar), *words)), **common)
         return

@@ -1,6 +1,5 @@
 """What several verbs print: tables, settings, a policy beside its reference."""
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +7,6 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from valuefree.cli.parse import settings_of
 from valuefree.data.prompts import as_text
 from valuefree.report.gains import evaluation_rows, on_which_prompts
 from valuefree.report.held_out import strength_sentences
@@ -32,9 +30,12 @@ def table_text(title: str, rows: Sequence[tuple[str, ...]], header: Sequence[str
     return captured.get().rstrip("\n")
 
 
-def settings(options: Any) -> None:
-    """Print all options with their values, as JSON; for an option that was not given, what stands in its place."""
-    print(json.dumps(settings_of(options), indent=2, ensure_ascii=False))
+def settings(options: Any, *found: str) -> None:
+    """Print the options that differ from their defaults, as in a recipe; then what was found, one line each."""
+    given = {name: value for name, value in options.given().items() if name != "dry_run"}
+    head = "settings; all others are at their defaults (--help)"
+    lines = [f"  {name}: {' '.join(value) if isinstance(value, tuple) else value}" for name, value in given.items()]
+    print("\n".join([f"{head}:" if lines else head, *lines, *found]))
 
 
 def assessment(found: Any) -> None:

@@ -100,6 +100,8 @@ def ratings_of(
     _check_one_scale(name, given)
     rewards = [None if rating is None else rating.value for rating in found]
     kinds = {rating.kind for rating in given}
+    if thumbs and kinds == {"number"} and not {rating.value for rating in given} <= {-1, 0, 1}:
+        raise numbers_are_no_thumbs(name, [rating.value for rating in given])
     if kinds == {"number"} and {rating.value for rating in given} == {0.0, 1.0}:
         if thumbs:
             return [None if r is None else 2 * r - 1 for r in rewards], [
@@ -107,6 +109,15 @@ def ratings_of(
             ]
         return rewards, [f"{name} holds 0 and 1 only, kept as rewards 0 and 1; --thumbs makes them -1 and +1"]
     return rewards, [f"{name} holds thumbs: rewards +1 and -1"] if "thumb" in kinds else []
+
+
+def numbers_are_no_thumbs(name: str, rewards: Iterable[float]) -> ConfigError:
+    """The error for thumbs on a column of other numbers."""
+    values = list(rewards)
+    return ConfigError(
+        f"nothing reads --thumbs: {name} holds numbers from {min(values):g} to {max(values):g}, which are rewards as "
+        "they are. Leave it out (in Python thumbs)."
+    )
 
 
 def is_missing(value: Any) -> bool:

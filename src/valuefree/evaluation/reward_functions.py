@@ -1,5 +1,6 @@
 """Reward functions: loading them by name, checking what they return, and reward models as reward functions."""
 
+import ast
 import importlib
 import sys
 from collections.abc import Callable, Sequence
@@ -58,6 +59,10 @@ def load_reward(spec: str) -> RewardFunction:
         ConfigError: no such module, function or model.
     """
     module_name, _, function_name = spec.partition(":")
+    file = Path(module_name)
+    if file.suffix == ".py" and file.is_file():
+        module = file.stem if file.is_absolute() else ".".join(file.with_suffix("").parts)
+        raise ConfigError(f"{spec} names a Python file; write {module}:FUNCTION. {functions_in(file)}")
     if not function_name or Path(spec).exists():
         return RewardModel(spec)
     folder = str(Path.cwd())
@@ -65,15 +70,29 @@ def load_reward(spec: str) -> RewardFunction:
     if added:
         sys.path.insert(0, folder)
     try:
-        function: Any = getattr(importlib.import_module(module_name), function_name)
-    except (ImportError, AttributeError) as error:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
         raise ConfigError(f"no reward function {spec!r} ({error}); expected module:function.") from error
     finally:
         if added:
             sys.path.remove(folder)
+    if not hasattr(module, function_name):
+        there = f" {functions_in(Path(module.__file__))}" if module.__file__ else ""
+        raise ConfigError(f"the module {module_name} has no {function_name!r}, which {spec} names.{there}")
+    function: Any = getattr(module, function_name)
     if not callable(function):
         raise ConfigError(f"{spec!r} is {type(function).__name__}, not a function of prompts and responses.")
     return cast("RewardFunction", function)
+
+
+def functions_in(file: Path) -> str:
+    """A sentence on the functions that a Python file defines; the file is parsed, and not run."""
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (OSError, SyntaxError, ValueError) as error:
+        return f"{file} cannot be parsed as Python: {error}."
+    names = [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    return f"{file} defines {', '.join(names) or 'no function'}."
 
 
 class RewardModel:

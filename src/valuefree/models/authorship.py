@@ -86,7 +86,8 @@ class Authorship:
 
     def sentence(self) -> str:
         """The verdict in plain English, with its numbers."""
-        numbers = f"{self._temperature()}, top-1 hits {self.hits:.1%} (expected {self.hits_expected:.1%})"
+        hits = f"top-1 hits {self.hits:.1%} (expected {self.hits_expected:.1%})"
+        numbers = f"{self._temperature()}, {hits}, in {self.rows} responses"
         at = f"temperature {self.scored_at:g}"
         sentences = {
             "on-policy": f"The responses are consistent with samples of this model at {at}: {numbers}. "

@@ -1,6 +1,6 @@
 """Folders of finished runs: their manifest and their files."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +27,17 @@ class RunFiles:
         """The verb of the command line that made the run."""
         return str(self.manifest["command"])
 
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """The manifest for a report: of the settings those that differ from their defaults, and nothing that is null.
+
+        Runs of versions that did not record which settings differ show all that are not null.
+        """
+        settings = self.manifest.get("given") or self.manifest["config"]
+        rest = {k: v for k, v in self.manifest.items() if k not in ("command", "config", "given", "defaults")}
+        shown = {"command": self.command, "settings that differ from the defaults": settings, **rest}
+        return {**_without_null(shown), "all settings": str(self.path / MANIFEST)}
+
     def read(self, name: str) -> Any:
         """The content of a JSON file.
 
@@ -50,6 +61,12 @@ class RunFiles:
     def completions(self) -> list[dict[str, Any]]:
         """Rows of prompt, responses by system, and rewards by system where there are any."""
         return self.lines(COMPLETIONS)
+
+
+def _without_null(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _without_null(item) for name, item in value.items() if item is not None}
+    return value
 
 
 def _checked(read: Callable[[Path], T], file: Path) -> T:

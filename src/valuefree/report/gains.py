@@ -4,6 +4,7 @@ An evaluation is a mapping here, as `valuefree.evaluation.Evaluation.to_dict` ma
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,11 @@ from valuefree.report.model import Plot, Table
 
 Evaluation = Mapping[str, Any]
 FEW_PAIRS = 10  # with at most so many pairs the 95 % interval of a share spans at least 28 percentage points
-NOTE = (
+INTERVALS = (
     "Intervals are 95 % bootstrap intervals over prompts. With few prompts they are Student's t intervals, which can "
-    "exceed the bounds of the reward. The gain is a paired difference on the same prompts. The KL is an estimate and "
-    "can be negative."
+    "exceed the bounds of the reward."
 )
+NOTE = f"{INTERVALS} The gain is a paired difference on the same prompts. The KL is an estimate and can be negative."
 
 
 def estimate_of(stored: Mapping[str, Any]) -> Estimate:
@@ -155,21 +156,37 @@ def comparison_table(evaluations: Mapping[str, Evaluation], about: Mapping[str, 
     return Table("On these prompts", head, rows, " ".join([*notes, note]))
 
 
-def paired_table(evaluations: Mapping[str, Evaluation]) -> Table | None:
-    """Each other policy minus the first run's, on the prompts of both; None if no other run shares a prompt with it."""
-    first, *others = evaluations
-    mine = _by_prompt(evaluations[first])
-    rows = []
-    for other in others:
-        theirs = _by_prompt(evaluations[other])
-        shared = [prompt for prompt in mine if prompt in theirs]
+def paired_differences(evaluations: Mapping[str, Evaluation]) -> dict[tuple[str, str], Estimate]:
+    """For each two runs (later, earlier): the later policy's reward minus the earlier's, on the prompts of both."""
+    rewards = {run: _by_prompt(evaluation) for run, evaluation in evaluations.items()}
+    found = {}
+    for earlier, later in combinations(rewards, 2):
+        shared = [prompt for prompt in rewards[earlier] if prompt in rewards[later]]
         if shared:
-            difference = bootstrap_mean([theirs[prompt] - mine[prompt] for prompt in shared])
-            rows.append([f"{other} minus {first}", signed(difference), str(difference.n)])
-    if not rows:
-        return None
-    note = "Difference of the policies' mean rewards on each prompt that both runs evaluated. "
-    return Table("Policy against policy", ["runs", "difference [95 %]", "prompts"], rows, note + NOTE)
+            found[later, earlier] = bootstrap_mean([rewards[later][p] - rewards[earlier][p] for p in shared])
+    return found
+
+
+def paired_table(differences: Mapping[tuple[str, str], Estimate]) -> Table:
+    """`paired_differences` as a table."""
+    rows = [[f"{later} minus {earlier}", signed(d), str(d.n)] for (later, earlier), d in differences.items()]
+    note = f"Difference of the policies' mean rewards on each prompt that both runs evaluated. {INTERVALS}"
+    return Table("Policy against policy", ["runs", "difference [95 %]", "prompts"], rows, note)
+
+
+def paired_verdict(differences: Mapping[tuple[str, str], Estimate]) -> str:
+    """One sentence on which policies differ in reward."""
+    better = []
+    for (later, earlier), difference in differences.items():
+        if difference.interval is not None and difference.interval[0] > 0:
+            better.append(f"{later} is better than {earlier}, {signed(difference)}")
+        elif difference.interval is not None and difference.interval[1] < 0:
+            better.append(f"{later} is worse than {earlier}, {signed(difference)}")
+    pairs = number_of(len(differences), "pair")
+    if not better:
+        return f"Compared on the same prompts, no policy is shown to have a higher reward than another ({pairs})."
+    rest = f"; the others of {pairs} show no difference" if len(better) < len(differences) else ""
+    return f"Compared on the same prompts: {'; '.join(better)}{rest}."
 
 
 def _by_prompt(evaluation: Evaluation) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -72,14 +73,18 @@ def judged_report(folders: Sequence[RunFiles]) -> Report:
         verdict=[_sentence(judge, pair) for judge, pair in pairs],
         sections=sections,
         completions=side_by_side(judged_completions(run, judges[run.name]) for run in runs),
-        manifest={run.name: run.folder.manifest for run in runs} if several else runs[0].folder.manifest,
+        manifest={run.name: run.folder.provenance for run in runs} if several else runs[0].folder.provenance,
     )
 
 
 def judge_names(runs: Sequence[JudgedRun]) -> dict[str, str]:
-    """Display name of each folder's judge, with the folder's name where two judges have the same."""
-    times = Counter(run.judge for run in runs)
-    return {run.name: run.judge if times[run.judge] == 1 else f"{run.judge} ({run.name})" for run in runs}
+    """Display name of each folder's judge, with the folder's name where two judges have the same.
+
+    Of a path it is the last part; the title of the report has the whole.
+    """
+    short = {run.name: Path(run.judge).name if run.judge.startswith(("/", ".", "~")) else run.judge for run in runs}
+    times = Counter(short.values())
+    return {name: judge if times[judge] == 1 else f"{judge} ({name})" for name, judge in short.items()}
 
 
 # ---------------------------------------------------------------------------------------------------------- win rates
@@ -115,34 +120,26 @@ def _share(share: Mapping[str, Any] | None) -> str:
 def _rates(
     pairs: Sequence[tuple[str, Mapping[str, Any]]], runs: Sequence[JudgedRun], judges: Mapping[str, str]
 ) -> Section:
-    rows = [
-        [
-            judge,
-            f"{' over '.join(pair['systems'])}{pair['run']}",
-            _share(pair["win_rate"]),
-            str(pair["win_rate"]["n"]) if pair["win_rate"] is not None else "0",
-            f"{pair['prompts']['p_value']:.3g}" if pair["win_rate"] is not None else "–",
-            *_counted(pair["categories"]),
-        ]
-        for judge, pair in pairs
+    names = [[judge, f"{' over '.join(pair['systems'])}{pair['run']}"] for judge, pair in pairs]
+    rates = [
+        [_share(rate), str(rate["n"]), f"{pair['prompts']['p_value']:.3g}"]
+        if (rate := pair["win_rate"])
+        else ["–", "0", "–"]
+        for _, pair in pairs
     ]
+    counts = [_counted(pair["categories"]) for _, pair in pairs]
     note = (
         "The win rate is the mean over prompts of win 1, neutral ½ and loss 0, averaged over the two orders. Its 95 % "
         "interval is a bootstrap over prompts, or Clopper and Pearson's where all prompts agree. A half win or loss is "
         "one order, with neutral in the other. Orders disagree if the winner changes with the order. Unjudged pairs "
         "do not enter the win rate."
     )
-    head = [
-        "judge",
-        "systems",
-        "win rate of the first [95 %]",
-        "prompts",
-        "sign test p",
-        "won (by half)",
-        "lost (by half)",
+    head = ["judge", "systems"]
+    counted = ["won (by half)", "lost (by half)", "neutral", "orders disagree", "unjudged"]
+    tables = [
+        Table("", [*head, "win rate of the first [95 %]", "prompts", "sign test p"], _joined(names, rates)),
+        Table("Pairs of answers", [*head, *counted], _joined(names, counts), note),
     ]
-    head += ["neutral", "orders disagree", "unjudged"]
-    tables = [Table("", head, rows, note)]
     agreement = [
         [judges[run.name], source, str(measured["n"]), *_agreed(measured)]
         for run in runs
@@ -158,6 +155,10 @@ def _rates(
         if not run.folder.has(COMPLETIONS)
     ]
     return Section("preferences", "Who is preferred", items=missing, tables=tables, plots=[_bars(pairs)])
+
+
+def _joined(left: Sequence[list[str]], right: Sequence[list[str]]) -> list[list[str]]:
+    return [[*one, *other] for one, other in zip(left, right, strict=True)]
 
 
 def _counted(counts: Mapping[str, int]) -> list[str]:

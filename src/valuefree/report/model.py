@@ -114,7 +114,7 @@ class Completions:
 
 @dataclass(frozen=True)
 class Report:
-    """A whole report. verdict: sentences at the top, the conclusions; manifest: shown in full after the sections.
+    """A whole report. verdict: sentences at the top, the conclusions; manifest: shown after the sections.
 
     Raises:
         DataError: two sections with one key, or two plots with one name.

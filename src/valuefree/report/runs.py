@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from valuefree.errors import DataError
+from valuefree.errors import DataError, number_of
 from valuefree.report.completions import rewarded, side_by_side, with_occurrence
 from valuefree.report.folders import RunFiles
 from valuefree.report.gains import (
@@ -14,7 +14,9 @@ from valuefree.report.gains import (
     forest_plot,
     gain_plot,
     on_which_prompts,
+    paired_differences,
     paired_table,
+    paired_verdict,
     pairs_verdict,
     verdict,
 )
@@ -52,6 +54,11 @@ class TrainedRun:
     def config(self) -> Mapping[str, Any]:
         """The run's options."""
         return self.manifest["config"]
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of the training; 0 for a run without training."""
+        return max((line.get("step", 0) for line in self.history), default=0)
 
     @property
     def shuffled(self) -> bool:
@@ -112,7 +119,7 @@ def training_report(folders: Sequence[RunFiles]) -> Report:
         verdict=verdicts(runs),
         sections=[part for part in parts if part is not None],
         completions=completions_of(runs),
-        manifest={run.name: run.manifest for run in runs} if several else runs[0].manifest,
+        manifest={run.name: run.folder.provenance for run in runs} if several else runs[0].folder.provenance,
     )
 
 
@@ -130,8 +137,9 @@ def _held_out(runs: Sequence[TrainedRun]) -> Section | None:
 
 
 def verdicts(runs: Sequence[TrainedRun]) -> list[str]:
-    """One sentence per run on its result."""
-    sentences = []
+    """One sentence on the comparison of several runs, where they evaluated the same prompts; then one on each run."""
+    paired = paired_differences({run.name: run.evaluation for run in runs if run.evaluation is not None})
+    sentences = [paired_verdict(paired)] if paired else []
     for run in runs:
         if run.held_out_pairs is not None:
             sentence = pairs_verdict(run.held_out_pairs)
@@ -161,8 +169,8 @@ def overview_section(runs: Sequence[TrainedRun]) -> Section | None:
     elif evaluations:
         tables.append(comparison_table(evaluations, {run.name: _about(run) for run in runs}))
         plots.append(forest_plot(evaluations))
-        paired = paired_table(evaluations)
-        tables += [paired] if paired is not None else []
+        paired = paired_differences(evaluations)
+        tables += [paired_table(paired)] if paired else []
     if not (warnings or tables or plots):
         return None
     return Section("overview", "Overview", items=warnings, tables=tables, plots=plots)
@@ -195,10 +203,11 @@ def _incomparable(runs: Sequence[TrainedRun]) -> list[str]:
             warnings.append(f"The runs have different {name}: {', '.join(sorted(values))}.")
     kls = {run.name: run.evaluation["kl"]["value"] for run in runs if run.evaluation and run.evaluation["kl"]}
     if len(kls) > 1 and max(kls.values()) > UNEQUAL * max(min(kls.values()), SMALL):
-        listed = ", ".join(f"{name} {value:.2f}" for name, value in kls.items())
+        after = {run.name: f" after {number_of(run.steps, 'step')}" if run.steps else "" for run in runs}
+        listed = ", ".join(f"{name} {value:.2f}{after[name]}" for name, value in kls.items())
         warnings.append(
-            f"The gains are at unequal KL to the reference ({listed} nats per response). A run with a larger KL can "
-            "gain more for this reason alone. Compare checkpoints or strengths with about the same KL."
+            f"The gains are at unequal KL to the reference (in nats per response: {listed}). A run with a larger KL "
+            "can gain more for this reason alone. Compare checkpoints or strengths with about the same KL."
         )
     return warnings
 

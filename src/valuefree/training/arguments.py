@@ -44,6 +44,8 @@ class PolicyTrainingArguments(TrainingArguments):
     def __post_init__(self) -> None:
         self.remove_unused_columns = False  # the objective reads columns that are no arguments of the model
         self.logging_nan_inf_filter = False  # the trainer stops at, or skips, a loss that is not finite
+        if self.ddp_find_unused_parameters is None:
+            self.ddp_find_unused_parameters = False  # the loss depends on every trained parameter
         super().__post_init__()
         check_on_divergence(self.on_divergence)
         if self.train_sampling_strategy not in STRATEGIES:

@@ -67,6 +67,8 @@ class RewardModelArguments(TrainingArguments):
         self.remove_unused_columns = False  # pairs of texts are not arguments of the model
         self.label_names = ["labels"]
         self.logging_nan_inf_filter = False  # the trainer stops at, or skips, a loss that is not finite
+        if self.ddp_find_unused_parameters is None:
+            self.ddp_find_unused_parameters = False  # the scores depend on every trained parameter
         super().__post_init__()
         check_on_divergence(self.on_divergence)
 

@@ -10,7 +10,7 @@ import pytest
 from valuefree import read_triplets
 from valuefree.cli import main as cli
 from valuefree.cli.commands.evaluate_rows import read_rows
-from valuefree.cli.commands.from_options import read
+from valuefree.cli.commands.reading import read
 from valuefree.cli.commands.schema import recipe_schema
 from valuefree.cli.parse import parse
 from valuefree.errors import ConfigError, DataError

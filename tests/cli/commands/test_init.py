@@ -9,7 +9,7 @@ import yaml
 
 from conftest import make_t5
 from valuefree.cli import main as cli
-from valuefree.cli.commands.from_options import read
+from valuefree.cli.commands.reading import read
 from valuefree.cli.commands.recipe import LADDER, Log, choose_model
 from valuefree.cli.options.train import TrainConfig
 from valuefree.cli.parse import parse

@@ -438,7 +438,7 @@ def test_a_dry_run_prints_the_counts_and_writes_nothing(tmp_path, capsys):
     arguments = ["prepare", str(RAW), "--validation-prompts", "1", "--out", str(tmp_path / "out"), "--dry-run"]
     cli.run(arguments)
     out = capsys.readouterr().out
-    assert '"score10": "drop"' in out
+    assert "  validation_prompts: 1\n" in out
     assert "train: " in out
     assert not (tmp_path / "out").exists()
 

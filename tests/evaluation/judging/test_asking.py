@@ -8,7 +8,7 @@ from evaluation.judging.judges import says
 from valuefree.errors import ConfigError
 from valuefree.evaluation import judge
 from valuefree.evaluation.judging.asking import FAILURES_IN_A_ROW, Call, Prices, ask_all, estimate
-from valuefree.evaluation.judging.backends import Reply, Settings
+from valuefree.evaluation.judging.backends import Reply, Settings, estimated_tokens
 from valuefree.evaluation.judging.cache import JudgementCache
 from valuefree.evaluation.judging.judge import Protocol
 from valuefree.evaluation.judging.tables import pair_rows
@@ -152,3 +152,8 @@ def test_prices_that_say_nothing_are_refused(prices):
 def test_settings_that_cannot_be_meant_are_refused(settings):
     with pytest.raises(ConfigError):
         Settings(**settings)
+
+
+def test_the_tokens_of_a_question_count_its_codes_by_character_and_the_chat_template():
+    """32 of the template; "END ", " x" and "." are 8 characters or 2 tokens; the code a018d37d has 8."""
+    assert estimated_tokens("END a018d37d ok.") == 32 + 8 + 2

@@ -31,9 +31,10 @@ def held_out_responses(trainer: PolicyTrainer, run: Run) -> HeldOutResponses | N
         return None
     if launched()[1] > 1:
         logger.warning(
-            "what the policy has learned is measured in one process, and this run has several: run `valuefree evaluate "
-            "--rows %s` on the trained model.",
+            "what the policy has learned is measured in one process, and this run has several: afterwards run "
+            "`valuefree evaluate --rows %s --model %s`.",
             run.folder / "held_out.jsonl",
+            run.folder,
         )
         return None
     return HeldOutResponses.prepare(

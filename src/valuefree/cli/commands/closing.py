@@ -46,7 +46,10 @@ def policy_result(options: TrainConfig, folder: Path, assessment: Any, evaluatio
     steps = {f"valuefree generate prompts.txt --model {folder}": "sample from the policy"}
     if options.lora_rank:
         steps[f"valuefree merge {folder} --out DIR"] = "one model without adapter, to serve it"
-    steps[f"valuefree evaluate --rows FILE --model {folder}"] = "measure it on other logged rows"
+    if assessment is None and (folder / HELD_OUT).exists():
+        steps[f"valuefree evaluate --rows {folder / HELD_OUT} --model {folder}"] = "measure it on its held-out rows"
+    else:
+        steps[f"valuefree evaluate --rows FILE --model {folder}"] = "measure it on other logged rows"
     steps[f"valuefree report {folder} OTHER"] = "compare it with another run"
     steps[f"valuefree.load_model({str(folder)!r})"] = "model and tokenizer, in Python"
     return _result(folder, "What the policy has learned", found, steps)

@@ -75,6 +75,7 @@ def run(options: DemoConfig, *, say: Callable[[str], None]) -> DemoResult:
     record = manifest(
         "demo",
         options.to_dict(),
+        given=options.given(),
         objective=objective.to_dict(),
         fingerprint={"train": _fingerprint(train), "held_out": fingerprint({"prompt": prompts})},
     )

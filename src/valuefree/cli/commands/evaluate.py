@@ -12,8 +12,7 @@ from valuefree.report.gains import verdict
 def command(options: EvaluateConfig) -> Result | None:
     """Run ``valuefree evaluate``, and end in its findings."""
     if options.dry_run:
-        show.settings(options)
-        print(_what_is_read(options))
+        show.settings(options, _what_is_read(options))
         return None
     if options.measured():
         return _measure(options)
@@ -46,7 +45,7 @@ def _what_is_read(options: EvaluateConfig) -> str:
     if options.rows is not None:
         from valuefree.cli.commands.evaluate_rows import read_rows
 
-        return str(read_rows(options)[1])
+        return f"{len(read_rows(options)[0])} responses to measure on"
     if options.predictions is not None:
         found = f"{len(read_predictions(options).predictions)} predictions"
     else:

@@ -22,7 +22,9 @@ def evaluate_policy(options: EvaluateConfig) -> tuple[Evaluation, Path]:
     reward_function = load_reward(str(options.reward_function))
     check_reward(reward_function, prompts[:2], ["Yes.", "No."][: len(prompts)], name=str(options.reward_function))
     known = SeenPrompts.of_model(options.model[0])
-    record = manifest("evaluate", options.to_dict(), fingerprint=fingerprint({"prompt": prompts}))
+    record = manifest(
+        "evaluate", options.to_dict(), given=options.given(), fingerprint=fingerprint({"prompt": prompts})
+    )
     policy, tokenizer = load_on_device(options, options.model[0])
     reference = load(options, options.reference)[0] if options.reference else None
     evaluation = evaluate(

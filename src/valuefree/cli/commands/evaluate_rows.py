@@ -62,7 +62,7 @@ def evaluate_rows(options: EvaluateConfig) -> tuple[list[str], Path]:
             rows[first], rows[second], sampled=origins[first].sampled or origins[second].sampled, seed=options.seed
         )
         found.append("\n" + comparisons[first, second].sentence(first, second))
-    record = manifest("evaluate", options.to_dict(), fingerprint=_fingerprint(dataset))
+    record = manifest("evaluate", options.to_dict(), given=options.given(), fingerprint=_fingerprint(dataset))
     output.open()
     write_json(output.path / MANIFEST, record)
     write_json(output.path / "metrics.json", _metrics(summary, assessments, comparisons))

@@ -87,7 +87,6 @@ def _answered(file: Path) -> set[str]:
 def command(options: GenerateConfig) -> None:
     """Sample responses and say where they are."""
     if options.dry_run:
-        show.settings(options)
-        print(f"{len(read_prompts(options.prompts, options.prompt))} prompts")
+        show.settings(options, f"{len(read_prompts(options.prompts, options.prompt))} prompts")
         return
     print(f"written: {generate(options)}")

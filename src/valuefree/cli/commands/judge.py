@@ -92,7 +92,9 @@ def judge_outputs(options: JudgeConfig) -> Judging:
     runs = read_runs(options)
     measured = [measure_systems(options, texts, run) for run in runs] if texts is not None else []
     folder = Path(options.out)
-    record = manifest("judge", options.to_dict(), fingerprint=[_fingerprint(run) for run in runs])
+    record = manifest(
+        "judge", options.to_dict(), given=options.given(), fingerprint=[_fingerprint(run) for run in runs]
+    )
     against = None if options.arena else next(iter(runs[0].responses))
     with ExitStack() as stack:
         shared = _settings(options, stack)
@@ -294,8 +296,7 @@ def _markdown(found: Judging) -> str:
 def command(options: JudgeConfig) -> None:
     """Judge and print the table; an error at the end if calls are missing."""
     if options.dry_run:
-        show.settings(options)
-        print(estimate_run(options) or "a reward function: nothing to ask")
+        show.settings(options, str(estimate_run(options) or "a reward function: nothing to ask"))
         return
     found = judge_outputs(options)
     said = "nothing was judged" if found.nothing_judged else "their pairs are unjudged above"

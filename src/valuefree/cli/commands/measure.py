@@ -1,5 +1,6 @@
 """``valuefree evaluate --predictions``: metrics of the responses in a file. Only metrics that need torch import it."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -20,6 +21,8 @@ from valuefree.evaluation.metrics.table import write_metrics
 from valuefree.runs.files import write_json, write_jsonl
 from valuefree.runs.manifest import fingerprint, manifest
 from valuefree.runs.run_folder import MANIFEST, RunFolder
+
+logger = logging.getLogger(__name__)
 
 PREDICTION, RESPONSE = "prediction", "response"  # columns of responses, the first that a file has
 LIBRARIES = ("sacrebleu", "rouge-score", "nltk", "bert-score", "transformers")
@@ -87,6 +90,7 @@ def read_predictions(options: EvaluateConfig) -> Texts:
     has = {name for row in rows for name in row.values}
     if prediction == PREDICTION and PREDICTION not in has and RESPONSE in has:
         prediction = RESPONSE  # as `valuefree generate` writes it
+        logger.info("%s has no column %r; its column %r is measured", options.predictions, PREDICTION, RESPONSE)
     wanted = [prediction, *([options.reference_column] if options.needs_references() else [])]
     for row in rows:
         faults += [
@@ -102,9 +106,10 @@ def read_predictions(options: EvaluateConfig) -> Texts:
     flags = {prediction: "--prediction", options.reference_column: "--reference-column"}
     lacking = [name for name in wanted if name not in has]
     if lacking:
+        where = " References are a column of the file of predictions." if lacking[-1] != prediction else ""
         raise DataError(
             f"{options.predictions} has no column {' nor '.join(map(repr, lacking))}; it has "
-            f"{', '.join(sorted(has))}. Name it by {' and '.join(flags[name] for name in lacking)}."
+            f"{', '.join(sorted(has))}.{where} Name it by {' and '.join(flags[name] for name in lacking)}."
         )
     column: dict[str, list[Any]] = {name: [row.values.get(name) for row in rows] for name in (*wanted, options.prompt)}
     prompts = column[options.prompt] if options.prompt in has else None

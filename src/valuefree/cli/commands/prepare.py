@@ -91,10 +91,10 @@ def write(output: RunFolder, options: PrepareConfig, divided: Parts, report: Fee
 
 def command(options: PrepareConfig) -> None:
     """Read a public feedback set, say what was found in it, and where its rows are."""
-    if options.dry_run:
-        show.settings(options)
     output = None if options.dry_run else output_of(options)
     rows, report = read(options)
+    if options.dry_run:
+        show.settings(options)
     print(report)
     parts = split(options, rows, report)
     print(parts)

@@ -10,7 +10,7 @@ from transformers.utils.logging import disable_progress_bar
 from valuefree.cli import show
 from valuefree.cli.commands.closing import reward_model_result, stopped_result
 from valuefree.cli.commands.from_options import lora
-from valuefree.cli.commands.runs import Run, shared_arguments
+from valuefree.cli.commands.runs import Run, no_empty_folders, shared_arguments
 from valuefree.cli.options.objective import REWARD_MODEL
 from valuefree.cli.options.train import TrainConfig
 from valuefree.cli.output import Result
@@ -42,16 +42,17 @@ def train_reward_model(options: TrainConfig) -> RewardModelResult:
     model, tokenizer = load_reward_model(
         options.model, new_head=True, trust_remote_code=options.trust_remote_code, **settings
     )
-    trainer = RewardModelTrainer(
-        model,
-        RewardModelArguments(**shared_arguments(options), max_length=options.max_length),
-        run.rows,
-        eval_dataset=run.evaluated,
-        processing_class=tokenizer,
-        peft_config=lora(options.lora_rank) if options.lora_rank else None,
-        callbacks=run.callbacks(),
-        **knobs,
-    )
+    with no_empty_folders(run.folder):
+        trainer = RewardModelTrainer(
+            model,
+            RewardModelArguments(**shared_arguments(options), max_length=options.max_length),
+            run.rows,
+            eval_dataset=run.evaluated,
+            processing_class=tokenizer,
+            peft_config=lora(options.lora_rank) if options.lora_rank else None,
+            callbacks=run.callbacks(),
+            **knobs,
+        )
     stopped = run.train(trainer)
     if stopped is not None:
         return RewardModelResult(None, run.folder, stopped)

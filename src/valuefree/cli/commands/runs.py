@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from transformers.integrations.integration_utils import (
     get_available_reporting_integrations,
 )
 
-from valuefree.cli.commands.from_options import read, reference_samples_of
+from valuefree.cli.commands.from_options import reference_samples_of
+from valuefree.cli.commands.reading import read
 from valuefree.cli.commands.resuming import check_same_run, earlier_record, last_checkpoint
 from valuefree.cli.options.objective import REWARD_MODEL
 from valuefree.cli.options.train import TrainConfig
@@ -24,7 +26,6 @@ from valuefree.data import DataSummary, split_by_prompt
 from valuefree.data.seen_prompts import SeenPrompts
 from valuefree.data.triplets import written_row
 from valuefree.errors import ConfigError, DivergenceError
-from valuefree.evaluation.reward_functions import load_reward
 from valuefree.evaluation.validation import selection
 from valuefree.runs.checkpoints import checkpoints_in, step_of
 from valuefree.runs.files import use_umask, write_json, write_jsonl
@@ -74,11 +75,12 @@ class Run:
         checkpoint = last_checkpoint(output.path) if options.resume else None
         samples = reference_samples_of(options)
         rows, summary = read(options)
-        rows, validation, held_out = _split(options, rows)
+        rows, validation, held_out = split(options, rows)
         parts = {"train": rows, "validation": validation, "held_out": held_out, "reference_samples": samples}
         record = manifest(
             "train",
             options.to_dict(),
+            given=options.given(),
             defaults=stand_ins(options),
             objective=objective,
             prompts={name: len(part.unique("prompt_id")) for name, part in parts.items() if part is not None},
@@ -157,24 +159,19 @@ class Run:
                 write_jsonl(self.folder / name, _rows(part))
 
 
-def check(options: TrainConfig) -> str:
-    """Counts of what a run would read, in words, after the same reading and splitting.
+@contextmanager
+def no_empty_folders(folder: Path) -> Iterator[None]:
+    """Remove the folder of checkpoints, which transformers creates with every trainer, where it is empty.
 
-    Raises:
-        DataError, ConfigError: as the run itself would, of data, splits and the reward function.
+    The same holds for the folder of the run, if it is new. The first checkpoint creates them again.
     """
-    rows, summary = read(options)
-    train, validation, held_out = _split(options, rows)
-    sizes = {"to train on": train, "to validate on": validation, "held out": held_out}
-    said = [f"{len(part.unique('prompt_id'))} {use}" for use, part in sizes.items() if part is not None]
-    check_tracker(options.report_to)
-    lines = [str(summary), f"prompts: {', '.join(said)}"]
-    samples = reference_samples_of(options)
-    if samples is not None:
-        lines.append(f"{len(samples)} reference samples of {len(samples.unique('prompt_id'))} prompts")
-    if options.reward_function:
-        load_reward(options.reward_function)
-    return "\n".join(lines)
+    made = [folder / "checkpoints", *([] if folder.exists() else [folder])]
+    try:
+        yield
+    finally:
+        for path in made:
+            if launched()[0] == 0 and path.is_dir() and not any(path.iterdir()):
+                path.rmdir()
 
 
 def check_tracker(name: str) -> None:
@@ -187,7 +184,7 @@ def check_tracker(name: str) -> None:
         raise ConfigError(f"report_to is {name}, which is not installed. Install it: pip install {name}")
 
 
-def _split(
+def split(
     options: TrainConfig, rows: datasets.Dataset
 ) -> tuple[datasets.Dataset, datasets.Dataset | None, datasets.Dataset | None]:
     """Rows to train on, to validate on, and held out."""

@@ -107,11 +107,11 @@ def read_responses(source: str, prompt: str, response: str) -> tuple[list[Prompt
 def command(options: SampleConfig) -> None:
     """Sample or score responses and say where they are."""
     if options.dry_run:
-        show.settings(options)
         if options.responses is not None:
-            print(f"{len(read_responses(options.responses, options.prompt, options.response)[0])} responses")
+            found = f"{len(read_responses(options.responses, options.prompt, options.response)[0])} responses"
         else:
             prompts = len(read_prompts(str(options.prompts), options.prompt))
-            print(f"{prompts} prompts, {options.samples} responses each: {prompts * options.samples}")
+            found = f"{prompts} prompts, {options.samples} responses each: {prompts * options.samples}"
+        show.settings(options, found)
         return
     print(sample(options))

@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import torch
 
 from valuefree.cli import show
-from valuefree.cli.commands.from_options import limits_of, load_on_device, read
+from valuefree.cli.commands.from_options import limits_of, load_on_device
+from valuefree.cli.commands.reading import read
 from valuefree.cli.options.score import ScoreConfig
 from valuefree.cli.output import bars
 from valuefree.data.columns import to_numpy
@@ -52,8 +53,7 @@ def score(options: ScoreConfig) -> tuple[Path, ReferenceScores]:
 def command(options: ScoreConfig) -> None:
     """Score every row and say where the scores are."""
     if options.dry_run:
-        show.settings(options)
-        print(read(options)[1])
+        show.settings(options, f"{len(read(options)[0])} responses to score")
         return
     file, scores = score(options)
     print(f"{scores}\nwritten: {file}")

@@ -14,7 +14,8 @@ from valuefree.cli.commands.assess import assess, choose_learning_rate, held_out
 from valuefree.cli.commands.closing import policy_result, stopped_result
 from valuefree.cli.commands.from_options import decoding_of, load, lora, objective_of
 from valuefree.cli.commands.measure import text_metrics_of
-from valuefree.cli.commands.runs import Run, check, shared_arguments
+from valuefree.cli.commands.planned import planned
+from valuefree.cli.commands.runs import Run, no_empty_folders, shared_arguments
 from valuefree.cli.options.objective import REWARD_MODEL
 from valuefree.cli.options.train import TrainConfig
 from valuefree.cli.output import Result, bars
@@ -107,17 +108,18 @@ def train(options: TrainConfig) -> TrainResult:
     logged = HeldOutMetrics() if options.eval_steps and run.evaluated is not None and launched()[1] == 1 else None
     measuring = [*([logged] if logged else []), *_measuring(options, run.validation, texts, tokenizer)]
     torch.manual_seed(options.seed)  # the adapter must not depend on what loading drew; a command owns its process
-    trainer = PolicyTrainer(
-        model,
-        objective,
-        training_arguments(options),
-        run.rows,
-        eval_dataset=run.evaluated if options.eval_steps else None,
-        processing_class=tokenizer,
-        peft_config=lora(options.lora_rank) if options.lora_rank else None,
-        reference_samples=run.reference_samples,
-        callbacks=run.callbacks(*measuring),
-    )
+    with no_empty_folders(run.folder):
+        trainer = PolicyTrainer(
+            model,
+            objective,
+            training_arguments(options),
+            run.rows,
+            eval_dataset=run.evaluated if options.eval_steps else None,
+            processing_class=tokenizer,
+            peft_config=lora(options.lora_rank) if options.lora_rank else None,
+            reference_samples=run.reference_samples,
+            callbacks=run.callbacks(*measuring),
+        )
     for callback in measuring:
         callback.trainer = trainer
     logger.info("model: %s, %s", options.model, parameters(trainer.model))
@@ -224,11 +226,7 @@ def command(options: TrainConfig) -> Result | None:
     """Train, and print what the policy has learned, by the held-out rows and by a reward function if there is one."""
     reward_model = options.objective == REWARD_MODEL
     if options.dry_run:
-        show.settings(options)
-        if not reward_model:
-            objective_of(options)  # raises what is wrong with its fields
-        print(f"objective: {options.objective}")
-        print(check(options))
+        show.settings(options, *planned(options))
         return None
     if reward_model:
         return reward_models.command(options)

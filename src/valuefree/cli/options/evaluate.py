@@ -92,6 +92,8 @@ class EvaluateConfig(ExportOptions, ModelOptions, DecodingOptions, RewardOptions
     references: Literal["column", "best"] = option(
         "column",
         "reference of a prompt: its reference column, or its response with the highest reward in rows of feedback",
+        advice=" References are no file of their own here: they are a column, named by --reference-column, of the file "
+        "of predictions or prompts. Add it there, or use `valuefree judge --references FILE --metrics NAMES`.",
     )
     response: str = option("response", "column of the response, for --rows and references best")
     reward: str = option("reward", "column of the reward, for --rows and references best")

@@ -23,6 +23,7 @@ def option(
     minimum: float | None = None,
     above: float | None = None,
     maximum: float | None = None,
+    advice: str | None = None,
 ) -> Any:
     """A field with a default.
 
@@ -30,10 +31,12 @@ def option(
         text: help, without the default, which ``--help`` adds. otherwise: what None stands for, a value or a text.
         group: of `GROUPS`; default: that of the class.
         minimum, above, maximum: bounds of the value, which the command line, recipes and their schema check.
+        advice: ends the error of a value that is none of the choices.
     """
     bounds = {"minimum": minimum, "exclusiveMinimum": above, "maximum": maximum}  # as a JSON schema names them
     given = {name: bound for name, bound in bounds.items() if bound is not None}
-    return field(default=default, metadata={"help": text, "otherwise": otherwise, "group": group, "bounds": given})
+    metadata = {"help": text, "otherwise": otherwise, "group": group, "bounds": given}
+    return field(default=default, metadata=metadata | ({"advice": advice} if advice else {}))
 
 
 def flags(names: Iterable[str]) -> str:
@@ -79,6 +82,11 @@ class Options:
     def changed(self) -> list[str]:
         """Options that differ from their defaults."""
         return [item.name for item in fields(self) if getattr(self, item.name) != item.default]
+
+    def given(self) -> dict[str, Any]:
+        """The values that differ from their defaults, by key, for the manifest and for ``--dry-run``."""
+        values = self.to_dict()
+        return {key: values[key] for key in map(key_of, self.changed())}
 
     def check_unread(self, names: Collection[str], reason: str) -> None:
         """Raise ConfigError if one of these options was given; `reason` says why nothing reads them here."""

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -9,7 +10,10 @@ from typing import Any, Protocol
 
 from valuefree.errors import ConfigError, JudgeError
 
-CHARACTERS_PER_TOKEN = 4  # rough value for English; for estimates before anything is sent
+# For estimates before anything is sent: rough values for English, and for a chat template with a system prompt.
+CHARACTERS_PER_TOKEN = 4
+TEMPLATE_TOKENS = 32
+CODE = re.compile(r"\w*\d\w*")  # words with digits, such as the codes of delimiters: up to one token a character
 
 
 @dataclass(frozen=True)
@@ -81,8 +85,9 @@ class Backend(Protocol):
 
 
 def estimated_tokens(question: str) -> int:
-    """An estimate from the length, for a judge whose tokenizer is not available."""
-    return -(-len(question) // CHARACTERS_PER_TOKEN)
+    """An estimate from the length, for a judge whose tokenizer is not available, chat template included."""
+    codes = sum(map(len, CODE.findall(question)))
+    return TEMPLATE_TOKENS + codes + -(-(len(question) - codes) // CHARACTERS_PER_TOKEN)
 
 
 UNKNOWN = "unknown"  # revision of a judge that reports none

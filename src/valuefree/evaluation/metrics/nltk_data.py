@@ -70,8 +70,9 @@ def use_nltk_data(folder: str | None = None) -> None:
     if missing:
         raise ConfigError(
             f"METEOR needs {' and '.join(missing)}, which nltk finds neither in "
-            f"{folder or 'the folders of nltk.data.path'} nor in {DEBIAN}. Get them with `{COMMAND}`, or pass "
-            "nltk_data, a folder that has them; docs/metrics.md says how to make one from Debian and PyPI."
+            f"{folder or 'the folders of nltk.data.path'} nor in {DEBIAN}. Get them with `{COMMAND}`, or name "
+            "a folder that has them by --nltk-data (docs/metrics.md says how to make one from Debian and PyPI), or "
+            "leave out meteor, as in --metrics rouge."
         )
 
 
