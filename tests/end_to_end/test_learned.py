@@ -78,8 +78,8 @@ def test_every_objective_ends_in_the_statement(folder, capsys, objective):
     arguments = write_thumbs(folder, prompts=24, responses=4)
     cli.run([*arguments, "--objective", objective, "--max-steps", "2", "--lora-rank", "0", "--out", "run"])
     printed = capsys.readouterr().out
-    assert "On 6 report prompts" in printed
-    assert "too few to say more" in printed
+    assert "6 report prompts are too few to say whether" in printed
+    assert "Try: hold out at least 90 prompts (--test-prompts)" in printed
 
 
 def test_measures_are_logged_and_choose_the_checkpoint(folder):

@@ -182,7 +182,7 @@ def test_train_ends_in_what_was_learned_the_files_and_the_next_commands(folder, 
     out = folder / "run"
     cli.run(["train", str(rows_file), "--model", str(folder / "base"), *QUICK, "--quiet", "--out", str(out)])
     said = capsys.readouterr().out
-    assert said.startswith("\nWhat the policy has learned\n  - On 6 report prompts ")
+    assert said.startswith("\nWhat the policy has learned\n  - 6 report prompts are too few ")
     assert f"\nFiles in {out}\n  report.html " in said
     assert f"valuefree merge {out} --out DIR " in said
     assert "{'loss'" not in said
