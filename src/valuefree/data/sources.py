@@ -259,10 +259,9 @@ def _of_json(file: Path, name: str) -> Iterator[RawRow]:
             yield from _of_json_array(file, name)
             return
         stream.seek(0)
-        rows = (_json_row(line, f"{name}:{number}") for number, line in enumerate(stream, start=1) if line.strip())
-        first = next(rows, None)
-        yield RawRow(name, {}, "the file is empty") if first is None else first
-        yield from rows
+        for number, line in enumerate(stream, start=1):
+            if line.strip():
+                yield _json_row(line, f"{name}:{number}")
 
 
 def _json_row(line: str, where: str) -> RawRow:
@@ -285,8 +284,6 @@ def _of_json_array(file: Path, name: str) -> Iterator[RawRow]:
     except (json.JSONDecodeError, RecursionError) as error:
         yield RawRow(name, {}, f"broken JSON: {error}")
         return
-    if not items:
-        yield RawRow(name, {}, "the list in the file is empty")
     for index, values in enumerate(items):
         fault = None if isinstance(values, dict) else f"expected a JSON object, got {type(values).__name__}"
         fault = fault or _bad_bytes(json.dumps(values, ensure_ascii=False))

@@ -340,7 +340,7 @@ def test_the_export_of_another_tool_is_named():
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("", "the file is empty"), ("[]", "the list in the file is empty"), ('[{"a": 1}, {"b', "line 1 column 13")],
+    [("", "no records: it is empty"), ("[]", "no records: it is empty"), ('[{"a": 1}, {"b', "line 1 column 13")],
 )
 def test_a_file_without_records_says_why(tmp_path, text, words):
     (tmp_path / "a.json").write_text(text)

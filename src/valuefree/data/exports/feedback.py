@@ -143,7 +143,7 @@ def read_records(source: Any, split: str | None = None) -> tuple[Sequence[tuple[
     found = [(_file_of(row, part), row.values) for part, row in rows if not row.fault]
     faults = [f"{row.where}: {row.fault}" for _, row in rows if row.fault]
     if not found:
-        raise DataError(f"{_named(source)} holds no records." + (f" {faults[0]}." if faults else ""))
+        raise DataError(f"{_named(source)} holds no records: {faults[0] if faults else 'it is empty'}.")
     return found, faults
 
 
