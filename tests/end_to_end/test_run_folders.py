@@ -11,6 +11,7 @@ from conftest import make_llama
 from valuefree.cli import main as cli
 from valuefree.cli.commands.resuming import IF_NOTHING_SELECTS, MAY_DIFFER, ROWS
 from valuefree.cli.commands.runs import no_empty_folders
+from valuefree.cli.options.groups import key_of
 from valuefree.cli.options.train import TrainConfig
 from valuefree.demo.data import feedback, take_prompts
 from valuefree.errors import ConfigError, DataError, DivergenceError
@@ -179,7 +180,7 @@ def test_resume_refuses_the_folder_of_another_command(here):
 
 def test_every_option_that_may_differ_on_resume_exists_and_has_a_reason():
     listed = {**MAY_DIFFER, **IF_NOTHING_SELECTS}
-    assert {*listed, *ROWS} <= {item.name for item in fields(TrainConfig)}
+    assert {*listed, *ROWS} <= {key_of(item.name) for item in fields(TrainConfig)}
     assert all(listed.values())
 
 
@@ -227,11 +228,10 @@ def test_a_run_without_checkpoints_leaves_no_folder_for_them(here):
     assert not (here / "run" / "checkpoints").exists()
 
 
-def test_the_folders_of_a_trainer_that_fails_are_removed_where_they_are_empty(tmp_path):
+def test_the_folders_that_a_trainer_makes_are_removed_where_they_are_empty(tmp_path):
     run = tmp_path / "run"
-    with pytest.raises(ConfigError), no_empty_folders(run):
+    with no_empty_folders(run):
         (run / "checkpoints").mkdir(parents=True)
-        raise ConfigError("as a trainer may")
     assert not run.exists()
 
 
