@@ -86,8 +86,10 @@ def test_zero_and_one_become_signs_with_thumbs_and_this_is_said():
     rewards, notes = column([1, 0])
     assert rewards == [1, 0]
     assert "--thumbs makes them -1 and +1" in notes[0]
-    with pytest.raises(ConfigError, match="nothing reads --thumbs: column 'x' holds numbers from 0 to 2"):
-        column([0, 1, 2], thumbs=True)
+    assert column([0, 1, 2], thumbs=True) == (
+        [0, 1, 2],
+        ["the rewards are no thumbs, but numbers from 0 to 2, kept as they are"],
+    )
     assert column([1, 1], thumbs=True) == ([1, 1], [])
 
 

@@ -101,7 +101,7 @@ def ratings_of(
     rewards = [None if rating is None else rating.value for rating in found]
     kinds = {rating.kind for rating in given}
     if thumbs and kinds == {"number"} and not {rating.value for rating in given} <= {-1, 0, 1}:
-        raise numbers_are_no_thumbs(name, [rating.value for rating in given])
+        return rewards, [no_thumbs([rating.value for rating in given])]
     if kinds == {"number"} and {rating.value for rating in given} == {0.0, 1.0}:
         if thumbs:
             return [None if r is None else 2 * r - 1 for r in rewards], [
@@ -111,13 +111,10 @@ def ratings_of(
     return rewards, [f"{name} holds thumbs: rewards +1 and -1"] if "thumb" in kinds else []
 
 
-def numbers_are_no_thumbs(name: str, rewards: Iterable[float]) -> ConfigError:
-    """The error for thumbs on a column of other numbers."""
+def no_thumbs(rewards: Iterable[float]) -> str:
+    """What has to be said where thumbs are expected and the rewards are other numbers."""
     values = list(rewards)
-    return ConfigError(
-        f"nothing reads --thumbs: {name} holds numbers from {min(values):g} to {max(values):g}, which are rewards as "
-        "they are. Leave it out (in Python thumbs)."
-    )
+    return f"the rewards are no thumbs, but numbers from {min(values):g} to {max(values):g}, kept as they are"
 
 
 def is_missing(value: Any) -> bool:

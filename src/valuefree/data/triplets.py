@@ -16,7 +16,7 @@ from valuefree.data.exports.feedback import NAMES, export_in
 from valuefree.data.messages import TrainOn
 from valuefree.data.prompts import decoded
 from valuefree.data.reading import read_validated
-from valuefree.data.reward_values import numbers_are_no_thumbs, read_categories
+from valuefree.data.reward_values import no_thumbs, read_categories
 from valuefree.data.sources import rows_of
 from valuefree.data.storage import RowStore
 from valuefree.data.summary import DataSummary
@@ -134,31 +134,19 @@ def read_with_summary(
         rows, summary = read_validated(source, split, validate_row, extra=pa.field("desirable", pa.bool_()), **common)
     else:
         rows, summary = read_validated(source, split, validate_row, names=names, **common)
-    if thumbs and stand_in is not None:
-        _check_thumbs(rows, source, split, stand_in)
     return (_with_signs(rows) if thumbs else rows), summary
 
 
 def _with_signs(rows: datasets.Dataset) -> datasets.Dataset:
-    """The rows with rewards −1 and +1 where they are 0 and 1 alone."""
+    """The rows with rewards −1 and +1 where they are 0 and 1 alone; other numbers stay, and this is said."""
     rewards_R = to_numpy(rows["reward"], np.float64)
-    if set(np.unique(rewards_R)) != {0.0, 1.0}:
+    found = set(np.unique(rewards_R))
+    if not found <= {-1.0, 0.0, 1.0}:
+        logger.info("%s", no_thumbs(found))
+    if found != {0.0, 1.0}:
         return rows
     logger.info("the rewards are 0 and 1 only: with thumbs they are -1 and +1")
     return with_column(rows, "reward", 2 * rewards_R - 1).select_columns(rows.column_names)
-
-
-def _check_thumbs(rows: datasets.Dataset, source: Any, split: str | None, reward: str) -> None:
-    """Raise ConfigError where all rewards are numbers, and not all are -1, 0 or 1: nothing reads thumbs there."""
-    rewards_R = to_numpy(rows["reward"], np.float64)
-    if np.isin(rewards_R, (-1, 0, 1)).all():
-        return
-    for row in rows_of(source, split):
-        lists = [row.values[name] for name in NESTED if isinstance(row.values.get(name), list)]
-        places = [row.values, *(item for answers in lists for item in answers if isinstance(item, dict))]
-        if any(isinstance(place.get(reward), (bool, str)) for place in places):
-            return
-    raise numbers_are_no_thumbs(f"column {reward!r}", rewards_R)
 
 
 def _first_lacks(source: Any, split: str | None, name: str) -> bool:

@@ -148,7 +148,7 @@ def test_preferences_are_pairs_for_pairwise_objectives_alone():
     file = str(FIXTURES / "trl" / "preference.jsonl")
     dataset, _ = read(parse("train", [file, "--objective", "dpo"]))
     assert dataset["pair_id"][:] == [0, 0, 1, 1]
-    with pytest.raises(ConfigError, match=r"holds pairs .* --objective dpo, ipo, slic, reward-model"):
+    with pytest.raises(ConfigError, match=r"holds pairs .* --objective dpo, ipo, slic or reward-model"):
         read(parse("train", [file]))
 
 

@@ -67,5 +67,5 @@ def _steps(options: TrainConfig, trained: int) -> str:
     steps = options.max_steps if options.max_steps > 0 else math.ceil(options.epochs * -(-trained // size))
     least = "at least " if options.max_steps <= 0 and (options.batch_tokens or processes > 1) else ""
     unit = "pairs" if options.objective == REWARD_MODEL else "responses"
-    warmup = min(options.warmup_steps, steps)
+    warmup = min(warmup_steps(options, steps), steps)
     return f"steps: {least}{steps} of {size} {unit} ({trained} in all), of which {warmup} are warm-up"
