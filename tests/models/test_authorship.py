@@ -101,6 +101,8 @@ def test_few_hits_of_a_flat_model_are_another_author(hits, verdict):
     assert result.temperature == pytest.approx(1, abs=0.01)
     assert result.hits_expected == pytest.approx(0.06, abs=1e-3)
     assert result.verdict == verdict
+    assert ("can pass for its samples" in result.short()) == (verdict == "on-policy")
+    assert "can pass" not in of_coin(6400, 8000).sentence()
 
 
 def test_no_rows_and_no_uncertainty_are_undecided():

@@ -105,7 +105,8 @@ class IgnoredFields:
         if needed:
             raise DataError(
                 f"{template} does not render {', '.join(needed)}, so the model would see other conversations. "
-                "Leave these rows out, or choose a model whose chat template supports tools."
+                "Remove these rows from the file (--on-bad drop does not cover them), or choose a model whose chat "
+                "template supports tools."
             )
         if said:
             logger.warning("%s does not read %s; it has no effect here", template, ", ".join(said.values()))

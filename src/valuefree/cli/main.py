@@ -26,7 +26,8 @@ usage: valuefree VERB [options]
 {{verbs}}
 
 valuefree VERB --help lists the options of a verb; every verb takes --config FILE, a YAML recipe.
-Exit codes: 0 done, 1 failed by its data or while it ran, 2 invalid options, 130 stopped by Ctrl-C.
+Exit codes: 0 done, 1 failed by its data or while it ran, 2 invalid options, 130 or 143 stopped by
+Ctrl-C or SIGTERM.
 """
 
 

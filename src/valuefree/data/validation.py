@@ -71,6 +71,9 @@ def validate_triplets(row: RawRow, columns: ColumnNames) -> Iterator[tuple[str, 
     own = row.values.get(columns.response)
     names = NESTED if columns.response not in row.values else (columns.response,) if are_responses(own) else ()
     name = next((name for name in names if row.values.get(name) is not None), None)
+    if name is None and columns.response not in row.values:  # a list of another name, whose objects have the field
+        lists = (key for key, value in row.values.items() if are_responses(value))
+        name = next((key for key in lists if columns.response in row.values[key][0]), None)
     if name is None:
         yield row.where, _triplet(row.values, columns, row.typed)
         return

@@ -19,6 +19,7 @@ Verdict = Literal["on-policy", "temperature", "truncated", "other", "undecided"]
 SAME = (0.9, 1.1)  # the interval of the temperature, relative to the sampler of the scores, that counts as the same
 LEVEL = 0.01  # of the two tests of the null hypothesis together
 AT_END = 1.001  # factor within which an estimate lies at the end of the range
+FLAT = 0.1  # expected share of top-1 hits below which the verdict comes with a doubt
 FEWEST = 10.0  # expected tokens beyond a bound from which the bound is looked at
 FEW = 0.1  # share of the expected tokens beyond a bound that a truncated sampler may seem to draw: texts are tokenised
 #            again, which may differ from the tokens that were drawn
@@ -108,11 +109,20 @@ class Authorship:
             f" The lengths of {self.cut} responses pile up at a limit, so this test leaves out their last token, "
             "which ends the response."
         )
-        return sentences[self.verdict] + (cut if self.cut else "")
+        return sentences[self.verdict] + self._flat() + (cut if self.cut else "")
 
     def short(self) -> str:
         """The verdict alone, in one sentence."""
-        return self.sentence().split(": ")[0] + "."
+        return self.sentence().split(": ")[0] + "." + self._flat()
+
+    def _flat(self) -> str:
+        """A doubt about the verdict on a model whose samples many texts resemble."""
+        if self.verdict not in ("on-policy", "temperature", "truncated") or not self.hits_expected < FLAT:
+            return ""
+        return (
+            f" This model gives its most likely token a probability of {self.hits_expected:.0%} on average, so texts "
+            "of other authors can pass for its samples: rely on the verdict only if you know that it wrote them."
+        )
 
     def _small(self) -> str:
         if not self.p < LEVEL:

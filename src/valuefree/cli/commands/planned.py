@@ -54,7 +54,7 @@ def _objective(options: TrainConfig, train: datasets.Dataset, samples: datasets.
     resolved = objective.resolve(rows)
     partition_settings(resolved, rows)
     kept, before = resolved.select(rows), objective.to_dict()
-    after = resolved.to_dict().items()
+    after = {name: value for name, value in resolved.to_dict().items() if value is not None}.items()
     decided = [f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in after if v != before[k]]
     by_data = f"; by the data: {', '.join(decided)}" if decided else ""
     return f"{options.objective}{by_data}", len(train) if kept is None else int(kept.sum())

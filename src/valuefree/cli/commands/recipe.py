@@ -135,8 +135,7 @@ def _objective(profile: Profile) -> list[Setting]:
         )
     spread = "within prompts" if profile.differs else "over all rows"
     strength = (
-        f"nats: tau = {profile.reward_std / TARGET_STD:.3g}, the rewards' standard deviation {spread} "
-        f"({profile.reward_std:.3g}) / {TARGET_STD} (docs/choosing.md)"
+        f"nats of log-ratio per standard deviation of the rewards {spread} ({profile.reward_std:.3g}); docs/choosing.md"
     )
     estimator = "informed: it learns from other prompts where a prompt has few responses (docs/partition.md)"
     return [

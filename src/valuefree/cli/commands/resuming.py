@@ -137,7 +137,8 @@ def check_same_run(
         settings.append(f"processes: {processes[0]} → {processes[1]}")
     if rows or settings:
         allowed = [name for name in CHANGEABLE if name in found]
-        advice = f", allow the change by --allow-changed {','.join(allowed)}" if allowed else ""
+        fixed = rows or len(settings) > len(allowed)
+        advice = f", allow the change by --allow-changed {','.join(allowed)}" if allowed and not fixed else ""
         differences = "\n".join(f"  {line}" for line in [*rows, *settings])
         raise ConfigError(
             f"--resume: the run in {options.out} was started with other settings or rows (before → now):\n"
