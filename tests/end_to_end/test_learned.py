@@ -78,7 +78,7 @@ def test_every_objective_ends_in_the_statement(folder, capsys, objective):
     arguments = write_thumbs(folder, prompts=24, responses=4)
     cli.run([*arguments, "--objective", objective, "--max-steps", "2", "--lora-rank", "0", "--out", "run"])
     printed = capsys.readouterr().out
-    assert "6 report prompts are too few to say whether" in printed
+    assert "6 report prompts" in printed
     assert "Try: collect more prompts; at least 90 have to be held out (--test-prompts)" in printed
 
 

@@ -47,7 +47,7 @@ def test_an_export_becomes_a_model_that_answers_a_chat(tmp_path):
     assert f"transformers serve {tmp_path / 'out' / 'merged'}" in done.stdout
     cards = [(tmp_path / "out" / folder / "README.md").read_text() for folder in ("run/model", "merged")]
     assert ["library_name: peft" in card for card in cards] == [True, False]
-    assert all("- Data: 24 rows, 12 prompts, held-out ones included." in card for card in cards)
+    assert all("- Size: 24 rows, 12 prompts, held-out ones included." in card for card in cards)
     answer = json.loads(done.stdout.splitlines()[-1])
     assert answer["choices"][0]["message"]["role"] == "assistant"
     assert answer["usage"]["completion_tokens"] > 0

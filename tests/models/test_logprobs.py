@@ -222,7 +222,7 @@ def test_a_frozen_head_keeps_no_logits_and_gives_the_same_gradient(kind, scaled,
     if head.weight is model.get_input_embeddings().weight:
         head.weight = torch.nn.Parameter(head.weight.detach().clone())
     batch = batch_of(model)
-    caplog.set_level("INFO")
+    caplog.set_level("DEBUG", logger="valuefree")
     scores, _ = scores_and_gradient(model, batch)
     assert "logits are kept for the backward pass" in caplog.text
     everything = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
@@ -237,7 +237,7 @@ def test_a_frozen_head_keeps_no_logits_and_gives_the_same_gradient(kind, scaled,
 
 def test_each_head_path_is_logged_once(tokenizer, caplog):
     model = make_llama(tokenizer)
-    caplog.set_level("INFO")
+    caplog.set_level("DEBUG", logger="valuefree")
     for _ in range(2):
         response_logps(model, batch_of(model), max_logit_bytes=10).total.sum().backward()
     assert caplog.text.count("computed again in the backward pass") == 1

@@ -73,7 +73,7 @@ def test_transformers_is_asked_for_the_bits_on_the_device_of_this_process(folder
 def test_a_gguf_file_is_not_quantised_again(tmp_path, tokenizer, gpu, monkeypatch):
     gpu(package=True)
     monkeypatch.setattr(load, "load_tokenizer", lambda name, **_: tokenizer)
-    monkeypatch.setattr(load, "_gguf", lambda name, file: (str(tmp_path), "policy.gguf"))
+    monkeypatch.setattr(load, "split_gguf", lambda name, file: (str(tmp_path), "policy.gguf"))
     with pytest.raises(ConfigError, match="is a GGUF file"):
         load_model(str(tmp_path / "policy.gguf"), quantize="4bit")
 

@@ -141,7 +141,10 @@ def _value_of(node: ast.expr | None, constants: Nodes) -> Any:
 
 
 def _type_of(node: ast.expr | None, constants: Nodes) -> Any:
-    """The type that an annotation names, without None: float, int, bool, str or a Literal."""
+    """The type that an annotation names, without None: float, int, bool, str or a Literal.
+
+    A Literal with ``| str`` lists the choices of the command line; Python takes more.
+    """
     match node:
         case ast.Name(id=name) if name in TYPES:
             return TYPES[name]
@@ -150,6 +153,6 @@ def _type_of(node: ast.expr | None, constants: Nodes) -> Any:
         case ast.Subscript(value=ast.Name(id="Literal"), slice=choices):
             values = ast.literal_eval(choices)
             return Literal[values]
-        case ast.BinOp(left=kind, op=ast.BitOr(), right=ast.Constant(value=None)):
+        case ast.BinOp(left=kind, op=ast.BitOr(), right=ast.Constant(value=None) | ast.Name(id="str")):
             return _type_of(kind, constants)
     raise ValueError(f"{ast.unparse(node) if node else node}: expected bool, float, int, str or Literal, maybe | None.")
