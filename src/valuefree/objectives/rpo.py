@@ -24,20 +24,6 @@ from valuefree.objectives.knob import knob
 from valuefree.partition import ESTIMATORS
 
 TARGET_STD = 12.0  # nats; docs/lab_notes.md says what the choice rests on
-# Choices of the command line; in Python also the name of an estimator that was registered later.
-Estimator = Literal[
-    "auto",
-    "informed",
-    "mean",
-    "coverage",
-    "regressed",
-    "pooled",
-    "quantile",
-    "monte_carlo",
-    "reference",
-    "zero",
-    "learned",
-]
 QUANTILE_STD = 1 / math.sqrt(12)  # of a uniform quantile, which is what ``quantile`` makes of a reward
 
 
@@ -174,7 +160,23 @@ class RPO(Objective):
         otherwise=TARGET_STD,
     )
     # The names of `valuefree.partition.ESTIMATORS` and two more: the command line reads them without importing torch.
-    estimator: Estimator | str = knob("auto", "estimator of V(x), see docs/partition.md")
+    # In Python also the name of an estimator that was registered later.
+    estimator: (
+        Literal[
+            "auto",
+            "informed",
+            "mean",
+            "coverage",
+            "regressed",
+            "pooled",
+            "quantile",
+            "monte_carlo",
+            "reference",
+            "zero",
+            "learned",
+        ]
+        | str
+    ) = knob("auto", "estimator of V(x), see docs/partition.md")
     level: float | None = knob(None, "strength of the prior on V(x), in pseudo-responses, 0 to inf", otherwise=1.0)
     length_normalize: bool = knob(False, "token means of log-probabilities instead of sums")
     on_policy: bool | None = knob(
