@@ -22,7 +22,7 @@ def kinds(annotation: Any) -> tuple[Any, bool]:
     """The type within ``X | None``, and whether None is allowed."""
     if get_origin(annotation) in (Union, types.UnionType):
         inner = [kind for kind in get_args(annotation) if kind is not type(None)]
-        return inner[0], True
+        return inner[0], type(None) in get_args(annotation)
     return annotation, False
 
 
