@@ -120,7 +120,7 @@ def test_full_fine_tuning_compares_with_the_untouched_model(folder, rows_file, c
         "sft",
     ]
     cli.run([*arguments, "--reward-function", "valuefree.demo.data:reward", "--out", str(folder / "run")])
-    assert "KL" in capsys.readouterr().out
+    assert "KL divergence" in capsys.readouterr().out
     found = json.loads((folder / "run" / "metrics.json").read_text())["evaluation"]
     assert found["kl"]["value"] != 0  # an estimate, which may be negative; of the trained policy itself it would be 0
 

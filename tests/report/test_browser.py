@@ -370,7 +370,7 @@ def test_two_thousand_entries_scroll_without_delay(browser, big_report, diff):
     choose(browser, "#diff", diff)
     found = browser.execute_async_script(SCROLL)
     frames = found["frames"]
-    assert frames[len(frames) // 2] < 100, "the median frame, ms"
+    assert frames[len(frames) // 2] < 50, "the median frame, ms"
     assert frames[int(len(frames) * 0.95)] < 200, "the slow frames, ms"
     assert found["blank"] < len(frames) / 4, "frames with an unfilled entry in the middle"
 
