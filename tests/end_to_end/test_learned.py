@@ -79,7 +79,7 @@ def test_every_objective_ends_in_the_statement(folder, capsys, objective):
     cli.run([*arguments, "--objective", objective, "--max-steps", "2", "--lora-rank", "0", "--out", "run"])
     printed = capsys.readouterr().out
     assert "On 6 report prompts the policy ranks" in printed or "6 report prompts are too few to say" in printed
-    assert "Try: collect more prompts; at least 90 have to be held out (--test-prompts)" in printed
+    assert "Try: collect more prompts; at least 90 prompts have to be held out (--test-prompts)" in printed
 
 
 def test_measures_are_logged_and_choose_the_checkpoint(folder):

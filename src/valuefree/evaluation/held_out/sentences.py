@@ -49,7 +49,8 @@ def next_steps(learned: Learned, *, measured: bool) -> list[str]:
     """What to do about a doubt, by options of ``train``. measured: a reward function has measured the gain."""
     found = []
     if learned.too_few:
-        found.append(f"Try: collect more prompts; at least {NEEDED[learned.by]} have to be held out (--test-prompts).")
+        needed = NEEDED[learned.by]
+        found.append(f"Try: collect more prompts; at least {needed} prompts have to be held out (--test-prompts).")
     elif learned.rms > 0 and _length_warning(learned):
         found.append("Try: train the same rows with --objective sft, and compare the two by `valuefree report`.")
     if learned.gain is None and not learned.too_few and not measured:
