@@ -6,6 +6,7 @@ Weights are read from safetensors or GGUF only; code from the hub runs only with
 import logging
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,6 +25,7 @@ from transformers import (
 from valuefree.errors import ConfigError
 from valuefree.models.names import check_local, unreachable
 from valuefree.models.quantization import check_quantization, quantized_loading
+from valuefree.models.weights import LOAD_ERRORS, pretrained, with_adapter
 from valuefree.runs.files import read_json
 
 logger = logging.getLogger(__name__)
@@ -142,7 +144,8 @@ def load_model(
     config = _loaded(AutoConfig.from_pretrained, folder, trust_remote_code=trust_remote_code, **config_extra)
     auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
     extra["config"] = config  # otherwise transformers reads a GGUF file a second time, which takes seconds
-    model = _loaded(auto.from_pretrained, folder, dtype=DTYPES[dtype], trust_remote_code=trust_remote_code, **extra)
+    load = partial(pretrained, auto)
+    model = _loaded(load, folder, dtype=DTYPES[dtype], trust_remote_code=trust_remote_code, **extra)
     if gguf_file:
         model = _plain_copy(model, auto)
     if model.generation_config is not None and model.generation_config.pad_token_id is None:
@@ -154,20 +157,25 @@ def load_model(
 
 
 def _with_adapter(folder: str, **settings: Any) -> tuple[Any, PreTrainedTokenizerBase]:
-    from peft import PeftModel  # noqa: PLC0415  peft takes a second to import
-
     base = base_of(folder)
     if not base:
         raise ConfigError(f"{Path(folder) / ADAPTER} does not name the adapter's base model (base_model_name_or_path).")
     model, tokenizer = load_model(base, **settings)
-    return PeftModel.from_pretrained(model, folder).eval(), tokenizer
+    try:
+        return with_adapter(model, folder), tokenizer
+    except LOAD_ERRORS as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(f"could not load the adapter {folder}: {error}\nSave or fetch it again.") from error
 
 
 def _loaded(load: Any, name: str, **options: Any) -> Any:
     offline = None if Path(name).exists() else unreachable()
     try:
         return load(name, local_files_only=offline is not None, **options)
-    except (OSError, ValueError, ImportError) as error:
+    except ConfigError:
+        raise
+    except LOAD_ERRORS as error:
         if offline is not None:
             raise ConfigError(
                 f"could not load {name!r}: there is no such folder, the local cache does not have it, and {offline}."

@@ -11,6 +11,7 @@ from valuefree.batches.reward_inputs import RewardInputs
 from valuefree.errors import ConfigError
 from valuefree.models.load import DTYPES
 from valuefree.models.names import check_local, unreachable
+from valuefree.models.weights import LOAD_ERRORS, pretrained
 
 MAX_LENGTH = 1024
 
@@ -46,8 +47,8 @@ def load_reward_model(
         tokenizer = AutoTokenizer.from_pretrained(
             name, trust_remote_code=trust_remote_code, local_files_only=options["local_files_only"]
         )
-        model = AutoModelForSequenceClassification.from_pretrained(name, **options).eval()
-    except (OSError, ValueError, ImportError, RuntimeError) as error:  # RuntimeError: a head with more outputs
+        model = pretrained(AutoModelForSequenceClassification, name, new_head=new_head, **options).eval()
+    except LOAD_ERRORS as error:
         raise ConfigError(
             f"could not load a reward model from {name!r}: {error}\nExpected a hub name or a folder with config.json "
             "and safetensors weights, of an architecture for which transformers has a sequence classifier."
