@@ -357,7 +357,10 @@ def test_the_command_line_knows_every_estimator():
 
 
 def test_a_temperature_of_zero_is_refused_in_its_own_unit(tmp_path):
-    with pytest.raises(ConfigError, match=r"tau is 0.0; expected a positive number, in standard deviations of the rew"):
+    with pytest.raises(
+        ConfigError,
+        match=r"tau is 0.0; expected at least 1e-06 and at most 1000000 \(temperature, in standard deviations",
+    ):
         cli.run(["train", str(rows_file(tmp_path)), "--dry-run", "--tau", "0"])
 
 

@@ -2,7 +2,6 @@
 
 import argparse
 import difflib
-import operator
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, fields
@@ -10,8 +9,10 @@ from inspect import get_annotations
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from valuefree.bounds import expected, within
 from valuefree.cli.options import Options, options_of
 from valuefree.cli.options.groups import GROUPS, flag, key_of
+from valuefree.cli.options.registry import DEFAULT
 from valuefree.cli.synonyms import nearest_option
 from valuefree.errors import ConfigError
 
@@ -51,7 +52,7 @@ def _value(name: str, annotation: Any, value: Any, advice: str = "") -> Any:
     try:
         if kind is float and isinstance(value, (int, float, str)) and not isinstance(value, bool):
             return float(value)  # YAML reads 1e-4 as text
-    except ValueError:
+    except (ValueError, OverflowError):
         words = "".join(f" or {word}" for word in words_of(annotation))
         raise ConfigError(f"{name} is {value!r}; expected a number{words}.") from None
     if type(value) is not kind:
@@ -88,20 +89,10 @@ def from_mapping(config: type[T], values: Mapping[str, Any]) -> T:
     }
     for name, value in found.items():
         if isinstance(value, (int, float)) and not within(value, known[name].metadata.get("bounds", {})):
-            raise ConfigError(f"{name} is {value}; expected {expected(known[name].metadata['bounds'])}.")
+            knob = known[name].metadata.get("objectives", {}).get(found.get("objective", DEFAULT))
+            meaning = f" ({knob.help})" if knob else ""
+            raise ConfigError(f"{name} is {value}; expected {expected(known[name].metadata['bounds'])}{meaning}.")
     return config(**{known[name].name: value for name, value in found.items()})
-
-
-def within(value: Any, bounds: Mapping[str, float]) -> bool:
-    """Whether a value is within its bounds; NaN is within none."""
-    holds = {"minimum": operator.ge, "exclusiveMinimum": operator.gt, "maximum": operator.le}
-    return all(holds[name](value, bound) for name, bound in bounds.items())
-
-
-def expected(bounds: Mapping[str, float]) -> str:
-    """The bounds in words."""
-    words = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most"}
-    return " and ".join(f"{words[name]} {bound:g}" for name, bound in bounds.items())
 
 
 class _Parser(argparse.ArgumentParser):

@@ -23,10 +23,10 @@ STANDARDIZED = "standard deviations of the reward, unless standardize_rewards is
 
 
 def check_positive(unit: str, **knobs: float) -> None:
-    """Raise ConfigError unless every knob is a positive, finite number."""
+    """Raise ConfigError unless every knob is a positive number that float32 holds, as does its inverse."""
     for name, value in knobs.items():
-        if not (value > 0 and math.isfinite(value)):
-            raise ConfigError(f"{name} is {value!r}; expected a positive number, in {unit}.")
+        if not 1e-30 <= value <= 1e30:
+            raise ConfigError(f"{name} is {value!r}; expected a positive number, in {unit}, from 1e-30 to 1e30.")
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,18 @@
 from dataclasses import field
 from typing import Any
 
+from valuefree.bounds import bounds_of
 
-def knob(default: Any, text: str, *, otherwise: Any = None) -> Any:
+
+def knob(
+    default: Any,
+    text: str,
+    *,
+    otherwise: Any = None,
+    minimum: float | None = None,
+    above: float | None = None,
+    maximum: float | None = None,
+) -> Any:
     """A field of an objective's dataclass.
 
     The command line, the recipe schema and the docs read these calls from the source, without importing it, so all
@@ -12,6 +22,8 @@ def knob(default: Any, text: str, *, otherwise: Any = None) -> Any:
 
     Args:
         default: of the field. text: what the field means, and in which unit. otherwise: the value that None stands
-            for, or a text that says what does; given where the default is None.
+            for, or a text that says what does; given where the default is None. minimum, above, maximum: bounds of a
+            number (`valuefree.bounds`), which the command line, recipes and their schema check.
     """
-    return field(default=default, metadata={"help": text, "otherwise": otherwise})
+    bounds = bounds_of(minimum, above, maximum)
+    return field(default=default, metadata={"help": text, "otherwise": otherwise, "bounds": bounds})

@@ -87,13 +87,15 @@ class KTO(Objective):
 
     columns: ClassVar[tuple[str, ...]] = ("desirable",)
 
-    beta: float = knob(0.1, "strength of the pull to the reference, in 1/nats")
-    desirable_weight: float = knob(1.0, "weight of a desirable response")
-    undesirable_weight: float = knob(1.0, "weight of an undesirable response")
+    beta: float = knob(0.1, "strength of the pull to the reference, in 1/nats", minimum=1e-6, maximum=1e6)
+    desirable_weight: float = knob(1.0, "weight of a desirable response", minimum=0, maximum=1e6)
+    undesirable_weight: float = knob(1.0, "weight of an undesirable response", minimum=0, maximum=1e6)
     threshold: float | None = knob(
         None,
         "rewards above it, in the unit of the data, are desirable, unless the rows have a column 'desirable'",
         otherwise="the mean of the training rewards",
+        minimum=-1e30,
+        maximum=1e30,
     )
     kl_estimate: Literal["mismatched", "matched"] = knob(
         "mismatched",

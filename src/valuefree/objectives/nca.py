@@ -64,7 +64,7 @@ class NCA(Objective):
         ConfigError: τ ≤ 0.
     """
 
-    tau: float = knob(0.5, "temperature, in standard deviations of the reward")
+    tau: float = knob(0.5, "temperature, in standard deviations of the reward", minimum=1e-6, maximum=1e6)
 
     def __post_init__(self) -> None:
         check_positive(STANDARDIZED, tau=self.tau)

@@ -138,7 +138,7 @@ class _Pairwise(Objective):
     loss_denominator: ClassVar[str] = "pairs"
     columns: ClassVar[tuple[str, ...]] = ("pair_id", "response")
 
-    beta: float = knob(0.1, "strength of the pull to the reference, in 1/nats")
+    beta: float = knob(0.1, "strength of the pull to the reference, in 1/nats", minimum=1e-6, maximum=1e6)
     pairs: Pairing = knob(  # noqa: RUF009  a dataclass field; ruff does not see that the alias is of texts
         "best_worst", "which pairs to make of a prompt's responses by their rewards"
     )

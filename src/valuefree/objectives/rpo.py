@@ -152,12 +152,16 @@ class RPO(Objective):
         None,
         "temperature, in standard deviations of the reward",
         otherwise="what target_std gives on the training rows",
+        minimum=1e-6,
+        maximum=1e6,
     )
     target_std: float | None = knob(
         None,
         "standard deviation of the target log-ratio within a prompt, in nats, instead of tau; a larger one moves "
         "further from the reference",
         otherwise=TARGET_STD,
+        minimum=1e-6,
+        maximum=1e6,
     )
     # The names of `valuefree.partition.ESTIMATORS` and two more: the command line reads them without importing torch.
     # In Python also the name of an estimator that was registered later.
@@ -177,14 +181,20 @@ class RPO(Objective):
         ]
         | str
     ) = knob("auto", "estimator of V(x), see docs/partition.md")
-    level: float | None = knob(None, "strength of the prior on V(x), in pseudo-responses, 0 to inf", otherwise=1.0)
+    level: float | None = knob(
+        None, "strength of the prior on V(x), in pseudo-responses, 0 to inf", otherwise=1.0, minimum=0, maximum=math.inf
+    )
     length_normalize: bool = knob(False, "token means of log-probabilities instead of sums")
     on_policy: bool | None = knob(
         None, "the responses were drawn from this model", otherwise="what the reference scores show"
     )
     merge_duplicates: bool = knob(True, "equal responses to a prompt count once in V(x)")
     value_lr: float | None = knob(
-        None, "peak learning rate of the value network of estimator=learned", otherwise="the learning rate of the run"
+        None,
+        "peak learning rate of the value network of estimator=learned",
+        otherwise="the learning rate of the run",
+        above=0,
+        maximum=1e6,
     )
 
     def __post_init__(self) -> None:

@@ -49,7 +49,11 @@ class SFT(Objective):
         "all", "responses to learn: all, the best of each prompt, or all weighted by softmax(reward/tau)"
     )
     tau: float | None = knob(
-        None, "temperature of the weights (on=weighted), in standard deviations of the reward", otherwise=1.0
+        None,
+        "temperature of the weights (on=weighted), in standard deviations of the reward",
+        otherwise=1.0,
+        minimum=1e-6,
+        maximum=1e6,
     )
 
     def __post_init__(self) -> None:

@@ -238,7 +238,7 @@ def test_a_recipe_lists_the_systems(here, capsys):
         (["a", "b", "--reward-function", "y", "--orders", "1"], "nothing reads --orders"),
         (["a", "b", "--judge", "x", "--max-cost", "1"], "--max-cost needs --input-price or --output-price"),
         (["a", "b", "--judge", "x", "--order", "1"], "did you mean '--orders'"),
-        (["a", "b", "--judge", "x", "--orders", "3"], "--orders is 3"),
+        (["a", "b", "--judge", "x", "--orders", "3"], "orders is 3; expected at least 1 and at most 2"),
         (
             ["a", "b", "--judge", "x", "--metrics", "bleu"],
             "bleu compare with reference texts; give them by --references",

@@ -104,9 +104,14 @@ class EvaluateConfig(ExportOptions, ModelOptions, DecodingOptions, RewardOptions
     reference: str | None = option(
         None, "model to compare with", otherwise="the base model of the adapter, or that of the run", group="model"
     )
-    max_length: int = option(1024, "--rows: tokens of prompt and response together (encoder-decoder: of each)")
+    max_length: int = option(
+        1024, "--rows: tokens of prompt and response together (encoder-decoder: of each)", minimum=1
+    )
     max_response_length: int | None = option(
-        None, "--rows: tokens of the response; the limit at which logged responses were cut", otherwise="no limit"
+        None,
+        "--rows: tokens of the response; the limit at which logged responses were cut",
+        otherwise="no limit",
+        minimum=1,
     )
     cache_dir: str | None = option(
         None,
@@ -114,7 +119,9 @@ class EvaluateConfig(ExportOptions, ModelOptions, DecodingOptions, RewardOptions
         otherwise="valuefree/scores in the user's cache folder",
         group="model",
     )
-    kl_prompts: int = option(64, "prompts used to estimate the KL to the reference; 0 for none", group="evaluation")
+    kl_prompts: int = option(
+        64, "prompts used to estimate the KL to the reference; 0 for none", group="evaluation", minimum=0
+    )
     out: str | None = option(
         None,
         "folder for metrics.json and the rest",
@@ -124,7 +131,7 @@ class EvaluateConfig(ExportOptions, ModelOptions, DecodingOptions, RewardOptions
     overwrite: bool = option(
         False, "replace the run in the folder out: remove what it wrote, and nothing else", group="output"
     )
-    seed: int = option(0, "random seed of sampling", group="sampling")
+    seed: int = option(0, "random seed of sampling", group="sampling", minimum=0)
     dry_run: bool = option(False, "count the prompts or rows, print the settings, and stop", group="output")
 
     def __post_init__(self) -> None:

@@ -29,18 +29,19 @@ class GenerateConfig(ModelOptions, DecodingOptions):
         None,
         "most likely tokens to sample from; 0 for all",
         otherwise=f"{TOP_K}; on a server its own",
+        minimum=0,
         group="sampling",
     )
-    seed: int = option(0, "random seed of sampling", group="sampling")
+    seed: int = option(0, "random seed of sampling", group="sampling", minimum=0)
     server: str | None = option(
         None,
         "ask this OpenAI-compatible server, http://host:port/v1, for the model of that name",
         otherwise="none, the model runs in this process",
     )
     api_key_env: str = option("OPENAI_API_KEY", "environment variable with the server's key, if it needs one")
-    concurrency: int = option(16, "concurrent requests")
-    timeout_seconds: float = option(120.0, "time limit of one try of a request")
-    max_retries: int = option(5, "further tries of a request that failed")
+    concurrency: int = option(16, "concurrent requests", minimum=1, maximum=1024)
+    timeout_seconds: float = option(120.0, "time limit of one try of a request", above=0, maximum=86400)
+    max_retries: int = option(5, "further tries of a request that failed", minimum=0)
     resume: bool = option(
         False, "ask only for prompts that the file out lacks, and append; keep the settings the same", group="output"
     )

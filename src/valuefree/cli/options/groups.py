@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar, Literal
 
+from valuefree.bounds import bounds_of
 from valuefree.errors import ConfigError
 
 # Groups of `--help`, in their order there.
@@ -30,12 +31,12 @@ def option(
     Args:
         text: help, without the default, which ``--help`` adds. otherwise: what None stands for, a value or a text.
         group: of `GROUPS`; default: that of the class.
-        minimum, above, maximum: bounds of the value, which the command line, recipes and their schema check.
+        minimum, above, maximum: bounds of a number (`valuefree.bounds`), which the command line, recipes and their
+            schema check.
         advice: ends the error of a value that is none of the choices.
     """
-    bounds = {"minimum": minimum, "exclusiveMinimum": above, "maximum": maximum}  # as a JSON schema names them
-    given = {name: bound for name, bound in bounds.items() if bound is not None}
-    metadata = {"help": text, "otherwise": otherwise, "group": group, "bounds": given}
+    bounds = bounds_of(minimum, above, maximum)
+    metadata = {"help": text, "otherwise": otherwise, "group": group, "bounds": bounds}
     return field(default=default, metadata=metadata | ({"advice": advice} if advice else {}))
 
 
@@ -173,9 +174,9 @@ class LengthOptions(Options):
     """How long sequences may be."""
 
     group: ClassVar[str] = "data"
-    max_length: int = option(1024, "tokens of prompt and response together (encoder-decoder: of each)")
-    max_prompt_length: int | None = option(None, "tokens of the prompt", otherwise="no separate limit")
-    max_response_length: int | None = option(None, "tokens of the response", otherwise="no separate limit")
+    max_length: int = option(1024, "tokens of prompt and response together (encoder-decoder: of each)", minimum=1)
+    max_prompt_length: int | None = option(None, "tokens of the prompt", otherwise="no separate limit", minimum=1)
+    max_response_length: int | None = option(None, "tokens of the response", otherwise="no separate limit", minimum=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,7 +187,7 @@ class ScoreOptions(Options):
     cache_dir: str | None = option(
         None, "folder of reference scores", otherwise="valuefree/scores in the user's cache folder"
     )
-    score_batch_tokens: int = option(8192, "padded tokens per batch while scoring")
+    score_batch_tokens: int = option(8192, "padded tokens per batch while scoring", minimum=1)
     bf16: bool = option(False, "compute under bfloat16 autocast, in scoring and training alike")
 
 
@@ -213,4 +214,4 @@ class RewardOptions(Options):
     reward_function: str | None = option(
         None, "module:function of prompts and responses, or name or folder of a reward model", otherwise="none"
     )
-    samples_per_prompt: int = option(1, "responses per prompt and model")
+    samples_per_prompt: int = option(1, "responses per prompt and model", minimum=1)

@@ -50,27 +50,33 @@ class JudgeOptions(Options):
     api_key_env: str = option(
         "OPENAI_API_KEY", "environment variable with the server's key, if it needs one", group="server"
     )
-    concurrency: int = option(16, "concurrent requests", group="server")
-    timeout_seconds: float = option(120.0, "longest silence in one try of a request", group="server")
-    max_retries: int = option(5, "further tries of a request that failed", group="server")
+    concurrency: int = option(16, "concurrent requests", group="server", minimum=1, maximum=1024)
+    timeout_seconds: float = option(
+        120.0, "longest silence in one try of a request", group="server", above=0, maximum=86400
+    )
+    max_retries: int = option(5, "further tries of a request that failed", group="server", minimum=0)
     judge_prompt: str | None = option(
         None,
         "guarded, paper (open to injection) or a text file",
         otherwise="paper for the two presets, else guarded",
     )
     labels: str = option("A,B,Neutral", "what a prompt file calls the first answer, the second, and neither")
-    orders: int = option(2, "2: each pair in both orders; 1: one, drawn at random, and labelled so")
+    orders: int = option(
+        2, "2: each pair in both orders; 1: one, drawn at random, and labelled so", minimum=1, maximum=2
+    )
     read: Literal["auto", "probabilities", "text"] = option(
         "auto",
         "verdict from the probabilities of the label tokens, from the text, or from the probabilities where available",
     )
-    max_new_tokens: int = option(16, "most tokens of an answer; a judge that reasons first needs more")
-    temperature: float = option(0.0, "sampling temperature of the judge; 0 is greedy")
-    max_characters: int | None = option(None, "most characters of each text shown to the judge", otherwise="no limit")
-    input_price: float = option(0.0, "price per million input tokens, in any currency")
-    output_price: float = option(0.0, "price per million output tokens")
+    max_new_tokens: int = option(16, "most tokens of an answer; a judge that reasons first needs more", minimum=1)
+    temperature: float = option(0.0, "sampling temperature of the judge; 0 is greedy", minimum=0)
+    max_characters: int | None = option(
+        None, "most characters of each text shown to the judge", otherwise="no limit", minimum=1
+    )
+    input_price: float = option(0.0, "price per million input tokens, in any currency", minimum=0)
+    output_price: float = option(0.0, "price per million output tokens", minimum=0)
     max_cost: float | None = option(
-        None, "most that all calls may cost; a call that could exceed it is not sent", otherwise="no limit"
+        None, "most that all calls may cost; a call that could exceed it is not sent", otherwise="no limit", above=0
     )
     arena: bool = option(False, "compare all pairs of systems, and rank them (Bradley–Terry)")
     common: bool = option(False, "leave out prompts that some system did not answer, and count them")
@@ -90,7 +96,7 @@ class JudgeOptions(Options):
         None, "eager, sdpa or flash_attention_2", otherwise="the choice of transformers", group="model"
     )
     trust_remote_code: bool = option(False, "run model code from the hub", group="model")
-    judge_batch_size: int = option(8, "questions at a time for a judge in this process", group="model")
+    judge_batch_size: int = option(8, "questions at a time for a judge in this process", group="model", minimum=1)
     cache: str | None = option(
         None, "file of answers, which several runs may share", otherwise="judgements.jsonl in the folder out"
     )
@@ -101,7 +107,7 @@ class JudgeOptions(Options):
         group="output",
     )
     seed: int = option(
-        0, "random seed of the bootstrap, of the placement in a single order, and of a judge that samples"
+        0, "random seed of the bootstrap, of the placement in a single order, and of a judge that samples", minimum=0
     )
     dry_run: bool = option(False, "estimate calls, tokens and costs, print them, and stop", group="output")
 
@@ -128,8 +134,6 @@ class JudgeConfig(MetricOptions, JudgeOptions):
             raise ConfigError("give one of the two: --judge or --reward-function.")
         self._check_read()
         self._check_measured()
-        if self.orders not in (1, 2):
-            raise ConfigError(f"--orders is {self.orders}; expected 2, or 1 for a single, random placement.")
         if self.max_cost is not None and not (self.input_price or self.output_price):
             raise ConfigError("--max-cost needs --input-price or --output-price, to know what is spent.")
 

@@ -50,7 +50,7 @@ def _with_knobs(options: T) -> T:
     """Add the fields of all objectives to an option class; None keeps the objective's own default.
 
     Raises:
-        ConfigError: two objectives that give one name different types.
+        ConfigError: two objectives that give one name different types or bounds.
     """
     by_field: dict[str, dict[str, Knob]] = {"preset": _preset_fields()}
     for objective in _names():
@@ -58,12 +58,14 @@ def _with_knobs(options: T) -> T:
             by_field.setdefault(name, {})[objective] = knob
     annotations: dict[str, Any] = {"objective": Literal[_names()]}
     for name, knobs in by_field.items():
-        kinds = {knob.kind for knob in knobs.values()}
-        if len(kinds) > 1:
-            raise ConfigError(f"{' and '.join(knobs)} declare {name} with different types; rename the field in one.")
+        kinds, ranges = {knob.kind for knob in knobs.values()}, [knob.bounds for knob in knobs.values()]
+        if len(kinds) > 1 or any(other != ranges[0] for other in ranges):
+            raise ConfigError(
+                f"{' and '.join(knobs)} declare {name} with different types or bounds; rename the field in one."
+            )
         annotations[name] = kinds.pop() | None
         text = "; ".join(f"{objective}: {knob.help}" for objective, knob in knobs.items())
-        setattr(options, name, field(default=None, metadata={"help": text, "objectives": knobs}))
+        setattr(options, name, field(default=None, metadata={"help": text, "objectives": knobs, "bounds": ranges[0]}))
     options.__annotations__ = options.__annotations__ | annotations
     return options
 

@@ -5,7 +5,6 @@ from typing import ClassVar, Literal
 
 from valuefree.cli.options import VERBS
 from valuefree.cli.options.groups import Options, option, required
-from valuefree.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,12 +32,16 @@ class PrepareConfig(Options):
     )
     on_bad: Literal["raise", "drop"] = option("raise", "rows of an unexpected form: raise an error, or drop and count")
     validation_prompts: int = option(
-        1000, "prompts held out, among those whose best response has the top score; 0 for none"
+        1000, "prompts held out, among those whose best response has the top score; 0 for none", minimum=0
     )
     top_score: float | None = option(
-        None, "least reward of that best response", otherwise="the highest reward of the scale"
+        None,
+        "least reward of that best response",
+        otherwise="the highest reward of the scale",
+        minimum=-1e30,
+        maximum=1e30,
     )
-    seed: int = option(0, "random seed of the draw of validation prompts")
+    seed: int = option(0, "random seed of the draw of validation prompts", minimum=0)
     out: str = option("outputs/prepare", "folder for train, validation, report.json and manifest.json", group="output")
     overwrite: bool = option(False, "replace the earlier output of prepare in the folder out", group="output")
     format: Literal["jsonl", "parquet"] = option(
@@ -47,7 +50,5 @@ class PrepareConfig(Options):
     dry_run: bool = option(False, "read the data, print the settings and the counts, and write nothing", group="output")
 
     def __post_init__(self) -> None:
-        if self.validation_prompts < 0:
-            raise ConfigError(f"validation_prompts is {self.validation_prompts}; expected at least 0.")
         if not self.validation_prompts:
             self.check_unread(("top_score", "seed"), "with --validation-prompts 0 no prompt is held out")

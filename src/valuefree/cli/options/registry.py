@@ -7,12 +7,14 @@ of the file; the signature of the class method ``preset`` names the presets and 
 """
 
 import ast
+import math
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from valuefree.bounds import bounds_of
 from valuefree.errors import ConfigError
 
 FOLDER = Path(__file__).parents[2] / "objectives"
@@ -22,12 +24,24 @@ Nodes = Mapping[str, ast.expr]  # the constants of a file, by name
 
 
 class Knob(NamedTuple):
-    """One field. kind: its type, without None. otherwise: the value that None stands for, or a text about it."""
+    """One field.
+
+    kind: its type, without None. otherwise: the value that None stands for, or a text about it. minimum, above,
+    maximum: bounds of a number.
+    """
 
     kind: Any
     default: Any
     help: str
     otherwise: Any = None
+    minimum: float | None = None
+    above: float | None = None
+    maximum: float | None = None
+
+    @property
+    def bounds(self) -> dict[str, float]:
+        """Bounds of a number."""
+        return bounds_of(self.minimum, self.above, self.maximum)
 
     @property
     def shown(self) -> Any:
@@ -134,7 +148,8 @@ def _value_of(node: ast.expr | None, constants: Nodes) -> Any:
     """The value of a literal, or of a constant of the file that is one."""
     node = constants.get(node.id, node) if isinstance(node, ast.Name) else node
     try:
-        return ast.literal_eval(node or ast.Constant(None))
+        unlimited = node is not None and ast.unparse(node) == "math.inf"
+        return math.inf if unlimited else ast.literal_eval(node or ast.Constant(None))
     except ValueError:
         where = f"line {getattr(node, 'lineno', '?')}: {ast.unparse(node) if node else node}"
         raise ValueError(f"{where} is no literal, and no constant of the file that is one.") from None

@@ -27,25 +27,23 @@ class SampleConfig(ModelOptions, DecodingOptions):
         None, "file of rows prompt, response to reward, instead of sampling", otherwise="none", group="data"
     )
     response: str = option("response", "column of the response in the file of --responses", group="data")
-    samples: int = option(4, "responses per prompt")
+    samples: int = option(4, "responses per prompt", minimum=1)
     score: str | None = option(
         None,
         "module:function of prompts and responses, or name or folder of a reward model, to reward the responses",
         otherwise="no rewards",
         group="evaluation",
     )
-    temperature: float = option(1.0, f"sampling temperature; 0 is greedy. {EXACT.format('1')}")
-    top_k: int = option(0, f"most likely tokens to sample from; 0 for all. {EXACT.format('0')}")
-    top_p: float = option(1.0, f"probability mass to sample from; 1 for all. {EXACT.format('1')}")
+    temperature: float = option(1.0, f"sampling temperature; 0 is greedy. {EXACT.format('1')}", minimum=0)
+    top_k: int = option(0, f"most likely tokens to sample from; 0 for all. {EXACT.format('0')}", minimum=0)
+    top_p: float = option(1.0, f"probability mass to sample from; 1 for all. {EXACT.format('1')}", above=0, maximum=1)
     out: str = option("samples.jsonl", "JSONL file to write: prompt, response, and reward if scored", group="output")
-    seed: int = option(0, "random seed of sampling")
+    seed: int = option(0, "random seed of sampling", minimum=0)
     dry_run: bool = option(False, "count the prompts, print the settings, and stop", group="output")
 
     def __post_init__(self) -> None:
         if (self.prompts is None) == (self.responses is None):
             raise ConfigError("give one of the two: prompts to sample from, or --responses FILE to reward.")
-        if self.samples < 1:
-            raise ConfigError(f"samples is {self.samples}; expected at least 1 per prompt.")
         if self.responses is None:
             self.check_unread(("response",), "it is a column of the file of --responses")
             return

@@ -31,7 +31,7 @@ class StrengthConfig(ResultOptions):
     cache_dir: str | None = option(
         None, "folder of reference scores", otherwise="valuefree/scores in the user's cache folder"
     )
-    seed: int = option(0, "random seed of the resamples")
+    seed: int = option(0, "random seed of the resamples", minimum=0)
 
     def __post_init__(self) -> None:
         if self.scale is not None and self.max_kl is not None:

@@ -35,12 +35,12 @@ NOT_OF_REWARD_MODELS = (
 )
 
 
-def _output(default: Any, text: str, *, otherwise: Any = None) -> Any:
-    return option(default, text, otherwise=otherwise, group="output")
+def _output(default: Any, text: str, **more: Any) -> Any:
+    return option(default, text, group="output", **more)
 
 
-def _evaluation(default: Any, text: str, *, otherwise: Any = None) -> Any:
-    return option(default, text, otherwise=otherwise, group="evaluation")
+def _evaluation(default: Any, text: str, **more: Any) -> Any:
+    return option(default, text, group="evaluation", **more)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,11 +76,13 @@ class TrainConfig(
         None,
         "prompts held out for the numbers of the final report; 0 for none",
         otherwise="a quarter, at most 400",
+        minimum=0,
     )
     validation_prompts: int | None = _evaluation(
         None,
         "further prompts held out, to select the strength, the best checkpoint and when to stop by; 0 for none",
         otherwise="an eighth, at most 200; none below 400 prompts unless an option needs them",
+        minimum=0,
     )
     strength: Literal["auto", "off"] = _evaluation(
         "auto",
@@ -88,23 +90,24 @@ class TrainConfig(
         "leave it as trained",
     )
     max_kl: float | None = _evaluation(
-        None, "strength auto: largest KL to the reference, in nats per response", otherwise="no limit"
+        None, "strength auto: largest KL to the reference, in nats per response", otherwise="no limit", above=0
     )
-    seed: int = option(0, "random seed of split, order, adapter and sampling")
+    seed: int = option(0, "random seed of split, order, adapter and sampling", minimum=0)
     epochs: float = option(1.0, "passes over the training rows", above=0)
-    max_steps: int = option(-1, "optimiser steps, instead of epochs; -1 for none")
+    max_steps: int = option(-1, "optimiser steps, instead of epochs; -1 for none", minimum=-1)
     lr: float | Literal["auto"] = option(
         5e-4,
         "peak learning rate; for full fine-tuning (lora_rank 0) rather 1e-5 to 1e-4; auto: a short search, about as "
         "long as the run, by the ranking of logged responses to the selection prompts",
         minimum=0,
+        maximum=1e6,
     )
     warmup_steps: int | None = option(
         None, "steps of linear warm-up", otherwise="10, at most a fifth of the steps", minimum=0
     )
     batch_size: int = option(8, "responses (reward-model: pairs) per micro-batch", minimum=1)
     batch_tokens: int | None = option(
-        None, "token positions per micro-batch, padding included", otherwise="no separate limit"
+        None, "token positions per micro-batch, padding included", otherwise="no separate limit", minimum=1
     )
     accumulation: int = option(1, "micro-batches per optimizer step", minimum=1)
     lora_rank: int = option(16, "rank of the adapter; 0 trains all weights", minimum=0)
@@ -116,8 +119,11 @@ class TrainConfig(
         0,
         "steps between evaluations of the loss (and --metrics) on the validation prompts, or without these on the test "
         "prompts; 0 for none",
+        minimum=0,
     )
-    patience: int = option(0, "early stopping: stop after this many evaluations without improvement; 0 for never")
+    patience: int = option(
+        0, "early stopping: stop after this many evaluations without improvement; 0 for never", minimum=0
+    )
     metric_for_best_model: str | None = _evaluation(
         None,
         "keep the checkpoint that is best by this: loss, reward, one of --metrics, or of the logged responses "
@@ -125,8 +131,8 @@ class TrainConfig(
         otherwise=f"{HELD_OUT_DEFAULT} (reward-model: loss) with patience, else the last checkpoint is kept",
     )
     out: str = _output("outputs/train", "folder of the run")
-    save_steps: int = _output(0, "steps between checkpoints; 0 for the end and on a signal only")
-    logging_steps: int = _output(10, "steps between log lines")
+    save_steps: int = _output(0, "steps between checkpoints; 0 for the end and on a signal only", minimum=0)
+    logging_steps: int = _output(10, "steps between log lines", minimum=1)
     report_to: str = _output("none", "tensorboard, wandb, trackio or none")
     resume: bool = _output(
         False, "continue from the newest whole checkpoint in the folder out, with the settings of that run"
@@ -137,7 +143,9 @@ class TrainConfig(
         otherwise="none",
     )
     overwrite: bool = _output(False, "replace the run in the folder out: remove what it wrote, and nothing else")
-    kl_prompts: int = _evaluation(32, "held-out prompts used to estimate the KL to the reference; 0 for none")
+    kl_prompts: int = _evaluation(
+        32, "held-out prompts used to estimate the KL to the reference; 0 for none", minimum=0
+    )
     dry_run: bool = _output(False, "read and check the data, print the settings, and stop")
 
     def __post_init__(self) -> None:
@@ -154,6 +162,8 @@ class TrainConfig(
                 f"allow_changed is {self.allow_changed}; only {', '.join(CHANGEABLE)} can change in mid-run, not "
                 f"{', '.join(unknown)}: start a new run with another --out."
             )
+        if self.max_steps == 0:
+            raise ConfigError("max_steps is 0; expected at least 1, or -1 to train for the given epochs.")
         self._check_validation()
         if self.reward_function and self.test_prompts == 0:
             raise ConfigError("reward_function needs test_prompts above 0: it rewards responses to held-out prompts.")
@@ -181,9 +191,6 @@ class TrainConfig(
 
     def _check_validation(self) -> None:
         names, chosen = self.measured(), self.selects()
-        for name in ("test_prompts", "validation_prompts"):
-            if (getattr(self, name) or 0) < 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}; expected at least 0.")
         evaluated = self.eval_steps and self.validation_prompts != 0
         if chosen is not None and not evaluated:
             flag = f"patience={self.patience}" if self.patience else f"metric_for_best_model={chosen}"

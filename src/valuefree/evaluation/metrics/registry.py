@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from valuefree.bounds import bounds_of
 from valuefree.errors import ConfigError
 
 Need = Literal["reference", "reward", "models"]
@@ -41,9 +42,11 @@ class MetricEntry:
     adds: Mapping[str, str] = field(default_factory=dict)
 
 
-def _option(default: Any, text: str, *, otherwise: str | None = None) -> Any:
-    """A field with its help text, and what None stands for."""
-    return field(default=default, metadata={"help": text, "otherwise": otherwise, "group": "evaluation"})
+def _option(default: Any, text: str, *, otherwise: str | None = None, minimum: float | None = None) -> Any:
+    """A field with its help text, what None stands for, and the least value of a number."""
+    bounds = bounds_of(minimum, None, None)
+    metadata = {"help": text, "otherwise": otherwise, "group": "evaluation", "bounds": bounds}
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +55,10 @@ class MetricSettings:
 
     bertscore_model: str | None = _option(None, "BERTScore's encoder, hub name or folder", otherwise="roberta-large")
     bertscore_layer: int | None = _option(
-        None, "layer of the encoder; needed for a folder", otherwise="the layer that bert-score has for the name"
+        None,
+        "layer of the encoder; needed for a folder",
+        otherwise="the layer that bert-score has for the name",
+        minimum=1,
     )
     bertscore_rescaled: bool = _option(False, "rescale BERTScore by the English baseline of its encoder")
     toxicity_model: str | None = _option(
@@ -71,6 +77,7 @@ class MetricSettings:
         None,
         "also report ROUGE as the `evaluate` library does, with this seed: median of bootstrap means",
         otherwise="not reported",
+        minimum=0,
     )
 
 
