@@ -28,7 +28,7 @@ from evaluation.judging.bad_server import (
 )
 from valuefree.cli import main as cli
 from valuefree.cli.options.generate import GenerateConfig
-from valuefree.errors import ConfigError, ServingError
+from valuefree.errors import ConfigError, DataError, ServingError
 from valuefree.evaluation import openai_client
 from valuefree.evaluation.generation import Decoding
 from valuefree.evaluation.openai_client import generate_remote, request_options
@@ -274,6 +274,29 @@ def test_resume_refuses_another_kind_of_file(job):
     with pytest.raises(Exception, match="not a file of answers"):
         cli.run([*arguments, "--resume"])
     assert out.read_text() == '{"text": "a novel"}\n'
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"a novel without a last line break",
+        b'{"prompt": "one", "response": "r", "reward": 1}',
+        b'{"prompt": "one", "response": "r", "reward": 1}\n',
+        b'{"prompt": "one", "response": 3}\n',
+        b"[" * 100_000 + b"\n",
+        b'[\n{"prompt": "one", "response": "r"}\n]',
+        b"\x89PNG\r\n\x1a\n\x00",
+    ],
+)
+def test_resume_leaves_a_foreign_file_byte_for_byte(job, server, content):
+    """The second case may have been cut, but its whole line has a field that answers have not."""
+    arguments, out = job
+    out.parent.mkdir()
+    out.write_bytes(content)
+    with pytest.raises(DataError, match=r"not a file of answers .* it is left as it is"):
+        cli.run([*arguments, "--resume"])
+    assert out.read_bytes() == content
+    assert not server.bodies
 
 
 def test_the_key_is_in_no_setting(job, capsys):

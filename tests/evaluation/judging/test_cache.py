@@ -74,6 +74,73 @@ def test_a_file_that_is_no_cache_is_refused_and_left_alone(tmp_path, content):
     assert file.read_text() == content
 
 
+@pytest.mark.parametrize(
+    "content", [b"", b"a novel", b'{"format": "valuefree runs"', b'{"prompt": "x", "response": "y"}', b"\x89PNG\r\n"]
+)
+@pytest.mark.parametrize("write", [True, False])
+def test_a_foreign_file_without_a_last_line_break_stays_as_it_is(tmp_path, content, write):
+    """An empty file is no one's, and becomes a cache."""
+    file = tmp_path / "thesis.txt"
+    file.write_bytes(content)
+    if not content:
+        JudgementCache(file, write=write).__enter__().__exit__()
+        return
+    with pytest.raises(DataError, match="is not a cache of judgements, and is left as it is"):
+        JudgementCache(file, write=write).__enter__()
+    assert file.read_bytes() == content
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_folder_is_no_cache(tmp_path):
+    with pytest.raises(DataError, match="is no file"):
+        JudgementCache(tmp_path).__enter__()
+
+
+def cached(file):
+    with JudgementCache(file) as cache:
+        for number in range(3):
+            cache.add(row(f"k{number}", f"answer {number}"))
+    return file.read_bytes().split(b"\n")
+
+
+def test_every_damaged_byte_of_a_row_is_named_and_the_row_is_not_used(tmp_path, caplog):
+    """Each byte of the row in line 3 flipped in one bit."""
+    file = tmp_path / "cache.jsonl"
+    lines = cached(file)
+    for place in range(len(lines[2])):
+        bad = bytearray(lines[2])
+        bad[place] ^= 1
+        if bad[place] == ord("\n"):
+            continue  # two lines
+        file.write_bytes(b"\n".join([*lines[:2], bytes(bad), *lines[3:]]))
+        caplog.clear()
+        with JudgementCache(file, write=False) as again:
+            assert set(again.answers) == {"k0", "k2"}
+        assert "1 row damaged (line 3); not used, and asked again" in caplog.text
+
+
+def test_a_damaged_salt_is_an_error_since_all_would_be_asked_anew(tmp_path):
+    file = tmp_path / "cache.jsonl"
+    lines = cached(file)
+    salt = json.loads(lines[0])["salt"].encode()
+    file.write_bytes(b"\n".join([lines[0].replace(salt, salt[:-1] + b"-"), *lines[1:]]))
+    before = file.read_bytes()
+    with pytest.raises(DataError, match="the first line is damaged"):
+        JudgementCache(file).__enter__()
+    assert file.read_bytes() == before
+
+
+def test_answers_of_a_cache_without_checksums_are_used(tmp_path):
+    file = tmp_path / "cache.jsonl"
+    rows = [{"format": "valuefree judgements 1", "salt": "s"}, row("k0"), row("k1", None, "HTTP 500")]
+    file.write_text("".join(json.dumps(one) + "\n" for one in rows))
+    with JudgementCache(file) as cache:
+        assert (set(cache.answers), cache.failures, cache.salt) == ({"k0"}, 1, "s")
+        cache.add(row("k2"))
+    with JudgementCache(file) as again:
+        assert set(again.answers) == {"k0", "k2"}
+
+
 def test_the_key_changes_with_all_that_an_answer_depends_on():
     base = {"judge": "j", "revision": "r", "question": "q", "settings": {"temperature": 0.0}, "order": "ab"}
     others = [base | {name: "other"} for name in ("judge", "revision", "question", "order")]

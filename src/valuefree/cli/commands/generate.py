@@ -1,6 +1,7 @@
 """``valuefree generate``: one response per prompt, from a model in this process or from a server."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from valuefree.evaluation.generation import generate_ids, response_texts
 from valuefree.evaluation.openai_client import ask
 from valuefree.evaluation.outputs import write_outputs
 from valuefree.runs.files import json_line
+
+START = b'{"prompt": '  # of every line that --resume can add to
 
 
 def generate(options: GenerateConfig) -> Path:
@@ -71,17 +74,36 @@ def _generate_remote(prompts: list[Prompt], file: Path, options: GenerateConfig,
 
 
 def _answered(file: Path) -> set[str]:
-    """Keys of the prompts in a file of answers; a last line that was cut while it was written is removed."""
+    """Keys of the prompts in a file of answers; a last line that was cut while it was written is removed.
+
+    Raises:
+        DataError: the file holds something else; it is left as it is.
+    """
     if not file.exists():
         return set()
-    whole, _, cut = file.read_bytes().rpartition(b"\n")
-    if cut:
-        file.write_bytes(whole + b"\n" if whole else b"")
     try:
-        rows = [json.loads(line) for line in whole.split(b"\n") if line]
-        return {prompt_key(row["prompt"]) for row in rows}
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{file} is not a file of answers ({error!r}), so --resume cannot add to it.") from error
+        content = file.read_bytes()
+        whole, _, cut = content.rpartition(b"\n")
+        found = {_prompt_of(line) for line in whole.split(b"\n") if line}
+        if cut.endswith(b"}"):  # whole but for its line break: an answer, or a row of another file
+            _prompt_of(cut)
+        elif not (cut.startswith(START) or START.startswith(cut)):
+            raise ValueError("its last line begins as no answer does")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DataError(
+            f"{file} is not a file of answers ({error!r}), so --resume cannot add to it, and it is left as it is."
+        ) from error
+    if cut:
+        os.truncate(file, len(content) - len(cut))
+    return found
+
+
+def _prompt_of(line: bytes) -> str:
+    """Key of the prompt in a line that this command has written."""
+    row = json.loads(line)
+    if set(row) != {"prompt", "response"} or not isinstance(row["response"], str):
+        raise ValueError(f"a row with {', '.join(map(str, row))}; an answer has prompt and response")
+    return prompt_key(row["prompt"])
 
 
 def command(options: GenerateConfig) -> None:

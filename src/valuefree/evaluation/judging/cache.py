@@ -12,12 +12,14 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from valuefree.errors import DataError, JudgeError
+from valuefree.errors import DataError, JudgeError, number_of
 from valuefree.runs.files import json_line
 
 logger = logging.getLogger(__name__)
 
-FORMAT = "valuefree judgements 1"
+FORMATS = ("valuefree judgements 1", "valuefree judgements 2")  # the first has no checksums; its answers are used
+START = b'{"format": "valuefree judgements '  # of every cache
+SHOWN = 5
 
 
 def call_key(*, judge: str, revision: str, question: str, settings: Mapping[str, Any], order: str) -> str:
@@ -26,19 +28,52 @@ def call_key(*, judge: str, revision: str, question: str, settings: Mapping[str,
     return blake2b(content.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
+def checksum(row: Mapping[str, Any]) -> str:
+    """Hash of a row, without its checksum."""
+    content = {name: value for name, value in row.items() if name != "checksum"}
+    text = json.dumps(content, sort_keys=True, ensure_ascii=False)
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+def _recognise(file: Path) -> None:
+    """Raise DataError unless the file is a cache of judgements, the beginning of one, empty, or not there."""
+    if not file.exists():
+        return
+    if not file.is_file():
+        raise DataError(f"{file} is no file; name a file for the cache of judgements.")
+    with file.open("rb") as stream:
+        start = stream.read(len(START))
+    if not START.startswith(start):
+        raise DataError(
+            f"{file} is not a cache of judgements, and is left as it is. Name a new file, or a cache, by --cache."
+        )
+
+
+def _intact(line: bytes, *, required: bool) -> dict[str, Any] | None:
+    """The row of a line; None if it is damaged. required: a row without a checksum is damaged."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(row, dict):
+        return None
+    return row if row.get("checksum", None if required else checksum(row)) == checksum(row) else None
+
+
 class JudgementCache:
     """Append-only JSON lines: a header with the salt of the delimiters, then a row per call, failures among them.
 
     Every row is flushed as soon as it is written, so a killed run loses no finished call. An incomplete last line is
-    removed. A failure never counts as an answer: the next run asks again. As a context manager the cache locks the
-    file against other runs.
+    removed. A row whose checksum does not hold is named in a warning and gives no answer: the next run asks again, as
+    after a failure. A file of another kind is left as it is. As a context manager the cache locks the file against
+    other runs.
 
     Args:
         file: created, with its folder, if it does not exist; None keeps the answers in memory only.
         write: False to read only; nothing is created, changed or locked.
 
     Raises:
-        DataError: the file is not a cache. JudgeError: another run is writing to it.
+        DataError: the file is not a cache, or its header is damaged. JudgeError: another run is writing to it.
     """
 
     def __init__(self, file: str | os.PathLike | None = None, *, write: bool = True):
@@ -54,6 +89,7 @@ class JudgementCache:
     def __enter__(self) -> "JudgementCache":
         if self.file is None:
             return self
+        _recognise(self.file)  # before anything is created or cut
         if not self.write:
             self._read(self.file)
             return self
@@ -81,36 +117,38 @@ class JudgementCache:
     def _read(self, file: Path) -> None:
         content = file.read_bytes() if file.exists() else b""
         whole, newline, cut = content.rpartition(b"\n")
-        if cut and self.write:
-            logger.warning("%s: its last line was cut while it was written; it is removed", file)
-            os.truncate(file, len(whole) + len(newline))
-        lines = [line for line in whole.split(b"\n") if line]
-        if lines:
-            self._take(file, lines)
+        if whole:
+            self._take(file, whole.split(b"\n"))
         if not self.write:
             return
+        if cut:
+            logger.warning("%s: its last line was cut while it was written; it is removed", file)
+            os.truncate(file, len(whole) + len(newline))
         self._stream = file.open("a", encoding="utf-8")
-        if not lines:
-            self._write({"format": FORMAT, "salt": self.salt})
+        if not whole:
+            self._write({"format": FORMATS[-1], "salt": self.salt})
 
     def _take(self, file: Path, lines: list[bytes]) -> None:
-        rows = []
-        for number, line in enumerate(lines, start=1):
-            try:
-                rows.append(json.loads(line))
-            except ValueError as error:
-                raise DataError(
-                    f"{file}:{number} is not JSON ({error}); a cache of judgements is not edited."
-                ) from error
-        header, *rows = rows
-        if not isinstance(header, dict) or header.get("format") != FORMAT:
-            raise DataError(f"{file} is not a cache of judgements (expected {FORMAT!r} in its first line).")
+        header = _intact(lines[0], required=not lines[0].startswith(START + b'1"'))
+        if header is None or header.get("format") not in FORMATS or not isinstance(header.get("salt"), str):
+            raise DataError(
+                f"{file}: the first line is damaged, which every question depends on. Move the file away to ask anew."
+            )
         self.salt = header["salt"]
-        for row in rows:
-            if row["error"] is None:
+        damaged = []
+        for number, line in enumerate(lines[1:], start=2):
+            row = _intact(line, required=header["format"] == FORMATS[-1])
+            if row is None or not isinstance(row.get("key"), str) or "error" not in row:
+                damaged.append(number)
+            elif row["error"] is None:
                 self.answers[row["key"]] = row
             else:
                 self.failures += 1
+        if damaged:
+            shown = f"{', '.join(map(str, damaged[:SHOWN]))}{' …' if len(damaged) > SHOWN else ''}"
+            logger.warning(
+                "%s: %s damaged (line %s); not used, and asked again", file, number_of(len(damaged), "row"), shown
+            )
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Write the row of a call, from any thread: ``key``, ``error`` (None if answered), and the reply."""
@@ -123,5 +161,5 @@ class JudgementCache:
                 self._write(row)
 
     def _write(self, row: Mapping[str, Any]) -> None:
-        self._stream.write(json_line(row))
+        self._stream.write(json_line({**row, "checksum": checksum(row)}))
         self._stream.flush()
