@@ -17,6 +17,7 @@ from valuefree.cli.parse import parse, unknown
 from valuefree.errors import ConfigError, ValueFreeError
 from valuefree.runs.lock import locked
 from valuefree.runs.manifest import launched
+from valuefree.runs.outputs import check_output
 from valuefree.runs.run_folder import VERBS as VERBS_OF_RUNS
 
 USAGE = f"""valuefree {__version__}: a better policy from scalar feedback, offline, without a value network
@@ -47,6 +48,9 @@ def run(arguments: Sequence[str]) -> None:
     if verb not in VERBS:
         raise unknown("verb", verb, list(VERBS))
     options = parse(verb, rest)
+    if launched()[0] == 0:
+        for name, (path, kind) in options.outputs().items():
+            check_output(path, kind, name=name)
     with _printed_once(), _held(verb, options):
         carry_out(lambda: _command(verb, options), options)
 

@@ -9,8 +9,8 @@ from inspect import get_annotations
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from valuefree.bounds import expected, within
 from valuefree.cli.options import Options, options_of
+from valuefree.cli.options.bounds import expected, within
 from valuefree.cli.options.groups import GROUPS, flag, key_of
 from valuefree.cli.options.registry import DEFAULT
 from valuefree.cli.synonyms import nearest_option

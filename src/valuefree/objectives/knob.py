@@ -3,8 +3,6 @@
 from dataclasses import field
 from typing import Any
 
-from valuefree.bounds import bounds_of
-
 
 def knob(
     default: Any,
@@ -23,7 +21,7 @@ def knob(
     Args:
         default: of the field. text: what the field means, and in which unit. otherwise: the value that None stands
             for, or a text that says what does; given where the default is None. minimum, above, maximum: bounds of a
-            number (`valuefree.bounds`), which the command line, recipes and their schema check.
+            number, which the command line, recipes and their schema check.
     """
-    bounds = bounds_of(minimum, above, maximum)
-    return field(default=default, metadata={"help": text, "otherwise": otherwise, "bounds": bounds})
+    bounds = {"minimum": minimum, "above": above, "maximum": maximum}
+    return field(default=default, metadata={"help": text, "otherwise": otherwise} | bounds)

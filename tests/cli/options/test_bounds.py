@@ -9,8 +9,8 @@ from typing import get_type_hints
 
 import pytest
 
-from valuefree.bounds import LARGEST, bounds_of, expected
 from valuefree.cli.options import VERBS, options_of
+from valuefree.cli.options.bounds import LARGEST, bounds_of, expected
 from valuefree.cli.options.groups import flag, key_of
 from valuefree.cli.parse import from_mapping, kinds, parse
 from valuefree.errors import ConfigError

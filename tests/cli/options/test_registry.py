@@ -47,7 +47,7 @@ def test_the_declared_fields_are_those_of_the_dataclass(name):
     assert list(declared) == [item.name for item in fields(kind)]
     for item in fields(kind):
         knob = declared[item.name]
-        assert (knob.default, knob.help, knob.otherwise, knob.bounds) == (item.default, *item.metadata.values())
+        assert (knob.default, *knob[2:]) == (item.default, *item.metadata.values())
         assert (knob.kind, knob.default is None) == kinds(hints[item.name])
         assert (knob.default is None) == (knob.otherwise is not None), "say what None stands for"
 

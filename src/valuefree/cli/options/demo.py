@@ -30,11 +30,20 @@ class DemoConfig(Options):
         maximum=1e6,
         group="objective",
     )
-    out: str = option("outputs/demo", "folder for report.html, metrics.json and the rest", group="output")
+    out: str = option(
+        "outputs/demo",
+        "folder for report.html, metrics.json and the rest",
+        group="output",
+        output="folder",
+    )
     overwrite: bool = option(
         False, "replace the run in the folder out: remove what it wrote, and nothing else", group="output"
     )
     cache_dir: str | None = option(
-        None, "folder of reference scores", otherwise="valuefree/scores in the user's cache folder", group="model"
+        None,
+        "folder of reference scores",
+        otherwise="valuefree/scores in the user's cache folder",
+        group="model",
+        output="folder",
     )
     dry_run: bool = option(False, "print the settings and stop", group="output")

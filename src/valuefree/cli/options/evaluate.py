@@ -16,6 +16,7 @@ from valuefree.cli.options.groups import (
 from valuefree.cli.options.metrics import MetricOptions, metrics_option
 from valuefree.errors import ConfigError
 from valuefree.evaluation.metrics.registry import DEFAULT, OWNED, kind_of
+from valuefree.runs.outputs import OutputKind
 
 OF_BEST = ("response", "reward", "thumbs", "on_bad")  # options that --references best reads
 OF_ROWS = {  # options that --rows reads
@@ -118,6 +119,7 @@ class EvaluateConfig(ExportOptions, ModelOptions, DecodingOptions, RewardOptions
         "--rows: folder of reference scores",
         otherwise="valuefree/scores in the user's cache folder",
         group="model",
+        output="folder",
     )
     kl_prompts: int = option(
         64, "prompts used to estimate the KL to the reference; 0 for none", group="evaluation", minimum=0
@@ -127,6 +129,7 @@ class EvaluateConfig(ExportOptions, ModelOptions, DecodingOptions, RewardOptions
         "folder for metrics.json and the rest",
         otherwise="outputs/evaluate, or outputs/evaluate-2 and so on where there are earlier results",
         group="output",
+        output="folder",
     )
     overwrite: bool = option(
         False, "replace the run in the folder out: remove what it wrote, and nothing else", group="output"
@@ -153,6 +156,11 @@ class EvaluateConfig(ExportOptions, ModelOptions, DecodingOptions, RewardOptions
             self._check_generated()
         else:
             self._check_comparison()
+
+    def outputs(self) -> dict[str, tuple[str, OutputKind]]:
+        """Without --out, a new folder in ``outputs``."""
+        found = super().outputs()
+        return found if self.dry_run or self.out is not None else found | {"--out": ("outputs", "folder")}
 
     def measured(self) -> tuple[str, ...]:
         """Metrics of the responses; a reward function brings the reward."""

@@ -24,6 +24,7 @@ class GenerateConfig(ModelOptions, DecodingOptions):
         "responses.jsonl",
         "JSONL file to write: prompt, response; or outputs.json, in the form of alpaca_eval",
         group="output",
+        output="file",
     )
     top_k: int | None = option(  # type: ignore[assignment]  # None, not given: a server then applies its own default
         None,

@@ -8,8 +8,9 @@ from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar, Literal
 
-from valuefree.bounds import bounds_of
+from valuefree.cli.options.bounds import bounds_of
 from valuefree.errors import ConfigError
+from valuefree.runs.outputs import OutputKind
 
 # Groups of `--help`, in their order there.
 GROUPS = ("common", "data", "model", "objective", "training", "sampling", "evaluation", "judge", "server", "output")
@@ -25,18 +26,20 @@ def option(
     above: float | None = None,
     maximum: float | None = None,
     advice: str | None = None,
+    output: OutputKind | None = None,
 ) -> Any:
     """A field with a default.
 
     Args:
         text: help, without the default, which ``--help`` adds. otherwise: what None stands for, a value or a text.
         group: of `GROUPS`; default: that of the class.
-        minimum, above, maximum: bounds of a number (`valuefree.bounds`), which the command line, recipes and their
-            schema check.
+        minimum, above, maximum: bounds of a number (see `bounds_of`), which the command line, recipes and their schema
+            check.
         advice: ends the error of a value that is none of the choices.
+        output: the option names a file or a folder that the command writes, which is checked before the work.
     """
     bounds = bounds_of(minimum, above, maximum)
-    metadata = {"help": text, "otherwise": otherwise, "group": group, "bounds": bounds}
+    metadata = {"help": text, "otherwise": otherwise, "group": group, "bounds": bounds, "output": output}
     return field(default=default, metadata=metadata | ({"advice": advice} if advice else {}))
 
 
@@ -55,9 +58,9 @@ def flag(name: str) -> str:
     return f"--{key_of(name).replace('_', '-')}"
 
 
-def required(text: str, *, group: str | None = None) -> Any:
-    """A field that must be given; the first one is positional on the command line."""
-    return field(metadata={"help": text, "group": group})
+def required(text: str, *, group: str | None = None, output: OutputKind | None = None) -> Any:
+    """A field that must be given; the first one is positional on the command line. output: see `option`."""
+    return field(metadata={"help": text, "group": group, "output": output})
 
 
 def positional(text: str, *, group: str | None = None) -> Any:
@@ -88,6 +91,15 @@ class Options:
         """The values that differ from their defaults, by key, for the manifest and for ``--dry-run``."""
         values = self.to_dict()
         return {key: values[key] for key in map(key_of, self.changed())}
+
+    def outputs(self) -> dict[str, tuple[str, OutputKind]]:
+        """What the command writes: names of options, with their paths and kinds; nothing in a dry run."""
+        if getattr(self, "dry_run", False):
+            return {}
+        written = [
+            item for item in fields(self) if item.metadata.get("output") and getattr(self, item.name) is not None
+        ]
+        return {flag(item.name): (getattr(self, item.name), item.metadata["output"]) for item in written}
 
     def check_unread(self, names: Collection[str], reason: str) -> None:
         """Raise ConfigError if one of these options was given; `reason` says why nothing reads them here."""
@@ -185,7 +197,10 @@ class ScoreOptions(Options):
 
     group: ClassVar[str] = "model"
     cache_dir: str | None = option(
-        None, "folder of reference scores", otherwise="valuefree/scores in the user's cache folder"
+        None,
+        "folder of reference scores",
+        otherwise="valuefree/scores in the user's cache folder",
+        output="folder",
     )
     score_batch_tokens: int = option(8192, "padded tokens per batch while scoring", minimum=1)
     bf16: bool = option(False, "compute under bfloat16 autocast, in scoring and training alike")

@@ -24,7 +24,12 @@ class ImportConfig(ExportOptions):
     split: str | None = option(None, "split of a hub data set", otherwise="the only split of the set")
     thumbs: bool = option(False, "1 and 0, in a column of nothing else, are rewards +1 and -1")
     yes: bool = option(False, "csv: take the guessed columns")
-    out: str = option("rows.jsonl", "JSONL file to write: prompt, response, reward and more", group="output")
+    out: str = option(
+        "rows.jsonl",
+        "JSONL file to write: prompt, response, reward and more",
+        group="output",
+        output="file",
+    )
     overwrite: bool = option(False, "replace the file of out", group="output")
 
     def __post_init__(self) -> None:

@@ -25,5 +25,5 @@ class InitConfig(ExportOptions):
         otherwise="the largest of four that this machine trains in two hours",
         group="model",
     )
-    out: str = option("recipe.yaml", "file of the recipe", group="output")
+    out: str = option("recipe.yaml", "file of the recipe", group="output", output="file")
     overwrite: bool = option(False, "replace an earlier file", group="output")

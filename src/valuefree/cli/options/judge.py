@@ -98,13 +98,17 @@ class JudgeOptions(Options):
     trust_remote_code: bool = option(False, "run model code from the hub", group="model")
     judge_batch_size: int = option(8, "questions at a time for a judge in this process", group="model", minimum=1)
     cache: str | None = option(
-        None, "file of answers, which several runs may share", otherwise="judgements.jsonl in the folder out"
+        None,
+        "file of answers, which several runs may share",
+        otherwise="judgements.jsonl in the folder out",
+        output="file",
     )
     out: str = option(
         "outputs/judge",
         "folder for judge.json, verdicts.jsonl, completions.jsonl, judge.md; those of an earlier run are replaced, its "
         "cache is kept",
         group="output",
+        output="folder",
     )
     seed: int = option(
         0, "random seed of the bootstrap, of the placement in a single order, and of a judge that samples", minimum=0

@@ -15,7 +15,7 @@ class MergeConfig(Options):
     group: ClassVar[str] = "output"
     shown_first: ClassVar[tuple[str, ...]] = ("run", "out", "dtype")
     run: str = required("folder of a run, of its model, of an adapter or of full weights")
-    out: str = required("new folder of the merged model")
+    out: str = required("new folder of the merged model", output="folder")
     dtype: Literal["float32", "bfloat16", "float16"] = option("float32", "type of the merged weights")
     overwrite: bool = option(False, "replace the merged model in the folder out")
     push_to_hub: str | None = option(

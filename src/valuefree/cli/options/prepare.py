@@ -42,7 +42,12 @@ class PrepareConfig(Options):
         maximum=1e30,
     )
     seed: int = option(0, "random seed of the draw of validation prompts", minimum=0)
-    out: str = option("outputs/prepare", "folder for train, validation, report.json and manifest.json", group="output")
+    out: str = option(
+        "outputs/prepare",
+        "folder for train, validation, report.json and manifest.json",
+        group="output",
+        output="folder",
+    )
     overwrite: bool = option(False, "replace the earlier output of prepare in the folder out", group="output")
     format: Literal["jsonl", "parquet"] = option(
         "jsonl", "file format of the rows: prompt, response, reward", group="output"

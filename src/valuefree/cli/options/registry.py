@@ -14,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from valuefree.bounds import bounds_of
+from valuefree.cli.options.bounds import bounds_of
 from valuefree.errors import ConfigError
 
 FOLDER = Path(__file__).parents[2] / "objectives"

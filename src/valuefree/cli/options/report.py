@@ -1,11 +1,13 @@
 """Options of ``valuefree report``; no torch."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from valuefree.cli.options import VERBS
 from valuefree.cli.options.groups import Options, option, required
 from valuefree.errors import ConfigError
+from valuefree.runs.outputs import OutputKind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +20,17 @@ class ReportConfig(Options):
     runs: tuple[str, ...] = required(
         "folders of train, demo, evaluate or judge, or of one study; several are compared, their answers side by side"
     )
-    out: str | None = option(None, "folder for report.html, report.md and figures", otherwise="that of the one run")
+    out: str | None = option(
+        None,
+        "folder for report.html, report.md and figures",
+        otherwise="that of the one run",
+        output="folder",
+    )
+
+    def outputs(self) -> dict[str, tuple[str, OutputKind]]:
+        """Without --out, the report is written into the folder of its run."""
+        of_run = self.out is None and Path(self.runs[0]).exists()
+        return super().outputs() | ({"runs": (self.runs[0], "folder")} if of_run else {})
 
     def __post_init__(self) -> None:
         if not self.runs:

@@ -37,7 +37,12 @@ class SampleConfig(ModelOptions, DecodingOptions):
     temperature: float = option(1.0, f"sampling temperature; 0 is greedy. {EXACT.format('1')}", minimum=0)
     top_k: int = option(0, f"most likely tokens to sample from; 0 for all. {EXACT.format('0')}", minimum=0)
     top_p: float = option(1.0, f"probability mass to sample from; 1 for all. {EXACT.format('1')}", above=0, maximum=1)
-    out: str = option("samples.jsonl", "JSONL file to write: prompt, response, and reward if scored", group="output")
+    out: str = option(
+        "samples.jsonl",
+        "JSONL file to write: prompt, response, and reward if scored",
+        group="output",
+        output="file",
+    )
     seed: int = option(0, "random seed of sampling", minimum=0)
     dry_run: bool = option(False, "count the prompts, print the settings, and stop", group="output")
 

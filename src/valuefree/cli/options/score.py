@@ -13,5 +13,10 @@ class ScoreConfig(DataOptions, ModelOptions, LengthOptions, ScoreOptions):
 
     about: ClassVar[str] = VERBS["score"]
     shown_first: ClassVar[tuple[str, ...]] = ("data", "model", "out")
-    out: str = option("scores.parquet", "Parquet file to write: prompt_id, logp (nats), tokens", group="output")
+    out: str = option(
+        "scores.parquet",
+        "Parquet file to write: prompt_id, logp (nats), tokens",
+        group="output",
+        output="file",
+    )
     dry_run: bool = option(False, "read and check the data, print the settings, and stop", group="output")

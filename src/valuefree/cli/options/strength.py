@@ -1,11 +1,13 @@
 """Options of ``valuefree strength``; no torch."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from valuefree.cli.options import VERBS
 from valuefree.cli.options.groups import ResultOptions, option, required
 from valuefree.errors import ConfigError
+from valuefree.runs.outputs import OutputKind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,9 +31,16 @@ class StrengthConfig(ResultOptions):
         True, "write the strength into the saved policy; --no-apply only prints the curve", group="output"
     )
     cache_dir: str | None = option(
-        None, "folder of reference scores", otherwise="valuefree/scores in the user's cache folder"
+        None,
+        "folder of reference scores",
+        otherwise="valuefree/scores in the user's cache folder",
+        output="folder",
     )
     seed: int = option(0, "random seed of the resamples", minimum=0)
+
+    def outputs(self) -> dict[str, tuple[str, OutputKind]]:
+        """The policy is scaled in its own folder."""
+        return super().outputs() | ({"run": (self.run, "folder")} if self.apply and Path(self.run).exists() else {})
 
     def __post_init__(self) -> None:
         if self.scale is not None and self.max_kl is not None:

@@ -130,7 +130,7 @@ class TrainConfig(
         f"{', '.join(HELD_OUT_MEASURES)}",
         otherwise=f"{HELD_OUT_DEFAULT} (reward-model: loss) with patience, else the last checkpoint is kept",
     )
-    out: str = _output("outputs/train", "folder of the run")
+    out: str = _output("outputs/train", "folder of the run", output="folder")
     save_steps: int = _output(0, "steps between checkpoints; 0 for the end and on a signal only", minimum=0)
     logging_steps: int = _output(10, "steps between log lines", minimum=1)
     report_to: str = _output("none", "tensorboard, wandb, trackio or none")

@@ -9,13 +9,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from valuefree.bounds import bounds_of
 from valuefree.errors import ConfigError
 
 Need = Literal["reference", "reward", "models"]
 SETS = ("paper", "lexical")  # the six of the paper; those that need neither a model nor a reward
 DEFAULT = ("bleu", "sacrebleu", "rougeL")
 PACKAGE = "valuefree.evaluation.metrics"
+LARGEST = 2**31 - 1  # seed or layer
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class MetricEntry:
 
 def _option(default: Any, text: str, *, otherwise: str | None = None, minimum: float | None = None) -> Any:
     """A field with its help text, what None stands for, and the least value of a number."""
-    bounds = bounds_of(minimum, None, None)
+    bounds = {} if minimum is None else {"minimum": minimum, "maximum": LARGEST}
     metadata = {"help": text, "otherwise": otherwise, "group": "evaluation", "bounds": bounds}
     return field(default=default, metadata=metadata)
 
