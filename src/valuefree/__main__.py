@@ -1,6 +1,15 @@
-"""``python -m valuefree`` is ``valuefree``; launchers such as accelerate start it this way."""
+"""The command ``valuefree``, also as ``python -m valuefree``: signals are handled before anything else is imported."""
 
-from valuefree.cli.main import main
+from valuefree.cli.stopping import ended_by_signal
+
+
+def main() -> None:
+    """Entry point of ``valuefree``."""
+    with ended_by_signal():
+        from valuefree.cli.main import main as command  # noqa: PLC0415  takes a tenth of a second to import
+
+        command()
+
 
 if __name__ == "__main__":
     main()

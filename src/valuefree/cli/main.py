@@ -14,6 +14,7 @@ from valuefree.cli.options import VERBS, module_of
 from valuefree.cli.options.groups import DataOptions, Options
 from valuefree.cli.output import carry_out, ignore_library_warnings
 from valuefree.cli.parse import parse, unknown
+from valuefree.cli.stopping import Stopped
 from valuefree.errors import ConfigError, ValueFreeError
 from valuefree.runs.lock import locked
 from valuefree.runs.manifest import launched
@@ -104,13 +105,11 @@ def exit_with_message(command: Callable[[], None], *, name: str) -> None:
     except BrokenPipeError:  # the reader, such as head, has closed the pipe
         sys.stdout = None  # type: ignore[assignment]  # so that the interpreter does not flush it at exit
         sys.exit(141)
+    except Stopped:
+        raise
     except KeyboardInterrupt:
         print(f"{name}: stopped", file=sys.stderr)
         sys.exit(130)
     except ValueFreeError as error:
         print(f"{name}: {error}", file=sys.stderr)
         sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()

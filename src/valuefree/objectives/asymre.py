@@ -46,7 +46,12 @@ class AsymRE(Objective):
         ConfigError: an offset that is not finite.
     """
 
-    offset: float = knob(0.1, "how far the baseline lies below the mean reward, in standard deviations of the reward")
+    offset: float = knob(
+        0.1,
+        "how far the baseline lies below the mean reward, in standard deviations of the reward",
+        minimum=-1e6,
+        maximum=1e6,
+    )
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.offset):

@@ -52,7 +52,7 @@ class GRPO(Objective):
         ConfigError: ε outside (0, 1); no prompt with two unlike rewards.
     """
 
-    clip: float = knob(0.2, "bound on the change of the ratio per token, between 0 and 1")
+    clip: float = knob(0.2, "bound on the change of the ratio per token, between 0 and 1", above=0, maximum=1)
 
     def __post_init__(self) -> None:
         if not 0 < self.clip < 1:

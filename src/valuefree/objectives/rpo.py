@@ -204,6 +204,8 @@ class RPO(Objective):
         None,
         "temperature of V(x) with estimator=monte_carlo, in standard deviations of the reward",
         otherwise="tau",
+        minimum=1e-6,
+        maximum=1e6,
     )
 
     def __post_init__(self) -> None:

@@ -1,8 +1,10 @@
-"""Trainer callbacks: metrics file, warnings of a rising loss and of a short run, stop on a signal."""
+"""Trainer callbacks: metrics file, warnings of a rising loss and of a short run, save by time, stop on a signal."""
 
 import logging
 import math
 import signal
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -11,6 +13,7 @@ from transformers import IntervalStrategy, TrainerCallback, TrainerControl, Trai
 
 from valuefree.errors import number_of
 from valuefree.runs.files import json_line, write_jsonl
+from valuefree.training.distributed import broadcast
 
 logger = logging.getLogger(__name__)
 
@@ -118,6 +121,35 @@ class ShortRun(TrainerCallback):
         """Log after the last step, whatever logging_steps is."""
         if state.global_step >= state.max_steps and args.logging_strategy != IntervalStrategy.NO:
             control.should_log = True
+
+
+class SaveByTime(TrainerCallback):
+    """Request a checkpoint when so many minutes have passed since the last one, and after the last step.
+
+    The clock of the first process decides for all.
+
+    Args:
+        minutes: between checkpoints, above 0. clock: seconds, as `time.monotonic`.
+    """
+
+    def __init__(self, minutes: float, clock: Callable[[], float] = time.monotonic):
+        self.seconds, self.clock = 60 * minutes, clock
+        self._saved = clock()
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Start the clock."""
+        self._saved = self.clock()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Request a checkpoint if it is time."""
+        if broadcast(self.clock() - self._saved >= self.seconds) or state.global_step >= state.max_steps:
+            control.should_save = True
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Start the clock anew after every checkpoint, whoever requested it."""
+        self._saved = self.clock()
 
 
 class StopOnSignal(TrainerCallback):

@@ -31,6 +31,7 @@ MAY_DIFFER = {
     "report_to": "where numbers are printed",
     "cache_dir": "where reference scores are kept; they are found by content",
     "score_batch_tokens": "speed and memory of scoring",
+    "save_minutes": "when checkpoints are written, beside those that are chosen from",
     "gradient_checkpointing": "memory of the backward pass; the gradients are the same",
     "trust_remote_code": "a permission",
     "generation_batch_size": "speed and memory of sampling",
@@ -80,8 +81,8 @@ def last_checkpoint(folder: Path) -> Path:
         )
     finished = ", and the run is finished" if (folder / "metrics.json").exists() else ""
     raise ConfigError(
-        f"--resume: no checkpoint in {checkpoints}{finished}. Checkpoints are written by --save-steps; start a new run "
-        "with another --out or --overwrite."
+        f"--resume: no checkpoint in {checkpoints}{finished}. Checkpoints are written by --save-minutes and "
+        "--save-steps; start a new run with another --out or --overwrite."
     )
 
 

@@ -31,7 +31,7 @@ from valuefree.runs.checkpoints import checkpoints_in, step_of
 from valuefree.runs.files import use_umask, write_json, write_jsonl
 from valuefree.runs.manifest import HELD_OUT, PROMPTS, SELECTION, fingerprint, launched, manifest
 from valuefree.runs.run_folder import MANIFEST, RunFolder
-from valuefree.training.callbacks import MetricsFile, StopOnSignal
+from valuefree.training.callbacks import MetricsFile, SaveByTime, StopOnSignal
 from valuefree.training.checked_trainer import CheckedTrainer
 from valuefree.training.log_lines import log_lines
 
@@ -109,8 +109,9 @@ class Run:
         return self.held_out if self.validation is None else self.validation
 
     def callbacks(self, *measuring: Any) -> list[Any]:
-        """For the trainer: metrics.jsonl, the signal handler, validation metrics, then early stopping."""
-        found: list[Any] = [MetricsFile(self.folder), self.signals, *measuring]
+        """For the trainer: metrics.jsonl, saving by time, signals, validation metrics, then early stopping."""
+        timed = [SaveByTime(self.options.save_minutes)] if self.options.save_minutes else []
+        found: list[Any] = [MetricsFile(self.folder), *timed, self.signals, *measuring]
         if self.options.patience:
             found.append(EarlyStoppingCallback(early_stopping_patience=self.options.patience))
         return found

@@ -131,7 +131,10 @@ class TrainConfig(
         otherwise=f"{HELD_OUT_DEFAULT} (reward-model: loss) with patience, else the last checkpoint is kept",
     )
     out: str = _output("outputs/train", "folder of the run", output="folder")
-    save_steps: int = _output(0, "steps between checkpoints; 0 for the end and on a signal only", minimum=0)
+    save_minutes: float = _output(
+        10.0, "minutes between checkpoints, and one after the last step; 0 for no checkpoints by time", minimum=0
+    )
+    save_steps: int = _output(0, "steps between checkpoints, beside those by time; 0 for none", minimum=0)
     logging_steps: int = _output(10, "steps between log lines", minimum=1)
     report_to: str = _output("none", "tensorboard, wandb, trackio or none")
     resume: bool = _output(
