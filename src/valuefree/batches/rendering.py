@@ -95,6 +95,22 @@ def _not_rendered(row: str, error: RenderError) -> DataError:
     return DataError(f"{row}: {error}. Change the row, or choose a model with another chat template.")
 
 
+def unrendered(dataset: datasets.Dataset, tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
+    """Rows that the chat template cannot render, by number, with the reason; none without a template."""
+    if not tokenizer.chat_template:
+        return {}
+    rows = _RowTokenizer(tokenizer, encoder_decoder=False)
+    faults: dict[int, str] = {}
+    for row, values in enumerate(dataset):
+        prompt, text = values["prompt"], values.get(RESPONSE_MESSAGES)
+        try:
+            _rendered(rows.special, prompt, row)
+            rows.turns_ids(conversation_of(prompt), [] if text is None else json.loads(text), row)
+        except DataError as error:
+            faults[row] = str(error)
+    return faults
+
+
 def response_ids(tokenizer: PreTrainedTokenizerBase, response: str, *, encoder_decoder: bool) -> list[int]:
     """Token ids of a response, including the token that ends it; see `valuefree.batches.turns.end_of_turn`."""
     return _responses_ids(tokenizer, [response], encoder_decoder)[0]
@@ -132,11 +148,11 @@ class _RowTokenizer:
             if self.special.in_text(f"{prompt}{responses[index]}"):
                 self.spelled.append(first + index)
             if turns or not conversation.plain:
-                own = self._turns_ids(conversation, turns, first + index)
+                own = self.turns_ids(conversation, turns, first + index)
                 response_rows[index] = own or response_rows[index]
         return prompt_rows, response_rows
 
-    def _turns_ids(self, prompt: Conversation, turns: list[dict[str, Any]], row: int) -> list[int] | None:
+    def turns_ids(self, prompt: Conversation, turns: list[dict[str, Any]], row: int) -> list[int] | None:
         """Token ids of a response of messages; None where those of its text are right."""
         if not self.tokenizer.chat_template:
             if len(turns) > 1:

@@ -2,7 +2,7 @@
 
 from valuefree.cli import show
 from valuefree.cli.commands.from_options import objective_of, reference_samples_of
-from valuefree.cli.commands.reading import read
+from valuefree.cli.commands.rendered import read
 from valuefree.cli.commands.score import scorer_of
 from valuefree.cli.options.inspect import InspectConfig
 from valuefree.cli.output import Result

@@ -6,7 +6,7 @@ from typing import Any
 import datasets
 
 from valuefree.cli.commands.from_options import objective_of, reference_samples_of
-from valuefree.cli.commands.reading import read
+from valuefree.cli.commands.rendered import read
 from valuefree.cli.commands.runs import check_tracker, split, warmup_steps
 from valuefree.cli.options.objective import REWARD_MODEL
 from valuefree.cli.options.train import TrainConfig

@@ -16,7 +16,7 @@ from transformers.integrations.integration_utils import (
 )
 
 from valuefree.cli.commands.from_options import reference_samples_of
-from valuefree.cli.commands.reading import read
+from valuefree.cli.commands.rendered import read
 from valuefree.cli.commands.resuming import check_same_run, earlier_record, last_checkpoint
 from valuefree.cli.options.objective import REWARD_MODEL
 from valuefree.cli.options.train import TrainConfig

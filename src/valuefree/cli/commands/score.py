@@ -10,7 +10,7 @@ import torch
 
 from valuefree.cli import show
 from valuefree.cli.commands.from_options import limits_of, load_on_device
-from valuefree.cli.commands.reading import read
+from valuefree.cli.commands.rendered import read
 from valuefree.cli.options.score import ScoreConfig
 from valuefree.cli.output import bars
 from valuefree.data.columns import to_numpy
