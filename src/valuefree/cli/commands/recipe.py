@@ -117,7 +117,7 @@ def settings(log: Log, machine: Machine, model: str, *, named: bool) -> list[Set
             RANK,
             "rank 4 gained less on one of two tasks (docs/results/memorisation.md); 0 trains all weights",
         ),
-        Setting("save_steps", 0, "a checkpoint at the end and on a signal; a number saves more often, for --resume"),
+        Setting("save_minutes", 10, "a checkpoint every 10 minutes, at the end and on a signal, for --resume"),
         Setting("out", "outputs/train", "folder of the run: report.html, metrics.json, model/"),
     ]
     return found
