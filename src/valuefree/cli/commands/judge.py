@@ -146,6 +146,7 @@ def load_judge(options: JudgeConfig) -> Backend:
             name=model,
             revision=options.revision or "unknown",
             api_key_env=options.api_key_env,
+            key_over_http=options.key_over_http,
             concurrency=options.concurrency,
             timeout_seconds=options.timeout_seconds,
             max_retries=options.max_retries,

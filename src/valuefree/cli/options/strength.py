@@ -32,6 +32,9 @@ class StrengthConfig(ResultOptions):
         None, "folder of reference scores", otherwise="valuefree/scores in the user's cache folder"
     )
     seed: int = option(0, "random seed of the resamples")
+    allow_code: bool = option(
+        False, "load code that the manifest of the run names, as with trust_remote_code", group="model", guarded=bool
+    )
 
     def __post_init__(self) -> None:
         if self.scale is not None and self.max_kl is not None:
