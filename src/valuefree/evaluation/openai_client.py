@@ -12,6 +12,7 @@ from typing import Any
 from valuefree.data.prompts import Prompt, conversation_of, json_text
 from valuefree.data.validation import prompt_text
 from valuefree.errors import ConfigError
+from valuefree.evaluation.control_tokens import control_tokens_note
 from valuefree.evaluation.generation import Decoding
 from valuefree.evaluation.server_address import NO_KEY, key_for
 
@@ -86,9 +87,12 @@ def ask(
 ) -> Iterator[Answer]:
     """As `generate_remote`, but yields each answer, in the order of the prompts, as soon as it is there.
 
-    After `FAILURES_IN_A_ROW` consecutive failures the remaining prompts are not sent: the server seems to be down.
+    After `FAILURES_IN_A_ROW` consecutive failures the remaining prompts are not sent: the server seems to be down. The
+    number of prompts that spell a control token is logged.
     """
     options = request_options(decoding)
+    if note := control_tokens_note(map(prompt_text, prompts), what="prompts"):
+        logger.warning("%s", note)
     key = key_for(server, api_key_env, key_over_http=key_over_http)
     client = openai_client(server, key, timeout_seconds, max_retries, concurrency)
 
