@@ -50,7 +50,7 @@ def test_no_question_to_a_judge_holds_a_control_token_of_a_text(family, prompt, 
 
     def control_tokens(question, first, second):
         ids = judge._ids(ask_about(asked, question, first, second, salt="s", max_characters=None).text)
-        return [token for token in ids if token in special.ids.values() and token != own.unk_token_id]
+        return [token for token in ids if token in special.ids.values() and token != own.unk_token_id]  # ß and 漢
 
     harmless = control_tokens("Which?", "one", "two")
     texts = hostile_texts(special)
@@ -67,7 +67,7 @@ def test_no_row_of_a_reward_model_holds_a_control_token_of_a_text(family, tokeni
 
     def control_tokens(question, answer):
         ids = inputs.batch([question], [answer])[0]["input_ids"][0].tolist()
-        return [token for token in ids if token in special.ids.values() and token != own.unk_token_id]
+        return [token for token in ids if token in special.ids.values() and token != own.unk_token_id]  # ß and 漢
 
     harmless = control_tokens("Which?", "one")
     for text in hostile_texts(special):
