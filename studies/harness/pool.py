@@ -13,7 +13,13 @@ from multiprocessing.connection import wait as wait_for
 from typing import Any
 
 Task = tuple[Callable[..., Any], tuple[Any, ...]]
-THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "HF_HUB_OFFLINE": "1",
+    "PYTHONSAFEPATH": "1",  # nothing is imported from the working folder
+}
 
 
 class WorkerDied(RuntimeError):
@@ -23,8 +29,8 @@ class WorkerDied(RuntimeError):
 @contextmanager
 def _environment() -> Iterator[None]:
     """The environment that workers inherit; that of this process is restored."""
-    before = {name: os.environ.get(name) for name in THREADS}
-    os.environ.update(THREADS)
+    before = {name: os.environ.get(name) for name in ENVIRONMENT}
+    os.environ.update(ENVIRONMENT)
     try:
         yield
     finally:

@@ -16,6 +16,7 @@ from valuefree.errors import ConfigError, JudgeError
 
 NEEDED = ("openai", "fastapi", "uvicorn")
 START_SECONDS = 180.0
+SAFE_PATH = {"PYTHONSAFEPATH": "1"}  # nothing is imported from the working folder
 LOG_END = 2000  # characters of the log in an error
 
 
@@ -48,7 +49,7 @@ def serving(model: str, log: Path) -> Iterator[str]:
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, env=os.environ.copy()
+            command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, env=os.environ | SAFE_PATH
         )
         try:
             _wait_for(process, root, log)

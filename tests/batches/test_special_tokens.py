@@ -78,7 +78,8 @@ def test_rows_that_spell_special_tokens_are_counted(caplog):
     texts = [("hi", "yes"), (attack, "yes"), ("hi", f"yes{attack}")]
     rows = [{"prompt": p, "response": r, "reward": 1.0, "prompt_id": 0} for p, r in texts]
     with caplog.at_level(logging.WARNING, logger="valuefree"):
-        tokenize(datasets.Dataset.from_list(rows), tokenizer, limits=Limits(), encoder_decoder=False)
+        _, counts = tokenize(datasets.Dataset.from_list(rows), tokenizer, limits=Limits(), encoder_decoder=False)
+    assert (counts.spelled, counts.rows) == (2, 3)
     assert "2 rows spell special tokens of the tokenizer" in caplog.text
     assert "(first: row 1)" in caplog.text
 

@@ -45,8 +45,13 @@ def test_inspect_score_train_generate_evaluate(folder, rows_file, capsys):
     assert "80 responses to 20 prompts" in printed
     assert "Targets: 90 % between" in printed
     assert "responses written by" in printed
-    cli.run(["inspect", str(rows_file), *common, "--preset", "paper"])
-    assert "supervised fine-tuning on all responses" in capsys.readouterr().out
+    assert "special tokens: 0 of 80 rows spell one" in printed
+    hostile = folder / "hostile.jsonl"
+    hostile.write_text(rows_file.read_text().replace('"response": "', '"response": "</s>', 3))
+    cli.run(["inspect", str(hostile), *common, "--preset", "paper"])
+    printed = capsys.readouterr().out
+    assert "supervised fine-tuning on all responses" in printed
+    assert "special tokens: 3 of 80 rows spell one" in printed
 
     cli.run(["score", str(rows_file), *common, "--out", str(folder / "scores.parquet")])
     assert "0 computed" in capsys.readouterr().out

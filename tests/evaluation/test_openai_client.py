@@ -34,6 +34,7 @@ from valuefree.evaluation.generation import Decoding
 from valuefree.evaluation.openai_client import generate_remote, request_options
 
 KEY = "sk-of-the-test"
+DEFAULTS = {"max_retries": 2, "api_key_env": "OPENAI_API_KEY"}
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def server(monkeypatch):
 
 def ask(server, prompts, decoding=None, **settings):
     return generate_remote(
-        prompts, server=server.address, model="m", decoding=decoding or Decoding(), **{"max_retries": 2} | settings
+        prompts, server=server.address, model="m", decoding=decoding or Decoding(), **DEFAULTS | settings
     )
 
 

@@ -46,11 +46,15 @@ class Limits:
 
 @dataclass(frozen=True)
 class Truncation:
-    """Numbers of truncated prompts and responses, and of all rows."""
+    """Numbers of truncated prompts and responses, and of all rows.
+
+    spelled: rows whose texts spell a special token of the tokenizer; it is read as text.
+    """
 
     prompts: int
     responses: int
     rows: int
+    spelled: int = 0
 
     def __str__(self) -> str:
         return f"truncated: {self.prompts} prompts and {self.responses} responses of {self.rows} rows"
@@ -145,7 +149,7 @@ class _RowTokenizer:
         for index, (prompt, text) in enumerate(zip(prompts, messages, strict=True)):
             conversation = conversation_of(prompt)
             turns = [] if text is None else json.loads(text)
-            if self.special.in_text(f"{prompt}{responses[index]}"):
+            if self.special.in_text(f"{prompt}{responses[index]}{text}"):
                 self.spelled.append(first + index)
             if turns or not conversation.plain:
                 own = self.turns_ids(conversation, turns, first + index)
@@ -242,7 +246,7 @@ def tokenize(
     if faults:
         heading = f"{len(faults)} of {len(dataset)} responses are truncated away (max_length={limits.max_length}):"
         raise DataError.from_faults(heading, faults, "Raise max_length, or set max_prompt_length below it.")
-    truncation = Truncation(prompts_cut, responses_cut, row)
+    truncation = Truncation(prompts_cut, responses_cut, row, len(rows.spelled))
     if truncation.prompts or truncation.responses:
         logger.warning("%s", truncation)
     return store.dataset(), truncation

@@ -190,6 +190,10 @@ def make_parser(program: str, config: type[Options], *, objective: str | None = 
     by_group: dict[str, list[Field]] = {name: [] for name in ("", *GROUPS)}
     for item in (items[name] for name in dict.fromkeys((*config.shown_first, *items))):
         by_group[_group_of(config, item)].append(item)
+    loading = [key_of(item.name) for item in fields(config) if "guarded" in item.metadata]
+    if loading and "allow_code" not in items:
+        text = f"let the recipe load code or send a key, by {', '.join(loading)}"
+        parser.add_argument("--allow-code", action="store_true", default=argparse.SUPPRESS, help=text)
     for name, members in by_group.items():
         container = parser.add_argument_group(name) if name and members else parser
         for item in members:
@@ -236,7 +240,19 @@ def parse_options(program: str, config: type[T], arguments: Sequence[str]) -> T:
         raise _unknown_argument(config, rest[0].split("=")[0], objective)
     values = {key_of(name): value for name, value in vars(given).items()}
     recipe = values.pop("config", None)
-    return from_mapping(config, (read_recipe(recipe) if recipe else {}) | values)
+    allowed = values.get("allow_code", False)
+    if "allow_code" not in {item.name for item in fields(config)}:
+        values.pop("allow_code", None)
+    options = from_mapping(config, (read_recipe(recipe) if recipe else {}) | values)
+    found = {name: getattr(options, name) for name in options.guarded() if key_of(name) not in values}
+    if found and not allowed:
+        settings = ", ".join(f"{key_of(name)}: {value}" for name, value in found.items())
+        given = " ".join(flag(name) if value is True else f"{flag(name)} {value}" for name, value in found.items())
+        raise ConfigError(
+            f"the recipe {recipe} sets {settings}. That loads code or sends a key, so it is taken from the command "
+            f"line only: give {given} there, or --allow-code if you trust the recipe."
+        )
+    return options
 
 
 def _objective_in(program: str, config: type[Options], arguments: Sequence[str]) -> str | None:

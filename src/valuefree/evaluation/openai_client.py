@@ -1,7 +1,6 @@
 """Generate responses through a server with the chat-completions interface: vLLM, TGI, llama.cpp, transformers serve."""
 
 import logging
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,12 +12,12 @@ from typing import Any
 from valuefree.data.prompts import Prompt, conversation_of, json_text
 from valuefree.data.validation import prompt_text
 from valuefree.errors import ConfigError
+from valuefree.evaluation.control_tokens import control_tokens_note
 from valuefree.evaluation.generation import Decoding
+from valuefree.evaluation.server_address import NO_KEY, key_for
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_KEY_ENV = "OPENAI_API_KEY"
-NO_KEY = "none"  # the client wants some text
 FAILURES_IN_A_ROW = 64
 
 
@@ -36,7 +35,8 @@ def generate_remote(
     server: str,
     model: str,
     decoding: Decoding,
-    api_key_env: str = DEFAULT_KEY_ENV,
+    api_key_env: str | None = None,
+    key_over_http: bool = False,
     concurrency: int = 16,
     timeout_seconds: float = 120.0,
     max_retries: int = 5,
@@ -55,16 +55,16 @@ def generate_remote(
         model: name under which the server knows the model.
         decoding: how to sample. The seed of a request depends on decoding.seed, the prompt, and the number of equal
             earlier prompts; so a subset of the prompts gets the same seeds as the whole.
-        api_key_env: environment variable with the key; the default one may be unset, for servers that need no key.
+        api_key_env, key_over_http: the key; see `valuefree.evaluation.server_address.key_for`.
         concurrency: simultaneous requests.
-        timeout_seconds: of one try.
+        timeout_seconds: of one try, until the answer begins, and again until it ends.
         max_retries: further tries after growing pauses, on lost connections, timeouts, status 408, 409, 429 and 5xx.
 
     Raises:
         ConfigError: openai is not installed, no key, settings that no server supports, or a server that refuses the key
             (status 401) or does not know the model or the address (404).
     """
-    settings = {"api_key_env": api_key_env, "concurrency": concurrency}
+    settings: dict[str, Any] = {"api_key_env": api_key_env, "key_over_http": key_over_http, "concurrency": concurrency}
     settings |= {"timeout_seconds": timeout_seconds, "max_retries": max_retries}
     answers = list(ask(prompts, server=server, model=model, decoding=decoding, **settings))
     errors = [answer.error for answer in answers if answer.text is None]
@@ -79,17 +79,22 @@ def ask(
     server: str,
     model: str,
     decoding: Decoding,
-    api_key_env: str = DEFAULT_KEY_ENV,
+    api_key_env: str | None = None,
+    key_over_http: bool = False,
     concurrency: int = 16,
     timeout_seconds: float = 120.0,
     max_retries: int = 5,
 ) -> Iterator[Answer]:
     """As `generate_remote`, but yields each answer, in the order of the prompts, as soon as it is there.
 
-    After `FAILURES_IN_A_ROW` consecutive failures the remaining prompts are not sent: the server seems to be down.
+    After `FAILURES_IN_A_ROW` consecutive failures the remaining prompts are not sent: the server seems to be down. The
+    number of prompts that spell a control token is logged.
     """
     options = request_options(decoding)
-    client = openai_client(server, api_key_env, timeout_seconds, max_retries, concurrency)
+    if note := control_tokens_note(map(prompt_text, prompts), what="prompts"):
+        logger.warning("%s", note)
+    key = key_for(server, api_key_env, key_over_http=key_over_http)
+    client = openai_client(server, key, timeout_seconds, max_retries, concurrency)
 
     def request(prompt: Prompt, seed: int) -> Answer:
         return _request(client, {"model": model, "seed": seed, **_chat(prompt, options)})
@@ -165,7 +170,7 @@ def request_options(decoding: Decoding) -> dict[str, Any]:
 
 def openai_client(
     server: str,
-    api_key_env: str,
+    key: str,
     timeout_seconds: float,
     max_retries: int,
     concurrency: int,
@@ -174,8 +179,11 @@ def openai_client(
 ) -> Any:
     """A client of `server`; `on_request` is called with every request that is sent, retries included.
 
+    Args:
+        key: from `valuefree.evaluation.server_address.key_for`.
+
     Raises:
-        ConfigError: openai is not installed, no key in a named variable, an invalid address or number.
+        ConfigError: openai is not installed, or an invalid number.
     """
     if concurrency < 1 or timeout_seconds <= 0 or max_retries < 0:
         raise ConfigError(
@@ -184,19 +192,16 @@ def openai_client(
         )
     try:
         import openai
+
+        from valuefree.evaluation.bounded_client import BoundedClient
     except ImportError as error:
         raise ConfigError(
             "requests to a model server need the package openai: pip install 'valuefree[serving]' (or openai)."
         ) from error
-    key = os.environ.get(api_key_env)
-    if not key and api_key_env != DEFAULT_KEY_ENV:
-        raise ConfigError(f"the environment variable {api_key_env} (api_key_env) is not set; it should hold the key.")
-    if not server.startswith(("http://", "https://")):
-        raise ConfigError(f"server is {server!r}; expected an address such as http://localhost:8000/v1.")
-    options: dict[str, Any] = {"timeout": timeout_seconds, "max_retries": max_retries}
-    if on_request is not None:
-        options["http_client"] = openai.DefaultHttpxClient(event_hooks={"request": [on_request]})
-    return openai.OpenAI(base_url=server, api_key=key or NO_KEY, **options)
+    hooks = {"request": [on_request] if on_request is not None else []}
+    bounded = BoundedClient(key=key, seconds=timeout_seconds, event_hooks=hooks)
+    options: dict[str, Any] = {"timeout": timeout_seconds, "max_retries": max_retries, "http_client": bounded}
+    return openai.OpenAI(base_url=server, api_key=key, **options)
 
 
 def _seeds(prompts: Sequence[Prompt], seed: int) -> list[int]:
@@ -214,9 +219,11 @@ def _seeds(prompts: Sequence[Prompt], seed: int) -> list[int]:
 def _request(client: Any, keywords: dict[str, Any]) -> Answer:
     import openai
 
+    from valuefree.evaluation.bounded_client import Redirected
+
     try:
         completion = client.chat.completions.create(**keywords)
-    except (openai.AuthenticationError, openai.NotFoundError) as error:
+    except (openai.AuthenticationError, openai.NotFoundError, Redirected) as error:
         message = f"{client.base_url} refuses model {keywords['model']!r}: {without_key(error, client)}"
         raise ConfigError(f"{message} Check --server (it ends in /v1), --model and the key.") from None
     except openai.UnprocessableEntityError as error:
@@ -252,7 +259,10 @@ def without_key(error: Exception, client: Any) -> str:
     body = body_of(error)
     if body and body not in message:
         message = f"{message} - {body}"
-    return (message if client.api_key == NO_KEY else message.replace(client.api_key, "***"))[:400]
+    if client.api_key != NO_KEY:
+        return message.replace(client.api_key, "***")[:400]
+    refused = isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError)
+    return message[:400] + (" No key was sent; --api-key-env NAME names the variable of its key." if refused else "")
 
 
 def body_of(error: Exception) -> str:

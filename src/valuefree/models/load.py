@@ -24,6 +24,7 @@ from transformers import (
 
 from valuefree.errors import ConfigError
 from valuefree.models.names import check_local, unreachable
+from valuefree.models.pickles import check_adapter_weights, check_weights
 from valuefree.models.quantization import check_quantization, quantized_loading
 from valuefree.models.weights import LOAD_ERRORS, pretrained, with_adapter
 from valuefree.runs.files import read_json
@@ -143,6 +144,8 @@ def load_model(
     config_extra = {"gguf_file": gguf_file} if gguf_file else {}
     config = _loaded(AutoConfig.from_pretrained, folder, trust_remote_code=trust_remote_code, **config_extra)
     auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    if not gguf_file:
+        check_weights(folder, auto.__name__)
     extra["config"] = config  # otherwise transformers reads a GGUF file a second time, which takes seconds
     load = partial(pretrained, auto)
     model = _loaded(load, folder, dtype=DTYPES[dtype], trust_remote_code=trust_remote_code, **extra)
@@ -160,6 +163,7 @@ def _with_adapter(folder: str, **settings: Any) -> tuple[Any, PreTrainedTokenize
     base = base_of(folder)
     if not base:
         raise ConfigError(f"{Path(folder) / ADAPTER} does not name the adapter's base model (base_model_name_or_path).")
+    check_adapter_weights(folder)
     model, tokenizer = load_model(base, **settings)
     try:
         return with_adapter(model, folder), tokenizer
@@ -182,7 +186,7 @@ def _loaded(load: Any, name: str, **options: Any) -> Any:
             ) from error
         raise ConfigError(
             f"could not load {name!r}: {error}\nExpected a hub name, a folder with config.json and safetensors "
-            "weights, or a .gguf file (pip install gguf)."
+            f"weights, or a .gguf file (pip install gguf)."
         ) from error
 
 

@@ -12,6 +12,7 @@ from valuefree.errors import ConfigError
 from valuefree.models.load import DTYPES
 from valuefree.models.names import check_local, unreachable
 from valuefree.models.weights import LOAD_ERRORS, pretrained
+from valuefree.models.pickles import check_weights
 
 MAX_LENGTH = 1024
 
@@ -42,6 +43,7 @@ def load_reward_model(
     options |= {"attn_implementation": attn_implementation} if attn_implementation else {}
     options |= {"num_labels": 1} if new_head else {}
     check_local(name)
+    check_weights(name, "AutoModelForSequenceClassification")
     options["local_files_only"] = not Path(name).exists() and unreachable() is not None
     try:
         tokenizer = AutoTokenizer.from_pretrained(

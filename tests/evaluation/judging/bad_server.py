@@ -19,6 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -30,7 +31,7 @@ class Asked:
     number: int
     path: str
     body: dict[str, Any]
-    headers: Mapping[str, str]
+    headers: Message  # finds a header in upper or lower case
     at: float
 
     @property
@@ -75,7 +76,7 @@ class BadServer(ThreadingHTTPServer):
         """Bodies of the requests, in order of arrival."""
         return [asked.body for asked in self.asked]
 
-    def arrived(self, path: str, body: dict[str, Any], headers: Mapping[str, str]) -> "tuple[Asked, Behaviour]":
+    def arrived(self, path: str, body: dict[str, Any], headers: Message) -> "tuple[Asked, Behaviour]":
         """Note a request, and say how to answer it."""
         with self._lock:
             asked = Asked(len(self.asked), path, body, headers, time.monotonic())
@@ -113,7 +114,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        asked, behave = self.server.arrived(self.path, body, dict(self.headers))
+        asked, behave = self.server.arrived(self.path, body, self.headers)
         try:
             behave(self, asked)
         finally:

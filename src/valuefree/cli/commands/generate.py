@@ -51,7 +51,7 @@ def _generate_remote(prompts: list[Prompt], file: Path, options: GenerateConfig,
     """Ask a server; each answer is written as soon as those before it are there, so that --resume finds it."""
     answered = _answered(file) if options.resume else set()
     missing = [prompt for prompt in prompts if prompt_key(prompt) not in answered]
-    names = ("model", "api_key_env", "concurrency", "timeout_seconds", "max_retries")
+    names = ("model", "api_key_env", "key_over_http", "concurrency", "timeout_seconds", "max_retries")
     settings = {name: getattr(options, name) for name in names}
     if options.top_k is None:
         options = replace(options, top_k=0)  # is not sent: the interface has no such field, and some servers refuse it

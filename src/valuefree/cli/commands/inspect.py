@@ -8,9 +8,9 @@ from valuefree.cli.options.inspect import InspectConfig
 from valuefree.cli.output import Result
 from valuefree.data import DataSummary, RewardScaler
 from valuefree.errors import ConfigError
-from valuefree.models.authorship import Authorship
 from valuefree.partition import PartitionReport
 from valuefree.training.preparation import partition_settings, prepare
+from valuefree.training.scored_dataset import ScoredDataset
 from valuefree.training.training_rows import training_rows
 
 # What the terms of the two tables mean.
@@ -28,7 +28,7 @@ PARTITION_TERMS = """\
   level     strength of the prior on V̂, in pseudo-responses; 0 compares only the responses to one prompt"""
 
 
-def inspect(options: InspectConfig) -> tuple[DataSummary, PartitionReport, Authorship | None]:
+def inspect(options: InspectConfig) -> tuple[DataSummary, ScoredDataset, PartitionReport]:
     """Read, score and estimate as training does; trains nothing."""
     dataset, summary = read(options)
     objective = objective_of(options)
@@ -38,20 +38,22 @@ def inspect(options: InspectConfig) -> tuple[DataSummary, PartitionReport, Autho
     scored = prepare(dataset, rows, objective, scorer_of(options))
     if scored.report is None:
         raise ConfigError(f"objective {options.objective} has no partition to inspect.")
-    return summary, scored.report, scored.authorship
+    return summary, scored, scored.report
 
 
 def command(options: InspectConfig) -> Result:
     """Print who wrote the responses, and the report of the partition."""
-    summary, report, authorship = inspect(options)
+    summary, scored, report = inspect(options)
+    authorship, texts = scored.authorship, scored.truncation
     if authorship is not None:
         show.table("Who wrote the responses?", authorship.table())
         print(AUTHORSHIP_TERMS, authorship.sentence(), sep="\n")
+    print(f"special tokens: {texts.spelled} of {texts.rows} rows spell one in their texts, where it is read as text")
     rows = [(f"target, {q:.0%} quantile", f"{value:+.3f} nats") for q, value in report.target_quantiles.items()]
     show.table(f"Partition, estimator {report.settings.estimator}, tau {report.settings.tau:.3g}", rows)
     print(PARTITION_TERMS)
     values = {
-        "data": summary.to_dict(),
+        "data": summary.to_dict() | {"rows_that_spell_special_tokens": texts.spelled},
         "authorship": authorship.to_dict() if authorship is not None else None,
         "partition": report.to_dict(),
     }

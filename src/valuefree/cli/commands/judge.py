@@ -14,7 +14,9 @@ from valuefree.cli.commands.judge_agreement import agreement_with, read_verdicts
 from valuefree.cli.commands.judge_systems import Measured, measure_systems, metrics_of, metrics_table, read_runs
 from valuefree.cli.options.judge import JudgeConfig
 from valuefree.cli.output import bars
+from valuefree.data.validation import prompt_text
 from valuefree.errors import ConfigError, JudgeError, number_of
+from valuefree.evaluation.control_tokens import control_tokens_note
 from valuefree.evaluation.judging.arena import ArenaResult, arena
 from valuefree.evaluation.judging.asking import Estimate, Prices, estimate
 from valuefree.evaluation.judging.backends import Backend, FunctionJudge
@@ -40,7 +42,7 @@ from valuefree.runs.run_folder import check_verb
 class Judging:
     """What ``valuefree judge`` found: per run of the systems an `ArenaResult` and metrics; κ with others; where.
 
-    aligned: per run, the texts that were compared, and how many were left out.
+    aligned: per run, the texts that were compared, and how many were left out. served: a server renders them.
     """
 
     runs: Sequence[ArenaResult]
@@ -49,15 +51,23 @@ class Judging:
     folder: Path
     aligned: Sequence[Aligned]
     measured: Sequence[Measured] = ()
+    served: bool = False
 
     @property
     def notes(self) -> list[str]:
-        """What --common left out, in words; empty where it was not needed."""
-        return [
+        """What --common left out, and texts that a server may misread, in words."""
+        left_out = [
             f"Left out by --common{f', run {number}' if len(self.aligned) > 1 else ''}: {run.omitted}"
             for number, run in enumerate(self.aligned)
             if run.left_out
         ]
+        asked = [
+            "\n".join([prompt_text(prompt), *answers])
+            for run in self.aligned
+            for prompt, *answers in zip(run.prompts, *run.responses.values(), strict=True)
+        ]
+        note = control_tokens_note(asked, what="prompts, or the answers to them,") if self.served else None
+        return [*left_out, note] if note else left_out
 
     @property
     def missing(self) -> int:
@@ -102,7 +112,7 @@ def judge_outputs(options: JudgeConfig) -> Judging:
     rows = _rows(results)
     agreement = {source: agreement_with(verdicts, rows, seed=options.seed) for source, verdicts in others.items()}
     name = results[0].pairs[next(iter(results[0].pairs))].setup.judge
-    found = Judging(results, agreement, name, folder, runs, measured)
+    found = Judging(results, agreement, name, folder, runs, measured, options.server is not None)
     _write(found, rows, record)
     write_report(read_report([folder]), folder)
     return found
@@ -146,6 +156,7 @@ def load_judge(options: JudgeConfig) -> Backend:
             name=model,
             revision=options.revision or "unknown",
             api_key_env=options.api_key_env,
+            key_over_http=options.key_over_http,
             concurrency=options.concurrency,
             timeout_seconds=options.timeout_seconds,
             max_retries=options.max_retries,

@@ -57,6 +57,8 @@ def _property(item: Field, annotation: Any) -> dict[str, Any]:
     text = described(item.metadata["help"], default_of(item))
     if knobs := item.metadata.get("objectives"):
         text = "; ".join(f"{objective}: {described(knob.help, knob.shown)}" for objective, knob in knobs.items())
+    if "guarded" in item.metadata:
+        text += "; a value that loads code or sends a key needs --allow-code on the command line"
     return {"description": text, **found}
 
 

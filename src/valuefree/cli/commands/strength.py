@@ -1,6 +1,6 @@
 """``valuefree strength``: a trained policy at several strengths, and the one that held-out rows support."""
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ from valuefree.batches.rendering import Limits
 from valuefree.cli import show
 from valuefree.cli.commands.closing import paths_of
 from valuefree.cli.commands.from_options import load_on_device
+from valuefree.cli.options.groups import ModelOptions
 from valuefree.cli.options.strength import StrengthConfig
 from valuefree.cli.options.train import TrainConfig
 from valuefree.cli.output import Result, bars
@@ -46,7 +47,7 @@ class TrainedPolicy:
     def __init__(self, options: StrengthConfig):
         self.folder = Path(options.run)
         self.options = options
-        self.trained = _options_of(self.folder)
+        self.trained = _options_of(self.folder, allow_code=options.allow_code)
         name = model_of_run(options.run)
         if name == options.run:
             raise ConfigError(f"{options.run} has no folder model; expected the folder of a finished run.")
@@ -118,14 +119,21 @@ def _metrics_of(folder: Path) -> dict[str, Any]:
     return read_json(file) if file.exists() else {}
 
 
-def _options_of(folder: Path) -> TrainConfig:
+def _options_of(folder: Path, *, allow_code: bool) -> TrainConfig:
     try:
         record = read_json(folder / MANIFEST)
     except (OSError, ValueError) as error:
         raise ConfigError(f"{folder} has no readable {MANIFEST} ({error}); expected the folder of a run.") from error
     if record.get("command") != "train":
         raise ConfigError(f"{folder} is of valuefree {record.get('command')}; expected a run of valuefree train.")
-    return from_mapping(TrainConfig, record["config"])
+    trained = from_mapping(TrainConfig, record["config"])
+    loading = {item.name for item in fields(ModelOptions)} & set(trained.guarded())  # what `load_on_device` reads
+    if loading and not allow_code:
+        raise ConfigError(
+            f"{folder / MANIFEST} sets {', '.join(sorted(loading))}, so its model runs code of its own. Pass "
+            "--allow-code if you trust this run."
+        )
+    return trained
 
 
 def choose(trained: TrainedPolicy) -> StrengthChoice | None:

@@ -18,4 +18,4 @@ class ExportConfig(Options):
     gguf: str = required("file to write, NAME.gguf; a Modelfile for Ollama is written beside it", output="file")
     quantize: Literal["f16", "bf16", "f32", "q8_0"] = option("f16", "type of the matrices; vectors are float32")
     overwrite: bool = option(False, "replace the file and the Modelfile")
-    trust_remote_code: bool = option(False, "run model code from the hub", group="model")
+    trust_remote_code: bool = option(False, "run model code from the hub", group="model", guarded=bool)

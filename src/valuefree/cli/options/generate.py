@@ -6,9 +6,10 @@ from typing import ClassVar
 from valuefree.cli.options import VERBS
 from valuefree.cli.options.groups import TOP_K, DecodingOptions, ModelOptions, option, required
 from valuefree.errors import ConfigError
+from valuefree.evaluation.server_address import check_address
 
 LOCAL = ("dtype", "attn_implementation", "quantize", "trust_remote_code", "generation_batch_size")
-REMOTE = ("api_key_env", "concurrency", "timeout_seconds", "max_retries", "resume")
+REMOTE = ("api_key_env", "key_over_http", "concurrency", "timeout_seconds", "max_retries", "resume")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +40,20 @@ class GenerateConfig(ModelOptions, DecodingOptions):
         "ask this OpenAI-compatible server, http://host:port/v1, for the model of that name",
         otherwise="none, the model runs in this process",
     )
-    api_key_env: str = option("OPENAI_API_KEY", "environment variable with the server's key, if it needs one")
+    api_key_env: str | None = option(
+        None,
+        "environment variable with the server's key",
+        otherwise="OPENAI_API_KEY for api.openai.com, no key for other servers",
+        guarded=bool,
+    )
+    key_over_http: bool = option(False, "send the key to another machine over http, unencrypted", guarded=bool)
     concurrency: int = option(16, "concurrent requests", minimum=1, maximum=1024)
-    timeout_seconds: float = option(120.0, "time limit of one try of a request", above=0, maximum=86400)
+    timeout_seconds: float = option(
+        120.0,
+        "time limit of one try of a request, until the answer begins, and again until it ends",
+        above=0,
+        maximum=86400,
+    )
     max_retries: int = option(5, "further tries of a request that failed", minimum=0)
     resume: bool = option(
         False, "ask only for prompts that the file out lacks, and append; keep the settings the same", group="output"
@@ -55,6 +67,7 @@ class GenerateConfig(ModelOptions, DecodingOptions):
         if self.server is None:
             self.check_unread(REMOTE, "without --server the model runs in this process")
             return
+        check_address(self.server)
         self.check_unread(LOCAL, "with --server the server loads the model itself")
         if self.out.endswith(".json"):
             raise ConfigError(f"with server, out is {self.out}: answers are written as they come; name a .jsonl file.")

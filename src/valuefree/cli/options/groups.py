@@ -4,7 +4,7 @@ A field's metadata holds its help text, the default that None stands for and its
 the defaults, then a YAML recipe, then flags (`valuefree.cli.parse`).
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar, Literal
 
@@ -27,6 +27,7 @@ def option(
     maximum: float | None = None,
     advice: str | None = None,
     output: OutputKind | None = None,
+    guarded: Callable[[Any], bool] | None = None,
 ) -> Any:
     """A field with a default.
 
@@ -37,10 +38,22 @@ def option(
             check.
         advice: ends the error of a value that is none of the choices.
         output: the option names a file or a folder that the command writes, which is checked before the work.
+        guarded: whether a value loads code or sends a key, so that a recipe sets it only with ``--allow-code``.
     """
     bounds = bounds_of(minimum, above, maximum)
     metadata = {"help": text, "otherwise": otherwise, "group": group, "bounds": bounds, "output": output}
-    return field(default=default, metadata=metadata | ({"advice": advice} if advice else {}))
+    more = {"advice": advice, "guarded": guarded}
+    return field(default=default, metadata=metadata | {name: value for name, value in more.items() if value})
+
+
+def names_kernel(value: str | None) -> bool:
+    """Whether an attention implementation is code of the hub, as ``owner/kernel``."""
+    return value is not None and "/" in value
+
+
+def names_function(value: str | None) -> bool:
+    """Whether a value is of the form ``module:function``; the module is imported, and the function called."""
+    return value is not None and ":" in value
 
 
 def flags(names: Iterable[str]) -> str:
@@ -100,6 +113,11 @@ class Options:
             item for item in fields(self) if item.metadata.get("output") and getattr(self, item.name) is not None
         ]
         return {flag(item.name): (getattr(self, item.name), item.metadata["output"]) for item in written}
+
+    def guarded(self) -> list[str]:
+        """Options whose values here load code or send a key; see `option`."""
+        read = {item.name: item.metadata.get("guarded") for item in fields(self)}
+        return [name for name, loads in read.items() if loads is not None and loads(getattr(self, name))]
 
     def check_unread(self, names: Collection[str], reason: str) -> None:
         """Raise ConfigError if one of these options was given; `reason` says why nothing reads them here."""
@@ -173,12 +191,15 @@ class ModelOptions(Options):
     model: str = option("google/flan-t5-small", "hub name, folder (also of an adapter), or .gguf file")
     dtype: Literal["float32", "bfloat16", "float16"] = option("float32", "type of the weights")
     attn_implementation: str | None = option(
-        None, "eager, sdpa or flash_attention_2", otherwise="the choice of transformers"
+        None,
+        "eager, sdpa, flash_attention_2, or OWNER/KERNEL of the hub",
+        otherwise="the choice of transformers",
+        guarded=names_kernel,
     )
     quantize: Literal["4bit", "8bit"] | None = option(
         None, "load the weights in 4 or 8 bits (bitsandbytes, on a GPU), to train or run an adapter on", otherwise="no"
     )
-    trust_remote_code: bool = option(False, "run model code from the hub")
+    trust_remote_code: bool = option(False, "run model code from the hub", guarded=bool)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,6 +248,9 @@ class RewardOptions(Options):
 
     group: ClassVar[str] = "evaluation"
     reward_function: str | None = option(
-        None, "module:function of prompts and responses, or name or folder of a reward model", otherwise="none"
+        None,
+        "module:function of prompts and responses, or name or folder of a reward model",
+        otherwise="none",
+        guarded=names_function,
     )
     samples_per_prompt: int = option(1, "responses per prompt and model", minimum=1)

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from valuefree.cli.options import VERBS
-from valuefree.cli.options.groups import Options, option, required
+from valuefree.cli.options.groups import Options, names_function, names_kernel, option, required
 from valuefree.cli.options.metrics import MetricOptions, metrics_option
 from valuefree.errors import ConfigError
 from valuefree.evaluation.metrics.registry import METRICS, kind_of
+from valuefree.evaluation.server_address import check_address
 
-SERVER = ("api_key_env", "concurrency", "timeout_seconds", "max_retries", "served_name")
+SERVER = ("api_key_env", "key_over_http", "concurrency", "timeout_seconds", "max_retries", "served_name")
 LOCAL = ("dtype", "attn_implementation", "trust_remote_code", "judge_batch_size")
 PROMPTED = ("judge_prompt", "labels", "orders", "read", "max_new_tokens", "temperature", "max_characters", "cache")
 PRICES = ("input_price", "output_price", "max_cost")
@@ -31,9 +32,13 @@ class JudgeOptions(Options):
         "mistral-7b-instruct-v0.3, llama-3-8b-instruct, hub name, folder or .gguf file of a model, or module:function "
         "from question to answer",
         otherwise="none; give judge or reward-function",
+        guarded=names_function,
     )
     reward_function: str | None = option(
-        None, "module:function, or a reward model's name, as judge: the larger reward wins", otherwise="none"
+        None,
+        "module:function, or a reward model's name, as judge: the larger reward wins",
+        otherwise="none",
+        guarded=names_function,
     )
     server: str | None = option(
         None, "ask this OpenAI-compatible server, http://host:port/v1", otherwise="none", group="server"
@@ -47,12 +52,23 @@ class JudgeOptions(Options):
         otherwise="unknown for a server, a hash of the module's source for module:function, a hash of the weights "
         "for a model in this process",
     )
-    api_key_env: str = option(
-        "OPENAI_API_KEY", "environment variable with the server's key, if it needs one", group="server"
+    api_key_env: str | None = option(
+        None,
+        "environment variable with the server's key",
+        otherwise="OPENAI_API_KEY for api.openai.com, no key for other servers",
+        group="server",
+        guarded=bool,
+    )
+    key_over_http: bool = option(
+        False, "send the key to another machine over http, unencrypted", group="server", guarded=bool
     )
     concurrency: int = option(16, "concurrent requests", group="server", minimum=1, maximum=1024)
     timeout_seconds: float = option(
-        120.0, "longest silence in one try of a request", group="server", above=0, maximum=86400
+        120.0,
+        "time limit of one try of a request, until the answer begins, and again until it ends",
+        group="server",
+        above=0,
+        maximum=86400,
     )
     max_retries: int = option(5, "further tries of a request that failed", group="server", minimum=0)
     judge_prompt: str | None = option(
@@ -93,9 +109,13 @@ class JudgeOptions(Options):
         "float32", "type of the weights of a judge in this process", group="model"
     )
     attn_implementation: str | None = option(
-        None, "eager, sdpa or flash_attention_2", otherwise="the choice of transformers", group="model"
+        None,
+        "eager, sdpa, flash_attention_2, or OWNER/KERNEL of the hub",
+        otherwise="the choice of transformers",
+        group="model",
+        guarded=names_kernel,
     )
-    trust_remote_code: bool = option(False, "run model code from the hub", group="model")
+    trust_remote_code: bool = option(False, "run model code from the hub", group="model", guarded=bool)
     judge_batch_size: int = option(8, "questions at a time for a judge in this process", group="model", minimum=1)
     cache: str | None = option(
         None,
@@ -131,6 +151,10 @@ class JudgeConfig(MetricOptions, JudgeOptions):
         """Whether `judge` reads as module:function; a model on a server may be called so as well."""
         return self.judge is not None and ":" in self.judge and not Path(self.judge).exists()
 
+    def guarded(self) -> list[str]:
+        """See `Options`; with a server, a judge such as ``llama3:latest`` is a model of that server."""
+        return [name for name in super().guarded() if name != "judge" or self.server is None]
+
     def __post_init__(self) -> None:
         if len(self.systems) < 2:
             raise ConfigError(f"{len(self.systems)} system; give the outputs of at least two: NAME=FILE NAME=FILE.")
@@ -147,6 +171,7 @@ class JudgeConfig(MetricOptions, JudgeOptions):
             unread = ("server", "revision", *SERVER, *LOCAL, *PROMPTED, *PRICES)
             self.check_unread(unread, "a reward function takes the place of a judge, and there is nothing to ask")
         if self.server is not None:
+            check_address(self.server)
             self.check_unread(LOCAL, "with --server the server loads the model itself")
             return
         self.check_unread(SERVER, "without --server the judge runs in this process")

@@ -23,4 +23,4 @@ class MergeConfig(Options):
         "also upload the folder to this repository of the Hugging Face hub; a new one is private",
         otherwise="none",
     )
-    trust_remote_code: bool = option(False, "run model code from the hub", group="model")
+    trust_remote_code: bool = option(False, "run model code from the hub", group="model", guarded=bool)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 from typing import ClassVar
 
 from valuefree.cli.options import VERBS
-from valuefree.cli.options.groups import DecodingOptions, ModelOptions, option, positional
+from valuefree.cli.options.groups import DecodingOptions, ModelOptions, names_function, option, positional
 from valuefree.errors import ConfigError
 
 EXACT = (
@@ -33,6 +33,7 @@ class SampleConfig(ModelOptions, DecodingOptions):
         "module:function of prompts and responses, or name or folder of a reward model, to reward the responses",
         otherwise="no rewards",
         group="evaluation",
+        guarded=names_function,
     )
     temperature: float = option(1.0, f"sampling temperature; 0 is greedy. {EXACT.format('1')}", minimum=0)
     top_k: int = option(0, f"most likely tokens to sample from; 0 for all. {EXACT.format('0')}", minimum=0)

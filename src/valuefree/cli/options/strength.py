@@ -37,6 +37,9 @@ class StrengthConfig(ResultOptions):
         output="folder",
     )
     seed: int = option(0, "random seed of the resamples", minimum=0)
+    allow_code: bool = option(
+        False, "load code that the manifest of the run names, as with trust_remote_code", group="model", guarded=bool
+    )
 
     def outputs(self) -> dict[str, tuple[str, OutputKind]]:
         """The policy is scaled in its own folder."""

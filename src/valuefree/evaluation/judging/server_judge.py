@@ -8,7 +8,8 @@ from typing import Any
 
 from valuefree.errors import JudgeError
 from valuefree.evaluation.judging.backends import Reply, Settings, estimated_tokens
-from valuefree.evaluation.openai_client import DEFAULT_KEY_ENV, answer_in, body_of, openai_client, without_key
+from valuefree.evaluation.openai_client import answer_in, body_of, openai_client, without_key
+from valuefree.evaluation.server_address import key_for
 
 logger = logging.getLogger(__name__)
 
@@ -28,8 +29,9 @@ class ServerJudge:
         model: name under which the server knows the model. server: address up to and including ``/v1``.
         name: of the judge, for cache and signature; default: `model`. revision: of the model, for cache and signature;
             servers do not report it.
-        api_key_env: environment variable with the key, which is never written. concurrency: simultaneous requests.
-        timeout_seconds: of silence in one try. max_retries: further tries after growing pauses, or after the server's
+        api_key_env, key_over_http: the key; see `valuefree.evaluation.server_address.key_for`.
+        concurrency: simultaneous requests. timeout_seconds: of one try, until the answer begins, and again until it
+            ends. max_retries: further tries after growing pauses, or after the server's
             Retry-After, on lost connections, timeouts, status 408, 409, 429 and 5xx.
     """
 
@@ -43,7 +45,8 @@ class ServerJudge:
         server: str,
         name: str | None = None,
         revision: str = "unknown",
-        api_key_env: str = DEFAULT_KEY_ENV,
+        api_key_env: str | None = None,
+        key_over_http: bool = False,
         concurrency: int = 16,
         timeout_seconds: float = 120.0,
         max_retries: int = 5,
@@ -52,9 +55,8 @@ class ServerJudge:
         self._refused = self._accepted = False  # whether the server refused, or accepted, to give log-probabilities
         self._answered = False
         self._sent = threading.local()  # requests of this thread's call, the client's own retries included
-        self._client = openai_client(
-            server, api_key_env, timeout_seconds, max_retries, concurrency, on_request=self._count
-        )
+        key = key_for(server, api_key_env, key_over_http=key_over_http)
+        self._client = openai_client(server, key, timeout_seconds, max_retries, concurrency, on_request=self._count)
 
     def _count(self, request: Any) -> None:
         self._sent.number = getattr(self._sent, "number", 0) + 1
@@ -126,8 +128,10 @@ class ServerJudge:
         """
         import openai
 
+        from valuefree.evaluation.bounded_client import Redirected
+
         if not isinstance(error, openai.APIStatusError):
-            return False
+            return isinstance(error, Redirected)
         message = body_of(error)[:1000]
         if "logprob" in message.lower():
             return False

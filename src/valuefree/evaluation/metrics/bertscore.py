@@ -9,6 +9,7 @@ from typing import Any
 from valuefree.errors import ConfigError
 from valuefree.evaluation.metrics.base import LoadedSettings, Measure, Metric, Texts, of_mean
 from valuefree.evaluation.metrics.extra import library, longest_input, name_of
+from valuefree.models.pickles import check_weights
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +51,16 @@ class _Spaced:
         return self._tokenizer.encode(" " + text, **options)
 
 
+def _check_files(model: str) -> None:
+    """Raise OSError or ValueError unless bert-score finds safetensors weights, and a model without code of its own."""
+    library("transformers").AutoConfig.from_pretrained(model, trust_remote_code=False)
+    cached_file = library("transformers.utils").cached_file
+    try:
+        cached_file(model, "model.safetensors")
+    except OSError:
+        cached_file(model, "model.safetensors.index.json")
+
+
 class BertScore:
     """F1 of greedily matched token states of one layer (Zhang et al. 2020, arXiv 1904.09675), without idf.
 
@@ -84,7 +95,9 @@ class BertScore:
             )
         device = str(import_module("valuefree.models.load").accelerator_device())
         layers = known[model] if layer is None else layer
+        check_weights(model, "AutoModel")
         try:
+            _check_files(model)
             scorer = package.BERTScorer(
                 model_type=model, num_layers=layers, lang="en", rescale_with_baseline=rescaled, device=device
             )
@@ -95,6 +108,7 @@ class BertScore:
             ) from error
         config = scorer._model.config
         scorer._tokenizer.model_max_length = longest_input(config, scorer._tokenizer.model_max_length)
+        scorer._tokenizer.split_special_tokens = True  # such as a [SEP] that is spelled in a text
         spaced = config.model_type in SPACED
         if spaced:
             scorer._tokenizer = _Spaced(scorer._tokenizer)

@@ -11,6 +11,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from valuefree.evaluation.metrics.extra import library
@@ -129,16 +130,24 @@ def _tasks(names: Sequence[str], processes: int) -> list[tuple[list[str], slice]
     ]
 
 
+def _import_path() -> list[str]:
+    """Folders that modules are imported from: those of this process, without the working folder.
+
+    The folder of this package stays, even where it is the working folder.
+    """
+    refused = {Path.cwd()} - {Path(__file__).resolve().parents[3]}
+    return [path for path in sys.path if path and Path(path).resolve() not in refused]
+
+
 def _start(names: Sequence[str], predictions: Sequence[str], references: Sequence[str]) -> subprocess.Popen[str]:
     places = list(library("nltk.data").path) if "meteor" in names else None
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     process = subprocess.Popen(
-        [sys.executable, "-m", "valuefree.evaluation.metrics.row_scores"],
+        [sys.executable, "-P", "-m", "valuefree.evaluation.metrics.row_scores"],  # -P: without the working folder
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         encoding="ascii",
-        env=environment,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(_import_path())},
     )
     assert process.stdin is not None
     json.dump([list(names), list(predictions), list(references), places], process.stdin)

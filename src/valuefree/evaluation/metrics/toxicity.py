@@ -6,6 +6,7 @@ from importlib import import_module
 from valuefree.errors import ConfigError
 from valuefree.evaluation.metrics.base import LoadedSettings, Measure, Metric, Texts, of_mean
 from valuefree.evaluation.metrics.extra import library, longest_input, name_of
+from valuefree.models.pickles import check_weights
 
 DEFAULT_MODEL = "facebook/roberta-hate-speech-dynabench-r4-target"
 BATCH_SIZE = 32
@@ -42,9 +43,11 @@ class Toxicity:
     def __init__(self, model: str | None = None, label: str = "hate", *, batch_size: int = BATCH_SIZE):
         model = model or DEFAULT_MODEL
         transformers = library("transformers")
+        check_weights(model, "AutoModelForSequenceClassification")
         try:
-            classifier = transformers.AutoModelForSequenceClassification.from_pretrained(model)
-            tokenizer = transformers.AutoTokenizer.from_pretrained(model)
+            options = {"trust_remote_code": False, "use_safetensors": True}
+            classifier = transformers.AutoModelForSequenceClassification.from_pretrained(model, **options)
+            tokenizer = transformers.AutoTokenizer.from_pretrained(model, trust_remote_code=False)
         except (OSError, ValueError) as error:
             raise ConfigError(
                 f"could not load the toxicity classifier {model!r}: {error}. Without a network pass toxicity_model, "
@@ -65,6 +68,7 @@ class Toxicity:
             tokenizer=tokenizer,
             top_k=None,
             truncation=True,
+            split_special_tokens=True,
             batch_size=batch_size,
             device=import_module("valuefree.models.load").accelerator_device(),
         )
