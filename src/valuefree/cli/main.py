@@ -19,6 +19,8 @@ from valuefree.runs.lock import locked
 from valuefree.runs.manifest import launched
 from valuefree.runs.run_folder import VERBS as VERBS_OF_RUNS
 
+UNEXPECTED = "This is a fault of valuefree"
+
 USAGE = f"""valuefree {__version__}: a better policy from scalar feedback, offline, without a value network
 
 usage: valuefree VERB [options]
