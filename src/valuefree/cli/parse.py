@@ -7,7 +7,6 @@ import types
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, fields
 from inspect import get_annotations
-from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from valuefree.cli.options import Options, options_of
@@ -211,22 +210,6 @@ def make_parser(program: str, config: type[Options], *, objective: str | None = 
     return parser
 
 
-def read_recipe(file: str) -> dict[str, Any]:
-    """A YAML recipe as a mapping."""
-    import yaml  # noqa: PLC0415  not needed for `--help`
-
-    try:
-        recipe = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"could not read the recipe {file}: {error}") from error
-    if recipe is None:
-        return {}
-    if not isinstance(recipe, dict):
-        raise ConfigError(f"the recipe {file} holds {type(recipe).__name__}; expected keys and values.")
-    # YAML 1.1 takes the key `on` for true.
-    return {"on" if name is True else str(name): value for name, value in recipe.items()}
-
-
 def parse(verb: str, arguments: Sequence[str]) -> Options:
     """The options of a verb of ``valuefree``; see `parse_options`."""
     return parse_options(f"valuefree {verb}", options_of(verb), arguments)
@@ -245,7 +228,11 @@ def parse_options(program: str, config: type[T], arguments: Sequence[str]) -> T:
         raise _unknown_argument(config, rest[0].split("=")[0], objective)
     values = {key_of(name): value for name, value in vars(given).items()}
     recipe = values.pop("config", None)
-    return from_mapping(config, (read_recipe(recipe) if recipe else {}) | values)
+    if recipe:
+        from valuefree.cli.recipe_file import read_recipe  # noqa: PLC0415  imports YAML, not needed for `--help`
+
+        values = read_recipe(recipe) | values
+    return from_mapping(config, values)
 
 
 def _objective_in(program: str, config: type[Options], arguments: Sequence[str]) -> str | None:
