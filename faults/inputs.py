@@ -18,8 +18,7 @@ from typing import Any
 from faults.good_inputs import Sort, sorts
 from faults.mutations import damage
 from faults.outcome import ACCEPTED, HANG, IDENTICAL, MEMORY, REFUSED, TRACEBACK, UNFINISHED, Outcome
-from valuefree.cli.main import UNEXPECTED, main
-from valuefree.errors import ValueFreeError
+from valuefree.cli.main import UNEXPECTED, exit_with_message, main
 
 KIND = "inputs"
 TRIES = 2000
@@ -60,11 +59,13 @@ def _make(place: int, good: Path) -> None:
 
 
 def _work(place: int, way: int | None, inputs: Path) -> Any:
-    sort = sorts()[place]
+    sort, found = sorts()[place], []
     if way is None:
-        return sort.read(inputs)
-    sys.argv = ["valuefree", *sort.commands[way](inputs, inputs.parent / "out")]
-    return main()
+        exit_with_message(lambda: found.append(sort.read(inputs)), name="valuefree")
+    else:
+        sys.argv = ["valuefree", *sort.commands[way](inputs, inputs.parent / "out")]
+        main()
+    return found
 
 
 def _check_good(sort: Sort, place: int, good: Path, folder: Path) -> None:
@@ -155,9 +156,6 @@ def _child(work: Callable[..., Any], arguments: tuple[Any, ...], folder: Path) -
     code, value = 0, None
     try:
         value = work(*arguments)
-    except ValueFreeError as error:
-        print(f"valuefree: {error}", file=sys.stderr)
-        code = 1
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     finally:
