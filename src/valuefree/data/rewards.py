@@ -20,7 +20,7 @@ ROUNDING = 1e-12  # of the largest reward: a smaller spread is an error of round
 
 @dataclass(frozen=True)
 class RewardScaler:
-    """(r − mean) / scale. `scale` is the standard deviation of the training rewards (1 if they are equal up to rounding)."""
+    """(r − mean) / scale. `scale` is the standard deviation of the training rewards (1 if these are equal)."""
 
     mean: float
     scale: float

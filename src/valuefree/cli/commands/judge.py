@@ -286,9 +286,8 @@ def _markdown(found: Judging) -> str:
         heading = f", run {number}" if len(found.runs) > 1 else ""
         for names, result in run.pairs.items():
             rows = "\n".join(f"| {name.strip()} | {value} |" for name, value in pair_rows(result))
-            parts.append(
-                f"## {escape_marks(' against '.join(names))}{heading}\n\n| | |\n|---|---|\n{rows}\n\n`{result.signature}`"
-            )
+            title = escape_marks(" against ".join(names)) + heading
+            parts.append(f"## {title}\n\n| | |\n|---|---|\n{rows}\n\n`{result.signature}`")
         ranked = "\n".join(f"| {escape_marks(name)} | {value} |" for name, value in ranking_rows(run))
         if ranked:
             parts.append(f"## {RANKING}\n\n| system | strength |\n|---|---|\n{ranked}")
