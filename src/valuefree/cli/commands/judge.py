@@ -285,7 +285,7 @@ def _markdown(found: Judging) -> str:
     for number, run in enumerate(found.runs):
         heading = f", run {number}" if len(found.runs) > 1 else ""
         for names, result in run.pairs.items():
-            rows = "\n".join(f"| {name.strip()} | {value} |" for name, value in pair_rows(result))
+            rows = "\n".join(f"| {escape_marks(name.strip())} | {value} |" for name, value in pair_rows(result))
             title = escape_marks(" against ".join(names)) + heading
             parts.append(f"## {title}\n\n| | |\n|---|---|\n{rows}\n\n`{result.signature}`")
         ranked = "\n".join(f"| {escape_marks(name)} | {value} |" for name, value in ranking_rows(run))
