@@ -8,13 +8,13 @@ from pathlib import Path
 
 import torch
 
-from faults import checkpoints, divergence, folders, kills
+from faults import checkpoints, divergence, folders, inputs, kills
 from faults.outcome import Outcome, table_of
 from valuefree.report.markdown import escape, markdown_table
 from valuefree.runs.files import write_text
 from valuefree.runs.manifest import git_commit, machine
 
-KINDS = {module.KIND: module.tries for module in (kills, checkpoints, divergence, folders)}
+KINDS = {module.KIND: module.tries for module in (kills, checkpoints, divergence, folders, inputs)}
 
 
 def page_of(outcomes: list[Outcome], origin: str) -> str:

@@ -12,7 +12,10 @@ SILENT = "fault not named"
 OTHER = "another result"
 TRACEBACK = "traceback"
 HANG = "no end within the time limit"
-GOOD = (IDENTICAL, REFUSED)
+MEMORY = "more memory than 1 GB"
+UNFINISHED = "an input changed, or a part of the output left"
+ACCEPTED = "accepted, with another result"
+GOOD = (IDENTICAL, REFUSED, ACCEPTED)  # a damage may give another valid input
 
 
 @dataclass(frozen=True)

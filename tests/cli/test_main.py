@@ -375,6 +375,24 @@ def test_an_error_of_ours_is_one_message_and_an_exit_code(tmp_path, monkeypatch,
         assert "Traceback" not in error
 
 
+@pytest.mark.parametrize("debug", [False, True])
+def test_an_unexpected_exception_is_one_message_and_its_traceback_is_shown_on_demand(monkeypatch, capsys, debug):
+    def broken(arguments):
+        assert arguments == ["train", "x"]  # --debug is read by no verb
+        raise KeyError("\ud800" + "x" * 5000)
+
+    monkeypatch.setattr(cli, "run", broken)
+    monkeypatch.setattr(sys, "argv", ["valuefree", "train", *(["--debug"] if debug else []), "x"])
+    with pytest.raises(SystemExit, match="1"):
+        cli.main()
+    said = capsys.readouterr().err
+    assert ("Traceback" in said) is debug
+    message = said.splitlines()[-2:]
+    assert message[0].startswith("valuefree: KeyError: ")
+    assert len(message[0]) < 1100
+    assert message[1].startswith("This is a fault of valuefree, not of the command. Please report it")
+
+
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
 
 

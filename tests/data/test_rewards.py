@@ -28,6 +28,18 @@ def test_equal_rewards_keep_their_scale_and_are_mentioned(caplog):
     assert "nothing to learn" in caplog.text
 
 
+@pytest.mark.parametrize("rewards", [[0.1] * 300, [0.1 + 0.2, 0.3] * 10, [0.0] * 3, [-1e300] * 3])
+def test_rewards_that_differ_by_rounding_are_equal(caplog, rewards):
+    """The mean of 300 times 0.1 is not 0.1 in floats, and 0.1 + 0.2 is not 0.3."""
+    assert RewardScaler.fit(rewards).scale == 1.0
+    assert "nothing to learn" in caplog.text
+
+
+def test_a_small_spread_is_kept():
+    assert RewardScaler.fit([1.0, 1.0 + 2e-9]).scale == pytest.approx(1e-9, rel=1e-6)
+    assert RewardScaler.fit([1e-20, 3e-20]).scale == pytest.approx(1e-20)
+
+
 def test_wrong_input_is_an_error():
     for values in ([], [1.0, math.nan]):
         with pytest.raises(DataError):

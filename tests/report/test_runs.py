@@ -198,6 +198,17 @@ def test_curves_leave_out_what_is_no_number_and_a_repeated_step_counts_once():
             "of command 'prepare', which has no report",
         ),
         (lambda run: (run / "manifest.json").write_text("[]"), "of command None, which has no report"),
+        (lambda run: (run / "manifest.json").write_text('{"command": "train"}'), r"run: .*form \(KeyError: 'config'\)"),
+        (
+            lambda run: (run / "metrics.json").write_text('{"evaluation": {"gain": 1}}'),
+            r"run: .*form \(KeyError: 'kl'\)",
+        ),
+        (lambda run: (run / "metrics.json").write_text("[1]"), "expected a JSON object, got list"),
+        (lambda run: (run / "completions.jsonl").write_text('{"prompt": []}'), r"run: .*form \(KeyError: 'rewards'\)"),
+        (
+            lambda run: (run / "metrics.jsonl").write_text("[" * 10_000),
+            "metrics.jsonl:1: nested deeper than 100 levels",
+        ),
     ],
 )
 def test_a_folder_that_cannot_be_read_says_what_was_looked_for(trained, spoil, words):

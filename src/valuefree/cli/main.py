@@ -1,8 +1,10 @@
 """Entry point of the command line: parse the options, then import and run the module of the verb."""
 
+import io
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from importlib import import_module
@@ -21,6 +23,10 @@ from valuefree.runs.manifest import launched
 from valuefree.runs.outputs import check_output
 from valuefree.runs.run_folder import VERBS as VERBS_OF_RUNS
 
+UNEXPECTED = "This is a fault of valuefree, not of the command"
+DEBUG = "--debug"
+LONGEST = 1000  # characters of a line of a message
+
 USAGE = f"""valuefree {__version__}: a better policy from scalar feedback, offline, without a value network
 
 usage: valuefree VERB [options]
@@ -28,6 +34,7 @@ usage: valuefree VERB [options]
 {{verbs}}
 
 valuefree VERB --help lists the options of a verb; every verb takes --config FILE, a YAML recipe.
+With --debug an error is shown with its traceback.
 Exit codes: 0 done, 1 failed by its data or while it ran, 2 invalid options, 130 or 143 stopped by
 Ctrl-C or SIGTERM.
 """
@@ -89,18 +96,22 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("valuefree").setLevel(logging.INFO if number == 0 else logging.ERROR)
     name = "valuefree" if processes == 1 else f"valuefree, process {number}"
-    exit_with_message(lambda: run(sys.argv[1:]), name=name)
+    arguments = [argument for argument in sys.argv[1:] if argument != DEBUG]
+    for stream in (sys.stdout, sys.stderr):  # texts may contain half of a surrogate pair, which no encoding has
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    exit_with_message(lambda: run(arguments), name=name)
 
 
 def exit_with_message(command: Callable[[], None], *, name: str) -> None:
-    """Run a command; on a known error print one line and exit: 2 invalid options, 1 other, 130 Ctrl-C.
+    """Run a command; on an error print one message and exit: 2 invalid options, 1 other, 130 Ctrl-C.
 
-    Other exceptions keep their traceback.
+    With ``--debug`` among the arguments of the process the traceback comes first.
     """
     try:
         command()
     except ConfigError as error:
-        print(f"{name}: {error}", file=sys.stderr)
+        _print_error(f"{name}: {error}")
         sys.exit(2)
     except BrokenPipeError:  # the reader, such as head, has closed the pipe
         sys.stdout = None  # type: ignore[assignment]  # so that the interpreter does not flush it at exit
@@ -111,5 +122,19 @@ def exit_with_message(command: Callable[[], None], *, name: str) -> None:
         print(f"{name}: stopped", file=sys.stderr)
         sys.exit(130)
     except ValueFreeError as error:
-        print(f"{name}: {error}", file=sys.stderr)
+        _print_error(f"{name}: {error}")
         sys.exit(1)
+    except Exception as error:
+        _print_error(
+            f"{name}: {type(error).__name__}: {error}\n{UNEXPECTED}. Please report it, with the command, the version "
+            f"({__version__}) and the traceback, which the same command shows with {DEBUG}."
+        )
+        sys.exit(1)
+
+
+def _print_error(message: str) -> None:
+    """Print a message, with the end of very long lines left out; with ``--debug`` after the traceback."""
+    if DEBUG in sys.argv:
+        traceback.print_exc()
+    for line in message.split("\n"):
+        print(line if len(line) <= LONGEST else f"{line[:LONGEST]} …", file=sys.stderr)

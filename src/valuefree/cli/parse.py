@@ -6,7 +6,6 @@ import types
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, fields
 from inspect import get_annotations
-from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from valuefree.cli.options import Options, options_of
@@ -206,22 +205,6 @@ def make_parser(program: str, config: type[Options], *, objective: str | None = 
     return parser
 
 
-def read_recipe(file: str) -> dict[str, Any]:
-    """A YAML recipe as a mapping."""
-    import yaml  # noqa: PLC0415  not needed for `--help`
-
-    try:
-        recipe = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"could not read the recipe {file}: {error}") from error
-    if recipe is None:
-        return {}
-    if not isinstance(recipe, dict):
-        raise ConfigError(f"the recipe {file} holds {type(recipe).__name__}; expected keys and values.")
-    # YAML 1.1 takes the key `on` for true.
-    return {"on" if name is True else str(name): value for name, value in recipe.items()}
-
-
 def parse(verb: str, arguments: Sequence[str]) -> Options:
     """The options of a verb of ``valuefree``; see `parse_options`."""
     return parse_options(f"valuefree {verb}", options_of(verb), arguments)
@@ -243,13 +226,18 @@ def parse_options(program: str, config: type[T], arguments: Sequence[str]) -> T:
     allowed = values.get("allow_code", False)
     if "allow_code" not in {item.name for item in fields(config)}:
         values.pop("allow_code", None)
-    options = from_mapping(config, (read_recipe(recipe) if recipe else {}) | values)
+    settings = {}
+    if recipe:
+        from valuefree.cli.recipe_file import read_recipe  # noqa: PLC0415  imports YAML, not needed for `--help`
+
+        settings = read_recipe(recipe)
+    options = from_mapping(config, settings | values)
     found = {name: getattr(options, name) for name in options.guarded() if key_of(name) not in values}
     if found and not allowed:
-        settings = ", ".join(f"{key_of(name)}: {value}" for name, value in found.items())
+        named = ", ".join(f"{key_of(name)}: {value}" for name, value in found.items())
         given = " ".join(flag(name) if value is True else f"{flag(name)} {value}" for name, value in found.items())
         raise ConfigError(
-            f"the recipe {recipe} sets {settings}. That loads code or sends a key, so it is taken from the command "
+            f"the recipe {recipe} sets {named}. That loads code or sends a key, so it is taken from the command "
             f"line only: give {given} there, or --allow-code if you trust the recipe."
         )
     return options

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from valuefree.data.faults import RowError, shown
 from valuefree.data.prompts import PARTS, Conversation, json_text, message_text
+from valuefree.runs.json_values import parse_json
 
 TrainOn = Literal["last", "all"]
 SELF_CONTAINED = ("tool_calls", "function_call", "reasoning_content")  # fields that may stand without content
@@ -33,6 +34,7 @@ def _message(message: Any, name: str) -> dict[str, Any]:
         raise RowError(f"{name} has a message without text role and content", f": {shown(message)}")
     if "tool_calls" in more:
         more["tool_calls"] = _tool_calls(more["tool_calls"], name)
+    check_json(more, name)
     return {"role": message["role"], "content": content, **more}
 
 
@@ -81,6 +83,8 @@ def conversation(value: Any, name: str, tools: Any, options: Any) -> Conversatio
         raise RowError("tools is not a list of function schemas", f": {shown(tools)}")
     if not isinstance(options, Mapping):
         raise RowError("chat_template_kwargs is not an object", f": {shown(options)}")
+    check_json(tools, "tools")
+    check_json(options, "chat_template_kwargs")
     messages = messages_of(value, name)
     if not any((message["content"] or "").strip() or len(message) > 2 for message in messages):
         raise RowError(f"{name} is empty")
@@ -127,6 +131,14 @@ def response_texts(messages: list[dict[str, Any]], name: str) -> tuple[str, str 
     return "\n".join(lines), json_text(messages)
 
 
+def check_json(value: Any, name: str) -> None:
+    """Raise `RowError` for a value that JSON cannot hold: NaN, infinity, a date."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise RowError(f"{name} has a value that is not of JSON", f": {error}") from error
+
+
 def _decoded(value: Any) -> Any:
     return _json(value) if isinstance(value, str) else value
 
@@ -134,6 +146,6 @@ def _decoded(value: Any) -> Any:
 def _json(text: str) -> Any:
     """The value of a JSON text; the text itself where it is not JSON."""
     try:
-        return json.loads(text)
-    except (json.JSONDecodeError, RecursionError):
+        return parse_json(text)
+    except ValueError:
         return text

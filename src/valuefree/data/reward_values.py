@@ -13,9 +13,10 @@ DOWN = "down thumb_down thumbs_down thumbsdown dislike disliked negative bad fal
 THUMBS: dict[str, float] = {**dict.fromkeys(UP.split(), 1.0), **dict.fromkeys(DOWN.split(), -1.0)}
 MINUS = "\u2212"  # the minus sign of typography
 UNSEEN = re.compile("[\ufe0e\ufe0f\U0001f3fb-\U0001f3ff]")  # variation selectors and skin tones
-NUMBER_OF_STARS = re.compile(r"(\d+(?:[.,]\d+)?)\s*(?:stars?|★|⭐)")
+NUMBER_OF_STARS = re.compile(r"([0-9]+(?:[.,][0-9]+)?)\s*(?:stars?|★|⭐)")
 SIGNS_OF_STARS = re.compile(r"([★⭐]*)([☆✩]*)")
-FRACTION = re.compile(r"(\d+(?:[.,]\d+)?)\s*(?:/|out of)\s*(\d+)")
+FRACTION = re.compile(r"([0-9]+(?:[.,][0-9]+)?)\s*(?:/|out of)\s*([0-9]+)")
+NUMBER = re.compile(r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|inf(?:inity)?|nan)", re.IGNORECASE)
 
 
 class Rating(NamedTuple):
@@ -24,6 +25,12 @@ class Rating(NamedTuple):
     value: float
     kind: str
     scale: float | None = None
+
+
+def number_in(text: str) -> float | None:
+    """The number that a text is, in ASCII digits and without the underscores that Python allows; None for others."""
+    text = text.strip()
+    return float(text) if NUMBER.fullmatch(text) else None
 
 
 def plain(value: Any) -> str:
@@ -49,7 +56,7 @@ def rating_of(value: Any, categories: Mapping[str, float] | None = None) -> Rati
     if categories and text in categories:
         return Rating(categories[text], "category")
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return Rating(float(value), "number") if math.isfinite(value) else None
+        return _of_number(value)
     thumb = thumb_of(value)
     if thumb is not None:
         return Rating(thumb, "number" if text in ("+1", "-1") else "thumb")
@@ -61,9 +68,14 @@ def rating_of(value: Any, categories: Mapping[str, float] | None = None) -> Rati
         return Rating(_number(found[1]), "stars")
     if text and (found := SIGNS_OF_STARS.fullmatch(text)):
         return Rating(float(len(found[1])), "stars", float(len(text)) if found[2] else None)
+    number = number_in(text)
+    return None if number is None else _of_number(number)
+
+
+def _of_number(value: float) -> Rating | None:
     try:
-        number = float(text)
-    except ValueError:
+        number = float(value)
+    except OverflowError:  # an integer beyond the floats
         return None
     return Rating(number, "number") if math.isfinite(number) else None
 

@@ -15,11 +15,12 @@ from valuefree.runs.files import read_json, write_json
 logger = logging.getLogger(__name__)
 
 FILE_NAME = "reward_scaler.json"
+ROUNDING = 1e-12  # of the largest reward: a smaller spread is an error of rounding
 
 
 @dataclass(frozen=True)
 class RewardScaler:
-    """(r − mean) / scale. `scale` is the standard deviation of the training rewards (1 when they are all equal)."""
+    """(r − mean) / scale. `scale` is the standard deviation of the training rewards (1 if these are equal)."""
 
     mean: float
     scale: float
@@ -39,7 +40,7 @@ class RewardScaler:
         if values.size == 0 or not np.isfinite(values).all():
             raise DataError(f"cannot fit a reward scaler on {values.size} rewards, of which some are not finite.")
         scale = float(values.std())
-        if scale == 0:
+        if scale <= ROUNDING * np.abs(values).max():
             logger.warning("all %d rewards equal %g: there is nothing to learn from them", values.size, values[0])
             scale = 1.0
         return cls(float(values.mean()), scale)

@@ -16,6 +16,8 @@ import pyarrow.parquet as pq
 
 from valuefree.data.columns import BATCH_ROWS, batches
 from valuefree.errors import ConfigError, DataError
+from valuefree.runs.files import check_regular
+from valuefree.runs.json_values import parse_json
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
 WEIGHTS = ("adapter_config.json", "model.safetensors", "model.safetensors.index.json")  # files of a model
@@ -91,6 +93,8 @@ def chunks_of(source: Any, split: str | None, names: Sequence[str] | None) -> It
     if isinstance(source, list):
         yield from _chunked(RawRow(f"row:{index}", dict(values)) for index, values in enumerate(source))
         return
+    if not str(source).strip():
+        raise ConfigError("the data have no name; give a file, a folder or a hub name.")
     path = Path(source)
     if not path.exists():
         if path.suffix in SUFFIXES or path.is_absolute() or str(source).startswith(("./", "../", "~")):
@@ -121,6 +125,7 @@ def _check_is_data(path: Path) -> None:
 
 
 def _of_file(file: Path, name: str, names: Sequence[str] | None) -> Iterator[Chunk]:
+    check_regular(file)
     if file.suffix == ".parquet":
         yield from _of_parquet(file, name, names)
     elif file.suffix == ".csv":
@@ -269,9 +274,9 @@ def _json_row(line: str, where: str) -> RawRow:
     if fault:
         return RawRow(where, {}, fault)
     try:
-        values = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
-        return RawRow(where, {}, f"broken JSON: {error}")
+        values = parse_json(line)
+    except ValueError as error:
+        return RawRow(where, {}, str(error))
     if not isinstance(values, dict):
         return RawRow(where, {}, f"expected a JSON object, got {type(values).__name__}")
     return RawRow(where, values)
@@ -280,9 +285,9 @@ def _json_row(line: str, where: str) -> RawRow:
 def _of_json_array(file: Path, name: str) -> Iterator[RawRow]:
     text = file.read_text(encoding="utf-8-sig", errors="surrogateescape")
     try:
-        items = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        yield RawRow(name, {}, f"broken JSON: {error}")
+        items = parse_json(text)
+    except ValueError as error:
+        yield RawRow(name, {}, str(error))
         return
     for index, values in enumerate(items):
         fault = None if isinstance(values, dict) else f"expected a JSON object, got {type(values).__name__}"
@@ -300,12 +305,14 @@ def _of_csv(file: Path, name: str) -> Iterator[RawRow]:
 
 
 def _csv_rows(reader: Any, name: str) -> Iterator[RawRow]:
-    header = next(reader, None)
-    if header is None:
-        yield RawRow(name, {}, "the file is empty")
-        return
-    line = reader.line_num + 1
+    line = 1
     try:
+        header = next(reader, None)
+        fault = _header_fault(header)
+        if header is None or fault:
+            yield RawRow(name, {}, fault)
+            return
+        line = reader.line_num + 1
         for cells in reader:
             where, line = f"{name}:{line}", reader.line_num + 1
             if not cells:
@@ -316,3 +323,12 @@ def _csv_rows(reader: Any, name: str) -> Iterator[RawRow]:
             yield RawRow(where, dict(zip(header, cells, strict=False)), fault, typed=False)
     except csv.Error as error:
         yield RawRow(f"{name}:{line}", {}, f"broken CSV from here on: {error}")
+
+
+def _header_fault(header: list[str] | None) -> str | None:
+    if header is None:
+        return "the file is empty"
+    twice = next((column for column in header if header.count(column) > 1), None)
+    if twice is not None:
+        return f"a column is given twice: {twice[:60]!r}"
+    return _bad_bytes("\n".join(header))

@@ -13,7 +13,7 @@ import pyarrow as pa
 from valuefree.data.faults import RowError, check_characters, check_there, shown, unreadable
 from valuefree.data.messages import TrainOn, conversation, messages_in, messages_of, response_texts, split_turns
 from valuefree.data.prompts import Conversation, Prompt, conversation_of
-from valuefree.data.reward_values import spelled_reward, thumb_of
+from valuefree.data.reward_values import number_in, spelled_reward, thumb_of
 from valuefree.data.sources import RawRow
 
 NESTED = ("responses", "answers", "completions")
@@ -190,10 +190,10 @@ def _reward(value: Any, columns: ColumnNames, typed: bool) -> float:
     if isinstance(value, bool):
         raise RowError(f"{columns.reward} {NOT_A_NUMBER}", f": {value}{hint}")
     if not typed:
-        try:
-            value = float(value)
-        except ValueError:
-            raise RowError(f"{columns.reward} {NOT_A_NUMBER}", f": {shown(value)}{hint}") from None
+        number = number_in(value)
+        if number is None:
+            raise RowError(f"{columns.reward} {NOT_A_NUMBER}", f": {shown(value)}{hint}")
+        value = number
     if not isinstance(value, (int, float)):
         raise RowError(f"{columns.reward} {NOT_A_NUMBER}", f": {shown(value)}{hint if isinstance(value, str) else ''}")
     try:

@@ -9,7 +9,7 @@ from transformers import AutoConfig
 
 from valuefree.errors import ConfigError
 from valuefree.models.load import ADAPTER, model_of_run, split_gguf
-from valuefree.runs.files import read_json
+from valuefree.runs.files import read_object
 
 HUB_SECONDS = 5  # that an answer of the hub may take
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
@@ -42,7 +42,7 @@ def find_model(name: str) -> Found:
     name = model_of_run(name)
     path = Path(name)
     if (path / ADAPTER).exists():
-        base = read_json(path / ADAPTER).get("base_model_name_or_path")
+        base = read_object(path / ADAPTER).get("base_model_name_or_path")
         if not base:
             raise ConfigError(f"{path / ADAPTER} does not name the adapter's base model (base_model_name_or_path).")
         inner = find_model(base)

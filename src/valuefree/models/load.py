@@ -27,7 +27,7 @@ from valuefree.models.names import check_local, unreachable
 from valuefree.models.pickles import check_adapter_weights, check_weights
 from valuefree.models.quantization import check_quantization, quantized_loading
 from valuefree.models.weights import LOAD_ERRORS, pretrained, with_adapter
-from valuefree.runs.files import read_json
+from valuefree.runs.files import read_object
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ def model_of_run(name: str) -> str:
 def base_of(name: str) -> str | None:
     """The model that the adapter of a run or folder was trained on; None for full weights."""
     file = Path(model_of_run(name)) / ADAPTER
-    return read_json(file).get("base_model_name_or_path") if file.exists() else None
+    return read_object(file).get("base_model_name_or_path") if file.exists() else None
 
 
 def load_tokenizer(name: str, *, gguf_file: str | None = None, trust_remote_code: bool = False):
@@ -92,12 +92,34 @@ def load_tokenizer(name: str, *, gguf_file: str | None = None, trust_remote_code
     check_local(name)
     name, gguf_file = split_gguf(model_of_run(name), gguf_file)
     extra = {"gguf_file": gguf_file} if gguf_file else {}
-    tokenizer = _loaded(AutoTokenizer.from_pretrained, name, trust_remote_code=trust_remote_code, **extra)
+    tokenizer = _loaded(_pretrained_tokenizer, name, trust_remote_code=trust_remote_code, **extra)
     if tokenizer.eos_token_id is None:
         raise ConfigError(f"the tokenizer of {name} has no end-of-sequence token, which every response must end with.")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def _pretrained_tokenizer(name: str, **options: Any) -> Any:
+    """The tokenizer; raises ValueError for damaged files, for which tokenizers raises Exception itself."""
+    tokenizer = _whole(AutoTokenizer.from_pretrained, name, **options)
+    if not isinstance(tokenizer.model_max_length, (int, float)):
+        raise ValueError(f"model_max_length of its tokenizer is {tokenizer.model_max_length!r}; expected a number.")
+    return tokenizer
+
+
+def _pretrained_config(name: str, **options: Any) -> Any:
+    return _whole(AutoConfig.from_pretrained, name, **options)
+
+
+def _whole(load: Any, name: str, **options: Any) -> Any:
+    """`load(name, **options)`; raises ValueError for files of another form than `load` reads."""
+    try:
+        return load(name, **options)
+    except (OSError, ValueError, ImportError):
+        raise
+    except Exception as error:  # of any type: the libraries check little of what they read
+        raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
 def load_model(
@@ -142,7 +164,7 @@ def load_model(
             raise ConfigError(f"{name} is a GGUF file, which --quantize does not read; give a folder or a hub name.")
         extra |= quantized_loading(quantize, DTYPES[dtype], accelerator_device())
     config_extra = {"gguf_file": gguf_file} if gguf_file else {}
-    config = _loaded(AutoConfig.from_pretrained, folder, trust_remote_code=trust_remote_code, **config_extra)
+    config = _loaded(_pretrained_config, folder, trust_remote_code=trust_remote_code, **config_extra)
     auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
     if not gguf_file:
         check_weights(folder, auto.__name__)

@@ -11,8 +11,8 @@ from valuefree.batches.reward_inputs import RewardInputs
 from valuefree.errors import ConfigError
 from valuefree.models.load import DTYPES
 from valuefree.models.names import check_local, unreachable
-from valuefree.models.weights import LOAD_ERRORS, pretrained
 from valuefree.models.pickles import check_weights
+from valuefree.models.weights import LOAD_ERRORS, pretrained
 
 MAX_LENGTH = 1024
 

@@ -1,12 +1,13 @@
 """Folders of finished runs: their manifest and their files."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from valuefree.errors import DataError
-from valuefree.runs.files import read_json, read_jsonl
+from valuefree.runs.files import expected_form, read_json, read_jsonl, read_object
 from valuefree.runs.manifest import COMPLETIONS, MANIFEST
 
 T = TypeVar("T")
@@ -39,12 +40,12 @@ class RunFiles:
         return {**_without_null(shown), "all settings": str(self.path / MANIFEST)}
 
     def read(self, name: str) -> Any:
-        """The content of a JSON file.
+        """The object in a JSON file.
 
         Raises:
             DataError: the file is missing or broken.
         """
-        return _checked(read_json, self.path / name)
+        return _checked(read_object, self.path / name)
 
     def has(self, name: str) -> bool:
         """Whether the folder contains the file `name`."""
@@ -76,8 +77,14 @@ def _checked(read: Callable[[Path], T], file: Path) -> T:
         raise DataError(
             f"{file} is missing: the run did not finish, or its folder is incomplete. Run it again."
         ) from None
-    except (OSError, ValueError) as error:
-        raise DataError(f"{file} cannot be read: {error}. Run it again.") from error
+    except (OSError, DataError) as error:
+        raise DataError(f"{file} cannot be read: {error} Run it again.") from error
+
+
+def as_written(folders: Sequence[Path]) -> AbstractContextManager[None]:
+    """Within the block, files of another form than the commands write are a DataError."""
+    advice = "One of their files was changed, or was written by another version of valuefree. Run it again."
+    return expected_form(", ".join(map(str, folders)), advice)
 
 
 def open_runs(paths: Sequence[Path]) -> list[RunFiles]:

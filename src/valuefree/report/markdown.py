@@ -3,14 +3,12 @@
 import re
 from collections.abc import Sequence
 
+from valuefree.evaluation.markdown import escape_marks
 from valuefree.report.json_text import indented
 from valuefree.report.model import Completions, Report, Section, Table
 
 SHOWN = 5  # completions
 CLIP = 600  # characters of a text in them
-# Characters that GitHub's Markdown would interpret: marks; an entity; emphasis by _ (not within a word); a bracket that
-# opens a footnote or an alert, or that ends the text of a link (the bracket of an interval does not).
-_SPECIAL = re.compile(r"([\\`*<>|~$]|&(?=#?\w+;)|(?<![^\W_])_|_(?![^\W_])|\[(?=[!^ xX])|\](?=[(\[:]))")
 _OPENING = re.compile(r"^(\s*)([-+#=]|\d+(?=[.)]))", re.MULTILINE)
 
 
@@ -28,13 +26,13 @@ def markdown_of(report: Report, *, figures: str) -> str:
 
 def escape(text: str) -> str:
     """Plain text as one line of Markdown."""
-    return _opened(_SPECIAL.sub(r"\\\1", " ".join(text.split())))
+    return _opened(escape_marks(" ".join(text.split())))
 
 
 def escape_cell(text: str) -> str:
     """Plain text as the cell of a table, with its line breaks."""
     lines = text.strip().splitlines()
-    return "<br>".join(_SPECIAL.sub(r"\\\1", line) for line in lines)
+    return "<br>".join(escape_marks(line) for line in lines)
 
 
 def _opened(text: str) -> str:

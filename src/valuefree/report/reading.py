@@ -5,7 +5,7 @@ from pathlib import Path
 
 from valuefree.errors import DataError
 from valuefree.report.completions import side_by_side
-from valuefree.report.folders import JUDGED, open_runs
+from valuefree.report.folders import JUDGED, RunFiles, as_written, open_runs
 from valuefree.report.judged import judged_report
 from valuefree.report.model import Report
 from valuefree.report.runs import training_report
@@ -22,7 +22,11 @@ def read_report(folders: Sequence[Path]) -> Report:
     """
     if not folders:
         raise DataError("no run to report on; name at least one folder.")
-    runs = open_runs(folders)
+    with as_written(folders):
+        return _report_of(open_runs(folders))
+
+
+def _report_of(runs: Sequence[RunFiles]) -> Report:
     judged = [run for run in runs if run.command == JUDGED]
     trained = [run for run in runs if run.command != JUDGED]
     if not judged:

@@ -10,7 +10,7 @@ from valuefree.cli import main as cli
 from valuefree.cli.commands.schema import recipe_schema
 from valuefree.cli.options import VERBS
 from valuefree.cli.options.registry import declarations
-from valuefree.cli.parse import read_recipe
+from valuefree.cli.recipe_file import read_recipe
 from valuefree.errors import ConfigError
 
 EXAMPLES = Path(__file__).parents[3] / "examples"

@@ -52,6 +52,14 @@ def test_open_webui_takes_the_branch_of_the_rated_message_and_one_scale():
     assert "3 rows have a rating from 1 to 10 and 1 only a thumb" in found.account.notes[0]
 
 
+def test_a_record_of_another_form_is_one_error():
+    """The second record lacks the name of its score."""
+    score = {"trace_id": "t", "name": "n", "value": 1, "data_type": "NUMERIC"}
+    records = [score, {"trace_id": "t", "value": 1}, {"trace_id": "t", "type": "x", "input": "a", "output": "b"}]
+    with pytest.raises(DataError, match=r"of langfuse: the content does not have the expected form \(KeyError: 'name'"):
+        read_feedback(records)
+
+
 @pytest.mark.parametrize(("kept", "rewards"), [(["f1", "f3"], [8, 10]), (["f2"], [-1])])
 def test_open_webui_keeps_a_scale_that_all_rows_share(kept, rewards):
     records = json.loads((FIXTURES / "open_webui.json").read_text())

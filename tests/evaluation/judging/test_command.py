@@ -71,6 +71,16 @@ def test_two_systems_end_to_end(here, capsys):
     assert json.loads((here / "run/manifest.json").read_text())["config"]["systems"] == ["long.jsonl", "short.jsonl"]
 
 
+def test_names_of_systems_are_text_in_the_page(here):
+    name = "a|b`</x>"
+    cli.run(["judge", f"{name}=long.jsonl", "short.jsonl", "--judge", "my_judges:longer", "--out", "run"])
+    page = (here / "run/judge.md").read_text()
+    shown = r"a\|b\`\</x\>"
+    assert f"## {shown} against short" in page
+    assert f"| {shown} | " in page
+    assert name not in page.replace(shown, "")
+
+
 def test_the_second_run_asks_nothing(here, capsys):
     command = ["judge", "long.jsonl", "mid.jsonl", "--judge", "my_judges:longer", "--out", "run"]
     cli.run(command)

@@ -22,6 +22,7 @@ from valuefree.errors import DataError
 from valuefree.evaluation.generation import Decoding
 from valuefree.models.load import accelerator_device, load_model, to_device
 from valuefree.objectives import Objective
+from valuefree.runs.files import read_text
 
 
 def objective_of(options: ObjectiveOptions) -> Objective:
@@ -76,8 +77,8 @@ def read_prompts(source: str, column: str) -> list[Prompt]:
     """Distinct prompts of a file of rows, or the lines of a ``.txt`` file."""
     if source.endswith(".txt"):
         try:
-            lines = Path(source).read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
+            lines = read_text(Path(source)).splitlines()
+        except OSError as error:
             raise DataError(f"could not read {source}: {error}") from error
         found: list[Prompt] = [line for line in lines if line.strip()]
     else:

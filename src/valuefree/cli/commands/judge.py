@@ -28,6 +28,7 @@ from valuefree.evaluation.judging.presets import JUDGES
 from valuefree.evaluation.judging.prompts import load_prompt
 from valuefree.evaluation.judging.server_judge import ServerJudge
 from valuefree.evaluation.judging.tables import RANKING, pair_rows, ranking_rows, table_of
+from valuefree.evaluation.markdown import escape_marks
 from valuefree.evaluation.outputs import Aligned
 from valuefree.evaluation.reward_functions import load_reward
 from valuefree.evaluation.stats import Agreement
@@ -295,9 +296,10 @@ def _markdown(found: Judging) -> str:
     for number, run in enumerate(found.runs):
         heading = f", run {number}" if len(found.runs) > 1 else ""
         for names, result in run.pairs.items():
-            rows = "\n".join(f"| {name.strip()} | {value} |" for name, value in pair_rows(result))
-            parts.append(f"## {' against '.join(names)}{heading}\n\n| | |\n|---|---|\n{rows}\n\n`{result.signature}`")
-        ranked = "\n".join(f"| {name} | {value} |" for name, value in ranking_rows(run))
+            rows = "\n".join(f"| {escape_marks(name.strip())} | {value} |" for name, value in pair_rows(result))
+            title = escape_marks(" against ".join(names)) + heading
+            parts.append(f"## {title}\n\n| | |\n|---|---|\n{rows}\n\n`{result.signature}`")
+        ranked = "\n".join(f"| {escape_marks(name)} | {value} |" for name, value in ranking_rows(run))
         if ranked:
             parts.append(f"## {RANKING}\n\n| system | strength |\n|---|---|\n{ranked}")
     parts += [f"Agreement with {source}: {agreement}" for source, agreement in found.agreement.items()]

@@ -1,6 +1,5 @@
 """Agreement of ``valuefree judge`` with verdicts on disk: those of another run, or of people."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,8 @@ from valuefree.data.validation import RowError, check_there, prompt_of, prompt_t
 from valuefree.errors import DataError
 from valuefree.evaluation.judging.result import overall
 from valuefree.evaluation.stats import Agreement, cohen_kappa
+from valuefree.runs.files import read_text
+from valuefree.runs.json_values import parse_json
 
 EXPECTED = (
     "Expected the folder or verdicts.jsonl of another judge, or JSON lines with prompt and score: 1 where the first "
@@ -36,8 +37,8 @@ def read_verdicts(source: str) -> Verdicts:
     """
     file = Path(source) / "verdicts.jsonl" if Path(source).is_dir() else Path(source)
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_text(file).splitlines()
+    except (OSError, DataError) as error:
         raise DataError(f"--agreement {source}: {file} cannot be read ({error}). {EXPECTED}") from error
     rows: list[Mapping[str, Any]] = []
     faults = []
@@ -60,7 +61,7 @@ def read_verdicts(source: str) -> Verdicts:
 
 def _checked(line: str) -> Mapping[str, Any]:
     try:
-        row = json.loads(line)
+        row = parse_json(line)
     except ValueError as error:
         raise RowError("not JSON", f": {error}") from error
     if not isinstance(row, dict):

@@ -10,6 +10,7 @@ from valuefree.cli.options.judge import JudgeConfig
 from valuefree.data.prompts import Prompt, as_text
 from valuefree.data.validation import prompt_key
 from valuefree.errors import ConfigError, DataError
+from valuefree.evaluation.markdown import escape_marks
 from valuefree.evaluation.metrics.base import Metric
 from valuefree.evaluation.metrics.measure import TextMetrics
 from valuefree.evaluation.metrics.registry import kind_of
@@ -86,7 +87,9 @@ def metrics_table(runs: Sequence[Measured]) -> str:
     systems = list(runs[0])
     names = list(runs[0][systems[0]])
     lines = [["system", *names], ["---"] * (len(names) + 1)]
-    lines += [[system, *(_cell([run[system][name] for run in runs]) for name in names)] for system in systems]
+    lines += [
+        [escape_marks(system), *(_cell([run[system][name] for run in runs]) for name in names)] for system in systems
+    ]
     note = "One run: value [95 % interval over prompts] (n)."
     if len(runs) > 1:
         note = f"Mean ± standard deviation over {len(runs)} runs (n each)."

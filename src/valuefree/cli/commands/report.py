@@ -6,6 +6,7 @@ from pathlib import Path
 from valuefree.cli.options.report import ReportConfig
 from valuefree.errors import ConfigError, DataError
 from valuefree.report import Report, read_report, write_report
+from valuefree.report.folders import as_written
 from valuefree.runs.files import read_json
 
 STUDY = "study.json"
@@ -29,7 +30,8 @@ def write(options: ReportConfig) -> Path:
     if found and len(folders) > 1:
         raise ConfigError(f"{found[0]} is a study, which has a report of its own; name it alone.")
     report = _study(found[0]) if found else read_report(folders)
-    return write_report(report, Path(options.out) if options.out is not None else folders[0])
+    with as_written(folders):
+        return write_report(report, Path(options.out) if options.out is not None else folders[0])
 
 
 def _study(folder: Path) -> Report:

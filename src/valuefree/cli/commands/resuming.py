@@ -1,6 +1,5 @@
 """``--resume`` continues only the same run: settings and rows are compared with the manifest in its folder."""
 
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import fields
@@ -12,6 +11,7 @@ from valuefree.cli.options.train import CHANGEABLE, TrainConfig
 from valuefree.errors import ConfigError
 from valuefree.runs.checkpoints import newest_whole
 from valuefree.runs.files import read_json
+from valuefree.runs.json_values import as_written
 from valuefree.runs.run_folder import MANIFEST, check_verb
 
 logger = logging.getLogger(__name__)
@@ -112,7 +112,7 @@ def check_same_run(
     Raises:
         ConfigError: names every other difference between the manifest of the run and that of its continuation.
     """
-    now = json.loads(json.dumps(now))  # tuples are lists in a file
+    now = as_written(now)
     rows = [
         f"{text} (fingerprint): {old} → {new}"
         for part, text in PARTS.items()
@@ -151,4 +151,4 @@ def check_same_run(
 
 def _with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a run that an earlier version may have started; new options are at their defaults."""
-    return {key_of(item.name): item.default for item in fields(TrainConfig)} | dict(config)
+    return as_written({key_of(item.name): item.default for item in fields(TrainConfig)}) | dict(config)

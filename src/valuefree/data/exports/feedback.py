@@ -16,6 +16,7 @@ from valuefree.data.sources import ArrowRows, RawRow, chunks_of, rows_of
 from valuefree.data.summary import DataSummary
 from valuefree.data.validation import NESTED
 from valuefree.errors import ConfigError, DataError
+from valuefree.runs.files import expected_form
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +93,9 @@ def read_feedback(
         _check_one_format(records, strange, tool, isinstance(source, (list, tuple)))
     account.read.update({kind: len(rows) for kind, rows in tables.items()})
     account.notes += [f"not read: {file}, which has no records of {tool}" for file in strange]
-    rows = READERS[tool].read(tables, settings, account)
+    advice = f"Remove the record at fault, or choose another tool than {tool} by --from; docs/exports.md lists them."
+    with expected_form(f"{_named(source)}, {account.read_counts} of {tool}", advice):
+        rows = READERS[tool].read(tables, settings, account)
     account.rows = len(rows)
     if not rows:
         wanted = "; ".join(f"{kind}: {', '.join(fields)}" for kind, fields in READERS[tool].KINDS.items() if fields)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from valuefree.data.exports.account import SkippedRecord
+from valuefree.runs.json_values import parse_json
 
 ROLES = {"human": "user", "ai": "assistant", "AIMessageChunk": "assistant", "model": "assistant", "function": "tool"}
 FIELDS = ("tool_call_id", "name", "reasoning_content")
@@ -32,8 +33,8 @@ def decoded(value: Any) -> Any:
     """A value, or what the JSON object, list or string in a text stands for."""
     if isinstance(value, str) and value.strip()[:1] in ("{", "[", '"'):
         try:
-            return json.loads(value)
-        except (json.JSONDecodeError, RecursionError):
+            return parse_json(value)
+        except ValueError:
             return value
     return value
 

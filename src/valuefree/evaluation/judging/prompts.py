@@ -8,8 +8,9 @@ from hashlib import blake2b
 from pathlib import Path
 
 from valuefree.data.prompts import Prompt, as_text
-from valuefree.errors import ConfigError
+from valuefree.errors import ConfigError, DataError
 from valuefree.evaluation.judging.labels import DEFAULT_LABELS, Labels
+from valuefree.runs.files import read_text
 
 logger = logging.getLogger(__name__)
 
@@ -106,8 +107,8 @@ def load_prompt(spec: str, labels: Labels | None = None) -> JudgePrompt:
         return PROMPTS[spec]
     path = Path(spec)
     try:
-        template = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        template = read_text(path)
+    except (OSError, DataError) as error:
         raise ConfigError(f"{spec!r} is neither a prompt preset ({', '.join(PROMPTS)}) nor a file: {error}") from error
     prompt = JudgePrompt(path.stem, template.rstrip("\n"), labels or DEFAULT_LABELS)
     words = PLACE.sub(" ", template)

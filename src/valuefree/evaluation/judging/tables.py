@@ -10,7 +10,7 @@ from valuefree.evaluation.judging.arena import ArenaResult
 from valuefree.evaluation.judging.asking import Asked
 from valuefree.evaluation.judging.outcomes import count_categories
 from valuefree.evaluation.judging.result import JudgeResult
-from valuefree.evaluation.markdown import markdown_table
+from valuefree.evaluation.markdown import escape_marks, markdown_table
 from valuefree.evaluation.stats import Estimate, preferred
 
 RANKING = "Bradley–Terry strengths, relative to their mean, with one virtual tie per pair of systems"
@@ -31,6 +31,10 @@ def win_rate_table(cells: Cells, *, judge: str, corner: str = "") -> str:
     Raises:
         DataError: no cells.
     """
+    cells = {
+        escape_marks(row): {escape_marks(column): results for column, results in columns.items()}
+        for row, columns in cells.items()
+    }
     columns = list(dict.fromkeys(column for row in cells.values() for column in row))
     if not columns:
         raise DataError("no results to tabulate.")
