@@ -9,6 +9,7 @@ from faults.outcome import HANG, OTHER, REFUSED, TRACEBACK, Outcome
 from faults.training import finish, last_line, result_of, subjects
 
 KIND = "folders"
+TRIES = 6
 
 
 def tries(folder: Path, number: int, seed: int) -> Iterator[Outcome]:

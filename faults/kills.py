@@ -11,6 +11,7 @@ from faults.training import TIME_LIMIT, Subject, finish, last_line, result_of, s
 from valuefree.runs.checkpoints import UNFINISHED, newest_whole
 
 KIND = "kills"
+TRIES = 50
 SECONDS = 2.0  # after the first log line; training takes about one
 
 

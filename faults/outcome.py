@@ -8,11 +8,16 @@ from valuefree.report.model import Table
 
 IDENTICAL = "result identical to that of the undisturbed run"
 REFUSED = "refused in one message"
+MENDED = "refused in one message; done after mending"
+VALID = "accepted: still valid"
 SILENT = "fault not named"
 OTHER = "another result"
+WRONG = "accepted though wrong"
+PARTIAL = "a file half-written"
+MEMORY = "more memory than allowed"
 TRACEBACK = "traceback"
 HANG = "no end within the time limit"
-GOOD = (IDENTICAL, REFUSED)
+GOOD = (IDENTICAL, REFUSED, MENDED, VALID)
 
 
 @dataclass(frozen=True)
