@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from faults.processes import Child
 from valuefree.demo.data import feedback, take_prompts
@@ -32,18 +32,25 @@ class Subject:
         return Child(self.command(out, *more), out.with_name(f"{out.name}.log"))
 
 
+def tiny_llama(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    """A Llama of two layers with random weights."""
+    size = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    ids = {"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 1}
+    return LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), max_position_embeddings=256, **size, **ids))
+
+
 def subjects(folder: Path) -> list[Subject]:
     """A T5 whose weights are all trained, and a Llama with an adapter."""
     rows = take_prompts(feedback(), 24)
     texts = [*rows["prompt"], *rows["response"]]
     tokenizer = tiny_tokenizer(texts, vocabulary=200)
-    size = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
-    ids = {"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 1}
-    llama = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), max_position_embeddings=256, **size, **ids))
     lines = [json.dumps({name: row[name] for name in ("prompt", "response", "reward")}) for row in rows]
     (folder / "rows.jsonl").write_text("\n".join(lines), encoding="utf-8")
     found = []
-    for name, model, rank in (("T5, all weights", tiny_t5(tokenizer, width=32), 0), ("Llama, LoRA", llama, 4)):
+    for name, model, rank in (
+        ("T5, all weights", tiny_t5(tokenizer, width=32), 0),
+        ("Llama, LoRA", tiny_llama(tokenizer), 4),
+    ):
         base = folder / f"base-{rank}"
         model.save_pretrained(base)
         tokenizer.save_pretrained(base)
