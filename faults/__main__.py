@@ -17,7 +17,7 @@ from valuefree.runs.manifest import git_commit, machine
 
 # Modules of this package, each with KIND, TRIES (default number of tries) and
 # tries(folder, number, seed) -> Iterator[Outcome]. Longest first: two kinds run at a time.
-KINDS = ("kills", "verbs", "checkpoints", "divergence", "folders")
+KINDS = ("kills", "verbs", "disks", "checkpoints", "divergence", "folders")
 AT_A_TIME = 2
 BAD = 3  # exit code; 1 is that of an exception of the harness itself
 

@@ -17,9 +17,14 @@ FUNCTION = "faults.commands:length"
 # Files with clocks, paths, free memory, or answers in the order in which they came: only their presence counts.
 UNLIKE = (
     *("manifest.json", "files.txt", "README.md", "recipe.yaml", "training_args.bin"),
-    *("judgements.jsonl", "report.html", "report.md", "exact.md"),
+    *("judgements.jsonl", "report.html", "report.md", "judge.md", "exact.md"),
 )
-LOCKS = (".lock", ".lock-holder", "*.lock")
+PASSING = (
+    ".lock",
+    ".lock-holder",
+    "*.lock",
+    "*.tmp",
+)  # of a process; a killed one leaves them behind, and none is read
 CLOCKS = ("_per_second", "peak_memory_gb", "train_runtime", "seconds", "time", "commit", "asked")
 
 
@@ -60,7 +65,7 @@ def written(out: Path) -> dict[str, Any]:
     return {
         file.relative_to(out).as_posix(): None if any(file.match(name) for name in UNLIKE) else _content(file)
         for file in files
-        if not any(file.match(name) for name in LOCKS)
+        if not any(file.match(name) for name in PASSING)
     }
 
 

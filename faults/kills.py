@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import valuefree.cli.commands.train  # noqa: F401  imported once, before processes are forked
@@ -46,10 +46,10 @@ def _killed(process: Child, out: Path, moment: str, seconds: float, draw: random
     if moment == "random":
         time.sleep(draw.uniform(0, seconds))
     elif moment == "checkpoint":
-        _await(process, (out / "checkpoints" / UNFINISHED).exists, times=draw.randrange(1, 6))
+        process.await_times((out / "checkpoints" / UNFINISHED).exists, draw.randrange(1, 6))
         time.sleep(draw.uniform(0, WRITE_SECONDS))
     else:
-        _await(process, (out / "checkpoints" / f"checkpoint-{STEPS}").exists, times=1)
+        process.await_times((out / "checkpoints" / f"checkpoint-{STEPS}").exists, 1)
         time.sleep(draw.uniform(0, seconds / 5))
     if not process.running():
         return None
@@ -61,17 +61,6 @@ def _killed(process: Child, out: Path, moment: str, seconds: float, draw: random
     if (out / "metrics.jsonl").exists():
         return "in training"
     return "before step 1" if (out / MANIFEST).exists() else "while it started or scored"
-
-
-def _await(process: Child, appeared: Callable[[], bool], *, times: int) -> None:
-    """Return when something has appeared the given number of times, or the process has ended."""
-    seen, there = 0, False
-    while process.running():
-        before, there = there, appeared()
-        seen += there and not before
-        if seen >= times:
-            return
-        time.sleep(0.0005)
 
 
 def _resume(subject: Subject, out: Path, expected: tuple, fault: str) -> Outcome:

@@ -62,6 +62,16 @@ class Child:
         while self.running():
             time.sleep(0.001)
 
+    def await_times(self, happened: Callable[[], bool], times: int) -> None:
+        """Return when something has begun to be true for so many times, or when the process has ended."""
+        seen, there = 0, False
+        while self.running():
+            before, there = there, happened()
+            seen += there and not before
+            if seen >= times:
+                return
+            time.sleep(0.0005)
+
     def finish(self) -> tuple[int | None, str]:
         """Exit code (None after the time limit) and what was printed."""
         end = time.monotonic() + TIME_LIMIT
