@@ -60,8 +60,8 @@ class Command:
 
 
 def written(out: Path) -> dict[str, Any]:
-    """What a command has written, by file: content without clocks, or a hash. Checkpoints are left out."""
-    files = sorted(path for path in out.rglob("*") if path.is_file() and "checkpoints" not in path.parts)
+    """What a command has written, by file: content without clocks, or a hash; checkpoints and caches are no results."""
+    files = sorted(path for path in out.rglob("*") if path.is_file() and not {*path.parts} & {"checkpoints", "scores"})
     return {
         file.relative_to(out).as_posix(): None if any(file.match(name) for name in UNLIKE) else _content(file)
         for file in files

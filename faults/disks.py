@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from faults.commands import Command, written
@@ -76,12 +76,18 @@ def a_file_there(
 
 
 def deleted(command: Command, out: Path, expected: dict, seconds: float, pages: int, draw: random.Random) -> Outcome:
-    """The folder is deleted while the command runs."""
-    command.prepare(out)
-    process = command.start(out, out.with_suffix(".log"))
-    time.sleep(draw.uniform(0, seconds))
-    shutil.rmtree(out, ignore_errors=True)
-    code, said = process.finish()
+    """The folder is deleted while the command runs; once more where its work was done by then."""
+    done = True
+    while done:
+        done = False
+        shutil.rmtree(out, ignore_errors=True)
+        command.prepare(out)
+        process = command.start(out, out.with_suffix(".log"))
+        time.sleep(draw.uniform(0, seconds))
+        with suppress(ValueError, OSError):  # a line that is being written
+            done = written(out) == expected
+        shutil.rmtree(out, ignore_errors=True)
+        code, said = process.finish()
 
     def mend() -> None:
         shutil.rmtree(out, ignore_errors=True)

@@ -4,12 +4,13 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from valuefree import __version__
+from valuefree.cli.failures import system_failure
 from valuefree.cli.options import VERBS, module_of
 from valuefree.cli.options.groups import DataOptions, Options
 from valuefree.cli.output import carry_out, ignore_library_warnings
@@ -18,6 +19,8 @@ from valuefree.errors import ConfigError, ValueFreeError
 from valuefree.runs.lock import locked
 from valuefree.runs.manifest import launched
 from valuefree.runs.run_folder import VERBS as VERBS_OF_RUNS
+
+LOCKED = (*VERBS_OF_RUNS, "judge", "prepare")  # verbs that write several files into a folder
 
 USAGE = f"""valuefree {__version__}: a better policy from scalar feedback, offline, without a value network
 
@@ -63,7 +66,7 @@ def _held(verb: str, options: Any) -> AbstractContextManager[None]:
     if verb == "strength":
         folder = options.run if options.apply else None
     else:
-        folder = options.out if verb in VERBS_OF_RUNS and not options.dry_run else None
+        folder = options.out if verb in LOCKED and not options.dry_run else None
     return locked(folder) if folder is not None and launched()[0] == 0 else nullcontext()
 
 
@@ -90,10 +93,11 @@ def main() -> None:
 def exit_with_message(command: Callable[[], None], *, name: str) -> None:
     """Run a command; on a known error print one line and exit: 2 invalid options, 1 other, 130 Ctrl-C.
 
-    Other exceptions keep their traceback.
+    An error of the system, such as a full disk, is known. Other exceptions keep their traceback.
     """
     try:
         command()
+        sys.stdout.flush()  # a full disk must not be noticed after the end
     except ConfigError as error:
         print(f"{name}: {error}", file=sys.stderr)
         sys.exit(2)
@@ -105,6 +109,15 @@ def exit_with_message(command: Callable[[], None], *, name: str) -> None:
         sys.exit(130)
     except ValueFreeError as error:
         print(f"{name}: {error}", file=sys.stderr)
+        sys.exit(1)
+    except Exception as error:
+        failure = system_failure(error)
+        if failure is None:
+            raise
+        print(f"{name}: {failure}", file=sys.stderr)
+        with suppress(OSError):
+            sys.stdout.flush()
+        sys.stdout = None  # type: ignore[assignment]  # what it still holds cannot be written
         sys.exit(1)
 
 
