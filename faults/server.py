@@ -11,6 +11,7 @@ from faults.processes import Child
 
 ANSWERS = ("A", "B", "Neutral")  # labels of a judge's verdict; to other questions they are answers as well
 NONCE = re.compile(r"[0-9a-f]{16}")  # in a judge's question; of each cache its own
+LONG = 1000  # labels in an answer of the model of that name
 SECONDS = 0.03  # to answer
 
 
@@ -19,10 +20,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Answer a chat completion after a pause."""
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["messages"][-1]["content"]
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        asked = request["messages"][-1]["content"]
         time.sleep(SECONDS)
         digest = hashlib.sha256(NONCE.sub("", asked).encode()).digest()
-        message = {"role": "assistant", "content": ANSWERS[digest[0] % len(ANSWERS)]}
+        answer = ANSWERS[digest[0] % len(ANSWERS)] * (LONG if request["model"] == "long" else 1)
+        message = {"role": "assistant", "content": answer}
         choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}
         usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
         body = {"id": "1", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice], "usage": usage}

@@ -214,7 +214,7 @@ def _of_models(folder: Path, run: Path) -> list[Command]:
 
 def _of_server(folder: Path, server: str) -> list[Command]:
     prompts, best, first = (str(folder / f"{name}.jsonl") for name in ("prompts", "best", "first"))
-    asked = ("--server", server, "--concurrency", "2", "--model", "m", "--max-new-tokens", "8")
+    asked = ("--server", server, "--concurrency", "2", "--model", "long", "--max-new-tokens", "8")
     judged = ("--judge", "m", "--server", server, "--concurrency", "2")
     return [
         Command("generate --server", ("generate", prompts, *asked, "--out", f"{OUT}/responses.jsonl"), ("--resume",)),
