@@ -49,6 +49,11 @@ coverage: $(INSTALLED)
 	$(BIN)/python -m calibration.coverage --page docs/results/coverage.md
 	$(BIN)/python -m calibration.held_out --page docs/results/coverage_held_out.md
 
+# Kills, damages, full disks, bad inputs, and what the commands do about them; within an hour of two idle cores.
+.PHONY: faults
+faults: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m faults --page docs/reliability.md
+
 test: $(INSTALLED) $(METEOR_DATA)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -q -n auto --maxprocesses 4 --dist loadfile
 

@@ -13,6 +13,7 @@ from valuefree.errors import ValueFreeError
 from valuefree.runs.checkpoints import checkpoints_in
 
 KIND = "checkpoints"
+TRIES = 100
 ALL_DAMAGED = 1 / 4  # share of the tries in which no checkpoint stays whole
 
 

@@ -13,6 +13,7 @@ from valuefree.cli.main import run as command
 from valuefree.errors import DivergenceError
 
 KIND = "divergence"
+TRIES = 10
 
 
 def tries(folder: Path, number: int, seed: int) -> Iterator[Outcome]:

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from faults.outcome import HANG, OTHER, REFUSED, TRACEBACK, Outcome
-from faults.training import finish, last_line, result_of, subjects
+from faults.processes import last_line
+from faults.training import result_of, subjects
 
 KIND = "folders"
+TRIES = 6
 
 
 def tries(folder: Path, number: int, seed: int) -> Iterator[Outcome]:
@@ -17,14 +19,14 @@ def tries(folder: Path, number: int, seed: int) -> Iterator[Outcome]:
     subject = subjects(folder)[1]
     alone = []
     for place, rate in enumerate(("0.001", "0.01")):
-        finish(subject.start(folder / f"alone-{place}", "--lr", rate))
+        subject.start(folder / f"alone-{place}", "--lr", rate).finish()
         alone.append(result_of(folder / f"alone-{place}"))
     for attempt in range(number):
         out = folder / f"two-{attempt}"
         first = subject.start(out, "--lr", "0.001")
         time.sleep(draw.uniform(0, 1))
         second = subject.start(out, "--lr", "0.01")
-        ends = [finish(first), finish(second)]
+        ends = [first.finish(), second.finish()]
         codes, fault = [code for code, _ in ends], f"{subject.name}: two runs at once"
         words = "; ".join(last_line(said) for code, said in ends if code)
         if None in codes:

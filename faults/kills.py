@@ -1,67 +1,74 @@
-"""SIGKILL at a random moment of a training run, or while it writes a checkpoint; then the same command resumes it."""
+"""SIGKILL at a random moment of a training run, or while it writes; then the same command finishes it."""
 
 import random
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import valuefree.cli.commands.train  # noqa: F401  imported once, before processes are forked
 from faults.outcome import HANG, IDENTICAL, OTHER, TRACEBACK, Outcome
-from faults.training import TIME_LIMIT, Subject, finish, last_line, result_of, subjects
+from faults.processes import Child, last_line
+from faults.training import STEPS, Subject, result_of, subjects
 from valuefree.runs.checkpoints import UNFINISHED, newest_whole
+from valuefree.runs.run_folder import MANIFEST
 
 KIND = "kills"
-SECONDS = 2.0  # after the first log line; training takes about one
+TRIES = 60
+WRITE_SECONDS = 0.02  # of a checkpoint, at least
+MOMENTS = ("random", "random", "random", "random", "checkpoint", "end")  # of the kills, in turn
 
 
 def tries(folder: Path, number: int, seed: int) -> Iterator[Outcome]:
-    """Half of the kills at a random moment after the first log line, half in a checkpoint write."""
+    """Two thirds of the kills at a random moment, one sixth in a checkpoint write, one sixth after training."""
     draw = random.Random(seed)
     known = {}
-    for subject in subjects(folder):
-        whole = folder / f"whole-{len(known)}"
-        code, said = finish(subject.start(whole))
+    for place, subject in enumerate(subjects(folder)):
+        whole = folder / f"whole-{place}"
+        start = time.monotonic()
+        code, said = subject.start(whole).finish()
         if code:
             raise RuntimeError(f"the undisturbed run failed: {said[-2000:]}")
-        known[subject] = result_of(whole)
+        known[subject] = result_of(whole), time.monotonic() - start
     for attempt in range(number):
         subject = list(known)[attempt % len(known)]
-        expected = known[subject]
+        expected, seconds = known[subject]
         out = folder / f"kill-{attempt}"
-        process = subject.start(out)
-        if attempt // len(known) % 2:
-            where = "in a checkpoint write"
-            _await(process, out / "checkpoints" / UNFINISHED, at_least=draw.randrange(1, 5))
-            time.sleep(draw.uniform(0, 0.02))
-        else:
-            where = "at a random moment"
-            _await(process, out / "metrics.jsonl", at_least=1)
-            time.sleep(draw.uniform(0, SECONDS))
-        process.kill()
-        process.communicate()
-        yield _resume(subject, out, expected, f"{subject.name}: SIGKILL {where}")
+        moment = MOMENTS[attempt // len(known) % len(MOMENTS)]
+        landed = None
+        while landed is None:  # the process may have ended before
+            out = out.with_name(f"{out.name}-")
+            landed = _killed(subject.start(out), out, moment, seconds, draw)
+        yield _resume(subject, out, expected, f"{subject.name}: SIGKILL {landed}")
 
 
-def _await(process: subprocess.Popen[str], path: Path, *, at_least: int) -> None:
-    """Return when `path` has appeared for the given time, or the process or the time limit has ended."""
-    end, seen, there = time.monotonic() + TIME_LIMIT, 0, False
-    while process.poll() is None and time.monotonic() < end:
-        before, there = there, path.exists()
-        seen += there and not before
-        if seen >= at_least:
-            return
-        time.sleep(0.0005)
+def _killed(process: Child, out: Path, moment: str, seconds: float, draw: random.Random) -> str | None:
+    """Kill a run, and say where in the run that was; None if the run had ended."""
+    if moment == "random":
+        time.sleep(draw.uniform(0, seconds))
+    elif moment == "checkpoint":
+        process.await_times((out / "checkpoints" / UNFINISHED).exists, draw.randrange(1, 6))
+        time.sleep(draw.uniform(0, WRITE_SECONDS))
+    else:
+        process.await_times((out / "checkpoints" / f"checkpoint-{STEPS}").exists, 1)
+        time.sleep(draw.uniform(0, seconds / 5))
+    if not process.running():
+        return None
+    process.kill()
+    if (out / "model").exists():
+        return "while it saved the model or assessed it"
+    if (out / "checkpoints" / UNFINISHED).exists():
+        return "in a checkpoint write"
+    if (out / "metrics.jsonl").exists():
+        return "in training"
+    return "before step 1" if (out / MANIFEST).exists() else "while it started or scored"
 
 
 def _resume(subject: Subject, out: Path, expected: tuple, fault: str) -> Outcome:
     whole, faults = newest_whole(out / "checkpoints")
-    partial = (out / "checkpoints" / UNFINISHED).exists()
     found = f"found: {whole.name if whole else 'no checkpoint'}, {len(faults)} damaged"
-    found += ", and one unfinished" if partial else ""
-    if whole is None:  # nothing to resume: begin anew
-        code, said = finish(subject.start(out, "--overwrite"))
-    else:
-        code, said = finish(subject.start(out, "--resume"))
+    found += ", and one unfinished" if (out / "checkpoints" / UNFINISHED).exists() else ""
+    # Without a checkpoint there is nothing to resume, and the run begins anew.
+    code, said = subject.start(out, "--overwrite" if whole is None else "--resume").finish()
     if code is None:
         return Outcome(KIND, fault, HANG, found)
     if "Traceback" in said or code:

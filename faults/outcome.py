@@ -8,14 +8,15 @@ from valuefree.report.model import Table
 
 IDENTICAL = "result identical to that of the undisturbed run"
 REFUSED = "refused in one message"
+MENDED = "refused in one message; done after mending"
 SILENT = "fault not named"
 OTHER = "another result"
+MEMORY = "more memory than 1 GB"
 TRACEBACK = "traceback"
 HANG = "no end within the time limit"
-MEMORY = "more memory than 1 GB"
 UNFINISHED = "an input changed, or a part of the output left"
 ACCEPTED = "accepted, with another result"
-GOOD = (IDENTICAL, REFUSED, ACCEPTED)  # a damage may give another valid input
+GOOD = (IDENTICAL, REFUSED, MENDED, ACCEPTED)  # a damage may give another valid input
 
 
 @dataclass(frozen=True)

@@ -2,20 +2,17 @@
 
 import hashlib
 import json
-import subprocess
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from faults.processes import Child
 from valuefree.demo.data import feedback, take_prompts
 from valuefree.demo.tiny import tiny_t5, tiny_tokenizer
 
-STEPS = 12
+STEPS = 30
 CLOCK = ("_per_second", "peak_memory_gb", "train_runtime")  # ends of the names of fields that differ between runs
-TIME_LIMIT = 300  # seconds for a run that takes ten
 
 
 @dataclass(frozen=True)
@@ -27,12 +24,19 @@ class Subject:
 
     def command(self, out: Path, *more: str) -> list[str]:
         """The command line after `valuefree`."""
-        return ["train", *self.arguments, "--out", str(out), *more]
+        scores = out.with_name(f"{out.name}.scores")
+        return ["train", *self.arguments, "--out", str(out), "--cache-dir", str(scores), *more]
 
-    def start(self, out: Path, *more: str) -> subprocess.Popen[str]:
-        """Start the command; its standard error can be read."""
-        command = [sys.executable, "-m", "valuefree", *self.command(out, *more)]
-        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    def start(self, out: Path, *more: str) -> Child:
+        """Start the command in a process of its own."""
+        return Child(self.command(out, *more), out.with_name(f"{out.name}.log"))
+
+
+def tiny_llama(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    """A Llama of two layers with random weights."""
+    size = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    ids = {"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 1}
+    return LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), max_position_embeddings=256, **size, **ids))
 
 
 def subjects(folder: Path) -> list[Subject]:
@@ -40,19 +44,19 @@ def subjects(folder: Path) -> list[Subject]:
     rows = take_prompts(feedback(), 24)
     texts = [*rows["prompt"], *rows["response"]]
     tokenizer = tiny_tokenizer(texts, vocabulary=200)
-    size = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
-    ids = {"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 1}
-    llama = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), max_position_embeddings=256, **size, **ids))
     lines = [json.dumps({name: row[name] for name in ("prompt", "response", "reward")}) for row in rows]
     (folder / "rows.jsonl").write_text("\n".join(lines), encoding="utf-8")
     found = []
-    for name, model, rank in (("T5, all weights", tiny_t5(tokenizer, width=32), 0), ("Llama, LoRA", llama, 4)):
+    for name, model, rank in (
+        ("T5, all weights", tiny_t5(tokenizer, width=32), 0),
+        ("Llama, LoRA", tiny_llama(tokenizer), 4),
+    ):
         base = folder / f"base-{rank}"
         model.save_pretrained(base)
         tokenizer.save_pretrained(base)
-        options = {"model": base, "lora-rank": rank, "max-steps": STEPS, "save-steps": 3, "logging-steps": 4}
+        options = {"model": base, "lora-rank": rank, "max-steps": STEPS, "save-steps": 5, "logging-steps": 4}
         options |= {"test-prompts": 4, "strength": "off", "kl-prompts": 0, "max-length": 96, "max-prompt-length": 48}
-        options |= {"warmup-steps": 2, "cache-dir": folder / "scores"}
+        options |= {"warmup-steps": 2}
         flags = (text for key, value in options.items() for text in (f"--{key}", str(value)))
         found.append(Subject(name, (str(folder / "rows.jsonl"), *flags)))
     return found
@@ -65,19 +69,3 @@ def result_of(run: Path) -> tuple[str, list[dict]]:
     return hashlib.sha256(weights).hexdigest(), [
         {name: value for name, value in row.items() if not name.endswith(CLOCK)} for row in rows
     ]
-
-
-def finish(process: subprocess.Popen[str]) -> tuple[int | None, str]:
-    """Exit code and standard error of a process; None after the time limit."""
-    try:
-        _, said = process.communicate(timeout=TIME_LIMIT)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        return None, process.communicate()[1]
-    return process.returncode, said
-
-
-def last_line(said: str | Sequence[str]) -> str:
-    """The last line that was printed; empty where there is none."""
-    lines = [line for line in (said.splitlines() if isinstance(said, str) else said) if line.strip()]
-    return lines[-1] if lines else ""

@@ -1,13 +1,14 @@
 """A folder has one writer; the lock goes with its process and leaves no trace."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 
 import pytest
 
-from valuefree.errors import ConfigError
+from valuefree.errors import ConfigError, ValueFreeError
 from valuefree.runs.lock import locked
 
 HOLD = """
@@ -49,3 +50,15 @@ def test_a_killed_process_holds_nothing(tmp_path):
     with locked(tmp_path):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_was_deleted_in_the_meantime_is_an_error(tmp_path):
+    def write():
+        with locked(tmp_path / "run"):
+            shutil.rmtree(tmp_path / "run")
+            (tmp_path / "run").mkdir()
+            (tmp_path / "run" / "metrics.json").touch()
+
+    with pytest.raises(ValueFreeError, match="run was deleted while"):
+        write()
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["metrics.json"]

@@ -6,12 +6,13 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from valuefree import __version__
+from valuefree.cli.failures import system_failure
 from valuefree.cli.options import VERBS, module_of
 from valuefree.cli.options.groups import DataOptions, Options
 from valuefree.cli.output import carry_out, ignore_library_warnings
@@ -26,6 +27,7 @@ from valuefree.runs.run_folder import VERBS as VERBS_OF_RUNS
 UNEXPECTED = "This is a fault of valuefree, not of the command"
 DEBUG = "--debug"
 LONGEST = 1000  # characters of a line of a message
+LOCKED = (*VERBS_OF_RUNS, "judge", "prepare")  # verbs that write several files into a folder
 
 USAGE = f"""valuefree {__version__}: a better policy from scalar feedback, offline, without a value network
 
@@ -75,7 +77,7 @@ def _held(verb: str, options: Any) -> AbstractContextManager[None]:
     if verb == "strength":
         folder = options.run if options.apply else None
     else:
-        folder = options.out if verb in VERBS_OF_RUNS and not options.dry_run else None
+        folder = options.out if verb in LOCKED and not options.dry_run else None
     return locked(folder) if folder is not None and launched()[0] == 0 else nullcontext()
 
 
@@ -110,6 +112,7 @@ def exit_with_message(command: Callable[[], None], *, name: str) -> None:
     """
     try:
         command()
+        sys.stdout.flush()  # a full disk must not be noticed after the end
     except ConfigError as error:
         _print_error(f"{name}: {error}")
         sys.exit(2)
@@ -125,10 +128,14 @@ def exit_with_message(command: Callable[[], None], *, name: str) -> None:
         _print_error(f"{name}: {error}")
         sys.exit(1)
     except Exception as error:
-        _print_error(
-            f"{name}: {type(error).__name__}: {error}\n{UNEXPECTED}. Please report it, with the command, the version "
+        failure = system_failure(error) or (
+            f"{type(error).__name__}: {error}\n{UNEXPECTED}. Please report it, with the command, the version "
             f"({__version__}) and the traceback, which the same command shows with {DEBUG}."
         )
+        _print_error(f"{name}: {failure}")
+        with suppress(OSError):
+            sys.stdout.flush()
+        sys.stdout = None  # type: ignore[assignment]  # what it still holds cannot be written
         sys.exit(1)
 
 

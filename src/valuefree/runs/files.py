@@ -31,6 +31,9 @@ def atomic_write(file: Path) -> Iterator[BinaryIO]:
             stream.flush()
             os.fsync(stream.fileno())
         unfinished.replace(file)
+    except OSError as error:
+        error.filename = error.filename or str(file)  # a full disk names no file
+        raise
     finally:
         unfinished.unlink(missing_ok=True)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from valuefree.errors import ConfigError
+from valuefree.errors import ConfigError, ValueFreeError
 from valuefree.runs.files import write_text
 
 LOCK = ".lock"  # held by the operating system, which releases it when the process ends, however that is
@@ -21,7 +21,7 @@ def locked(folder: str | Path) -> Iterator[None]:
     """Hold the folder, which is created; what the lock brings, and folders that stay empty, are removed at the end.
 
     Raises:
-        ConfigError: another process holds it.
+        ConfigError: another process holds it. ValueFreeError: it was deleted in the meantime.
     """
     folder = Path(folder)
     made = [path for path in (folder, *folder.parents) if not path.exists()]
@@ -38,6 +38,11 @@ def locked(folder: str | Path) -> Iterator[None]:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         write_text(holder, f"process {os.getpid()} on {platform.node()}, since {now}")
         yield
+        if not (folder / LOCK).exists():
+            raise ValueFreeError(
+                f"{folder} was deleted while the command wrote into it, so what is there now is incomplete. Remove it, "
+                "and run the command again."
+            )
     finally:
         holder.unlink(missing_ok=True)
         (folder / LOCK).unlink(missing_ok=True)  # while it is held; filelock notices an unlinked file

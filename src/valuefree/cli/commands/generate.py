@@ -65,6 +65,9 @@ def _generate_remote(prompts: list[Prompt], file: Path, options: GenerateConfig,
                 errors.append(answer.error)
             else:
                 stream.write(json_line({"prompt": prompt, "response": answer.text}))
+        deleted = os.fstat(stream.fileno()).st_nlink == 0
+    if deleted:
+        raise ServingError(f"{file} was deleted while answers were written into it; run the command again.")
     if errors:
         raise ServingError(
             f"{len(errors)} of {len(missing)} prompts have no answer (first error: {errors[0]}). The others are in "

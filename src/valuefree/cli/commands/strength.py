@@ -32,9 +32,10 @@ from valuefree.models.sampler import Sampler
 from valuefree.models.strength import Strength, strength_of
 from valuefree.report import read_report, write_report
 from valuefree.report.model_card import write_policy_card
-from valuefree.runs.files import read_json, use_umask, write_json
-from valuefree.runs.manifest import HELD_OUT, SELECTION, STRENGTH
+from valuefree.runs.files import read_json, write_json
+from valuefree.runs.manifest import HELD_OUT, SELECTION
 from valuefree.runs.run_folder import MANIFEST
+from valuefree.runs.saved_strength import complete, save_at, scale_of
 from valuefree.training.preparation import Scorer
 from valuefree.training.scored_dataset import collator_for
 
@@ -48,6 +49,7 @@ class TrainedPolicy:
         self.folder = Path(options.run)
         self.options = options
         self.trained = _options_of(self.folder, allow_code=options.allow_code)
+        complete(self.folder)
         name = model_of_run(options.run)
         if name == options.run:
             raise ConfigError(f"{options.run} has no folder model; expected the folder of a finished run.")
@@ -58,7 +60,8 @@ class TrainedPolicy:
             patch_forward(self.reference)
         self.strength: Strength = strength_of(self.policy, self.reference)
         self.scale = scale_of(self.folder)
-        self.logged: dict[str, Any] = (_metrics_of(self.folder).get("logged") or {}).get("policy") or {}
+        self.metrics = _metrics_of(self.folder)
+        self.logged: dict[str, Any] = (self.metrics.get("logged") or {}).get("policy") or {}
         if not self.logged:
             raise ConfigError(
                 f"{options.run} has no measures of held-out rows, which say who wrote them; it is a run of an earlier "
@@ -92,26 +95,17 @@ class TrainedPolicy:
         """Give the saved policy this strength, relative to training, and write the report of the run anew."""
         self.strength.apply(choice.scale / self.scale)
         self.scale = choice.scale
-        self.policy.save_pretrained(self.folder / "model")
-        use_umask(self.folder / "model")
-        write_json(self.folder / STRENGTH, {"scale": choice.scale})
+        save_at(self.folder, choice.scale, self.policy.save_pretrained)
         report = self.responses(HELD_OUT)
         if report is None:
             return
         settings: dict[str, Any] = {"tau": self.logged["learned"]["tau"], "strength": choice, "seed": self.options.seed}
         origin = Origin(None, report.scorer, self.sampled)
         found = assessment_of(report.rows(self.policy), origin, **settings).to_dict()
-        metrics = _metrics_of(self.folder)
-        metrics["logged"]["policy"] = found | {"origin": self.logged["origin"]}
-        write_json(self.folder / "metrics.json", metrics)
+        self.metrics["logged"]["policy"] = found | {"origin": self.logged["origin"]}
+        write_json(self.folder / "metrics.json", self.metrics)
         write_report(read_report([self.folder]), self.folder)
         write_policy_card(self.folder, encoder_decoder=is_encoder_decoder(self.policy))
-
-
-def scale_of(folder: Path) -> float:
-    """The strength of the policy that a run saved, relative to training."""
-    file = folder / STRENGTH
-    return float(read_json(file)["scale"]) if file.exists() else 1.0
 
 
 def _metrics_of(folder: Path) -> dict[str, Any]:
