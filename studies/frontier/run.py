@@ -27,11 +27,10 @@ def study(options: StudyFrontierConfig, *, say: Say) -> StudyResult:
     with Workers(options.workers) as workers:
         say(f"{len(cells)} cells; {workers.count} workers")
         rows = run_cells(measure_cell, cells, (out,), out, workers, say)
-    failed = [row for row in rows if row.error is not None]
-    for row in failed:
-        if row.cell.label == REFERENCE:
-            raise ValueFreeError(f"{row.cell.name}: {row.error}. Remove its file in {out / 'cells'} and run again.")
+    for row in rows:
+        if row.error is not None and row.cell.label == REFERENCE:
+            raise ValueFreeError(f"{row.cell.name}: {row.error}. Run the study again.")
     page = Path(options.page) if options.page is not None else out / "frontier.md"
     readme = Path(options.readme) if options.readme is not None else None
     make_page(page, rows, options.objectives[0], record, readme)
-    return StudyResult(len(rows), len(failed), page)
+    return StudyResult.of(rows, page)

@@ -8,7 +8,7 @@ import pytest
 
 from studies.options import StudyPaperConfig
 from studies.paper import judging
-from studies.paper.cells import Pair, pairs_of, paper_pairs
+from studies.paper.cells import Pair, pairs_of, paper_pairs, responses_file
 from studies.paper.judging import JudgeSpec, judge_pairs
 from studies.paper.methods import METHODS
 from studies.paper.run import Plan
@@ -229,7 +229,7 @@ def test_the_reward_function_judges_by_the_rewards_that_are_known(answered, fake
 def test_answers_with_unusual_line_ends_are_read_whole(answered, fake):
     """JSON leaves U+2028 and U+0085 as they are; they end no line of the file."""
     for cell in TODO[0][0].cells("tiny", 0):
-        file = cell.file(answered.folder, "responses", "jsonl")
+        file = responses_file(cell, answered.folder)
         text = file.read_text(encoding="utf-8").replace("answers 0", "one\u2028two\u0085three")
         file.write_text(text, encoding="utf-8")
     judge_pairs(JudgeSpec("m"), TODO[:1], answered.folder, prompts=2, say=lambda _: None)
