@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from studies.frontier.cells import REFERENCE, Cell, measure_cell, objective_of
+from studies.frontier.cells import REFERENCE, Cell, measure_cell
 from studies.frontier.page import make_page
 from studies.harness.cells import Say, StudyResult, run_cells
 from studies.harness.pool import Workers
+from studies.harness.training import objective_of
 from studies.options import StudyFrontierConfig
 from valuefree.errors import ValueFreeError
 from valuefree.runs.manifest import manifest
