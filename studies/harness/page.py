@@ -10,7 +10,7 @@ from studies.harness.cells import Row
 from studies.harness.controls import REMOVES, UNUSED
 from studies.harness.results import DAGGER, World, control_table, edges
 from valuefree.report import Plot, Report, Section, Table
-from valuefree.report.drawing import colour, mark
+from valuefree.report.drawing import colour, laid_out, mark
 from valuefree.report.markdown import markdown_of
 from valuefree.report.write import png_of, svg_of
 from valuefree.runs.files import write_text
@@ -55,8 +55,9 @@ def write_markdown(page: Path, report: Report) -> None:
     folder = page.with_suffix("")
     folder.mkdir(parents=True, exist_ok=True)
     for plot in report.plots:
-        (folder / f"{plot.name}.svg").write_bytes(svg_of(plot.figure, plot.name))
-        (folder / f"{plot.name}.png").write_bytes(png_of(plot.figure))
+        with laid_out(plot.figure):
+            (folder / f"{plot.name}.svg").write_bytes(svg_of(plot.figure, plot.name))
+            (folder / f"{plot.name}.png").write_bytes(png_of(plot.figure))
     write_text(page, markdown_of(report, figures=folder.name).encode("utf-8", errors="replace").decode("utf-8"))
 
 

@@ -9,7 +9,6 @@ import yaml
 from studies.harness.methods import names_of
 from valuefree.errors import ConfigError
 
-TAUS = (0.1, 1.0, 5.0)
 MAIN_TAU = 1.0  # of every table but the ablations
 
 

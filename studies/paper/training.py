@@ -130,7 +130,7 @@ def measure_cell(cell: Cell, setup: Setup, scales: Mapping[str, Scale]) -> list[
         "partition": trainer.report.to_dict() if trainer.report else None,
         "objective": trainer.objective.to_dict(),
         "history": trainer.state.log_history,
-        "chosen": None if tuning is None else tuning.chosen.to_dict(),
+        "chosen": None if tuning is None else tuning.chosen,
     }
     return [_answered(cell, trainer.model, trainer.processing_class, setup, scale) | trained]
 

@@ -1,6 +1,7 @@
 """One cell: train by the method and measure at the checkpoints."""
 
 import copy
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ def _measured(
 ) -> dict[str, Any]:
     prompts = prompts_of(scale)["validation"] if tuning else held_out_prompts(scale, seed)
     samples = scale.validation_samples if tuning else scale.samples
-    return measure(policy, base, tokenizer, prompts, samples=samples, seed=SAMPLING_SEED + seed).to_dict()
+    return asdict(measure(policy, base, tokenizer, prompts, samples=samples, seed=SAMPLING_SEED + seed))
 
 
 @lru_cache(maxsize=64)

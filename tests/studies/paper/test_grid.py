@@ -13,14 +13,14 @@ from studies.paper.cells import Cell, cells_of, gain_of, kls_of
 from studies.paper.cost import cell_hours, estimate
 from studies.paper.methods import METHODS, label, methods_of
 from studies.paper.run import Plan
-from studies.paper.scales import SCALES, TAUS, scales_of
+from studies.paper.scales import SCALES, scales_of
 from studies.paper.training import training_arguments
 from studies.paper.world import Setup, decoding_of
 from valuefree.errors import ConfigError
 from valuefree.objectives import DRO, KTO, RPO
 from valuefree.training.trainer import PolicyTrainer
 
-TINY = SCALES["tiny"]
+TINY, TAUS = SCALES["tiny"], (0.1, 1.0, 5.0)
 
 
 # -------------------------------------------------------------------------------------------------------------- cells

@@ -12,9 +12,10 @@ from studies.paper.cells import Pair, pairs_of, paper_pairs, responses_file
 from studies.paper.judging import JudgeSpec, judge_pairs
 from studies.paper.methods import METHODS
 from studies.paper.run import Plan
-from studies.paper.scales import TAUS
 from valuefree.errors import ConfigError
 from valuefree.evaluation.judging.backends import FunctionJudge
+
+TAUS = (0.1, 1.0, 5.0)
 
 # -------------------------------------------------------------------------------------------------------------- pairs
 

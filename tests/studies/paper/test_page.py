@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from studies.paper.answers import outcome_of, preferred, qualitative
+from studies.paper.answers import preferred, qualitative
 from studies.paper.claims import trials_of
 from studies.paper.judging import JudgeSpec
 from studies.paper.methods import METHODS, temperatures
@@ -96,22 +96,6 @@ def test_verdicts_of_another_seed_are_not_shown_beside_the_first_seeds_answers(m
     made.cell("RPO", 1)
     made.judged(WEAK, "RPO", "KTO", [1] * 8, seed=1)
     assert [entry.verdicts for entry in report_of(made.folder).completions] == [()] * 8
-
-
-@pytest.mark.parametrize(
-    ("score", "category", "word"),
-    [
-        (1.0, "win", "first"),
-        (0.75, "half win", "first"),
-        (0.5, "neutral", "neutral"),
-        (0.5, "disagreement", "disagree"),
-        (0.25, "half loss", "second"),
-        (0.0, "loss", "second"),
-        (None, "unjudged", "unjudged"),
-    ],
-)
-def test_words_for_verdicts(score, category, word):
-    assert outcome_of({"score": score, "category": category}) == word
 
 
 def test_failed_runs_are_listed_with_their_error(make):

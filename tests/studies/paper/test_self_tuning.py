@@ -105,8 +105,8 @@ def test_a_run_trains_on_the_other_prompts_at_the_rate_and_strength_it_chose(set
 
 def test_choices_come_in_their_order(setup):
     tuning = SelfTuning(feedback(), SCALE, seed=0)
-    with pytest.raises(ValueError, match="nothing is chosen yet"):
-        _ = tuning.chosen
+    with pytest.raises(ValueError, match="needs find_rate first"):
+        tuning.find_strength(None, None)
 
 
 def test_a_folder_without_the_row_goes_on_with_it(tmp_path):
