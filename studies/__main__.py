@@ -50,8 +50,8 @@ def run(arguments: Sequence[str]) -> None:
     if result is None:  # after a dry run
         return
     print(f"runs: {result.rows}, of which failed: {result.failed}")
-    if name == "paper":
-        print(f"report: {result.report}", *result.findings, sep="\n")
+    if result.said:
+        print(*result.said, sep="\n")
     if result.page is not None:
         print(f"page: {result.page}")
 

@@ -12,18 +12,27 @@ from valuefree.evaluation.metrics.registry import DEFAULT, METRICS
 TEXTS = ("reference", None)  # needs of the metrics that texts are enough for
 
 
-def _check_counts(options: Options, *names: str) -> None:
-    for name in names:
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise ConfigError(f"{name} is {value}; expected at least 1.")
+@dataclass(frozen=True, kw_only=True)
+class StudyOptions(Options):
+    """Of every study. counts: options that are at least 1."""
+
+    counts: ClassVar[tuple[str, ...]] = ("seeds", "workers")
+    workers: int | None = option(None, "processes, of one thread each; default: one per core")
+    page: str | None = option(None, "file of the page; default: NAME.md in the folder out, after the study's name")
+
+    def __post_init__(self) -> None:
+        for name in self.counts:
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} is {value}; expected at least 1.")
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyExactConfig(Options):
+class StudyExactConfig(StudyOptions):
     """Of ``python -m studies exact``."""
 
     about: ClassVar[str] = "Every objective in worlds whose optimum is known exactly: J* - J, without sampling error."
+    counts: ClassVar[tuple[str, ...]] = ("seeds", "workers", "prompts")
     methods: str = option("all", "names from the table of methods, separated by semicolons; an error names the nearest")
     responses: str | None = option(None, "responses per prompt, by comma; default: the regimes of n = 4 and of n = 1")
     noise: str | None = option(None, "standard deviation of the noise on rewards, by comma; default: of the regimes")
@@ -39,23 +48,22 @@ class StudyExactConfig(Options):
     first_seed: int = option(0, "number of the first world")
     control: Literal["shuffle", "none"] = option("shuffle", "run every method on permuted rewards too, or not")
     sweeps: bool = option(True, "also lines of some methods over n, noise, tilt and tau (default grid only)")
-    workers: int | None = option(None, "processes, of one thread each; default: one per core")
     out: str = option("outputs/study-exact", "folder of cells, rows and figures; run again to resume")
-    page: str | None = option(None, "file of the page; default: exact.md in the folder out")
     quick: bool = option(False, "fewer seeds, prompts, settings and steps, all methods")
     dry_run: bool = option(False, "count the runs and stop")
 
     def __post_init__(self) -> None:
-        _check_counts(self, "seeds", "workers", "prompts")
+        super().__post_init__()
         if self.tau <= 0:
             raise ConfigError(f"tau is {self.tau}; expected a positive number, in reward units.")
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudySmallConfig(Options):
+class StudySmallConfig(StudyOptions):
     """Of ``python -m studies small``."""
 
     about: ClassVar[str] = "Every objective on tiny language models whose reward is a program: reward at equal KL."
+    counts: ClassVar[tuple[str, ...]] = ("seeds", "tuning_seeds", "control_seeds", "workers")
     models: str = option("t5,decoder", "kinds of model, by comma")
     regimes: str = option("on,off", "source of the training responses: the reference (on) or other policies (off)")
     methods: str = option("all", "names from the table of methods, separated by commas; an error names the nearest")
@@ -63,23 +71,22 @@ class StudySmallConfig(Options):
     tuning_seeds: int | None = option(None, "seeds that settings are chosen on, not reported; default: 1")
     control: Literal["shuffle", "none"] = option("shuffle", "run every method on permuted rewards too, or not")
     control_seeds: int | None = option(None, "seeds of each control; default: 3, with quick 2")
-    workers: int | None = option(None, "processes, of one thread each; default: one per core")
     out: str = option("outputs/study-small", "folder of cells, rows and figures; run again to resume")
-    page: str | None = option(None, "file of the page; default: small.md in the folder out")
     quick: bool = option(False, "fewer seeds, settings and steps, all methods")
     dry_run: bool = option(False, "count the cells, estimate the time, and stop")
 
     def __post_init__(self) -> None:
-        _check_counts(self, "seeds", "tuning_seeds", "control_seeds", "workers")
+        super().__post_init__()
         if self.control == "none" and self.control_seeds is not None:
             raise ConfigError("control none does not read control_seeds; leave it out, or pass control shuffle.")
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyPaperConfig(MetricOptions):
+class StudyPaperConfig(MetricOptions, StudyOptions):
     """Of ``python -m studies paper``."""
 
     about: ClassVar[str] = "The paper's experiments at a scale you can afford, each number beside the published one."
+    counts: ClassVar[tuple[str, ...]] = ("seeds", "judge_seeds", "workers")
     metrics: str | None = option(
         None,
         f"of the answers, by comma: {', '.join(name for name, kind in METRICS.items() if kind.needs in TEXTS)}; or the "
@@ -128,7 +135,7 @@ class StudyPaperConfig(MetricOptions):
     dry_run: bool = option(False, "count runs and calls, estimate the hours, and stop")
 
     def __post_init__(self) -> None:
-        _check_counts(self, "seeds", "judge_seeds", "workers")
+        super().__post_init__()
         if self.judge_prompts < 0:
             raise ConfigError(f"judge_prompts is {self.judge_prompts}; expected at least 0.")
         if {"reward", "kl"} & set(self.metric_list()):
@@ -155,7 +162,7 @@ class StudyPaperConfig(MetricOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyFrontierConfig(Options):
+class StudyFrontierConfig(StudyOptions):
     """Of ``python -m studies frontier``."""
 
     about: ClassVar[str] = "Objectives as shipped on the demo's task: reward against KL while training."
@@ -166,42 +173,28 @@ class StudyFrontierConfig(Options):
     seeds: int = option(3, "runs of each objective, with seeds 0, 1, …")
     shuffled: tuple[str, ...] = option(("RPO()",), "objectives also trained on shuffled rewards")
     out: str = option("outputs/study-frontier", "folder of cells; run again to resume")
-    page: str | None = option(None, "file of the page; default: frontier.md in the folder out")
     readme: str | None = option(None, "file with markers to write the table of final rewards between; default: none")
-    workers: int | None = option(None, "processes, of one thread each; default: one per core")
-
-    def __post_init__(self) -> None:
-        _check_counts(self, "seeds", "workers")
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyLearnedConfig(Options):
+class StudyLearnedConfig(StudyOptions):
     """Of ``python -m studies learned``."""
 
     about: ClassVar[str] = "Measures on held-out logged rows against the true gain: order, choices, coverage."
+    counts: ClassVar[tuple[str, ...]] = ("seeds", "choose_seeds", "workers")
     worlds: str = option("smollm2,small,exact", "worlds, by comma; smollm2 takes about 14 minutes a run, 10 runs")
     seeds: int | None = option(None, "reported seeds of each world; default: 5, of the small world 2; with quick 1")
     choose_seeds: int = option(1, "seeds that the rules of choice are made on, not reported; of small and exact")
-    workers: int | None = option(None, "processes, of one thread each; default: one per core")
     out: str = option("outputs/study-learned", "folder of cells and measures; run again to resume")
-    page: str | None = option(None, "file of the page; default: learned.md in the folder out")
     quick: bool = option(False, "fewer methods, prompts, steps and seeds")
     dry_run: bool = option(False, "count the cells and stop")
 
-    def __post_init__(self) -> None:
-        _check_counts(self, "seeds", "choose_seeds", "workers")
-
 
 @dataclass(frozen=True, kw_only=True)
-class StudyMemorisationConfig(Options):
+class StudyMemorisationConfig(StudyOptions):
     """Of ``python -m studies memorisation``."""
 
     about: ClassVar[str] = "What narrows the gap between the ranking of training rows and of held-out rows."
     seeds: int = option(8, "reported runs of each setting, with seeds 0, 1, …")
     noise: float = option(1.0, "noise on the rewards, in standard deviations of the rewards within a prompt", above=0)
-    workers: int | None = option(None, "processes, of one thread each; default: one per core")
     out: str = option("outputs/study-memorisation", "folder of cells; run again to resume")
-    page: str | None = option(None, "file of the page; default: memorisation.md in the folder out")
-
-    def __post_init__(self) -> None:
-        _check_counts(self, "seeds", "workers")

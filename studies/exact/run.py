@@ -71,7 +71,7 @@ def study(options: StudyExactConfig, *, say: Say) -> StudyResult | None:
     write_rows(folder, lines, lines)
     page = Path(options.page) if options.page else folder / "exact.md"
     make_page(page, rows, references, curves, [regime.name for regime in regimes], names, record, scale)
-    return StudyResult(len(rows), sum(row.error is not None for row in rows), page)
+    return StudyResult.of(rows, page)
 
 
 def _numbers(text: str, name: str, kind: Callable[[str], Any]) -> list[Any]:

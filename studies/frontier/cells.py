@@ -1,6 +1,5 @@
 """One run on the demo's task: train by one objective, and measure the policy mid-run and at the end."""
 
-import ast
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,19 +8,14 @@ import numpy as np
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from studies.small.training import MeasureAt
+from studies.harness.training import MeasureAt, objective_of, ranking_accuracy
 from valuefree.cli.commands.demo import NEW_TOKENS, load_policy, split_feedback, training_arguments
 from valuefree.cli.options.demo import DemoConfig
-from valuefree.cli.options.registry import declarations
 from valuefree.demo.data import reward, shuffle_rewards
-from valuefree.errors import ConfigError
 from valuefree.evaluation.generation import Decoding, generate_ids
+from valuefree.evaluation.held_out.logged_responses import LoggedResponses
 from valuefree.evaluation.kl import kl_to_reference
 from valuefree.evaluation.reward_functions import rewards_of
-from valuefree.models.load import evaluating
-from valuefree.models.logprobs import response_logps
-from valuefree.objectives import Objective
-from valuefree.training.scored_dataset import ScoredDataset, collator_for
 from valuefree.training.trainer import PolicyTrainer
 
 REFERENCE = "reference"  # the label of the cells that sample the untouched reference
@@ -44,27 +38,6 @@ class Cell:
     def name(self) -> str:
         """Of the cell's file."""
         return f"{self.label}{'-shuffled' if self.shuffled else ''}-seed{self.seed}"
-
-
-def objective_of(label: str) -> Objective:
-    """The objective that a label stands for: the name of a class and keyword arguments with literal values.
-
-    Raises:
-        ConfigError: another expression, an unknown class or argument.
-    """
-    classes = {item.class_name: item for item in declarations().values()}
-    try:
-        call = ast.parse(label, mode="eval").body
-    except SyntaxError:
-        call = None
-    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
-        raise ConfigError(f"{label!r} is not an objective; expected a form such as 'KTO(beta=0.3)'.")
-    if call.func.id not in classes:
-        raise ConfigError(f"unknown objective {call.func.id!r}; choose from {', '.join(classes)}.")
-    try:
-        return classes[call.func.id].load()(**{str(word.arg): ast.literal_eval(word.value) for word in call.keywords})
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"{label!r}: {error}.") from error
 
 
 def options_of(seed: int) -> DemoConfig:
@@ -90,21 +63,18 @@ def measure_cell(cell: Cell, folder: Path) -> list[dict[str, Any]]:
         objective_of(cell.label),
         training_arguments(options, folder / "work" / cell.name),
         train,
-        held_out,
         processing_class=tokenizer,
         peft_config=adapter,
     )
-    prepared: ScoredDataset = trainer.eval_dataset
+    logged = LoggedResponses.prepare(held_out, trainer.scorer)
     curve: list[dict[str, Any]] = []
 
     def measure(step: int) -> None:
         policy: Any = trainer.model
         decoding = Decoding(max_new_tokens=NEW_TOKENS, batch_size=96, seed=cell.seed)
         kl = kl_to_reference(policy, tokenizer, prompts[: options.test_prompts // 2], None, decoding)
-        ratios = log_ratios(policy, tokenizer, prepared)
-        ranked = ranking_accuracy(ratios, np.asarray(held_out["reward"]), prepared.prompt_of)
         sampled = _sampled(policy, tokenizer, prompts, options)
-        curve.append({"step": step, "kl": kl.value, "ranking_accuracy": ranked, **sampled})
+        curve.append({"step": step, "kl": kl.value, "ranking_accuracy": ranking_accuracy(logged, policy), **sampled})
 
     steps = int(trainer.set_initial_training_values(trainer.args, trainer.get_train_dataloader())[-1])
     trainer.add_callback(MeasureAt((steps // 2, steps), measure))
@@ -131,33 +101,3 @@ def _sampled(
         "rewards": rewards.reshape(len(prompts), samples).mean(axis=1).tolist(),
         "length": float(np.mean([len(answer) for answer in ids])),
     }
-
-
-def log_ratios(
-    policy: nn.Module, tokenizer: PreTrainedTokenizerBase, prepared: ScoredDataset, size: int = 16
-) -> np.ndarray:
-    """Log π_θ − log π_ref of prepared rows, in nats, shape (R,)."""
-    if prepared.reference is None:
-        raise ConfigError("these rows were not scored under the reference; use an objective that reads its scores.")
-    collator, found = collator_for(policy, tokenizer), []
-    with evaluating(policy):
-        for start in range(0, len(prepared), size):
-            rows = list(range(start, min(start + size, len(prepared))))
-            logps = response_logps(policy, collator.batch(prepared.table, rows)).total
-            found.append(logps.double().numpy() - prepared.reference.logps[rows])
-    return np.concatenate(found)
-
-
-def ranking_accuracy(ratios_R: np.ndarray, rewards_R: np.ndarray, prompt_of_R: np.ndarray) -> float:
-    """The share of a prompt's pairs of responses with different rewards whose log-ratios are in the same order.
-
-    A tie of the log-ratios counts ½, so that the reference itself has ½. NaN without such a pair.
-    """
-    right, pairs = 0.0, 0
-    for prompt in np.unique(prompt_of_R):
-        at = np.flatnonzero(prompt_of_R == prompt)
-        better = rewards_R[at][:, None] > rewards_R[at][None, :]
-        order = np.sign(ratios_R[at][:, None] - ratios_R[at][None, :])
-        right += float(((order[better] + 1) / 2).sum())
-        pairs += int(better.sum())
-    return right / pairs if pairs else float("nan")

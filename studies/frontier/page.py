@@ -1,7 +1,6 @@
 """The page: reward against KL, where each run ends, and gains compared at equal KL. No torch."""
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 from studies.frontier.cells import REFERENCE
 from studies.harness.cells import Row
 from studies.harness.page import draw_line, protocol, write_page
-from studies.harness.results import number, record_against
+from studies.harness.results import first_at, number, record_against
 from valuefree.errors import DataError
 from valuefree.evaluation.stats import Estimate, clustered_mean
 from valuefree.report import Plot, Section, Table
@@ -52,18 +51,10 @@ class Runs:
     def gains_at(self, title: str, seed: int, kl: float | None) -> np.ndarray | None:
         """Gains per prompt where a run first reaches `kl`, None if it never does; at the end if `kl` is None.
 
-        Linear in √KL between measurements: near the reference the best gain at a KL of d nats is σ√(2d), σ the reward's
-        standard deviation under the reference (a line in the KL itself would put a run whose first measurement lies far
-        out too low).
+        A line in the KL itself would put a run whose first measurement lies far out too low.
         """
         curve = self.curve(title, seed)
-        if kl is None:
-            return curve[-1][1]
-        for (low, before), (high, after) in pairwise(curve):
-            if low <= kl <= high and high > low:
-                share = (kl**0.5 - low**0.5) / (high**0.5 - low**0.5)
-                return before + share * (after - before)
-        return None
+        return curve[-1][1] if kl is None else first_at(curve, kl, root=True)
 
     def gain(self, title: str, kl: float | None, less: str | None = None) -> tuple[Estimate | None, int]:
         """Mean gain over prompts and the seeds that reach `kl`, and how many these are.

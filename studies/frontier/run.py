@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from studies.frontier.cells import REFERENCE, Cell, measure_cell, objective_of
+from studies.frontier.cells import REFERENCE, Cell, measure_cell
 from studies.frontier.page import make_page
 from studies.harness.cells import Say, StudyResult, run_cells
 from studies.harness.pool import Workers
+from studies.harness.training import objective_of
 from studies.options import StudyFrontierConfig
 from valuefree.errors import ValueFreeError
 from valuefree.runs.manifest import manifest
@@ -27,11 +28,10 @@ def study(options: StudyFrontierConfig, *, say: Say) -> StudyResult:
     with Workers(options.workers) as workers:
         say(f"{len(cells)} cells; {workers.count} workers")
         rows = run_cells(measure_cell, cells, (out,), out, workers, say)
-    failed = [row for row in rows if row.error is not None]
-    for row in failed:
-        if row.cell.label == REFERENCE:
-            raise ValueFreeError(f"{row.cell.name}: {row.error}. Remove its file in {out / 'cells'} and run again.")
+    for row in rows:
+        if row.error is not None and row.cell.label == REFERENCE:
+            raise ValueFreeError(f"{row.cell.name}: {row.error}. Run the study again.")
     page = Path(options.page) if options.page is not None else out / "frontier.md"
     readme = Path(options.readme) if options.readme is not None else None
     make_page(page, rows, options.objectives[0], record, readme)
-    return StudyResult(len(rows), len(failed), page)
+    return StudyResult.of(rows, page)

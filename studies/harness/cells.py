@@ -9,9 +9,9 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, Protocol
 
-from studies.harness.files import write_text
 from studies.harness.pool import WorkerDied, Workers
 from valuefree.errors import ConfigError
+from valuefree.runs.files import read_json, write_text
 from valuefree.runs.manifest import git_commit
 
 Say = Callable[[str], None]
@@ -43,6 +43,11 @@ class Row:
     cpu_seconds: float
     commit: str | None
 
+    @property
+    def end(self) -> Mapping[str, Any]:
+        """The last measurement; empty if the cell failed."""
+        return self.curve[-1] if self.curve else {}
+
     def write(self, folder: Path) -> None:
         """Keep it in the study's folder."""
         write_text(file_of(self.cell, folder), json.dumps(asdict(self), indent=1))
@@ -50,11 +55,17 @@ class Row:
 
 @dataclass(frozen=True)
 class StudyResult:
-    """The number of runs, how many of them failed, and the file of the page."""
+    """The number of runs, how many of them failed, the file of the page, and sentences to print."""
 
     rows: int
     failed: int
-    page: Path
+    page: Path | None
+    said: Sequence[str] = ()
+
+    @classmethod
+    def of(cls, rows: Sequence[Row], page: Path | None, said: Sequence[str] = ()) -> "StudyResult":
+        """From the rows of all runs."""
+        return cls(len(rows), sum(row.error is not None for row in rows), page, said)
 
 
 def file_of(cell: Cell, folder: Path) -> Path:
@@ -64,7 +75,18 @@ def file_of(cell: Cell, folder: Path) -> Path:
 
 def read_row(cell: Cell, folder: Path) -> Row:
     """The row of a cell from its file."""
-    return Row(**json.loads(file_of(cell, folder).read_text(encoding="utf-8")) | {"cell": cell})
+    return Row(**read_json(file_of(cell, folder)) | {"cell": cell})
+
+
+def read_rows(cells: Iterable[Cell], folder: Path) -> list[Row]:
+    """The rows of those cells that have been run."""
+    return [read_row(cell, folder) for cell in cells if file_of(cell, folder).exists()]
+
+
+def missing(cells: Sequence[Cell], folder: Path) -> list[Cell]:
+    """The cells that have no row, or an error in it."""
+    done = {row.cell for row in read_rows(cells, folder) if row.error is None}
+    return [cell for cell in cells if cell not in done]
 
 
 def attempt(measure: Measure, cell: Cell, arguments: Sequence[Any] = (), commit: str | None = None) -> Row:
@@ -86,18 +108,25 @@ def run_cell(measure: Measure, cell: Cell, arguments: Sequence[Any], folder: Pat
 
 
 def run_cells(
-    measure: Measure, cells: Sequence[Cell], arguments: Sequence[Any], folder: Path, workers: Workers, say: Say
+    measure: Measure,
+    cells: Sequence[Cell],
+    arguments: Sequence[Any],
+    folder: Path,
+    workers: Workers,
+    say: Say,
+    *,
+    named: str = "cells",
 ) -> list[Row]:
-    """Run the cells that have no file yet.
+    """Run the cells that are `missing`.
 
     Args:
         measure: a module-level function of a cell and `arguments`; its result is the curve of the row.
+        named: the cells in the lines of progress.
 
     Returns:
         The rows of all cells, in their order.
     """
-    todo = [cell for cell in cells if not file_of(cell, folder).exists()]
-    commit = git_commit()
+    todo, commit = missing(cells, folder), git_commit()
     start = last = time.perf_counter()
     tasks = [(run_cell, (measure, cell, arguments, folder, commit)) for cell in todo]
     for done, (number, row) in enumerate(workers.run(tasks), start=1):
@@ -108,7 +137,7 @@ def run_cells(
             say(f"failed: {row.cell.name}: {row.error}")
         if time.perf_counter() - last > PROGRESS_SECONDS or done == len(todo):
             last = time.perf_counter()
-            say(f"{done} of {len(todo)} cells, {(last - start) / 60:.1f} min")
+            say(f"{done} of {len(todo)} {named}, {(last - start) / 60:.1f} min")
     return [read_row(cell, folder) for cell in cells]
 
 
@@ -120,7 +149,7 @@ def claim(folder: Path, settings: Mapping[str, Any]) -> None:
     """
     file = folder / "study.json"
     ours = json.loads(json.dumps(settings))
-    theirs = json.loads(file.read_text(encoding="utf-8")) if file.exists() else ours
+    theirs = read_json(file) if file.exists() else ours
     different = sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
     if different:
         raise ConfigError(

@@ -8,12 +8,12 @@ from matplotlib.axes import Axes
 
 from studies.harness.cells import Row
 from studies.harness.controls import REMOVES, UNUSED
-from studies.harness.files import write_text
 from studies.harness.results import DAGGER, World, control_table, edges
 from valuefree.report import Plot, Report, Section, Table
-from valuefree.report.drawing import colour, mark
+from valuefree.report.drawing import colour, laid_out, mark
 from valuefree.report.markdown import markdown_of
 from valuefree.report.write import png_of, svg_of
+from valuefree.runs.files import write_text
 
 
 def origin(record: Mapping[str, Any], rows: Sequence[Row]) -> str:
@@ -39,23 +39,26 @@ def _option(value: Any) -> str:
 def write_page(
     page: Path, title: str, sections: Sequence[Section], record: Mapping[str, Any], rows: Sequence[Row]
 ) -> None:
-    """Write the Markdown file, and its figures into a folder of its name beside it.
+    """Write a page that opens with the origin of the numbers and ends with the runs that failed."""
+    every = [Section("origin", "Origin", [origin(record, rows)]), *sections, failed_section(rows)]
+    write_markdown(page, Report(title, [], every, [], record))
 
-    The page opens with the origin of the numbers and ends with the runs that failed.
-    """
+
+def failed_section(rows: Sequence[Row]) -> Section:
+    """The runs that failed, with their errors."""
     failed = [f"{row.cell.name}: {row.error}" for row in rows if row.error is not None]
-    every = [
-        Section("origin", "Origin", [origin(record, rows)]),
-        *sections,
-        Section("failed", f"Runs that failed: {len(failed)} of {len(rows)}", items=failed or ["None."]),
-    ]
-    report = Report(title, [], every, [], record)
+    return Section("failed", f"Runs that failed: {len(failed)} of {len(rows)}", items=failed or ["None."])
+
+
+def write_markdown(page: Path, report: Report) -> None:
+    """Write the Markdown file, and its figures into a folder of its name beside it."""
     folder = page.with_suffix("")
     folder.mkdir(parents=True, exist_ok=True)
     for plot in report.plots:
-        (folder / f"{plot.name}.svg").write_bytes(svg_of(plot.figure, plot.name))
-        (folder / f"{plot.name}.png").write_bytes(png_of(plot.figure))
-    write_text(page, markdown_of(report, figures=folder.name))
+        with laid_out(plot.figure):
+            (folder / f"{plot.name}.svg").write_bytes(svg_of(plot.figure, plot.name))
+            (folder / f"{plot.name}.png").write_bytes(png_of(plot.figure))
+    write_text(page, markdown_of(report, figures=folder.name).encode("utf-8", errors="replace").decode("utf-8"))
 
 
 def protocol(module: Path, **values: Any) -> list[str]:

@@ -104,6 +104,16 @@ class Workers:
                 suspects.extend(running.values())
                 running.clear()
 
+    def run_all(self, tasks: Sequence[Task]) -> None:
+        """Run tasks without which a study cannot go on.
+
+        Raises:
+            WorkerDied: a process of these tasks died.
+        """
+        for _, result in self.run(tasks):
+            if isinstance(result, WorkerDied):
+                raise result
+
     def _submit(self, task: Task) -> Future:
         with _environment():  # processes are started as tasks come in
             if self._pool is None:

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from statistics import fmean
+from typing import Any
 
 from studies.harness.controls import DIGITS, REMOVES, removes_all
 from valuefree.evaluation.stats import Estimate, t_mean
@@ -43,6 +45,19 @@ def number(estimate: Estimate | None, *, signed: bool = False, seeds: int | None
         text += f" [{estimate.interval[0]:{form}}, {estimate.interval[1]:{form}}]"
     text += "†" if signed and sign(estimate) else ""
     return text if seeds in (None, estimate.n) else f"{text} ({estimate.n} of {seeds} seeds)"
+
+
+def first_at(points: Iterable[tuple[float, Any]], kl: float, *, root: bool) -> Any | None:
+    """Value where a curve of (KL, value), a float or an array, first reaches `kl`; None if it never does.
+
+    Between points it is linear in the KL or, with `root`, in its square root: near the reference the best gain at a KL
+    of d nats is σ√(2d), σ the reward's standard deviation under the reference.
+    """
+    power = 0.5 if root else 1.0
+    for (low, before), (high, after) in pairwise(points):
+        if low <= kl <= high and high > low:
+            return before + (kl**power - low**power) / (high**power - low**power) * (after - before)
+    return None
 
 
 def edge_of(value: float, tried: Sequence[float]) -> str | None:

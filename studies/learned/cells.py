@@ -89,18 +89,27 @@ class Truth:
         return {"true_gains": (rewards_P - base_P).tolist(), "sampled_logratios": ratios}
 
 
-def measure_strengths(
-    policy: nn.Module,
-    at: Callable[[float], AbstractContextManager[None]],
-    scales: Sequence[float],
-    report: LoggedResponses,
-    training: LoggedResponses,
-    truth: Callable[[], dict[str, Any]],
-) -> list[dict[str, Any]]:
-    """A point of the curve per strength: the rows' log-ratios and the truth."""
-    curve = []
-    for scale in scales:
-        with at(scale):
-            logged = {"report": logged_columns(report.rows(policy)), "training": logged_columns(training.rows(policy))}
-            curve.append({"scale": scale, **logged, **truth()})
-    return curve
+@dataclass(frozen=True)
+class Measured:
+    """What a policy is measured on: held-out and training rows of the log, and the truth."""
+
+    policy: nn.Module
+    report: LoggedResponses
+    training: LoggedResponses
+    truth: Callable[[], dict[str, Any]]
+
+    def point(self, scale: float = 1.0) -> dict[str, Any]:
+        """A point of the curve, of the policy as it is now. scale: its strength."""
+        rows = {"report": self.report, "training": self.training}
+        logged = {name: logged_columns(part.rows(self.policy)) for name, part in rows.items()}
+        return {"scale": scale, **logged, **self.truth()}
+
+    def at_strengths(
+        self, at: Callable[[float], AbstractContextManager[None]], scales: Sequence[float]
+    ) -> list[dict[str, Any]]:
+        """A point per strength."""
+        curve = []
+        for scale in scales:
+            with at(scale):
+                curve.append(self.point(scale))
+        return curve

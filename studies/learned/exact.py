@@ -12,7 +12,7 @@ from studies.exact.policies import Batch
 from studies.exact.problems import Problem, Regime, make_problem
 from studies.exact.training import Runs
 from studies.exact.world import Prompts, WorldSettings, expectation, kl_divergence, rewards_of, sample, score
-from studies.frontier.cells import objective_of
+from studies.harness.training import objective_of
 from studies.learned.cells import Cell
 from studies.learned.points import SCALES, logged_columns
 from valuefree.evaluation.held_out.rows import LoggedRows

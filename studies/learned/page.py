@@ -32,9 +32,8 @@ from studies.learned.results import (
 )
 from studies.learned.tables import (
     AXIS_NAMES,
+    BANDS,
     EVERYWHERE,
-    FAR,
-    NEAR,
     Results,
     checks_table,
     choosing_table,
@@ -81,7 +80,7 @@ def warnings(results: Results) -> list[str]:
     found = []
     for task in (SETTING, STRENGTH):
         used = results.used(task)
-        for name, kls in {f"below {CLOSE:g} nats": NEAR, f"from {CLOSE:g} nats on": FAR}.items():
+        for name, kls in BANDS.items():
             low = []
             for family, runs in results.choosing.items():
                 mean = mean_correlation(correlations(results.groups(runs, task), used or "", kls))
@@ -130,11 +129,11 @@ def misleading(results: Results) -> list[str]:
     lines = []
     for family, runs in results.reported.items():
         for axis in AXES:
-            for name, kls in {"": EVERYWHERE, f" below {CLOSE:g} nats": NEAR, f" from {CLOSE:g} nats on": FAR}.items():
+            for name, kls in {"": EVERYWHERE, **BANDS}.items():
                 found = {m: mean_correlation(correlations(results.groups(runs, axis), m, kls)) for m in MEASURES}
                 against = [f"“{m}” ({rank(one)})" for m, one in found.items() if one is not None and _end(one, 1) < 0]
                 if against:
-                    between = AXIS_NAMES.get(axis, axis + "s") + name
+                    between = f"{AXIS_NAMES.get(axis, axis + 's')} {name}".strip()
                     lines.append(f"{family}, between {between}: against the true gain goes {', '.join(against)}.")
         for task in TASKS:
             excess = {rule: paired_excess(results, family, task, rule) for rule in list(rules_of(task))[1:]}
@@ -171,7 +170,7 @@ def coverage_lines(results: Results) -> list[str]:
     """How often the interval of a printed gain held the true one."""
     lines = []
     for family, runs in results.reported.items():
-        for name, (low, high) in {f"below {CLOSE:g} nats": NEAR, f"from {CLOSE:g} nats on": FAR}.items():
+        for name, (low, high) in BANDS.items():
             found = checks_of([p for run in runs for p in run.points if low <= p["kl"] < high])
             if found.policies:
                 refused = share_of(found.policies - found.printed, found.policies)

@@ -7,7 +7,7 @@ from typing import Any
 
 from studies.harness.cells import Say, StudyResult, claim, read_row, run_cells
 from studies.harness.methods import names_of
-from studies.harness.pool import WorkerDied, Workers
+from studies.harness.pool import Workers
 from studies.learned import coverage, smol
 from studies.learned.cells import Cell
 from studies.learned.grid import QUICK, WORLDS, Scale, choosing_cells, coverage_cells, measure_cell, reported_cells
@@ -16,7 +16,7 @@ from studies.learned.page import Results, make_page
 from studies.learned.results import Run
 from studies.options import StudyLearnedConfig
 from studies.small.models import KINDS
-from studies.small.world import has_references, make_reference
+from studies.small.world import make_references
 from valuefree.errors import ConfigError
 from valuefree.evaluation import held_out
 from valuefree.runs.manifest import manifest
@@ -67,7 +67,7 @@ def study(options: StudyLearnedConfig, *, say: Say, scale: Scale | None = None) 
         claim(folder, {"scale": asdict(scale)})
         record = manifest("studies learned", options.to_dict(), scale=asdict(scale))
         if "small" in plan.reported:
-            _make_references(folder, scale, workers, say)
+            make_references(folder, KINDS, scale.small.world, workers, say)
         rows = run_cells(measure_cell, plan.cells, (folder, scale), folder, workers, say)
         covered = run_cells(coverage.measure_cell, plan.coverage, (scale.coverage,), folder, workers, say)
         good = [row.cell for row in rows if row.error is None]
@@ -82,14 +82,6 @@ def study(options: StudyLearnedConfig, *, say: Say, scale: Scale | None = None) 
     every = [*rows, *covered, *unmeasured]
     make_page(page, results, record, every)
     return StudyResult(len(rows) + len(covered), sum(row.error is not None for row in every), page)
-
-
-def _make_references(folder: Path, scale: Scale, workers: Workers, say: Say) -> None:
-    missing = [kind for kind in KINDS if not has_references(folder, kind)]
-    for number, result in workers.run([(make_reference, (folder, kind, scale.small.world)) for kind in missing]):
-        if isinstance(result, WorkerDied):
-            raise result
-        say(f"the reference of {missing[number]} is trained")
 
 
 def measured_cell(cell: Cell, folder: Path) -> list[dict[str, Any]]:

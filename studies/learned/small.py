@@ -11,13 +11,11 @@ import datasets
 import numpy as np
 import torch
 
-from studies.frontier.cells import objective_of
-from studies.harness.controls import permuted
-from studies.learned.cells import Cell, Truth, measure_strengths
-from studies.learned.points import SCALES, logged_columns
+from studies.harness.training import MeasureAt, objective_of, permuted_rows
+from studies.learned.cells import Cell, Measured, Truth
+from studies.learned.points import SCALES
 from studies.small.grammar import reward
 from studies.small.scale import NEW_TOKENS, QUICK, Scale
-from studies.small.training import MeasureAt
 from studies.small.world import SAMPLING_BATCH, as_rows, prompts_of, reference, rows_of, sample, trainer_of
 from valuefree.evaluation.generation import Decoding
 from valuefree.evaluation.held_out.logged_responses import LoggedResponses, sample_prompts
@@ -67,8 +65,7 @@ def measure_cell(cell: Cell, folder: Path, scale: SmallScale) -> list[dict[str, 
     base, tokenizer = reference(folder, kind)
     train, held_out, truth, base_P = _held_out(folder, kind, cell.seed, scale)
     if cell.shuffled:
-        rewards = permuted(list(train["reward"]), list(train["prompt_id"]), "within", seed=cell.seed)
-        train = datasets.Dataset.from_dict({name: train[name] for name in train.column_names} | {"reward": rewards})
+        train = permuted_rows(train, "within", seed=cell.seed)
     policy, curve = copy.deepcopy(base), []
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(cell.seed)
@@ -84,27 +81,17 @@ def measure_cell(cell: Cell, folder: Path, scale: SmallScale) -> list[dict[str, 
             per_device_train_batch_size=scale.world.batch,
             seed=cell.seed,
         )
-        report = LoggedResponses.prepare(held_out, trainer.scorer)
-        training = LoggedResponses.prepare(
-            sample_prompts(train, scale.training_prompts, seed=cell.seed), trainer.scorer
-        )
+        few = sample_prompts(train, scale.training_prompts, seed=cell.seed)
+        report, training = (LoggedResponses.prepare(rows, trainer.scorer) for rows in (held_out, few))
 
         def known() -> dict[str, Any]:
             found = truth.measure(policy, base, trainer.scorer.collator, base_P, cell.seed)
             return {name: np.round(values, 5).tolist() for name, values in found.items()}
 
-        def take(step: int) -> None:
-            if step < scale.steps[-1]:
-                logged = {
-                    "report": logged_columns(report.rows(policy)),
-                    "training": logged_columns(training.rows(policy)),
-                }
-                curve.append({"step": step, "scale": 1.0, **logged, **known()})
-
-        trainer.add_callback(MeasureAt(scale.steps, take))
+        measured = Measured(policy, report, training, known)
+        trainer.add_callback(MeasureAt(scale.steps[:-1], lambda step: curve.append({"step": step, **measured.point()})))
         trainer.train()
-    at = strength_of(policy, base).at
-    ends = measure_strengths(policy, at, scale.strengths, report, training, known)
+    ends = measured.at_strengths(strength_of(policy, base).at, scale.strengths)
     curve += [{"step": scale.steps[-1], **point} for point in ends]
     curve[0] |= {"objective": trainer.objective.to_dict(), "tau": trainer.temperature}
     return curve

@@ -1,15 +1,15 @@
 """The world of SmolLM2: the demo's prompts, with responses drawn from the model itself at temperature 1."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import PrinterCallback
 
-from studies.frontier.cells import objective_of
-from studies.learned.cells import Cell, Truth, measure_strengths
-from valuefree.cli.commands.demo import NEW_TOKENS, RANK
-from valuefree.cli.commands.from_options import lora
+from studies.harness.training import objective_of
+from studies.learned.cells import Cell, Measured, Truth
+from valuefree.cli.commands.demo import NEW_TOKENS, load_policy, training_arguments
+from valuefree.cli.options.demo import DemoConfig
 from valuefree.data import read_triplets, split_by_prompt
 from valuefree.data.triplets import prompts_of
 from valuefree.demo.data import feedback, reward, shuffle_rewards
@@ -19,7 +19,7 @@ from valuefree.evaluation.held_out.logged_responses import LoggedResponses, samp
 from valuefree.models.load import load_model
 from valuefree.models.strength import strength_of
 from valuefree.runs.files import write_jsonl
-from valuefree.training.trainer import PolicyTrainer, PolicyTrainingArguments
+from valuefree.training.trainer import PolicyTrainer
 
 WORLD = "smollm2"
 RESPONSES = 4
@@ -48,51 +48,21 @@ def measure_cell(cell: Cell, folder: Path) -> list[dict[str, Any]]:
     train, held_out = split_by_prompt(read_triplets(make_rows(folder)), test_prompts=TEST_PROMPTS, seed=cell.seed)
     if cell.shuffled:
         train = shuffle_rewards(train, seed=cell.seed)
-    model, tokenizer = load_model(str(smollm2_folder()))
-    layers = model.config.num_hidden_layers
-    torch.manual_seed(cell.seed)  # of the adapter's first weights
-    args = PolicyTrainingArguments(
-        output_dir=str(folder / "work" / cell.name),
-        num_train_epochs=1,
-        learning_rate=cell.lr,
-        warmup_steps=3,
-        lr_scheduler_type="linear",
-        weight_decay=0.0,
-        per_device_train_batch_size=8,
-        use_cpu=True,
-        seed=cell.seed,
-        save_strategy="no",
-        logging_steps=1000,
-        report_to=[],
-        disable_tqdm=True,
-        max_length=256,
-        max_response_length=NEW_TOKENS,
-        score_cache_dir=str(folder / "scores"),
-    )
-    adapter = lora(RANK, layers=range(layers // 2, layers))  # as in the demo
+    options = DemoConfig(seed=cell.seed, lr=cell.lr, cache_dir=str(folder / "scores"))
+    model, tokenizer, adapter = load_policy(options, train, folder)
+    args = training_arguments(options, folder / "work" / cell.name)
     trainer = PolicyTrainer(
         model, objective_of(cell.label), args, train, processing_class=tokenizer, peft_config=adapter
     )
     trainer.remove_callback(PrinterCallback)
-    report = LoggedResponses.prepare(held_out, trainer.scorer)
-    training = LoggedResponses.prepare(sample_prompts(train, 60, seed=cell.seed), trainer.scorer)
+    few = sample_prompts(train, 60, seed=cell.seed)
+    report, training = (LoggedResponses.prepare(rows, trainer.scorer) for rows in (held_out, few))
     trainer.train()
     policy: Any = trainer.model
-    truth = Truth(
-        tokenizer,
-        prompts_of(held_out),
-        reward,
-        Decoding(max_new_tokens=NEW_TOKENS, batch_size=96),
-        SAMPLES,
-    )
+    decoding = Decoding(max_new_tokens=NEW_TOKENS, batch_size=96)
+    truth = Truth(tokenizer, prompts_of(held_out), reward, decoding, SAMPLES)
     base_P = truth.of_reference(policy, None, cell.seed)
-    curve = measure_strengths(
-        policy,
-        strength_of(policy).at,
-        SCALES,
-        report,
-        training,
-        lambda: truth.measure(policy, None, trainer.scorer.collator, base_P, cell.seed),
-    )
+    known = partial(truth.measure, policy, None, trainer.scorer.collator, base_P, cell.seed)
+    curve = Measured(policy, report, training, known).at_strengths(strength_of(policy).at, SCALES)
     curve[0] |= {"objective": trainer.objective.to_dict(), "tau": trainer.temperature}
     return curve

@@ -33,6 +33,7 @@ from valuefree.evaluation.stats import Estimate, t_mean
 from valuefree.report import Table
 
 EVERYWHERE, NEAR, FAR = (0.0, float("inf")), (0.0, CLOSE), (CLOSE, float("inf"))
+BANDS = {f"below {CLOSE:g} nats": NEAR, f"from {CLOSE:g} nats on": FAR}
 AXIS_NAMES = {"checkpoint and learning rate": "checkpoints and learning rates", "strength": "strengths"}
 
 
@@ -140,7 +141,7 @@ def checks_table(results: Results) -> Table:
     lines = []
     for family, runs in results.reported.items():
         points = [point for run in runs for point in run.points]
-        for name, (low, high) in {f"below {CLOSE:g} nats": NEAR, f"from {CLOSE:g} nats on": FAR}.items():
+        for name, (low, high) in BANDS.items():
             found = checks_of([point for point in points if low <= point["kl"] < high])
             counts = [found.policies, found.few, found.mean_weight, found.printed]
             held = [share_of(found.held, found.printed), share_of(found.paired, found.printed)]

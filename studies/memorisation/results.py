@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from statistics import fmean
 from typing import Any
 
+import numpy as np
+
 from studies.harness.cells import Row
-from studies.harness.results import World, sign
+from studies.harness.results import World, first_at, sign
 from studies.memorisation.candidates import BASE, CANDIDATES, TRUE
 from valuefree.evaluation.stats import Estimate
 
@@ -19,13 +20,9 @@ Point = Mapping[str, Any]
 
 def at_kl(curve: Sequence[Point], kl: float) -> dict[str, float] | None:
     """Gain and gap where the curve first reaches `kl`, linear in √KL between strengths; None if it never does."""
-    start = {"kl": 0.0, "gain": 0.0, "gap": gap(curve[0])}
-    points = [start, *({"kl": p["kl"], "gain": p["gain"], "gap": gap(p)} for p in curve)]
-    for low, high in pairwise(points):
-        if low["kl"] <= kl <= high["kl"] and high["kl"] > low["kl"]:
-            share = (kl**0.5 - low["kl"] ** 0.5) / (high["kl"] ** 0.5 - low["kl"] ** 0.5)
-            return {name: low[name] + share * (high[name] - low[name]) for name in ("gain", "gap")}
-    return None
+    start = (0.0, np.array([0.0, gap(curve[0])]))
+    found = first_at([start, *((p["kl"], np.array([p["gain"], gap(p)])) for p in curve)], kl, root=True)
+    return None if found is None else {"gain": float(found[0]), "gap": float(found[1])}
 
 
 def gap(point: Point) -> float:

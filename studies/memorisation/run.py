@@ -3,14 +3,14 @@
 from pathlib import Path
 
 from studies.harness.cells import Say, StudyResult, claim, run_cells
-from studies.harness.pool import WorkerDied, Workers
+from studies.harness.pool import Workers
 from studies.memorisation.candidates import BASE, TUNING_SEEDS, Cell
 from studies.memorisation.page import make_page
 from studies.memorisation.results import choose, variants
 from studies.memorisation.training import EPOCHS, LR, SIZES, STRENGTHS, measure_cell
 from studies.options import StudyMemorisationConfig
 from studies.small.models import KINDS
-from studies.small.world import has_references, make_reference
+from studies.small.world import make_references
 from valuefree.runs.manifest import manifest
 
 
@@ -27,11 +27,7 @@ def study(options: StudyMemorisationConfig, *, say: Say) -> StudyResult:
     several = [name for names in variants().values() if len(names) > 1 for name in names]
     tuning = [Cell(kind, noise, name, seed) for kind in KINDS for name in several for seed in TUNING_SEEDS]
     with Workers(options.workers) as workers:
-        missing = [kind for kind in KINDS if not has_references(folder, kind)]
-        for number, result in workers.run([(make_reference, (folder, kind, SIZES)) for kind in missing]):
-            if isinstance(result, WorkerDied):
-                raise result
-            say(f"the reference of {missing[number]} is trained")
+        make_references(folder, KINDS, SIZES, workers, say)
         tuned = run_cells(measure_cell, tuning, (folder,), folder, workers, say)
         names = [BASE, *choose(tuned)]
         final = [Cell(kind, noise, name, seed) for seed in range(options.seeds) for kind in KINDS for name in names]
@@ -50,5 +46,4 @@ def study(options: StudyMemorisationConfig, *, say: Say) -> StudyResult:
         "samples": SIZES.samples,
     }
     make_page(page, tuned, reported, record, sizes)
-    rows = [*tuned, *reported]
-    return StudyResult(len(rows), sum(row.error is not None for row in rows), page)
+    return StudyResult.of([*tuned, *reported], page)

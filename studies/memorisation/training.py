@@ -20,13 +20,13 @@ from transformers import (
     TrainingArguments,
 )
 
+from studies.harness.training import ranking_accuracy, with_rewards
 from studies.memorisation.candidates import CANDIDATES, Candidate, Cell
 from studies.small.measure import measure
 from studies.small.scale import Scale
 from studies.small.training import SAMPLING_SEED
 from studies.small.world import as_rows, held_out_prompts, prompts_of, reference, rows_of, sample, trainer_of
 from valuefree.cli.commands.from_options import lora
-from valuefree.evaluation.held_out import quick_measures
 from valuefree.evaluation.held_out.logged_responses import LoggedResponses
 from valuefree.evaluation.held_out.ridge import fit_ridge
 from valuefree.models.load import add_adapter, evaluating, is_encoder_decoder
@@ -78,7 +78,7 @@ def noisy(rows: datasets.Dataset, noise: float, seed: int) -> datasets.Dataset:
     deviations = rewards - _prompt_means(rewards[:, None], prompt_of)[:, 0]
     spread = float(np.sqrt((deviations**2).sum() / (len(rewards) - prompt_of.max() - 1)))
     drawn = np.random.default_rng(NOISE_SEED + seed).normal(size=len(rewards))
-    return _with_rewards(rows, rewards + noise * spread * drawn)
+    return with_rewards(rows, (rewards + noise * spread * drawn).tolist())
 
 
 def shrunk(
@@ -99,7 +99,7 @@ def shrunk(
     for fold in range(FOLDS):
         inside = prompt_of % FOLDS == fold
         predicted[inside] = fit_ridge(features[~inside], targets[~inside])(features[inside])
-    return _with_rewards(rows, (means + own * targets + (1 - own) * predicted)[:, 0])
+    return with_rewards(rows, (means + own * targets + (1 - own) * predicted)[:, 0].tolist())
 
 
 def _prompt_means(values: np.ndarray, prompt_of: np.ndarray) -> np.ndarray:
@@ -107,10 +107,6 @@ def _prompt_means(values: np.ndarray, prompt_of: np.ndarray) -> np.ndarray:
     sums = np.zeros((prompt_of.max() + 1, values.shape[1]))
     np.add.at(sums, prompt_of, values)
     return (sums / np.bincount(prompt_of)[:, None])[prompt_of]
-
-
-def _with_rewards(rows: datasets.Dataset, rewards: np.ndarray) -> datasets.Dataset:
-    return datasets.Dataset.from_dict({name: rows[name] for name in rows.column_names} | {"reward": rewards.tolist()})
 
 
 def _response_states(rows: datasets.Dataset, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> np.ndarray:
@@ -197,7 +193,8 @@ def measure_cell(cell: Cell, folder: Path) -> list[dict[str, Any]]:
         with strength.at(scale):
             found = measure(policy, base, tokenizer, prompts, samples=samples, seed=SAMPLING_SEED + cell.seed)
             point = {"scale": scale, "kl": found.kl, "gain": found.reward - start}
-            curve.append({**point, "train": _ranking(train, policy), "held_out": _ranking(other, policy)})
+            ranked = {"train": ranking_accuracy(train, policy), "held_out": ranking_accuracy(other, policy)}
+            curve.append(point | ranked)
     return curve
 
 
@@ -209,8 +206,3 @@ def _train(trainer: PolicyTrainer, candidate: Candidate) -> None:
     trainer.add_callback(averaged)
     trainer.train()
     averaged.apply()
-
-
-def _ranking(rows: LoggedResponses, policy: nn.Module) -> float:
-    """Share of a prompt's pairs of responses that the policy ranks as the logged rewards do."""
-    return quick_measures(rows.rows(policy), sampled="measured by sampling")["ranking_accuracy"]

@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Sequence
-from typing import Any
 
 from studies.paper.cells import Pair
 from studies.paper.methods import OURS, REFERENCE, SELF_TUNED
@@ -10,6 +9,7 @@ from studies.paper.results import Results
 from studies.paper.wording import sentence, table
 from valuefree.data.prompts import as_text
 from valuefree.report import Completions, Section, Table, Verdict
+from valuefree.report.judged import OUTCOMES
 
 SHOWN = 5
 COLUMNS = ("RPO", "DRO", "KTO", OURS)
@@ -64,7 +64,7 @@ def completions(results: Results) -> list[Completions]:
         for pair in (Pair(first, second) for first in JUDGED for second in BROWSED if first != second):
             judged = results.judged(judge, pair)
             for number, verdict in enumerate(judged.of_seed(0) if judged is not None else ()):
-                shown = Verdict(judge, pair.first, pair.second, outcome_of(verdict))
+                shown = Verdict(judge, pair.first, pair.second, OUTCOMES[verdict["category"]])
                 verdicts.setdefault(number, []).append(shown)
     held_out = results.held_out
     return [
@@ -77,12 +77,3 @@ def completions(results: Results) -> list[Completions]:
         )
         for number, prompt in enumerate(held_out["prompts"])
     ]
-
-
-def outcome_of(verdict: dict[str, Any]) -> str:
-    """The report's word for a verdict."""
-    if verdict["score"] is None:
-        return "unjudged"
-    if verdict["category"] == "disagreement":
-        return "disagree"
-    return "neutral" if verdict["score"] == 0.5 else "first" if verdict["score"] > 0.5 else "second"

@@ -1,12 +1,10 @@
-"""Cells of the grid, the names of their files, their rows, and the pairs of cells that judges compare."""
+"""Cells of the grid, the files of their answers, and the pairs of cells that judges compare. No torch."""
 
-import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from studies.harness.files import write_text
+from studies.harness.cells import Row
 from studies.paper.methods import METHODS, OURS, REFERENCE, SELF_TUNED, Method, temperatures
 from studies.paper.scales import MAIN_TAU, Scale
 
@@ -33,54 +31,16 @@ class Cell:
         tau = "" if self.tau is None else f"-tau{self.tau:.15g}"
         return f"{self.scale}-{method}{tau}-seed{self.seed}{'-shuffled' if self.shuffled else ''}"
 
-    def file(self, folder: Path, kind: str = "cells", suffix: str = "json") -> Path:
-        """Where its row is kept (``cells``), its responses (``responses``), or its metrics."""
-        return folder / kind / f"{self.name}.{suffix}"
+
+def gain_of(row: Row) -> float | None:
+    """Mean reward of a run's answers; None without a reward function."""
+    reward = row.end.get("reward")
+    return None if reward is None else reward["value"]
 
 
-@dataclass(frozen=True)
-class Row:
-    """The result of a cell, or the error that ended it.
-
-    reward, kl: estimates over the held-out prompts; None without a reward function, and for the KL of the reference.
-    length: tokens per response. train_seconds: wall-clock time of training. cpu_seconds: processor time of training.
-    prepare_seconds: tokenising, scores, partition and the search for a learning rate. partition: summary of the
-    partition report. history: the trainer's log. chosen: learning rate and strength of a run that chooses them, as
-    `studies.paper.self_tuning.Chosen` has them. seconds: of the whole cell.
-    """
-
-    cell: Cell
-    reward: dict[str, Any] | None = None
-    kl: dict[str, Any] | None = None
-    length: float | None = None
-    steps: int = 0
-    train_seconds: float = 0.0
-    cpu_seconds: float = 0.0
-    prepare_seconds: float = 0.0
-    partition: dict[str, Any] | None = None
-    objective: dict[str, Any] | None = None
-    history: Sequence[dict[str, Any]] = ()
-    chosen: dict[str, Any] | None = None
-    seconds: float = 0.0
-    commit: str | None = None
-    error: str | None = None
-
-    def write(self, folder: Path) -> None:
-        """Keep it in the study's folder."""
-        write_text(self.cell.file(folder), json.dumps(asdict(self), indent=1, default=str))
-
-    @classmethod
-    def read(cls, file: Path) -> "Row":
-        """From its file."""
-        content = json.loads(file.read_text(encoding="utf-8"))
-        known = {item.name for item in fields(cls)}
-        content = {name: value for name, value in content.items() if name in known}
-        return cls(**{**content, "cell": Cell(**content["cell"])})
-
-    @property
-    def gain(self) -> float | None:
-        """Mean reward, for paired differences over seeds."""
-        return None if self.reward is None else self.reward["value"]
+def kls_of(rows: Iterable[Row]) -> list[float]:
+    """KL to the reference of the runs that have one, in nats per answer."""
+    return [row.end["kl"]["value"] for row in rows if row.end.get("kl")]
 
 
 def cells_of(
@@ -101,19 +61,16 @@ def cells_of(
     return grid + [Cell(c.scale, c.method, c.tau, c.seed, shuffled=True) for c in main if c.method in reads]
 
 
-def missing(cells: Sequence[Cell], folder: Path) -> list[Cell]:
-    """Those without a row, or whose row is an error."""
-    return [cell for cell in cells if not cell.file(folder).exists() or Row.read(cell.file(folder)).error is not None]
+def responses_file(cell: Cell, folder: Path) -> Path:
+    """Where the answers of a run are kept: prompt, response, reward and tokens, in the order of the prompts."""
+    return folder / "responses" / f"{cell.name}.jsonl"
 
 
-def responses_of(cell: Cell, folder: Path) -> list[dict[str, Any]]:
-    """Rows of prompt, response, reward and tokens, in the order of the held-out prompts."""
-    return read_json_lines(cell.file(folder, "responses", "jsonl"))
+@dataclass(frozen=True)
+class TimingCell:
+    """All timings of Figure 1. The first repetition is a warm-up, so they are not taken in parts."""
 
-
-def read_json_lines(file: Path) -> list[dict[str, Any]]:
-    """The rows of a file of JSON lines; texts may hold the other line ends that `str.splitlines` splits at."""
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line]
+    name: str = "figure-1"
 
 
 # -------------------------------------------------------------------------------------------------------------- pairs

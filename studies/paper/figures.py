@@ -4,7 +4,7 @@ from statistics import fmean
 
 import numpy as np
 
-from studies.paper.cells import Pair
+from studies.paper.cells import Pair, gain_of, kls_of
 from studies.paper.methods import REFERENCE
 from studies.paper.results import Results
 from valuefree.report import Plot
@@ -16,13 +16,13 @@ def frontier(results: Results) -> Plot | None:
     figure, (axes,) = panels(1, width=8.4, height=5.4)
     drawn, numbers = 0, {method.name: number for number, method in enumerate(results.methods)}
     for method, tau, name in results.grid():
-        runs = [run for run in results.runs(method.name, tau) if run.gain is not None]
+        runs = [run for run in results.runs(method.name, tau) if gain_of(run) is not None]
         if not runs:
             continue
         drawn += 1
         number = numbers[method.name]
-        kls = [0.0 if run.kl is None else max(run.kl["value"], 0.0) for run in runs]
-        rewards = [run.gain for run in runs if run.gain is not None]
+        kls = [max(kl, 0.0) for run in runs for kl in kls_of([run]) or [0.0]]
+        rewards = [gain for run in runs if (gain := gain_of(run)) is not None]
         style = {"color": colour(number), "marker": mark(number)}
         axes.scatter(kls, rewards, s=10, alpha=0.35, linewidths=0, **style)
         axes.scatter(fmean(kls), fmean(rewards), s=55, label=name, edgecolors="white", **style)
@@ -108,7 +108,7 @@ def curves(results: Results) -> Plot | None:
     figure, axes = panels(len(CURVES), width=3.5, height=3.2)
     for number, method in enumerate(results.methods):
         runs = results.runs(method.name) if method.make else []
-        history = [entry for entry in (runs[0].history if runs else ()) if "loss" in entry]
+        history = [entry for entry in (runs[0].end["history"] if runs else ()) if "loss" in entry]
         for panel, name in zip(axes, CURVES, strict=True):
             points = [(entry["step"], float(entry[name])) for entry in history if name in entry]
             if points:

@@ -1,15 +1,13 @@
 """Judges of pairs of cells: the reward function, models on a server, local models. One file per judge and pair."""
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from studies.harness.files import write_text
-from studies.paper.cells import Pair, responses_of
+from studies.paper.cells import Pair, responses_file
 from studies.paper.served import serving
 from valuefree.demo.smollm2 import smollm2_folder
 from valuefree.errors import ConfigError
@@ -22,6 +20,7 @@ from valuefree.evaluation.judging.prompts import PROMPTS
 from valuefree.evaluation.judging.result import JudgeResult
 from valuefree.evaluation.judging.server_judge import ServerJudge
 from valuefree.models.load import accelerator_device, load_model
+from valuefree.runs.files import read_json, read_jsonl, write_json
 
 REWARD = "reward"
 SMOLLM2 = "smollm2"
@@ -107,7 +106,7 @@ def judge_pairs(
         cache = stack.enter_context(JudgementCache(folder / f"judgements-{spec.key}.jsonl")) if backend else None
         for number, ((pair, scale, seed), file) in enumerate(lacking, start=1):
             first, second = pair.cells(scale, seed)
-            rows = [responses_of(cell, folder)[:prompts] for cell in (first, second)]
+            rows = [read_jsonl(responses_file(cell, folder))[:prompts] for cell in (first, second)]
             result = _judged(rows, (first.name, second.name), backend, cache)
             content = {
                 "judge": spec.title,
@@ -118,7 +117,7 @@ def judge_pairs(
                 "result": result.to_dict(),
                 "verdicts": [comparison.to_dict() for comparison in result.comparisons],
             }
-            write_text(file, json.dumps(content, ensure_ascii=False))
+            write_json(file, content)
             if backend is not None:
                 say(f"{spec.title}: {number} of {len(lacking)} pairs, coverage {result.coverage:.0%}")
 
@@ -127,7 +126,7 @@ def _done(file: Path, prompts: int | None) -> bool:
     """Whether a result on as many prompts is there, with no call missing."""
     if not file.exists():
         return False
-    content = json.loads(file.read_text(encoding="utf-8"))
+    content = read_json(file)
     asked = content["result"]["asked"]
     return content["prompts"] == prompts and not asked["failed"] and not asked["not_asked"]
 

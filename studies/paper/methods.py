@@ -6,9 +6,8 @@ from pathlib import Path
 
 import yaml
 
+from studies.harness.methods import names_of
 from studies.paper.scales import MAIN_TAU
-from valuefree.cli.parse import unknown
-from valuefree.errors import ConfigError
 from valuefree.objectives import DRO, KTO, RPO, SFT, Objective
 
 REFERENCE = "SFT"
@@ -60,19 +59,7 @@ def methods_of(text: str) -> list[Method]:
     Raises:
         ConfigError: a name that is not known, with the nearest that is.
     """
-    names = [name.strip() for name in text.split(";") if name.strip()]
-    if names == ["all"]:
-        return list(METHODS.values())
-    for name in names:
-        if "," in name:
-            raise ConfigError(f"methods is {text!r}; expected names by semicolon: {'; '.join(METHODS)}.")
-        if name not in METHODS:
-            near = [known for known in METHODS if known.lower() == name.lower()]
-            if near:
-                raise ConfigError(f"unknown method {name!r}; did you mean {near[0]!r}?")
-            raise unknown("method", name, list(METHODS))
-    if not names:
-        raise unknown("method", text, list(METHODS))
+    names = names_of(text, METHODS, "method", separator=";")
     return [METHODS[name] for name in dict.fromkeys([REFERENCE, *names])]
 
 

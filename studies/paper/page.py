@@ -7,9 +7,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import get_args
 
+from studies.harness.page import failed_section, origin, write_markdown
 from studies.paper import figures, tables
 from studies.paper.answers import completions, qualitative
-from studies.paper.cells import read_json_lines
+from studies.paper.cells import kls_of
 from studies.paper.claims import claim_figures, claim_findings, claim_tables
 from studies.paper.methods import OURS, REFERENCE, SELF_TUNED
 from studies.paper.published import CLAIMS, CONTRADICTIONS, UNSTATED
@@ -19,6 +20,7 @@ from studies.paper.scales import MAIN_TAU
 from studies.paper.verdicts import NONE, Finding, Outcome, shown
 from studies.paper.wording import sentence, table
 from valuefree.report import Plot, Report, Section, write_report
+from valuefree.runs.files import read_jsonl
 
 OUTCOMES: Sequence[str] = get_args(Outcome)
 
@@ -47,7 +49,7 @@ def report_of(folder: Path) -> Report:
         browsed += completions(results)
     if any(scale.published is None for scale in study.scales):
         verdict.append(sentence("tiny"))
-    sections += [_time(study), _claims(study), _paper(), _failures(study)]
+    sections += [_time(study), _claims(study), _paper(), failed_section(study.every_row)]
     return Report(
         "The paper's experiments: " + ", ".join(scale.title for scale in study.scales),
         verdict,
@@ -64,15 +66,11 @@ def write_pages(folder: Path, page: Path | None) -> tuple[Path, Path | None, lis
         The HTML file, the page, and the sentences about what the study supports.
     """
     report = report_of(folder)
+    if page is not None:
+        write_markdown(page, report)
     html = write_report(report, folder)
     if page is not None:
-        place = page.with_suffix("")
-        place.mkdir(parents=True, exist_ok=True)
-        shutil.copy(html, place / "report.html")
-        if report.plots:
-            shutil.copytree(folder / "figures", place / "figures", dirs_exist_ok=True)
-        text = html.with_suffix(".md").read_text(encoding="utf-8").replace("](figures/", f"]({place.name}/figures/")
-        page.write_text(text, encoding="utf-8")
+        shutil.copy(html, page.with_suffix(""))
     return html, page, list(report.verdict)
 
 
@@ -106,8 +104,8 @@ def _furthest(results: Results) -> list[str]:
         return []
     tau = max(gains, key=lambda one: gains[one].value)
     runs, untouched = results.runs("RPO", tau), results.runs(REFERENCE)
-    kls = [run.kl["value"] for run in runs if run.kl]
-    lengths, theirs = ([run.length for run in group if run.length is not None] for group in (runs, untouched))
+    kls = kls_of(runs)
+    lengths, theirs = ([run.end["length"] for run in group] for group in (runs, untouched))
     if not (kls and lengths and theirs):
         return []
     values = {"kl": fmean(kls), "length": fmean(lengths), "reference": fmean(theirs)}
@@ -118,15 +116,10 @@ def _furthest(results: Results) -> list[str]:
 
 
 def _overview(study: Results) -> Section:
-    record = study.study["manifest"]
-    commits = sorted({row.commit or "unknown" for row in study.rows})
-    named = {name: record[name] for name in ("commit", "started", "machine")}
-    minutes = sum(row.seconds for row in study.rows) / 60
-    more = {"commits": ", ".join(commits), "runs": len(study.rows), "minutes": minutes, "asked": _judge_calls(study)}
     grid = {"seeds": study.study["seeds"], "taus": ", ".join(f"{tau:g}" for tau in study.taus)}
     sentences = [
-        sentence("written", **named, **more),
-        sentence("seeds_of", **grid, decoding=sentence(f"decoding_{study.decoding}")),
+        origin(study.study["manifest"], study.rows) + _judge_calls(study),
+        sentence("seeds_of", **grid, decoding=sentence(f"decoding_{study.study['decoding']}")),
     ]
     settings = []
     for results in map(study.at, study.scales):
@@ -158,7 +151,7 @@ def _judge_calls(study: Results) -> str:
     text = ""
     for judge in study.study["judges"]:
         file = study.folder / f"judgements-{judge['key']}.jsonl"
-        rows = read_json_lines(file) if file.exists() else []
+        rows = read_jsonl(file) if file.exists() else []
         times = [row["time"] for row in rows if "time" in row]
         text += f" {judge['title']}: {len(times)} answers, from {min(times)} to {max(times)}." if times else ""
     return text
@@ -208,7 +201,7 @@ def _distances(results: Results) -> list[str]:
     kls = {
         name: fmean(values)
         for method, tau, name in results.grid()
-        if (values := [run.kl["value"] for run in results.runs(method.name, tau) if run.kl])
+        if (values := kls_of(results.runs(method.name, tau)))
     }
     if len(kls) < 2:
         return []
@@ -240,9 +233,3 @@ def _paper() -> Section:
     unstated = table("unstated", [[name, text] for name, text in UNSTATED.items()])
     title = "Where the paper contradicts itself, and what it does not say"
     return Section("paper", title, tables=[contradictions, unstated])
-
-
-def _failures(study: Results) -> Section:
-    failed = [f"{row.cell.name}: {row.error}" for row in study.failed]
-    failed += [f"{name}: {error}" for name, error in study.failed_claims.items()]
-    return Section("failures", "Runs that failed", [] if failed else ["None."], failed)

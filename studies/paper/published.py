@@ -25,12 +25,7 @@ from valuefree.cli.parse import unknown
 from valuefree.errors import ConfigError
 
 SIZES = ("Small", "Large", "XL")
-PARAMETERS = {"Small": 77e6, "Large": 783e6, "XL": 2.85e9}
-METHODS = ("KTO", "DRO", "RPO")
 BASELINES = ("SFT", "KTO", "DRO")
-VARIANTS = ("RPO", "RPO-noNorm")
-TAUS = (0.1, 1.0, 5.0)
-JUDGES = ("Mistral", "LLaMA")  # of the parts a and b of Tables III, IV and VI
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """The files of a study as tables and figures read them: at one scale, by method and temperature."""
 
 import copy
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from studies.paper.cells import Cell, Pair, Row, cells_of, paper_pairs, responses_of
+from studies.harness.cells import Row, read_rows
+from studies.paper.cells import Cell, Pair, TimingCell, cells_of, gain_of, paper_pairs, responses_file
+from studies.paper.claims.plan import trials_of
 from studies.paper.methods import METHODS, REFERENCE, Method, label, temperatures
 from studies.paper.scales import MAIN_TAU, Scale
 from studies.paper.verdicts import Spread, spread
@@ -24,14 +25,12 @@ from valuefree.evaluation.stats import (
     t_mean,
     win_tie_loss,
 )
+from valuefree.runs.files import read_json, read_jsonl
+
+NOTES, CLAIMS, TIMING = "notes.json", "claims", "timing"  # in the folder of a study
 
 REWARD_JUDGE = "reward function"
 FLIPS = 0.5  # share of winners that change with the order, above which a judge's verdicts decide no claim
-
-
-def read_json(file: Path) -> Any:
-    """The content of a JSON file."""
-    return json.loads(file.read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)
@@ -90,17 +89,18 @@ class Results:
     def __init__(self, folder: Path):
         self.folder = folder
         try:
-            self.study: dict[str, Any] = read_json(folder / "study.json")
-            settings = read_json(folder / "settings.json")
-            self.scales = [Scale(**settings["scales"][name]) for name in self.study["scales"]]
+            self.study: dict[str, Any] = read_json(folder / NOTES)
+            self.scales = [Scale(**fields) for fields in self.study["scales"]]
             self.scale = self.scales[0]
             self.methods = [METHODS[name] for name in self.study["methods"]]
             self.taus: list[float] = self.study["taus"]
-            self.decoding: str = settings["decoding"]
             control = self.study["control"] == "shuffle"
             # Only the study's own grid: the folder may hold runs of a larger one from before.
             cells = cells_of(self.scales, self.methods, self.taus, self.study["seeds"], control=control)
-            self.rows = [Row.read(cell.file(folder)) for cell in cells if cell.file(folder).exists()]
+            self.rows = read_rows(cells, folder)
+            self._texts = {row.cell: row for row in read_rows(cells, folder / self.study["metrics"])}
+            self.claims = read_rows(trials_of(), folder / CLAIMS)
+            self._timings = read_rows([TimingCell()], folder / TIMING)
         except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
             raise DataError(f"{folder} holds no finished study of the paper ({error!r}).") from error
         self._by_cell = {row.cell: row for row in self.rows}
@@ -136,14 +136,14 @@ class Results:
                     yield method, tau, label(method.name, tau)
 
     @property
-    def failed(self) -> list[Row]:
-        """The rows with an error, at all scales."""
-        return [row for row in self.rows if row.error is not None]
+    def every_row(self) -> list[Row]:
+        """At all scales: the runs, their metrics, those of the claims and the timings."""
+        return [*self.rows, *self._texts.values(), *self.claims, *self._timings]
 
     def responses(self, cell: Cell) -> list[dict[str, Any]]:
         """Of a cell, prompt by prompt."""
         if cell not in self._responses:
-            self._responses[cell] = responses_of(cell, self.folder)
+            self._responses[cell] = read_jsonl(responses_file(cell, self.folder))
         return self._responses[cell]
 
     def first_responses(self, methods: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
@@ -160,13 +160,9 @@ class Results:
 
     def _metrics(self, method: str, tau: float | None, name: str) -> dict[int, dict[str, Any]]:
         """A metric with its interval by seed, for the runs that have a value."""
-        found = {}
-        for row in self.runs(method, tau):
-            file = row.cell.file(self.folder, "metrics", f"{self.study['metrics_key']}.json")
-            metric = read_json(file).get(name) if file.exists() else None
-            if metric is not None and metric["value"] is not None:
-                found[row.cell.seed] = metric
-        return found
+        texts = [self._texts[row.cell] for row in self.runs(method, tau) if row.cell in self._texts]
+        found = {row.cell.seed: row.end.get(name) for row in texts}
+        return {seed: metric for seed, metric in found.items() if metric and metric["value"] is not None}
 
     def metric(self, method: str, tau: float | None, name: str) -> Spread | None:
         """A text metric over a method's runs; with one run its interval over prompts, else Student's over runs."""
@@ -194,7 +190,8 @@ class Results:
         if not values:
             return None
         pooled = clustered_mean(values, prompts)
-        return spread([row.gain for row in runs if row.gain is not None], n=len(set(prompts)), interval=pooled.interval)
+        gains = [gain for row in runs if (gain := gain_of(row)) is not None]
+        return spread(gains, n=len(set(prompts)), interval=pooled.interval)
 
     def _rewards(self, runs: Sequence[Row]) -> tuple[list[float], list[str]]:
         """Reward and prompt of every answer; none where an answer has no reward."""
@@ -269,19 +266,12 @@ class Results:
 
     # ------------------------------------------------------------------------------------------- beside the grid
 
-    @cached_property
+    @property
     def claim_rows(self) -> list[dict[str, Any]]:
         """Rows of the runs for Table I and section VI."""
-        return [row for file in sorted((self.folder / "claims").glob("*.json")) for row in read_json(file)]
+        return [point for row in self.claims for point in row.curve or ()]
 
-    @cached_property
-    def failed_claims(self) -> dict[str, str]:
-        """The error of each of these runs that failed, by name."""
-        files = sorted((self.folder / "claims").glob("*.failed"))
-        return {file.stem: file.read_text(encoding="utf-8") for file in files}
-
-    @cached_property
+    @property
     def timing(self) -> list[dict[str, Any]]:
         """Rows of Figure 1's timings."""
-        file = self.folder / "timing.json"
-        return read_json(file) if file.exists() else []
+        return [point for row in self._timings for point in row.curve or ()]

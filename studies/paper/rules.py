@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 
-from studies.paper.cells import Pair
+from studies.paper.cells import Pair, kls_of
 from studies.paper.claims import claim_findings
 from studies.paper.methods import METHODS, REFERENCE, label
 from studies.paper.published import BASELINES, CLAIMS, METRICS, Metric
@@ -229,7 +229,7 @@ def _gain_by_tau(results: Results, method: str) -> Ruling:
 
 
 def _tau_sharpness(results: Results) -> Ruling:
-    kls = {tau: [run.kl["value"] for run in results.runs("RPO", tau) if run.kl] for tau in results.taus}
+    kls = {tau: kls_of(results.runs("RPO", tau)) for tau in results.taus}
     means = {tau: t_mean(values) for tau, values in kls.items() if values}
     sides = []
     for small, large in zip(list(means.values())[:-1], list(means.values())[1:], strict=True):

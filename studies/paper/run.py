@@ -1,50 +1,33 @@
-"""The study from its options: cells, metrics, verdicts, claims and timings that are missing; then the report."""
+"""The study from its options: cells, metrics, claims, timings and verdicts that are missing; then the report."""
 
-import json
 import os
 import time
-import traceback
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from studies.harness.files import write_text
-from studies.harness.pool import WorkerDied, Workers
+from studies.harness.cells import Row, Say, StudyResult, claim, missing, run_cells
+from studies.harness.pool import Workers
 from studies.options import StudyPaperConfig
-from studies.paper.cells import Cell, Pair, Row, cells_of, missing, pairs_of
-from studies.paper.claims import claim_tasks
-from studies.paper.claims.plan import Scale as ClaimScale
+from studies.paper.cells import Cell, Pair, TimingCell, cells_of, pairs_of, responses_file
+from studies.paper.claims import carry_out, trials_of
 from studies.paper.cost import estimate
 from studies.paper.judging import REWARD, JudgeSpec, judge_pairs
 from studies.paper.methods import Method, methods_of
 from studies.paper.page import write_pages
+from studies.paper.results import CLAIMS, NOTES, TIMING
 from studies.paper.scales import Scale, scales_of
 from studies.paper.served import check_installed
 from studies.paper.timing import timed_runs
-from studies.paper.training import measure_cell, metrics_file, run_cell, settings_key
+from studies.paper.training import measure_cell, measure_texts, metrics_folder
 from studies.paper.world import Setup, made, make_world
 from valuefree.errors import ConfigError, JudgeError
 from valuefree.evaluation.metrics.registry import DEFAULT
-from valuefree.runs.manifest import git_commit, manifest
-
-Say = Callable[[str], None]
-PROGRESS_SECONDS = 20
-TIMING_REPEATS = 3
-KIND = "paper"
-
-
-@dataclass(frozen=True)
-class StudyResult:
-    """Number of runs and of failed runs, the files of report and page, and the sentences at the top of the report."""
-
-    rows: int
-    failed: int
-    report: Path
-    page: Path | None
-    findings: Sequence[str]
+from valuefree.runs.files import read_json, write_json
+from valuefree.runs.manifest import manifest
 
 
 @dataclass(frozen=True)
@@ -134,7 +117,8 @@ def study(options: StudyPaperConfig, *, say: Say, scales: Sequence[Scale] | None
     """
     start = time.perf_counter()
     plan = Plan.of(options, scales)
-    todo = missing(plan.cells, plan.setup.folder)
+    folder = plan.setup.folder
+    todo = missing(plan.cells, folder)
     prompts = options.judge_prompts or max(scale.test_prompts for scale in plan.scales)
     calls = sum(2 * prompts * len(plan.to_judge(spec)) for spec in plan.judges)
     say(f"{len(plan.cells)} runs, {len(plan.cells) - len(todo)} of them done; {plan.workers} workers")
@@ -144,133 +128,41 @@ def study(options: StudyPaperConfig, *, say: Say, scales: Sequence[Scale] | None
         return None
     if any(spec.address == "serve" for spec in plan.judges):
         check_installed()
-    folder = plan.setup.folder
-    _claim(plan)
+    claim(folder, {"kind": "paper"})
+    for scale in plan.scales:
+        plan.setup.claim(scale)
     record = manifest("studies paper", options.to_dict())
-    with Workers(plan.workers) as processes:
-        for scale in plan.scales:  # one after another: each may hold all of its rows
-            if not made(plan.setup, scale):
-                say(f"{scale.title}: preparing rows and reference")
-                _whole(processes.run([(make_world, (plan.setup, scale))]))
-        rows = _run_cells(plan, todo, processes, say)
-        _measure(plan, processes, say)
-        if options.claims:
-            _run_claims(folder, processes, say)
-    if options.timing:
-        _time(plan, say)
+    rows = _run(plan, say)
     seconds = {"training": time.perf_counter() - start}
     start = time.perf_counter()
     _judge(plan, say)
     seconds["judging"] = time.perf_counter() - start
-    _note(folder, plan, record, seconds)
+    _note(plan, record, seconds)
     report, page, findings = write_pages(folder, Path(options.page) if options.page else None)
-    failed = sum(row.error is not None for row in rows)
-    return StudyResult(len(rows), failed, report, page, findings)
+    return StudyResult.of(rows, page, [f"report: {report}", *findings])
 
 
-def _whole(found: Iterable[tuple[int, Any]]) -> list[Any]:
-    """Results of tasks that the study needs, in the order of the tasks.
-
-    Raises:
-        WorkerDied: a process of these tasks died.
-    """
-    results = dict(found)
-    for result in results.values():
-        if isinstance(result, WorkerDied):
-            raise result
-    return [results[number] for number in sorted(results)]
-
-
-def _claim(plan: Plan) -> None:
-    """Record the settings that all runs of a folder share; seeds and judges may differ between runs."""
-    options, file = plan.options, plan.setup.folder / "settings.json"
-    noted = plan.setup.folder / "study.json"
-    if noted.exists() and json.loads(noted.read_text(encoding="utf-8")).get("kind") != KIND:
-        raise ConfigError(f"{plan.setup.folder} holds another study. Choose another folder with --out, or remove it.")
-    shared = {name: getattr(options, name) for name in ("decoding", "data", "score10", "reward_field")}
-    ours: dict[str, Any] = {"kind": KIND, **shared, "reward_function": options.reward_function}
-    theirs = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"scales": {}}
-    known = theirs.pop("scales")
-    other = sorted(name for name in ours if name in theirs and theirs[name] != ours[name])
-    for scale in plan.scales:
-        world = json.loads(json.dumps(scale.world()))
-        was = known.setdefault(scale.name, world)
-        other += [f"{scale.name} {name}" for name in world if was.get(name) != world[name]]
-    if other:
-        raise ConfigError(
-            f"{plan.setup.folder} holds a study that differs in {', '.join(other)}, so its runs cannot be "
-            "continued. Choose another folder with --out, or remove it."
-        )
-    write_text(file, json.dumps({**ours, "scales": known}, indent=1))
-
-
-def _run_cells(plan: Plan, todo: Sequence[Cell], processes: Workers, say: Say) -> list[Row]:
-    """Run the missing cells; return the rows of all."""
-    commit, scales = git_commit(), {scale.name: scale for scale in plan.scales}
-    start = reported = time.perf_counter()
-    tasks = [(run_cell, (cell, plan.setup, scales[cell.scale], commit)) for cell in todo]
-    for done, (number, result) in enumerate(processes.run(tasks), start=1):
-        if isinstance(result, WorkerDied):
-            result = Row(todo[number], commit=commit, error=f"{type(result).__name__}: {result}")
-            result.write(plan.setup.folder)
-        if result.error is not None:
-            say(f"failed: {result.cell.name}: {result.error}")
-        if time.perf_counter() - reported > PROGRESS_SECONDS or done == len(todo):
-            reported = time.perf_counter()
-            say(f"{done} of {len(todo)} runs, {(reported - start) / 60:.1f} min")
-    return [Row.read(cell.file(plan.setup.folder)) for cell in plan.cells]
-
-
-def _measure(plan: Plan, processes: Workers, say: Say) -> None:
-    """Measure the answers of the cells that have no text metrics yet."""
-    folder, scales = plan.setup.folder, {scale.name: scale for scale in plan.scales}
-    answered = [cell for cell in plan.cells if cell.file(folder, "responses", "jsonl").exists()]
-    todo = [cell for cell in answered if not metrics_file(cell, folder, plan.options).exists()]
-    if todo:
-        say(f"metrics of {len(todo)} runs: {plan.options.metrics or ', '.join(DEFAULT)}")
-    tasks = [(measure_cell, (cell, plan.setup, scales[cell.scale], plan.options)) for cell in todo]
-    for number, result in processes.run(tasks):
-        if isinstance(result, WorkerDied):
-            raise ConfigError(f"metrics of {todo[number].name}: {result}")
-
-
-def _run_claims(folder: Path, processes: Workers, say: Say) -> None:
-    """Run the missing tasks for Table I and section VI; a failed task leaves its error and is repeated next time."""
-    tasks = claim_tasks(ClaimScale())
-    todo = [task for task in tasks if not (folder / "claims" / f"{task[0]}.json").exists()]
-    if todo:
-        say(f"{len(todo)} of {len(tasks)} runs behind Table I and section VI")
-    for number, result in processes.run([(_claimed, (folder, *task)) for task in todo]):
-        failed = folder / "claims" / f"{todo[number][0]}.failed"
-        if result is None:
-            failed.unlink(missing_ok=True)
-            continue
-        write_text(failed, str(result))
-        say(f"failed: {todo[number][0]}: {result}")
-
-
-def _claimed(folder: Path, name: str, function: Callable[..., list[dict[str, Any]]], arguments: tuple) -> str | None:
-    """Write the rows of a task; return the error if it raised."""
-    try:
-        rows = function(*arguments)
-    except Exception as fault:  # kept in a file and listed in the report
-        return "".join(traceback.format_exception_only(fault)).strip()
-    write_text(folder / "claims" / f"{name}.json", json.dumps(rows, default=float))
-    return None
-
-
-def _time(plan: Plan, say: Say) -> None:
-    """Figure 1's timings, one after another in a process of their own."""
+def _run(plan: Plan, say: Say) -> list[Row]:
+    """Run what is missing but the judges; return the rows of the grid."""
+    setup, options, scales = plan.setup, plan.options, {scale.name: scale for scale in plan.scales}
+    folder, texts = setup.folder, f"runs measured by {options.metrics or ', '.join(DEFAULT)}"
+    with Workers(plan.workers) as workers:
+        for scale in plan.scales:  # one after another: each may hold all of its rows
+            if not made(setup, scale):
+                say(f"{scale.title}: preparing rows and reference")
+                workers.run_all([(make_world, (setup, scale))])
+        rows = run_cells(measure_cell, plan.cells, (setup, scales), folder, workers, say, named="runs")
+        good = [row.cell for row in rows if row.error is None]
+        given = (setup, scales, options)
+        run_cells(measure_texts, good, given, metrics_folder(folder, options), workers, say, named=texts)
+        if options.claims:
+            what = "runs behind Table I and section VI"
+            run_cells(carry_out, trials_of(), (), folder / CLAIMS, workers, say, named=what)
     tiny = next((scale for scale in plan.scales if scale.width), None)
-    file = plan.setup.folder / "timing.json"
-    if tiny is None or file.exists():
-        return
-    say(f"timings: {TIMING_REPEATS} repetitions, alone")
-    with Workers(1) as alone:
-        tasks = [(timed_runs, (plan.setup, tiny, repeat)) for repeat in range(TIMING_REPEATS + 1)]
-        _, *found = _whole(alone.run(tasks))  # the first repetition is a warm-up
-    rows = [row for result in found for row in result]
-    write_text(file, json.dumps(rows, indent=1))
+    if options.timing and tiny is not None:
+        with Workers(1) as alone:
+            run_cells(timed_runs, [TimingCell()], (setup, tiny), folder / TIMING, alone, say, named="timings")
+    return rows
 
 
 def _judge(plan: Plan, say: Say) -> None:
@@ -279,7 +171,7 @@ def _judge(plan: Plan, say: Say) -> None:
         done = [
             entry
             for entry in plan.to_judge(spec)
-            if all(cell.file(plan.setup.folder, "responses", "jsonl").exists() for cell in entry[0].cells(*entry[1:]))
+            if all(responses_file(cell, plan.setup.folder).exists() for cell in entry[0].cells(*entry[1:]))
         ]
         try:
             judge_pairs(spec, done, plan.setup.folder, prompts=prompts, say=say)
@@ -287,21 +179,21 @@ def _judge(plan: Plan, say: Say) -> None:
             say(f"{spec.title} stopped: {error}")
 
 
-def _note(folder: Path, plan: Plan, record: dict[str, Any], seconds: dict[str, float]) -> None:
-    """Write study.json, from which, with the files of the cells, the report is made."""
-    file = folder / "study.json"
-    before = json.loads(file.read_text(encoding="utf-8"))["sessions"] if file.exists() else []
+def _note(plan: Plan, record: dict[str, Any], seconds: dict[str, float]) -> None:
+    """Write the notes from which, with the files of the cells, the report is made."""
+    options, file = plan.options, plan.setup.folder / NOTES
+    before = read_json(file)["sessions"] if file.exists() else []
     content = {
-        "kind": KIND,
-        "scales": [scale.name for scale in plan.scales],
+        "scales": [asdict(scale) for scale in plan.scales],
         "methods": [method.name for method in plan.methods],
-        "taus": plan.options.tau_list(),
-        "seeds": plan.options.seeds,
-        "control": plan.options.control,
-        "metrics_key": settings_key(plan.options),
+        "taus": options.tau_list(),
+        "seeds": options.seeds,
+        "control": options.control,
+        "decoding": options.decoding,
+        "metrics": metrics_folder(plan.setup.folder, options).name,
         "judges": [{"title": spec.title, "key": spec.key} for spec in plan.judges],
-        "judge_prompts": plan.options.judge_prompts or None,
+        "judge_prompts": options.judge_prompts or None,
         "manifest": record,
         "sessions": [*before, {"started": record["started"], "seconds": seconds, "machine": record["machine"]}],
     }
-    write_text(file, json.dumps(content, indent=1, default=str))
+    write_json(file, content)

@@ -1,15 +1,14 @@
 """The scales of the study, from ``scales.yaml``: model, data and settings of each. No torch."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import yaml
 
-from valuefree.cli.parse import unknown
+from studies.harness.methods import names_of
 from valuefree.errors import ConfigError
 
-TAUS = (0.1, 1.0, 5.0)
 MAIN_TAU = 1.0  # of every table but the ablations
 
 
@@ -50,10 +49,6 @@ class Scale:
     generation_batch: int = 32
     train_prompts: int | None = None
 
-    def world(self) -> dict[str, Any]:
-        """The settings that all cells of a folder share."""
-        return asdict(self)
-
 
 SCALES: dict[str, Scale] = {
     name: Scale(name, **fields)
@@ -67,13 +62,7 @@ def scales_of(text: str, *, data: str | None = None) -> list[Scale]:
     Raises:
         ConfigError: an unknown name, or `data` for scales that bring their own.
     """
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    for name in names:
-        if name not in SCALES:
-            raise unknown("scale", name, list(SCALES))
-    if not names:
-        raise unknown("scale", text, list(SCALES))
-    found = [SCALES[name] for name in dict.fromkeys(names)]
+    found = [SCALES[name] for name in names_of(text, SCALES, "scale")]
     own = [scale.name for scale in found if scale.feedback == "demo"]
     if data is not None and own:
         raise ConfigError(f"scale {', '.join(own)} brings its own feedback and does not read data; leave it out.")

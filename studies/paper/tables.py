@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from studies.paper.cells import Pair, our_pairs, paper_pairs
+from studies.paper.cells import Pair, gain_of, kls_of, our_pairs, paper_pairs
 from studies.paper.methods import OURS, REFERENCE, SELF_TUNED, Method
 from studies.paper.published import METRICS, Metric, printed
 from studies.paper.results import REWARD_JUDGE, Judged, Results
@@ -176,15 +176,15 @@ def distance_table(results: Results) -> Table:
     """Every method: its distance from the reference, length of its answers, and its partition before training."""
     rows = []
     for method, tau, name in results.grid():
-        runs = [run for run in results.runs(method.name, tau) if run.kl is not None]
-        kls = [run.kl["value"] for run in runs if run.kl]
-        partitions = [run.partition for run in runs if run.partition]
+        runs = results.runs(method.name, tau)
+        kls = kls_of(runs)
+        partitions = [run.end["partition"] for run in runs if run.end.get("partition")]
         if kls:
             rows.append(
                 [
                     name,
                     shown(spread(kls, n=results.scale.kl_prompts, interval=t_mean(kls).interval), digits=2),
-                    _mean([run.length for run in runs], ".1f"),
+                    _mean([run.end["length"] for run in runs], ".1f"),
                     _mean([100 * found["level_share_unweighted"] for found in partitions], ".0f"),
                     _mean([found["median_log_coverage"] for found in partitions], ".1f"),
                 ]
@@ -197,17 +197,18 @@ def chosen_table(results: Results, method: Method) -> Table:
     rows = []
     for shuffled in (False, True):
         for run in results.runs(method.name, shuffled=shuffled):
-            if run.chosen is None:
+            chosen, gain, kl = run.end.get("chosen"), gain_of(run), kls_of([run])
+            if chosen is None:
                 continue
             rows.append(
                 [
                     "shuffled" if shuffled else "true",
                     str(run.cell.seed),
-                    str(run.chosen["selection_prompts"]),
-                    f"{run.chosen['learning_rate']:g}{' (last of those tried)' if run.chosen['at_edge'] else ''}",
-                    f"{run.chosen['scale']:g}: {run.chosen['reason']}",
-                    NONE if run.kl is None else f"{run.kl['value']:.2f}",
-                    NONE if run.gain is None else f"{run.gain:.3f}",
+                    str(chosen["selection_prompts"]),
+                    f"{chosen['learning_rate']:g}{' (last of those tried)' if chosen['at_edge'] else ''}",
+                    f"{chosen['scale']:g}: {chosen['reason']}",
+                    f"{kl[0]:.2f}" if kl else NONE,
+                    NONE if gain is None else f"{gain:.3f}",
                 ]
             )
     scale = results.scale

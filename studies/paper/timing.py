@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from studies.paper.cells import TimingCell
 from studies.paper.scales import MAIN_TAU, Scale
 from studies.paper.training import timed, trainer_of, training_arguments
 from studies.paper.world import Setup, load_reference, train_rows
@@ -13,21 +14,23 @@ from valuefree.demo.tiny import tiny_t5
 
 WIDTHS = {"width 64": 64, "width 128": 128, "width 256": 256}  # in place of the paper's Small, Large and XL
 TIMED = ("SFT-all", "KTO", "DRO", "DRO-V", "RPO", "RPO() auto")
-STEPS = 20
+STEPS, REPEATS = 20, 3
 
 
-def timed_runs(setup: Setup, scale: Scale, repeat: int) -> list[dict[str, Any]]:
-    """One repetition: every method at every size once, in an order that rotates with the repetition.
+def timed_runs(cell: TimingCell, setup: Setup, scale: Scale) -> list[dict[str, Any]]:
+    """Every method at every size, `REPEATS` times, in an order that rotates with the repetition.
 
     Returns:
         Rows of size, parameters (of the policy), method, repeat, prepare_seconds, train_seconds and
         cpu_seconds of `STEPS` steps.
     """
     rows = []
-    for size, width in WIDTHS.items():
+    for repeat in range(REPEATS + 1):
         shift = repeat % len(TIMED)
-        rows += [_timed(setup, scale, size, width, method, repeat) for method in (*TIMED[shift:], *TIMED[:shift])]
-    return rows
+        for size, width in WIDTHS.items():
+            methods = (*TIMED[shift:], *TIMED[:shift])
+            rows += [_timed(setup, scale, size, width, method, repeat) for method in methods]
+    return [row for row in rows if row["repeat"]]
 
 
 def _timed(setup: Setup, scale: Scale, size: str, width: int, method: str, repeat: int) -> dict[str, Any]:

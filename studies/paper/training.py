@@ -1,10 +1,8 @@
-"""One cell: train by the method, answer the held-out prompts, measure the answers; its row, responses and metrics."""
+"""One cell: train by the method, answer the held-out prompts, and measure the answers."""
 
-import json
 import time
-import traceback
-from collections.abc import Callable
-from dataclasses import asdict, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -14,9 +12,8 @@ import numpy as np
 import torch
 from transformers import PrinterCallback
 
-from studies.harness.files import write_text
 from studies.options import StudyPaperConfig
-from studies.paper.cells import Cell, Row, responses_of
+from studies.paper.cells import Cell, responses_file
 from studies.paper.methods import METHODS
 from studies.paper.scales import MAIN_TAU, Scale
 from studies.paper.self_tuning import SelfTuning, split_selection
@@ -30,6 +27,7 @@ from valuefree.evaluation.metrics.registry import DEFAULT, OWNED
 from valuefree.evaluation.reward_functions import load_reward, rewards_of
 from valuefree.evaluation.stats import bootstrap_mean
 from valuefree.models.load import accelerator_device
+from valuefree.runs.files import read_jsonl, write_jsonl
 from valuefree.runs.manifest import fingerprint
 from valuefree.training.trainer import PolicyTrainer, PolicyTrainingArguments
 
@@ -108,25 +106,17 @@ def timed(make: Callable[[], PolicyTrainer]) -> tuple[PolicyTrainer, dict[str, f
     }
 
 
-def run_cell(cell: Cell, setup: Setup, scale: Scale, commit: str | None) -> Row:
-    """Run a cell and write its row; a cell that raises is a row with its error."""
-    start = time.perf_counter()
-    row = Row(cell, commit=commit)
-    try:
-        row = _answered(*_trained(row, setup, scale), setup, scale)
-    except Exception as fault:  # kept in the row, counted and listed in the report
-        row = replace(row, error="".join(traceback.format_exception_only(fault)).strip())
-    row = replace(row, seconds=time.perf_counter() - start)
-    row.write(setup.folder)
-    return row
+def measure_cell(cell: Cell, setup: Setup, scales: Mapping[str, Scale]) -> list[dict[str, Any]]:
+    """Train and answer the held-out prompts: one measurement; the answers are in their own file.
 
-
-def _trained(row: Row, setup: Setup, scale: Scale) -> tuple[Row, Any, Any]:
-    """(row, policy, tokenizer); the reference itself where the method does not train."""
-    cell = row.cell
+    reward, kl: estimates over the held-out prompts; None without a reward function, and for the KL of the reference.
+    length: tokens per answer. Of runs that train also steps, the three of `timed`, partition (summary of its report),
+    objective, history (the trainer's log) and chosen (learning rate and strength of a run that chooses them).
+    """
+    scale = scales[cell.scale]
     if METHODS[cell.method].make is None:
         model, tokenizer = load_reference(setup, scale)
-        return row, model.to(accelerator_device()), tokenizer
+        return [_answered(cell, model.to(accelerator_device()), tokenizer, setup, scale)]
     rows, tuning = train_rows(setup, scale, cell.seed, shuffled=cell.shuffled), None
     if METHODS[cell.method].tuned:
         rows, selection = split_selection(rows, seed=cell.seed)
@@ -134,21 +124,19 @@ def _trained(row: Row, setup: Setup, scale: Scale) -> tuple[Row, Any, Any]:
     trainer, seconds = timed(partial(make_trainer, setup, scale, cell, rows, tuning))
     if tuning is not None:
         tuning.find_strength(trainer, None if scale.lora_rank else load_reference(setup, scale)[0])
-    found = replace(
-        row,
-        steps=trainer.state.global_step,
-        partition=trainer.report.to_dict() if trainer.report else None,
-        objective=trainer.objective.to_dict(),
-        history=trainer.state.log_history,
-        chosen=None if tuning is None else tuning.chosen.to_dict(),
+    trained = {
+        "steps": trainer.state.global_step,
         **seconds,
-    )
-    return found, trainer.model, trainer.processing_class
+        "partition": trainer.report.to_dict() if trainer.report else None,
+        "objective": trainer.objective.to_dict(),
+        "history": trainer.state.log_history,
+        "chosen": None if tuning is None else tuning.chosen,
+    }
+    return [_answered(cell, trainer.model, trainer.processing_class, setup, scale) | trained]
 
 
-def _answered(row: Row, policy: Any, tokenizer: Any, setup: Setup, scale: Scale) -> Row:
-    """The row with reward, KL and length of the held-out answers; writes the answers to their file."""
-    cell = row.cell
+def _answered(cell: Cell, policy: Any, tokenizer: Any, setup: Setup, scale: Scale) -> dict[str, Any]:
+    """Reward, KL and length of the held-out answers; writes the answers to their file."""
     held_out = held_out_of(setup, scale)
     decoding = decoding_of(setup, scale, cell.method, SAMPLING_SEED + cell.seed)
     _, ids = generate_ids(policy, tokenizer, held_out.prompts, decoding)
@@ -160,33 +148,24 @@ def _answered(row: Row, policy: Any, tokenizer: Any, setup: Setup, scale: Scale)
     kl = None
     if METHODS[cell.method].make is not None:
         reference = None if scale.lora_rank else load_reference(setup, scale)[0].to(accelerator_device())
-        kl = kl_to_reference(policy, tokenizer, held_out.prompts[: scale.kl_prompts], reference, decoding)
+        kl = kl_to_reference(policy, tokenizer, held_out.prompts[: scale.kl_prompts], reference, decoding).to_dict()
     columns = zip(held_out.prompts, texts, rewards, ids, strict=True)
-    lines = [{"prompt": p, "response": text, "reward": r, "tokens": len(t)} for p, text, r, t in columns]
-    write_text(
-        cell.file(setup.folder, "responses", "jsonl"),
-        "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines),
-    )
-    return replace(
-        row,
-        reward=None if spec is None else bootstrap_mean([r for r in rewards if r is not None]).to_dict(),
-        kl=None if kl is None else kl.to_dict(),
-        length=float(np.mean([len(t) for t in ids])),
-    )
+    lines = ({"prompt": p, "response": text, "reward": r, "tokens": len(t)} for p, text, r, t in columns)
+    write_jsonl(responses_file(cell, setup.folder), lines)
+    return {
+        "reward": None if spec is None else bootstrap_mean([r for r in rewards if r is not None]).to_dict(),
+        "kl": kl,
+        "length": float(np.mean([len(t) for t in ids])),
+    }
 
 
 # ------------------------------------------------------------------------------------------------------- text metrics
 
 
-def settings_key(options: StudyPaperConfig) -> str:
-    """A key of the options that metrics depend on: each choice of metrics has its own files, without new training."""
+def metrics_folder(folder: Path, options: StudyPaperConfig) -> Path:
+    """Where metrics are kept: a folder for each choice of their options, so that another one costs no training."""
     chosen = {name: [getattr(options, name)] for name in (*OWNED, "metrics")}
-    return fingerprint(chosen)[:8]
-
-
-def metrics_file(cell: Cell, folder: Path, options: StudyPaperConfig) -> Path:
-    """Where a cell's metrics are kept."""
-    return cell.file(folder, "metrics", f"{settings_key(options)}.json")
+    return folder / f"metrics-{fingerprint(chosen)[:8]}"
 
 
 @lru_cache(maxsize=1)
@@ -197,10 +176,11 @@ def _texts(options: StudyPaperConfig) -> TextMetrics:
     return found
 
 
-def measure_cell(cell: Cell, setup: Setup, scale: Scale, options: StudyPaperConfig) -> None:
-    """Write a cell's metrics against the best known answers."""
-    held_out = held_out_of(setup, scale)
-    answers = [row["response"] for row in responses_of(cell, setup.folder)]
+def measure_texts(
+    cell: Cell, setup: Setup, scales: Mapping[str, Scale], options: StudyPaperConfig
+) -> list[dict[str, Any]]:
+    """A cell's metrics against the best known answers, by name."""
+    held_out = held_out_of(setup, scales[cell.scale])
+    answers = [row["response"] for row in read_jsonl(responses_file(cell, setup.folder))]
     found = _texts(options)(answers, held_out.references, prompts=held_out.prompts)
-    content = {name: asdict(metric) for name, metric in found.items()}
-    write_text(metrics_file(cell, setup.folder, options), json.dumps(content, indent=1))
+    return [{name: asdict(metric) for name, metric in found.items()}]

@@ -1,14 +1,13 @@
 """The inputs that all cells of a scale share: training rows, held-out prompts with the best answers, the reference."""
 
-import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 import datasets
 
-from studies.harness.files import write_text
+from studies.harness.cells import claim
 from studies.paper.scales import Scale
 from valuefree.data import split_by_prompt, summarize
 from valuefree.data.feedback_sets.ultrafeedback import read_ultrafeedback, split_top_score
@@ -18,6 +17,7 @@ from valuefree.demo.tiny import make_tiny_t5
 from valuefree.evaluation.generation import Decoding
 from valuefree.evaluation.validation import best_responses
 from valuefree.models.load import load_model
+from valuefree.runs.files import read_json, write_json
 
 SPLIT_SEED = 0  # the same rows and held-out prompts for every seed, as in the paper
 GREEDY = {"temperature": 0.0, "repetition_penalty": 1.0, "no_repeat_ngram_size": 0}
@@ -48,6 +48,14 @@ class Setup:
     def place(self, scale: Scale) -> Path:
         """Folder of a scale's shared files."""
         return self.folder / "world" / scale.name
+
+    def claim(self, scale: Scale) -> None:
+        """Note the settings that the cells of a scale share.
+
+        Raises:
+            ConfigError: the folder holds runs of this scale with other settings.
+        """
+        claim(self.place(scale), asdict(self) | asdict(scale) | {"folder": None})
 
 
 def decoding_of(setup: Setup, scale: Scale, method: str, seed: int) -> Decoding:
@@ -87,7 +95,7 @@ def make_world(setup: Setup, scale: Scale) -> None:
         smollm2_folder()
     prompts, answers = best_responses(held_out)
     world = {"prompts": prompts, "references": answers, "data": sentences, "train_rows": len(train)}
-    write_text(place / "held_out.json", json.dumps(world, ensure_ascii=False))
+    write_json(place / "held_out.json", world)
 
 
 def _rows(setup: Setup, scale: Scale) -> tuple[datasets.Dataset, datasets.Dataset, list[str]]:
@@ -117,8 +125,7 @@ class HeldOut:
 
 def held_out_of(setup: Setup, scale: Scale) -> HeldOut:
     """The held-out prompts of a scale whose world is made."""
-    content = json.loads((setup.place(scale) / "held_out.json").read_text(encoding="utf-8"))
-    return HeldOut(**content)
+    return HeldOut(**read_json(setup.place(scale) / "held_out.json"))
 
 
 def train_rows(setup: Setup, scale: Scale, seed: int, *, shuffled: bool) -> datasets.Dataset:

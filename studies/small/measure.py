@@ -2,8 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
@@ -38,10 +37,6 @@ class Measured:
     distinct2: float
     ended: float
     samples: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """All fields."""
-        return asdict(self)
 
 
 def _response_logits(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:

@@ -2,12 +2,11 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from statistics import fmean
 from typing import Any
 
 from studies.harness.cells import Row
-from studies.harness.results import EMPTY, GAIN, World, number, setting_text
+from studies.harness.results import EMPTY, GAIN, World, first_at, number, setting_text
 from studies.small.cells import Group, Setting
 from studies.small.methods import METHODS, settings_of
 from studies.small.scale import KLS, Scale
@@ -25,11 +24,7 @@ def reward_at(curve: Curve, kl: float) -> float | None:
 
     Between two policies this is the reward of their mixture, whose KL is at most the one interpolated.
     """
-    for before, after in pairwise(curve):
-        if before["kl"] <= kl <= after["kl"] and after["kl"] > before["kl"]:
-            share = (kl - before["kl"]) / (after["kl"] - before["kl"])
-            return before["reward"] + share * (after["reward"] - before["reward"])
-    return None
+    return first_at([(point["kl"], point["reward"]) for point in curve], kl, root=False)
 
 
 def end_gain(curve: Curve) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 from studies.harness.cells import Row, Say, StudyResult, claim, run_cells, write_rows
 from studies.harness.controls import REMOVES
 from studies.harness.methods import names_of
-from studies.harness.pool import WorkerDied, Workers
+from studies.harness.pool import Workers
 from studies.options import StudySmallConfig
 from studies.small.cells import final_cells, tuning_cells
 from studies.small.methods import METHODS, settings_of
@@ -17,7 +17,7 @@ from studies.small.page import make_page
 from studies.small.results import choose
 from studies.small.scale import QUICK, Scale
 from studies.small.training import measure_cell
-from studies.small.world import REGIMES, has_references, make_reference
+from studies.small.world import REGIMES, make_references
 from valuefree.errors import ConfigError
 from valuefree.runs.manifest import manifest
 
@@ -69,11 +69,7 @@ def study(options: StudySmallConfig, *, say: Say, scale: Scale | None = None) ->
             return None
         claim(folder, scale.world())
         record = manifest("studies small", options.to_dict(), scale=scale.world())
-        missing = [kind for kind in kinds if not has_references(folder, kind)]
-        for number, result in workers.run([(make_reference, (folder, kind, scale)) for kind in missing]):
-            if isinstance(result, WorkerDied):
-                raise result
-            say(f"the reference of {missing[number]} is trained")
+        make_references(folder, kinds, scale, workers, say)
         rows = run_cells(measure_cell, tuning, (folder, scale), folder, workers, say)
         best = choose(rows)
         final = final_cells(best, scale.seeds, scale.control_seeds)
@@ -81,7 +77,7 @@ def study(options: StudySmallConfig, *, say: Say, scale: Scale | None = None) ->
     write_rows(folder, map(asdict, rows), [line for row in rows for line in lines_of(row)])
     page = Path(options.page) if options.page else folder / "small.md"
     make_page(page, rows, best, groups, scale, record)
-    return StudyResult(len(rows), sum(row.error is not None for row in rows), page)
+    return StudyResult.of(rows, page)
 
 
 def lines_of(row: Row) -> list[dict[str, Any]]:

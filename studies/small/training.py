@@ -1,22 +1,15 @@
 """One cell: train by the method and measure at the checkpoints."""
 
 import copy
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import datasets
 import torch
-from transformers import (
-    PreTrainedModel,
-    PreTrainedTokenizerFast,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
-)
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from studies.harness.controls import permuted
+from studies.harness.training import MeasureAt, permuted_rows
 from studies.small.cells import Cell
 from studies.small.measure import measure
 from studies.small.methods import METHODS
@@ -24,18 +17,6 @@ from studies.small.scale import Scale
 from studies.small.world import held_out_prompts, prompts_of, reference, rows_of, trainer_of
 
 SAMPLING_SEED = 10_000  # apart from the seeds that rows are drawn with
-
-
-class MeasureAt(TrainerCallback):
-    """Calls `take` after the steps of `steps`."""
-
-    def __init__(self, steps: tuple[int, ...], take: Any):
-        self.steps, self.take = steps, take
-
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Measure, if it is time."""
-        if state.global_step in self.steps:
-            self.take(state.global_step)
 
 
 def _measured(
@@ -49,7 +30,7 @@ def _measured(
 ) -> dict[str, Any]:
     prompts = prompts_of(scale)["validation"] if tuning else held_out_prompts(scale, seed)
     samples = scale.validation_samples if tuning else scale.samples
-    return measure(policy, base, tokenizer, prompts, samples=samples, seed=SAMPLING_SEED + seed).to_dict()
+    return asdict(measure(policy, base, tokenizer, prompts, samples=samples, seed=SAMPLING_SEED + seed))
 
 
 @lru_cache(maxsize=64)
@@ -65,9 +46,7 @@ def measure_cell(cell: Cell, folder: Path, scale: Scale) -> list[dict[str, Any]]
     rows = rows_of(folder, cell.kind, cell.regime, cell.seed, scale)
     steps = scale.checkpoints
     if cell.control is not None:
-        rewards = permuted(list(rows["reward"]), list(rows["prompt_id"]), cell.control, seed=cell.seed)
-        rows = datasets.Dataset.from_dict({name: rows[name] for name in rows.column_names} | {"reward": rewards})
-        steps = steps[-1:]
+        rows, steps = permuted_rows(rows, cell.control, seed=cell.seed), steps[-1:]
     tuning = cell.stage == "tune"
     policy = copy.deepcopy(base)
     curve = [_start(folder, cell.kind, cell.seed, scale, tuning=tuning)]

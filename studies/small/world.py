@@ -1,6 +1,5 @@
 """The small world on disk: a reference per kind of model, two other policies, and the rows of a run."""
 
-import json
 import random
 import shutil
 import tempfile
@@ -13,12 +12,14 @@ import datasets
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.trainer_callback import PrinterCallback
 
-from studies.harness.files import write_text
+from studies.harness.cells import Say
+from studies.harness.pool import Workers
 from studies.small.grammar import all_requests, reward, write_response
 from studies.small.models import make_model, make_tokenizer
 from studies.small.scale import NEW_TOKENS, Scale
 from valuefree.evaluation.generation import Decoding, generate_ids
 from valuefree.objectives import SFT, Objective
+from valuefree.runs.files import read_json, write_json
 from valuefree.training.trainer import PolicyTrainer, PolicyTrainingArguments
 
 REGIMES = ("on", "off")
@@ -103,9 +104,13 @@ def _write_model(model: PreTrainedModel, folder: Path) -> None:
         shutil.rmtree(part)
 
 
-def has_references(folder: Path, kind: str) -> bool:
-    """Whether the policies of `make_reference` exist."""
-    return all((folder / "world" / kind / name).exists() for name in ("reference", "better", "worse"))
+def make_references(folder: Path, kinds: Sequence[str], scale: Scale, workers: Workers, say: Say) -> None:
+    """`make_reference` for each kind of model whose policies do not exist yet."""
+    names = ("reference", "better", "worse")
+    missing = [kind for kind in kinds if not all((folder / "world" / kind / name).exists() for name in names)]
+    if missing:
+        say(f"training the reference of {', '.join(missing)}")
+        workers.run_all([(make_reference, (folder, kind, scale)) for kind in missing])
 
 
 def make_reference(folder: Path, kind: str, scale: Scale) -> None:
@@ -191,6 +196,6 @@ def rows_of(folder: Path, kind: str, regime: str, seed: int, scale: Scale) -> da
             parts.append(sample(model, tokenizer, prompts, each, seed=len(sources) * seed + number)[2])
         texts = [part[each * row + k] for row in range(len(prompts)) for part in parts for k in range(each)]
         asked = [prompt for prompt in prompts for _ in range(scale.responses)]
-        write_text(file, json.dumps({"prompt": asked, "response": texts}))
-    columns = json.loads(file.read_text(encoding="utf-8"))
+        write_json(file, {"prompt": asked, "response": texts})
+    columns = read_json(file)
     return as_rows(columns["prompt"], columns["response"])

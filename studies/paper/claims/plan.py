@@ -1,7 +1,5 @@
-"""The experiments behind Table I and section VI as tasks for worker processes. No torch until a task runs."""
+"""The experiments behind Table I and section VI as cells. No torch until one runs."""
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -80,13 +78,19 @@ class Scale:
 
 @dataclass(frozen=True)
 class Trial:
-    """One task: an experiment with one method."""
+    """A cell: an experiment with one method."""
 
     experiment: str
     method: str
     scale: Scale
     setting: Setting = field(default_factory=Setting)
     condition: str = ""
+
+    @property
+    def name(self) -> str:
+        """Of the cell's file."""
+        parts = ("claims", self.experiment, self.setting.world, self.condition, self.method)
+        return ", ".join(part for part in parts if part)
 
     def at(self, **changes: Any) -> "Trial":
         """The same with another setting."""
@@ -100,20 +104,15 @@ class Trial:
 
 
 def carry_out(trial: Trial) -> list[Row]:
-    """Rows of one task, on one thread of torch."""
-    import torch  # noqa: PLC0415  in the worker alone
+    """The rows of a trial."""
+    from studies.paper.claims import experiments  # noqa: PLC0415  imports torch, which the report does without
 
-    from studies.paper.claims import experiments  # noqa: PLC0415
-
-    torch.set_num_threads(1)
-    start = time.perf_counter()
-    rows = experiments.EXPERIMENTS[trial.experiment](trial)
-    seconds = time.perf_counter() - start
-    return [row | {"task_seconds": seconds} for row in rows]
+    return experiments.EXPERIMENTS[trial.experiment](trial)
 
 
-def claim_tasks(scale: Scale) -> list[tuple[str, Callable[[Trial], list[Row]], tuple[Trial]]]:
-    """(name, function, arguments) of every task, for `studies.harness.pool.Workers`."""
+def trials_of(scale: Scale | None = None) -> list[Trial]:
+    """Every trial, in the order of their names."""
+    scale = scale or Scale()
     base = Setting(prompts=scale.prompts, held_out=scale.held_out)
     trials = [
         Trial("stability", method, scale, replace(base, **CONDITIONS[name]), name)
@@ -128,9 +127,4 @@ def claim_tasks(scale: Scale) -> list[tuple[str, Callable[[Trial], list[Row]], t
             setting = replace(here, **CONDITIONS[name])
             trials += [Trial("coverage", method, scale, setting, name) for method in COVERAGE]
         trials += [Trial("reference", method, scale, here) for method in COVERAGE]
-    return [(_name(trial), carry_out, (trial,)) for trial in trials]
-
-
-def _name(trial: Trial) -> str:
-    parts = ["claims", trial.experiment, trial.setting.world, trial.condition, trial.method]
-    return ", ".join(part for part in parts if part)
+    return sorted(trials, key=lambda trial: trial.name)

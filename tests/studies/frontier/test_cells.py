@@ -1,13 +1,13 @@
 """Cells of the frontier: labels are the objectives they write, ranking by hand, a whole run with a tiny model."""
 
-import numpy as np
 import pytest
 from peft import LoraConfig
 
 from conftest import make_llama
 from studies.__main__ import run as run_command
 from studies.frontier import cells, run
-from studies.frontier.cells import REFERENCE, Cell, objective_of, ranking_accuracy
+from studies.frontier.cells import REFERENCE, Cell
+from studies.harness.training import objective_of
 from valuefree.errors import ConfigError
 from valuefree.objectives import DPO, KTO, RPO
 
@@ -39,13 +39,6 @@ def test_a_label_is_the_objective_it_writes(label, objective):
 def test_another_label_is_refused(label, message):
     with pytest.raises(ConfigError, match=message):
         objective_of(label)
-
-
-def test_ranking_accuracy_by_hand():
-    """Prompt 0: r = (2, 1, 1), two pairs of unlike rewards, one right and one tied: 1.5. Prompt 1: one pair, wrong."""
-    ratios, rewards = np.array([0.5, 0.2, 0.5, 1.0, 3.0]), np.array([2.0, 1.0, 1.0, 5.0, 4.0])
-    assert ranking_accuracy(ratios, rewards, np.array([0, 0, 0, 1, 1])) == pytest.approx(1.5 / 3)
-    assert np.isnan(ranking_accuracy(ratios[:1], rewards[:1], np.array([0])))
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from studies.harness.cells import attempt, claim, file_of, read_row, run_cells
-from studies.harness.pool import WorkerDied
+from studies.harness.cells import Row, attempt, claim, file_of, missing, read_row, read_rows, run_cells
+from studies.harness.pool import WorkerDied, Workers
 from valuefree.errors import ConfigError
 
 
@@ -52,6 +52,33 @@ def test_an_error_and_a_dead_worker_are_rows(tmp_path):
     assert [row.error for row in rows] == ["ZeroDivisionError: division by zero", "WorkerDied: killed"]
     assert [row.curve for row in rows] == [None, None]
     assert said[0] == "failed: cell-0: ZeroDivisionError: division by zero"
+
+
+def test_a_cell_that_failed_is_run_again(tmp_path):
+    run_cells(measure, [Cell(0), Cell(1)], (0,), tmp_path, Alone(), print)
+    workers = Alone()
+    rows = run_cells(measure, [Cell(0), Cell(1)], (1,), tmp_path, workers, print)
+    assert workers.ran == [0]
+    assert [row.error for row in rows] == [None, None]
+    assert rows[0].end == {"inverse": 1.0}
+
+
+def test_missing_are_those_without_a_row_and_those_whose_row_is_an_error(tmp_path):
+    cells = [Cell(number) for number in range(3)]
+    assert missing(cells, tmp_path) == cells
+    Row(cells[0], [{}], None, 0.0, 0.0, None).write(tmp_path)
+    Row(cells[1], None, "ValueError: no", 0.0, 0.0, None).write(tmp_path)
+    assert missing(cells, tmp_path) == cells[1:]
+    assert [row.cell for row in read_rows(cells, tmp_path)] == cells[:2]
+
+
+def test_a_task_that_a_study_needs_and_whose_worker_died_ends_it():
+    class Died(Workers):
+        def run(self, tasks):
+            yield from ((0, 1), (1, WorkerDied("killed")))
+
+    with pytest.raises(WorkerDied, match="killed"):
+        Died(1).run_all([])
 
 
 def test_a_row_is_read_as_it_was_written(tmp_path):

@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from studies.paper.cells import Cell, Pair, Row
+from studies.harness.cells import Row
+from studies.paper.cells import Cell, Pair, TimingCell, responses_file
 from studies.paper.judging import JudgeSpec
 from studies.paper.results import Results
 from studies.paper.scales import SCALES, Scale
@@ -42,25 +43,31 @@ class Made:
 
     def note(self, **more: object) -> None:
         """What the study was, with changes."""
+        self.write("study.json", {"kind": "paper"})
         self.write(
-            "study.json",
+            "notes.json",
             {
-                "kind": "paper",
-                "scales": [self.scale.name],
+                "scales": [asdict(self.scale)],
                 "methods": list(self.methods),
                 "taus": self.taus,
                 "seeds": self.seeds,
                 "control": "shuffle",
-                "metrics_key": "key",
+                "decoding": "same",
+                "metrics": "metrics-key",
                 "judges": [{"title": spec.title, "key": spec.key} for spec in self.judges],
                 "judge_prompts": None,
-                "manifest": {"commit": "abc", "started": "then", "machine": "there"},
+                "manifest": {
+                    "command": "studies paper",
+                    "config": {},
+                    "versions": {},
+                    "commit": "abc",
+                    "started": "then",
+                    "machine": "there",
+                },
                 "sessions": [{"started": "then", "seconds": {"training": 60.0, "judging": 30.0}, "machine": "there"}],
             }
             | more,
         )
-        world = {self.scale.name: self.scale.world()}
-        self.write("settings.json", {"kind": "paper", "decoding": "same", "scales": world})
         held_out = {"prompts": self.prompts, "references": [f"reference of {p}" for p in self.prompts]}
         self.write(f"world/{self.scale.name}/held_out.json", held_out | {"data": ["Made by hand."], "train_rows": 10})
 
@@ -69,6 +76,12 @@ class Made:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(content), encoding="utf-8")
         return file
+
+    def row(
+        self, cell: object, curve: object, error: str | None = None, commit: str | None = None, folder: str = "."
+    ) -> None:
+        """A row in the folder of its stage."""
+        Row(cell, curve, error, 0.0, 0.0, commit).write(self.folder / folder)  # type: ignore[arg-type]
 
     def cell(
         self,
@@ -80,18 +93,20 @@ class Made:
         metrics: Mapping[str, float] | None = None,
         kl: float | None = None,
         shuffled: bool = False,
+        commit: str | None = None,
         error: str | None = None,
         **more: object,
     ) -> Cell:
         """A run; rewards: one per prompt, none where the run has no reward function."""
         cell = Cell(self.scale.name, method, tau, seed, shuffled)
         reward = None if rewards is None else estimate(sum(rewards) / len(rewards))
-        found = {"reward": reward, "kl": None if kl is None else estimate(kl), "length": 10.0, "error": error}
-        Row(cell, **(found | more)).write(self.folder)  # type: ignore[arg-type]
+        found = {"reward": reward, "kl": None if kl is None else estimate(kl), "length": 10.0}
+        found |= {"partition": None, "history": [], "chosen": None} if method != "SFT" else {}
+        self.row(cell, None if error else [found | more], error, commit)
         if error is not None:
             return cell
         known = rewards if rewards is not None else [None] * len(self.prompts)
-        file = cell.file(self.folder, "responses", "jsonl")
+        file = responses_file(cell, self.folder)
         file.parent.mkdir(exist_ok=True)
         columns = enumerate(zip(self.prompts, known, strict=True))
         lines = [
@@ -103,7 +118,7 @@ class Made:
             name: {"value": value, "interval": [value - 0.01, value + 0.01], "n": len(self.prompts)}
             for name, value in (metrics or {}).items()
         }
-        self.write(f"metrics/{cell.name}.key.json", values)
+        self.row(cell, [values], folder="metrics-key")
         return cell
 
     def judged(
@@ -143,7 +158,7 @@ class Made:
             for method, values in seconds.items()
             for repeat, value in enumerate(values)
         ]
-        self.write("timing.json", rows)
+        self.row(TimingCell(), rows, folder="timing")
 
     @property
     def results(self) -> Results:

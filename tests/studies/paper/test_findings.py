@@ -5,7 +5,7 @@ import json
 import pytest
 
 from studies.paper.cells import Pair
-from studies.paper.claims import claim_findings
+from studies.paper.claims import claim_findings, trials_of
 from studies.paper.claims.plan import CONDITIONS, EQ_19
 from studies.paper.judging import JudgeSpec
 from studies.paper.methods import METHODS
@@ -87,7 +87,7 @@ def test_what_is_measured_elsewhere_is_found_by_its_name():
 )
 def test_verdicts_from_elsewhere_are_put_together(make, monkeypatch, verdicts, outcome):
     made = make()
-    made.write("claims/one.json", [{"experiment": "coverage"}])
+    made.row(trials_of()[0], [{"experiment": "coverage"}], folder="claims")
     named = [Finding(f"{MEASURED_ELSEWHERE['limit-few']} ({n})", v, "") for n, v in enumerate(verdicts)]
     monkeypatch.setattr("studies.paper.rules.claim_findings", lambda rows: named)
     assert verdict(made, "limit-few") == outcome

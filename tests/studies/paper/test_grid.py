@@ -7,19 +7,20 @@ import pytest
 
 from conftest import make_t5
 from studies.__main__ import run as run_command
+from studies.harness.cells import Row, read_row
 from studies.options import StudyPaperConfig
-from studies.paper.cells import Cell, Row, cells_of, missing
+from studies.paper.cells import Cell, cells_of, gain_of, kls_of
 from studies.paper.cost import cell_hours, estimate
 from studies.paper.methods import METHODS, label, methods_of
 from studies.paper.run import Plan
-from studies.paper.scales import SCALES, TAUS, scales_of
+from studies.paper.scales import SCALES, scales_of
 from studies.paper.training import training_arguments
 from studies.paper.world import Setup, decoding_of
 from valuefree.errors import ConfigError
 from valuefree.objectives import DRO, KTO, RPO
 from valuefree.training.trainer import PolicyTrainer
 
-TINY = SCALES["tiny"]
+TINY, TAUS = SCALES["tiny"], (0.1, 1.0, 5.0)
 
 
 # -------------------------------------------------------------------------------------------------------------- cells
@@ -62,34 +63,16 @@ def test_names_of_files_are_unique_and_safe():
     assert Cell("tiny", "RPO", 1.0, 0).name == "tiny-RPO-tau1-seed0"
 
 
-def test_a_row_comes_back_from_its_file(tmp_path):
-    row = Row(
-        Cell("tiny", "RPO", 0.1, 1, shuffled=True),
-        reward={"value": 0.25, "interval": [0.125, 0.5], "n": 8},
-        kl={"value": 1.5, "interval": None, "n": 1},
-        length=12.5,
-        steps=3,
-        train_seconds=0.5,
-        partition={"prompts": 6},
-        history=[{"loss": 1.0, "step": 1}],
-        chosen={"learning_rate": 1e-3, "scale": 0.5},
-        commit="abc",
-    )
+def test_the_gain_and_the_kl_of_a_row(tmp_path):
+    kl = {"value": 1.5, "interval": None, "n": 1}
+    measured = {"reward": {"value": 0.25, "interval": [0.125, 0.5], "n": 8}, "kl": kl, "length": 12.5}
+    row = Row(Cell("tiny", "RPO", 0.1, 1, shuffled=True), [measured], None, 3.0, 2.0, "abc")
     row.write(tmp_path)
-    found = Row.read(row.cell.file(tmp_path))
-    assert found == row
-    assert found.gain == 0.25
-    assert Row(row.cell).gain is None
-
-
-def test_missing_are_those_without_a_row_and_those_whose_row_is_an_error(tmp_path):
-    cells = cells_of([TINY], methods_of("RPO"), [1.0], 2, control=False)  # SFT and RPO, two seeds
-    assert missing(cells, tmp_path) == cells
-    Row(cells[0]).write(tmp_path)
-    Row(cells[1], error="ValueError: no").write(tmp_path)
-    assert missing(cells, tmp_path) == cells[1:]
-    Row(cells[1]).write(tmp_path)
-    assert missing(cells, tmp_path) == cells[2:]
+    assert read_row(row.cell, tmp_path) == row
+    assert gain_of(row) == 0.25
+    reference = Row(row.cell, [{"reward": None, "kl": None}], None, 3.0, 2.0, "abc")
+    assert gain_of(reference) is None
+    assert kls_of([row, reference]) == [1.5]
 
 
 # ------------------------------------------------------------------------------------------------------------- scales

@@ -8,13 +8,14 @@ import pytest
 
 from studies.options import StudyPaperConfig
 from studies.paper import judging
-from studies.paper.cells import Pair, pairs_of, paper_pairs
+from studies.paper.cells import Pair, pairs_of, paper_pairs, responses_file
 from studies.paper.judging import JudgeSpec, judge_pairs
 from studies.paper.methods import METHODS
 from studies.paper.run import Plan
-from studies.paper.scales import TAUS
 from valuefree.errors import ConfigError
 from valuefree.evaluation.judging.backends import FunctionJudge
+
+TAUS = (0.1, 1.0, 5.0)
 
 # -------------------------------------------------------------------------------------------------------------- pairs
 
@@ -229,7 +230,7 @@ def test_the_reward_function_judges_by_the_rewards_that_are_known(answered, fake
 def test_answers_with_unusual_line_ends_are_read_whole(answered, fake):
     """JSON leaves U+2028 and U+0085 as they are; they end no line of the file."""
     for cell in TODO[0][0].cells("tiny", 0):
-        file = cell.file(answered.folder, "responses", "jsonl")
+        file = responses_file(cell, answered.folder)
         text = file.read_text(encoding="utf-8").replace("answers 0", "one\u2028two\u0085three")
         file.write_text(text, encoding="utf-8")
     judge_pairs(JudgeSpec("m"), TODO[:1], answered.folder, prompts=2, say=lambda _: None)

@@ -1,12 +1,13 @@
 """The report from a folder made by hand: every table and figure, Table VII's choice, the page and its links."""
 
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 
 import pytest
 
-from studies.paper.answers import outcome_of, preferred, qualitative
+from studies.paper.answers import preferred, qualitative
+from studies.paper.claims import trials_of
 from studies.paper.judging import JudgeSpec
 from studies.paper.methods import METHODS, temperatures
 from studies.paper.page import report_of, write_pages
@@ -58,14 +59,14 @@ def test_the_report_has_every_table_and_figure(report):
         *("taus-tiny", "gains-tiny", "frontier-tiny", "curves-tiny", "figure-1"),
     }
     sections = {section.key: section for section in report.sections}
-    assert list(sections) == ["overview", "supports", "tables", "beyond", "answers", "time", "paper", "failures"]
+    assert list(sections) == ["overview", "supports", "tables", "beyond", "answers", "time", "paper", "failed"]
     (supports,) = sections["supports"].tables
     assert len(supports.rows) == len(CLAIMS)
     order = [row[0] for row in supports.rows]
     assert order == sorted(order, key=["supported", "contradicted", "undecided", "not tested"].index)
     contradictions, unstated = sections["paper"].tables
     assert (len(contradictions.rows), len(unstated.rows)) == (len(CONTRADICTIONS), len(UNSTATED))
-    assert sections["failures"].paragraphs == ["None."]
+    assert sections["failed"].items == ["None."]
     counted = re.match(r"tiny T5: of (\d+) claims of the paper (\d+) supported, (\d+) contra", report.verdict[0])
     assert tuple(map(int, counted.groups())) == (len(CLAIMS), order.count("supported"), order.count("contradicted"))
 
@@ -97,35 +98,19 @@ def test_verdicts_of_another_seed_are_not_shown_beside_the_first_seeds_answers(m
     assert [entry.verdicts for entry in report_of(made.folder).completions] == [()] * 8
 
 
-@pytest.mark.parametrize(
-    ("score", "category", "word"),
-    [
-        (1.0, "win", "first"),
-        (0.75, "half win", "first"),
-        (0.5, "neutral", "neutral"),
-        (0.5, "disagreement", "disagree"),
-        (0.25, "half loss", "second"),
-        (0.0, "loss", "second"),
-        (None, "unjudged", "unjudged"),
-    ],
-)
-def test_words_for_verdicts(score, category, word):
-    assert outcome_of({"score": score, "category": category}) == word
-
-
 def test_failed_runs_are_listed_with_their_error(make):
     made = full(make)
     made.cell("KTO", 1, error="RuntimeError: out of memory")
     made.cell("DRO-V", 0, None, shuffled=True, error="ValueError: no value")
-    (made.folder / "claims").mkdir()
-    (made.folder / "claims" / "claims, tuning, long.failed").write_text("ValueError: no rows")
-    (section,) = [section for section in report_of(made.folder).sections if section.key == "failures"]
+    trial = next(trial for trial in trials_of() if trial.experiment == "tuning")
+    made.row(trial, None, "ValueError: no rows", folder="claims")
+    (section,) = [section for section in report_of(made.folder).sections if section.key == "failed"]
     assert section.items == [
         "tiny-KTO-tau1-seed1: RuntimeError: out of memory",
         "tiny-DRO-V-seed0-shuffled: ValueError: no value",
-        "claims, tuning, long: ValueError: no rows",
+        f"{trial.name}: ValueError: no rows",
     ]
-    assert not section.paragraphs
+    assert section.title.startswith("Runs that failed: 3 of ")
 
 
 def test_a_study_in_which_everything_failed_has_a_report(make, tmp_path):
@@ -147,7 +132,7 @@ def test_the_page_links_to_figures_that_exist(make, tmp_path):
     links = re.findall(r"!\[[^\]]*\]\(([^)]*)\)", text)
     assert len(links) == 5
     for link in links:
-        assert link.startswith("paper/figures/")
+        assert link.startswith("paper/")
         assert (page.parent / link).stat().st_size > 1000
     assert (page.parent / "paper" / "report.html").read_bytes() == html.read_bytes()
     assert said
@@ -182,9 +167,7 @@ def test_sizes_stand_apart(make):
         made.scale = scale
         made.cell("SFT", 0, None, rewards=[0.0] * 8)
         made.cell("RPO", 0, rewards=[1.0] * 8, kl=1.0)
-        made.note(scales=["tiny", "large"])
-    worlds = {scale.name: scale.world() for scale in (TINY, other)}
-    made.write("settings.json", {"kind": "paper", "decoding": "same", "scales": worlds})
+        made.note(scales=[asdict(TINY), asdict(other)])
     report = report_of(made.folder)
     tables = {table.title: table for section in report.sections for table in section.tables}
     assert tables["Table II, tiny T5"].head[3] == "paper, Small"

@@ -20,27 +20,25 @@ from studies.paper.published import (
     CLAIMS,
     CONTRADICTIONS,
     EXAMPLES,
-    JUDGES,
-    METHODS,
     METRICS,
     NUMBERS,
-    PARAMETERS,
     SETTINGS,
     SIZES,
     TABLE_I,
     TABLES,
-    TAUS,
     UNSTATED,
-    VARIANTS,
     published,
 )
+from studies.paper.scales import SCALES
 from valuefree.errors import ConfigError
 from valuefree.evaluation.metrics.registry import METRICS as OURS
 from valuefree.evaluation.metrics.registry import names_in
 
 PAPER = Path(__file__).parents[4] / "shared" / "paper-reward-partitioning.txt"
 beside_the_paper = pytest.mark.skipif(not PAPER.exists(), reason="the paper is not at hand")
+JUDGES = ("Mistral", "LLaMA")
 PARTS = dict(zip(JUDGES, "ab", strict=True))
+METHODS, VARIANTS, TAUS = ("KTO", "DRO", "RPO"), ("RPO", "RPO-noNorm"), (0.1, 1.0, 5.0)
 
 
 def facts() -> dict[str, dict[tuple[str, str], str]]:
@@ -199,7 +197,11 @@ def test_settings_are_stated():
 
 
 def test_settings_are_those_of_section_four():
-    assert PARAMETERS == {"Small": 77e6, "Large": 783e6, "XL": 2.85e9}
+    assert {scale.published: scale.parameters for scale in SCALES.values() if scale.published} == {
+        "Small": 77e6,
+        "Large": 783e6,
+        "XL": 2.85e9,
+    }
     given = {name: value for name, (value, _) in SETTINGS.items()}
     assert given["learning rate"] == 1e-4
     assert given["warm-up steps"] == 150

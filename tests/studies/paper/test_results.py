@@ -210,7 +210,7 @@ def test_a_seed_that_failed_is_left_out_on_both_sides(make):
     gain = made.results.gain("RPO")
     assert gain.value == 1.0  # 6 − 5, not 6 − 2.5
     assert [row.cell.seed for row in made.results.runs("RPO")] == [1]
-    assert [row.error for row in made.results.failed] == ["RuntimeError: no memory"]
+    assert [row.error for row in made.results.rows if row.error] == ["RuntimeError: no memory"]
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ def test_runs_of_an_earlier_and_larger_grid_are_not_of_this_study(make):
     made.cell("KTO", 0, error="ValueError: once")  # another method
     made.cell("RPO", 1, error="ValueError: once")  # another seed
     made.cell("RPO", 0, 5.0, error="ValueError: once")  # another temperature
-    assert made.results.failed == []
+    assert not [row for row in made.results.every_row if row.error]
     assert [row.cell.name for row in made.results.rows] == ["tiny-RPO-tau1-seed0"]
 
 
@@ -272,7 +272,7 @@ def test_without_timings_there_is_no_table(make):
 def test_a_folder_without_a_study_is_refused(tmp_path):
     with pytest.raises(DataError, match="holds no finished study of the paper"):
         Results(tmp_path)
-    (tmp_path / "study.json").write_text("{}")
+    (tmp_path / "notes.json").write_text("{}")
     with pytest.raises(DataError, match="holds no finished study of the paper"):
         Results(tmp_path)
 

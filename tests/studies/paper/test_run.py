@@ -8,20 +8,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from studies.harness.pool import WorkerDied
+from studies.harness.cells import StudyResult, file_of, missing, read_row
 from studies.options import StudyPaperConfig
-from studies.paper import run, timing
-from studies.paper.cells import Cell, Pair, Row
+from studies.paper import timing
+from studies.paper.cells import Cell, Pair, TimingCell, responses_file
 from studies.paper.results import Results
-from studies.paper.run import Plan, StudyResult, study
+from studies.paper.run import Plan, study
 from studies.paper.scales import SCALES
-from studies.paper.training import run_cell
+from studies.paper.training import measure_cell
 from studies.paper.world import Setup, make_world
 from tests.studies.paper.small import CELLS, OPTIONS, SMALL
 from valuefree.errors import ConfigError
@@ -97,7 +96,7 @@ def test_after_a_kill_exactly_the_missing_runs_are_made(done):
     assert {name: after[name] for name in done.before} == done.before
     assert f"{CELLS} runs, {len(done.before)} of them done; 2 workers" in done.said
     left = CELLS - len(done.before)
-    assert any(line.startswith(f"{left} of {left} runs") for line in done.said)
+    assert any(line.startswith(f"{left} of {left} runs,") for line in done.said)
 
 
 def test_its_folder_holds_what_the_tables_are_made_of(done):
@@ -106,17 +105,18 @@ def test_its_folder_holds_what_the_tables_are_made_of(done):
     for row in results.rows:
         answers = results.responses(row.cell)
         assert len(answers) == SMALL.test_prompts
-        assert row.reward["value"] == pytest.approx(sum(a["reward"] for a in answers) / len(answers))
-        assert row.length == pytest.approx(sum(a["tokens"] for a in answers) / len(answers))
+        assert row.end["reward"]["value"] == pytest.approx(sum(a["reward"] for a in answers) / len(answers))
+        assert row.end["length"] == pytest.approx(sum(a["tokens"] for a in answers) / len(answers))
         assert max(a["tokens"] for a in answers) <= SMALL.max_new_tokens
         trained = row.cell.method != "SFT"
-        assert (row.kl is not None, row.steps > 0, bool(row.history)) == (trained,) * 3
+        end = row.end
+        assert (end["kl"] is not None, end.get("steps", 0) > 0, bool(end.get("history"))) == (trained,) * 3
     assert results.metric("RPO", 1.0, "rougeL").runs == 2
     assert results.metric("RPO", 1.0, "toxicity") is None
     assert results.judged("reward function", Pair("RPO", "KTO")).rate.runs == 2
-    partition = results.runs("RPO")[0].partition
+    partition = results.runs("RPO")[0].end["partition"]
     assert {"level_share_unweighted", "median_log_coverage"} <= set(partition)
-    assert results.runs("KTO")[0].partition is None
+    assert results.runs("KTO")[0].end["partition"] is None
 
 
 def test_the_same_prompts_and_rows_for_all_and_other_answers_by_seed(done):
@@ -128,26 +128,27 @@ def test_the_same_prompts_and_rows_for_all_and_other_answers_by_seed(done):
 
 
 def test_its_report_says_what_it_supports(done):
-    text = done.result.report.with_suffix(".md").read_text(encoding="utf-8")
-    assert "tiny T5: of" in done.result.findings[0]
-    assert done.result.findings[0] in text
+    text = (done.folder / "report.md").read_text(encoding="utf-8")
+    assert done.result.said[0] == f"report: {done.folder / 'report.html'}"
+    assert "tiny T5: of" in done.result.said[1]
+    assert done.result.said[1] in text
     assert "Table III, tiny T5" in text
     assert done.result.page is None
 
 
 def test_once_done_nothing_is_left_to_do(done):
-    before = stamps(done.folder) | stamps(done.folder, "metrics") | stamps(done.folder, "judged")
+    before = stamps(done.folder) | stamps(done.folder, "metrics-*/cells") | stamps(done.folder, "judged")
     result, said = done.again()
-    after = stamps(done.folder) | stamps(done.folder, "metrics") | stamps(done.folder, "judged")
+    after = stamps(done.folder) | stamps(done.folder, "metrics-*/cells") | stamps(done.folder, "judged")
     assert (result.rows, after) == (CELLS, before)
-    assert not [line for line in said if "metrics of" in line or "min" in line.split()[-1:]]
-    assert len(json.loads((done.folder / "study.json").read_text())["sessions"]) >= 2
+    assert not [line for line in said if "measured by" in line or "min" in line.split()[-1:]]
+    assert len(json.loads((done.folder / "notes.json").read_text())["sessions"]) >= 2
 
 
 def test_other_metrics_cost_no_training(copied, tmp_path):
     before = stamps(copied.folder)
     result, said = copied.again(workers=1, metrics="bleu,distinct1", page=str(tmp_path / "paper.md"))
-    assert f"metrics of {CELLS} runs: bleu,distinct1" in said
+    assert any(line.startswith(f"{CELLS} of {CELLS} runs measured by bleu,distinct1,") for line in said)
     assert stamps(copied.folder) == before
     results = Results(copied.folder)
     assert results.metric("RPO", 1.0, "distinct1").runs == 2
@@ -160,20 +161,21 @@ def test_other_metrics_cost_no_training(copied, tmp_path):
     [
         ({"decoding": "authors"}, SMALL, "decoding"),
         ({"reward_function": "other:reward"}, SMALL, "reward_function"),
-        ({}, replace(SMALL, lr=1e-3), "tiny lr"),
-        ({"decoding": "authors"}, replace(SMALL, epochs=2.0), "decoding, tiny epochs"),
+        ({}, replace(SMALL, lr=1e-3), "lr"),
+        ({"decoding": "authors"}, replace(SMALL, epochs=2.0), "decoding, epochs"),
     ],
 )
 def test_another_study_in_its_folder_is_refused(done, options, scale, named):
-    before = (done.folder / "settings.json").read_bytes()
-    with pytest.raises(ConfigError, match=f"differs in {named}, so its runs"):
+    settings = done.folder / "world" / "tiny" / "study.json"
+    before = settings.read_bytes()
+    with pytest.raises(ConfigError, match=f"tiny holds a study that differs in {named}, so it cannot be resumed"):
         study(StudyPaperConfig(**OPTIONS, out=str(done.folder), **options), say=lambda _: None, scales=[scale])
-    assert (done.folder / "settings.json").read_bytes() == before
+    assert settings.read_bytes() == before
 
 
 def test_a_study_of_another_kind_is_refused(tmp_path):
     (tmp_path / "study.json").write_text(json.dumps({"kind": "small"}))
-    with pytest.raises(ConfigError, match="holds another study"):
+    with pytest.raises(ConfigError, match="differs in kind"):
         study(StudyPaperConfig(**OPTIONS, out=str(tmp_path)), say=lambda _: None, scales=[SMALL])
     assert [file.name for file in tmp_path.iterdir()] == ["study.json"]
 
@@ -181,8 +183,8 @@ def test_a_study_of_another_kind_is_refused(tmp_path):
 def test_more_seeds_and_methods_go_on_with_what_is_there(done):
     options = StudyPaperConfig(**OPTIONS | {"seeds": 3, "methods": "RPO;KTO;DRO"}, out=str(done.folder))
     plan = Plan.of(options, [SMALL])
-    run._claim(plan)  # not refused
-    assert len(run.missing(plan.cells, done.folder)) == 3 * (4 + 3) - CELLS
+    plan.setup.claim(SMALL)  # not refused
+    assert len(missing(plan.cells, done.folder)) == 3 * (4 + 3) - CELLS
 
 
 def test_a_run_that_fails_is_a_row_with_its_error_and_is_still_missing(copied):
@@ -190,98 +192,37 @@ def test_a_run_that_fails_is_a_row_with_its_error_and_is_still_missing(copied):
     cell = Cell("tiny", "KTO", 1.0, 1)
     rows = copied.folder / "world" / "tiny" / "train.parquet"
     before = stamps(copied.folder)
-    for file in (cell.file(copied.folder), cell.file(copied.folder, "responses", "jsonl")):
+    for file in (file_of(cell, copied.folder), responses_file(cell, copied.folder)):
         file.unlink()
     rows.write_bytes(b"no rows")
     result, said = copied.again(workers=1)
     assert (result.rows, result.failed) == (CELLS, 1)
-    failed = Row.read(cell.file(copied.folder))
-    assert failed.error.startswith("pyarrow.lib.ArrowInvalid: ")
+    failed = read_row(cell, copied.folder)
+    assert failed.error.startswith("ArrowInvalid: ")
     assert f"failed: {cell.name}: {failed.error}" in said
-    listed = result.report.with_suffix(".md").read_text(encoding="utf-8")
+    listed = (copied.folder / "report.md").read_text(encoding="utf-8")
     assert f"{cell.name}: " in listed
     after = stamps(copied.folder)
-    assert {name for name in after if after[name] != before[name]} == {cell.file(copied.folder).name}
+    assert {name for name in after if after[name] != before[name]} == {file_of(cell, copied.folder).name}
     options = StudyPaperConfig(**OPTIONS, out=str(copied.folder))
-    assert run.missing(Plan.of(options, [SMALL]).cells, copied.folder) == [cell]
+    assert missing(Plan.of(options, [SMALL]).cells, copied.folder) == [cell]
 
 
-# --------------------------------------------------------------------------------------------- workers that do not end
+# ------------------------------------------------------------------------------------------------------------- timings
 
 
-class Here:
-    """In place of worker processes: carries tasks out in this one; None in place of a task is a worker that died."""
-
-    def __init__(self, died: tuple[int, ...] = ()):
-        self.died = died
-
-    def run(self, tasks):
-        for number, (function, arguments) in enumerate(tasks):
-            yield number, WorkerDied("killed") if number in self.died else function(*arguments)
-
-
-def test_a_worker_that_dies_is_a_row(tmp_path):
-    plan = Plan.of(StudyPaperConfig(**OPTIONS, out=str(tmp_path)), [SMALL])
-    said: list[str] = []
-    (first, *rest) = plan.cells
-    for cell in rest:
-        Row(cell).write(tmp_path)
-    rows = run._run_cells(plan, [first], Here(died=(0,)), said.append)
-    assert [row.error for row in rows if row.error] == ["WorkerDied: killed"]
-    assert said[0] == f"failed: {first.name}: WorkerDied: killed"
-    assert len(rows) == CELLS
-
-
-def test_a_world_whose_maker_died_ends_the_study():
-    with pytest.raises(WorkerDied, match="killed"):
-        run._whole(Here(died=(1,)).run([(len, ("a",)), (len, ("ab",))]))
-    assert run._whole(iter([(1, "b"), (0, "a")])) == ["a", "b"]
-
-
-def test_a_claim_that_fails_leaves_its_error_and_is_measured_again(tmp_path, monkeypatch):
-    broken = True
-
-    def rows(number):
-        if number == 1 and broken:
-            raise ValueError("no optimum")
-        return [{"number": number}]
-
-    monkeypatch.setattr(run, "claim_tasks", lambda scale: [(f"claim {n}", rows, (n,)) for n in range(3)])
-    said: list[str] = []
-    run._run_claims(tmp_path, Here(died=(2,)), said.append)
-    assert said == [
-        "3 of 3 runs behind Table I and section VI",
-        "failed: claim 1: ValueError: no optimum",
-        "failed: claim 2: killed",
-    ]
-    assert (tmp_path / "claims" / "claim 1.failed").read_text() == "ValueError: no optimum"
-    broken = False
-    run._run_claims(tmp_path, Here(), said.append)
-    assert said[3] == "2 of 3 runs behind Table I and section VI"
-    assert sorted(file.name for file in (tmp_path / "claims").iterdir()) == [f"claim {n}.json" for n in range(3)]
-
-
-def test_timings_leave_out_the_repetition_that_warms_up_and_are_taken_once(tmp_path, monkeypatch):
+def test_timings_leave_out_the_repetition_that_warms_up(tmp_path, monkeypatch):
+    """Four repetitions of six methods at three sizes; the first repetition is not reported."""
     taken: list[int] = []
 
-    def rows(setup, scale, repeat):
+    def timed(setup, scale, size, width, method, repeat):
         taken.append(repeat)
-        return [{"repeat": repeat, "scale": scale.name}]
+        return {"repeat": repeat, "method": method}
 
-    monkeypatch.setattr(run, "timed_runs", rows)
-    monkeypatch.setattr(run, "Workers", lambda count: nullcontext(Here()))
-    plan = Plan.of(StudyPaperConfig(**OPTIONS, out=str(tmp_path)), [SCALES["small"], SMALL])
-    for _ in range(2):
-        run._time(plan, lambda _: None)
-    assert taken == [0, 1, 2, 3]
-    assert json.loads((tmp_path / "timing.json").read_text()) == [{"repeat": n, "scale": "tiny"} for n in (1, 2, 3)]
-    (tmp_path / "timing.json").unlink()
-    run._time(replace(plan, scales=[SCALES["small"]]), lambda _: None)  # timed at the tiny scale alone
-    assert len(taken) == 4
-    monkeypatch.setattr(run, "Workers", lambda count: nullcontext(Here(died=(2,))))
-    with pytest.raises(WorkerDied):
-        run._time(plan, lambda _: None)
-    assert not (tmp_path / "timing.json").exists()
+    monkeypatch.setattr(timing, "_timed", timed)
+    rows = timing.timed_runs(TimingCell(), Setup(tmp_path, "data"), SMALL)
+    assert taken == sorted([0, 1, 2, 3] * 18)
+    assert [row["repeat"] for row in rows] == sorted([1, 2, 3] * 18)
 
 
 # --------------------------------------------------------------------------------------------------------- slow to run
@@ -292,9 +233,11 @@ def test_timings_are_of_the_same_steps_for_every_method(done, monkeypatch):
     monkeypatch.setattr(timing, "WIDTHS", {"width 16": 16})
     monkeypatch.setattr(timing, "STEPS", 2)
     setup = Setup(done.folder, "data")
-    first, second = (timing.timed_runs(setup, SMALL, repeat) for repeat in range(2))
-    assert [row["method"] for row in first] == list(timing.TIMED)
-    assert [row["method"] for row in second] == [*timing.TIMED[1:], timing.TIMED[0]]
+    monkeypatch.setattr(timing, "REPEATS", 2)
+    rows = timing.timed_runs(TimingCell(), setup, SMALL)
+    first, second = ([row for row in rows if row["repeat"] == repeat] for repeat in (1, 2))
+    assert [row["method"] for row in first] == [*timing.TIMED[1:], timing.TIMED[0]]
+    assert [row["method"] for row in second] == [*timing.TIMED[2:], *timing.TIMED[:2]]
     for row in (*first, *second):
         assert row["steps"] == 2
         assert min(row["train_seconds"], row["prepare_seconds"]) > 0
@@ -318,8 +261,7 @@ def test_a_cell_of_the_scale_smol(tmp_path):
     )
     setup = Setup(tmp_path, "data")
     make_world(setup, scale)
-    row = run_cell(Cell("smol", "RPO", 1.0, 0), setup, scale, None)
-    assert row.error is None
-    assert row.steps == 1
-    assert row.kl["n"] == 1
-    assert row.reward["n"] == 2
+    (end,) = measure_cell(Cell("smol", "RPO", 1.0, 0), setup, {"smol": scale})
+    assert end["steps"] == 1
+    assert end["kl"]["n"] == 1
+    assert end["reward"]["n"] == 2

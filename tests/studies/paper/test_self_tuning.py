@@ -6,15 +6,16 @@ from dataclasses import replace
 import datasets
 import pytest
 
+from studies.harness.cells import read_row, run_cell
 from studies.options import StudyPaperConfig
 from studies.paper import self_tuning
-from studies.paper.cells import Cell, Row
+from studies.paper.cells import Cell
 from studies.paper.methods import METHODS
 from studies.paper.page import report_of
-from studies.paper.run import Plan, _claim
+from studies.paper.run import Plan
 from studies.paper.scales import SCALES
 from studies.paper.self_tuning import SelfTuning, rates_of, rows_origin, selection_size, split_selection
-from studies.paper.training import run_cell
+from studies.paper.training import measure_cell
 from studies.paper.world import Setup, make_world, train_rows
 from tests.studies.paper.small import OPTIONS, SMALL
 from valuefree.demo.data import feedback
@@ -86,33 +87,35 @@ def test_a_run_trains_on_the_other_prompts_at_the_rate_and_strength_it_chose(set
     monkeypatch.setattr(self_tuning, "FULL_RATES", (1e-4, 1e-3))
     monkeypatch.setattr(self_tuning.LoggedResponses, "prepare", noted)
     monkeypatch.setattr(self_tuning, "choose_strength", weakest)
-    row = run_cell(Cell("tiny", NAME, None, 1, shuffled=True), setup, SCALE, None)
+    cell = Cell("tiny", NAME, None, 1, shuffled=True)
+    row = run_cell(measure_cell, cell, (setup, {"tiny": SCALE}), setup.folder, None)
     assert row.error is None
-    assert (row.chosen["selection_prompts"], row.chosen["scale"]) == (4, 1e-6)
-    assert row.chosen["learning_rate"] in (1e-4, 1e-3)
-    assert [trial["rate"] for trial in row.chosen["trials"][:2]] == [1e-4, 1e-3]
-    rates = [entry["learning_rate"] for entry in row.history if "learning_rate" in entry]
-    assert max(rates) == pytest.approx(row.chosen["learning_rate"])
+    chosen = row.end["chosen"]
+    assert (chosen["selection_prompts"], chosen["scale"]) == (4, 1e-6)
+    assert chosen["learning_rate"] in (1e-4, 1e-3)
+    assert [trial["rate"] for trial in chosen["trials"][:2]] == [1e-4, 1e-3]
+    rates = [entry["learning_rate"] for entry in row.end["history"] if "learning_rate" in entry]
+    assert max(rates) == pytest.approx(chosen["learning_rate"])
     train, selection = split_selection(train_rows(setup, SCALE, 1, shuffled=True), seed=1)
     assert scored[0]["reward"][:] == selection["reward"][:], "the control chooses by shuffled rewards"
-    assert row.steps == len(train) // SCALE.batch == 2
-    assert abs(row.kl["value"]) < 1e-3
-    assert Row.read(row.cell.file(setup.folder)).chosen == json.loads(json.dumps(row.chosen))
+    assert row.end["steps"] == len(train) // SCALE.batch == 2
+    assert abs(row.end["kl"]["value"]) < 1e-3
+    assert read_row(cell, setup.folder).end["chosen"] == json.loads(json.dumps(chosen))
 
 
 def test_choices_come_in_their_order(setup):
     tuning = SelfTuning(feedback(), SCALE, seed=0)
-    with pytest.raises(ValueError, match="nothing is chosen yet"):
-        _ = tuning.chosen
+    with pytest.raises(ValueError, match="needs find_rate first"):
+        tuning.find_strength(None, None)
 
 
 def test_a_folder_without_the_row_goes_on_with_it(tmp_path):
     before = Plan.of(StudyPaperConfig(**OPTIONS, out=str(tmp_path)), [SMALL])
-    _claim(before)
-    noted = (tmp_path / "settings.json").read_bytes()
+    before.setup.claim(SMALL)
+    noted = (before.setup.place(SMALL) / "study.json").read_bytes()
     plan = Plan.of(StudyPaperConfig(**OPTIONS | {"methods": f"RPO;KTO;{NAME}"}, out=str(tmp_path)), [SMALL])
-    _claim(plan)
-    assert (tmp_path / "settings.json").read_bytes() == noted
+    plan.setup.claim(SMALL)
+    assert (plan.setup.place(SMALL) / "study.json").read_bytes() == noted
     added = set(plan.cells) - set(before.cells)
     assert {cell.method for cell in added} == {NAME}
     assert set(before.cells) < set(plan.cells)

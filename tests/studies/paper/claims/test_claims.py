@@ -21,7 +21,7 @@ from studies.exact.world import (
     score,
     tilted,
 )
-from studies.paper.claims import claim_figures, claim_findings, claim_tables, claim_tasks
+from studies.paper.claims import carry_out, claim_figures, claim_findings, claim_tables, trials_of
 from studies.paper.claims.experiments import (
     _mini_batches,
     loss_unit,
@@ -385,9 +385,9 @@ def test_without_rows_nothing_is_decided():
 
 def test_the_quick_run_gives_every_table_figure_and_finding():
     rows = []
-    for name, function, arguments in claim_tasks(QUICK):
-        found = function(*arguments)
-        assert found, name
+    for trial in trials_of(QUICK):
+        found = carry_out(trial)
+        assert found, trial.name
         rows += found
     assert all(math.isfinite(row["gap"]) and row["gap"] > -1e-9 for row in rows)
     tables = claim_tables(rows)
@@ -401,7 +401,6 @@ def test_the_quick_run_gives_every_table_figure_and_finding():
 
 
 def test_the_public_names_need_no_torch():
-    code = "import sys, studies.paper.claims as c; from studies.paper.claims.plan import Scale; c.claim_tasks(Scale())"
-    code += "; print('torch' in sys.modules)"
+    code = "import sys, studies.paper.claims as c; c.trials_of(); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
