@@ -1,4 +1,4 @@
-"""python -m studies exact|small|paper|frontier|learned|memorisation: run what it lacks, then write its page."""
+"""python -m studies exact|small|paper|frontier|learned|memorisation|real: run what it lacks, then write its page."""
 
 import sys
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ from studies.options import (
     StudyLearnedConfig,
     StudyMemorisationConfig,
     StudyPaperConfig,
+    StudyRealConfig,
     StudySmallConfig,
 )
 from valuefree.cli.main import exit_with_message
@@ -24,6 +25,7 @@ STUDIES: dict[str, type[Options]] = {
     "frontier": StudyFrontierConfig,
     "learned": StudyLearnedConfig,
     "memorisation": StudyMemorisationConfig,
+    "real": StudyRealConfig,
 }
 
 
