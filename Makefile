@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 METEOR_DATA := $(VENV)/nltk_data/.made
 DEMO_FLAGS ?=
 
-.PHONY: demo frontier study-exact study-small study-paper study-learned study-memorisation bench nltk-data test test-slow lint format clean
+.PHONY: demo frontier study-exact study-small study-paper study-real study-learned study-memorisation bench nltk-data test test-slow lint format clean
 
 demo: $(INSTALLED)
 	$(BIN)/valuefree demo $(DEMO_FLAGS)
@@ -24,6 +24,10 @@ study-small: $(INSTALLED)
 
 study-paper: $(INSTALLED) $(METEOR_DATA)
 	$(BIN)/python -m studies paper --seeds 5 --judge-prompts 20 --page docs/results/paper-tiny.md
+
+# Every method tuned alike on SmolLM2; resumable, `--dry-run` prints the hours.
+study-real: $(INSTALLED)
+	$(BIN)/python -m studies real --page docs/results/real.md
 
 # Measures on held-out rows against the true gain; about 100 minutes of one core.
 study-learned: $(INSTALLED)

@@ -1,4 +1,4 @@
-"""python -m studies exact|small|paper|frontier|learned|memorisation: run what it lacks, then write its page."""
+"""python -m studies exact|small|paper|frontier|learned|memorisation|real: run what it lacks, then write its page."""
 
 import os
 import sys
@@ -15,6 +15,7 @@ from studies.options import (
     StudyLearnedConfig,
     StudyMemorisationConfig,
     StudyPaperConfig,
+    StudyRealConfig,
     StudySmallConfig,
 )
 from valuefree.cli.main import exit_with_message
@@ -29,6 +30,7 @@ STUDIES: dict[str, type[Options]] = {
     "frontier": StudyFrontierConfig,
     "learned": StudyLearnedConfig,
     "memorisation": StudyMemorisationConfig,
+    "real": StudyRealConfig,
 }
 
 

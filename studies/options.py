@@ -177,6 +177,29 @@ class StudyFrontierConfig(StudyOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class StudyRealConfig(StudyOptions):
+    """Of ``python -m studies real``."""
+
+    about: ClassVar[str] = "Every method tuned alike on SmolLM2, on tasks whose reward a program computes."
+    worlds: tuple[str, ...] = option(
+        (
+            "constraints:on-policy",
+            "constraints:thumbs",
+            "constraints:off-policy",
+            "sentiment:on-policy",
+            "reading:on-policy",
+        ),
+        "worlds, each a task and on-policy, thumbs or off-policy",
+    )
+    methods: str = option("stage-1", "methods, by comma; stage-1: seven of them; all")
+    shuffled: str = option("rpo-auto", "methods also trained on shuffled rewards, by comma; none")
+    seeds: int = option(3, "reported runs of each setting, with seeds 0, 1, …")
+    sample: bool = option(False, "only sample the rows that are missing in studies/real/rows")
+    out: str = option("outputs/study-real", "folder of cells; run again to resume")
+    dry_run: bool = option(False, "print the number of cells and hours, and stop")
+
+
+@dataclass(frozen=True, kw_only=True)
 class StudyLearnedConfig(StudyOptions):
     """Of ``python -m studies learned``."""
 

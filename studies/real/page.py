@@ -1,0 +1,126 @@
+"""The page of the study on real models. No torch."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from studies.harness.cells import Row
+from studies.harness.page import write_page
+from studies.harness.results import EMPTY, number
+from studies.real.methods import AUTO, METHODS
+from studies.real.results import SCORES, Choices, Reported, difference, reported, sign
+from studies.real.tasks import task_named
+from valuefree.report import Section, Table
+from valuefree.report.drawing import colour, label, legend_above, mark, panels
+from valuefree.report.model import Plot
+
+TUNED = "rpo"
+COLUMNS = [
+    "method",
+    "chosen by",
+    "setting",
+    "gain",
+    "less rpo-auto",
+    "shuffled",
+    "KL",
+    "tokens",
+    "distinct",
+    "off-task",
+]
+WORLDS = {"on-policy": "four samples of the model per prompt", "thumbs": "one sample per prompt, 0 or 1"}
+WORLDS |= {"off-policy": "two samples of the model and two of another author per prompt"}
+
+
+def make_page(page: Path, rows: Sequence[Row], choices: Choices, record: Mapping[str, Any]) -> None:
+    """Write the page from the rows of all runs."""
+    found = reported([row for row in rows if row.cell.stage != "tune"])
+    worlds = list(dict.fromkeys(group[:2] for group in (row.cell.group for row in rows)))
+    said = [verdict(ours, found, choices, worlds) for ours in (AUTO, TUNED)]
+    said += [share_of_best(world, found) for world in worlds]
+    plots = [_plot(worlds, found, choices)]
+    sections = [Section("result", "What it says", [text for text in said if text], plots=plots)]
+    for world in worlds:
+        tables = [_table(world, found, choices)]
+        about = f"Reward: {task_named(world[0]).about}. Rows: {WORLDS[world[1]]}."
+        sections.append(Section("-".join(world), f"{world[0]}, {world[1]}", [about], tables=tables))
+    write_page(page, "Methods on a real language model", sections, record, rows)
+
+
+def of_world(world: tuple[str, str], found: Mapping[Any, Reported], choices: Choices, by: str) -> dict[str, Reported]:
+    """The results of a world's methods at the settings that were chosen so."""
+    chosen = {group: setting for group, setting in choices.by[by].items() if group[:2] == world}
+    return {group[2]: found[group, setting] for group, setting in chosen.items() if (group, setting) in found}
+
+
+def verdict(ours: str, found: Mapping[Any, Reported], choices: Choices, worlds: Sequence[tuple[str, str]]) -> str:
+    """Wins and losses of a method against each other one, by intervals; others tuned by reward."""
+    against: dict[str, list[int]] = {}
+    for world in worlds:
+        results = of_world(world, found, choices, "reward")
+        for other, theirs in results.items():
+            if ours in results and other not in (ours, AUTO, TUNED):
+                against.setdefault(other, []).append(sign(difference(results[ours], theirs)))
+    parts = [
+        f"{other} {signs.count(1)} won, {signs.count(-1)} lost, {signs.count(0)} undecided"
+        for other, signs in against.items()
+    ]
+    return f"`{ours}` against each method, in worlds: {'; '.join(parts)}." if parts else ""
+
+
+def _table(world: tuple[str, str], found: Mapping[Any, Reported], choices: Choices) -> Table:
+    lines, seen = [], set()
+    auto = of_world(world, found, choices, "reward").get(AUTO)
+    for by in SCORES:
+        for method, result in of_world(world, found, choices, by).items():
+            key = method, result.setting
+            if key in seen:
+                continue
+            seen.add(key)
+            lines.append(_line(method, _chosen_by(result, choices), result, auto))
+    order = list(METHODS)
+    lines.sort(key=lambda line: order.index(line[0]))
+    seeds = max((result.seeds for result in found.values() if result.group[:2] == world), default=0)
+    note = f"Means of {seeds} runs. Intervals: 95 %, over prompts. KL in nats per response. Off-task: loss of "
+    note += "log-likelihood of the reference's answers to another task, in nats per token."
+    return Table("", COLUMNS, lines, note)
+
+
+def _chosen_by(result: Reported, choices: Choices) -> str:
+    if result.group[2] == AUTO:
+        return "–"
+    return " and ".join(by for by, chosen in choices.by.items() if chosen.get(result.group) == result.setting)
+
+
+def _line(method: str, by: str, result: Reported, auto: Reported | None) -> list[str]:
+    lr, strength = result.setting
+    knob = METHODS[method].knob
+    setting = f"lr {lr:g}" + (f", {knob} {strength:g}" if strength is not None else "")
+    if result.strength is not None:
+        setting += f", scaled by {result.strength:.2f}"
+    less = number(difference(result, auto), signed=True) if auto is not None and auto is not result else EMPTY
+    control = EMPTY if result.shuffled is None else f"{result.shuffled.mean():+.3f}"
+    gain = number(result.gain, signed=True)
+    rest = [f"{result.kl:.2f}", f"{result.length:.1f}", f"{result.distinct:.3f}", f"{result.off_task:.3f}"]
+    return [method, by, setting, gain, less, control, *rest]
+
+
+def _plot(worlds: Sequence[tuple[str, str]], found: Mapping[Any, Reported], choices: Choices) -> Plot:
+    figure, axes = panels(len(worlds))
+    for panel, world in zip(axes, worlds, strict=True):
+        for place, (method, result) in enumerate(of_world(world, found, choices, "reward").items()):
+            low, high = result.gain.interval or (result.gain.value, result.gain.value)
+            panel.plot(result.kl, result.gain.value, mark(place), color=colour(place), label=method, markersize=5)
+            panel.vlines(result.kl, low, high, color=colour(place), linewidth=1)
+        label(panel, title=", ".join(world), x="KL, nats per response", y="gain in reward")
+    legend_above(figure, axes[0])
+    caption = "True gain on the report prompts against the KL to the reference, settings chosen by reward."
+    return Plot("gains", caption, figure)
+
+
+def share_of_best(world: tuple[str, str], found: Mapping[Any, Reported]) -> str:
+    """The gain of `AUTO` as a share of that of the best reported setting of `TUNED`; empty without a gain of both."""
+    ours = [result for (group, _), result in found.items() if group == (*world, AUTO)]
+    best = [result.gain.value for (group, _), result in found.items() if group == (*world, TUNED)]
+    if not ours or not best or max(best) <= 0:
+        return ""
+    return f"{', '.join(world)}: `{AUTO}` has {ours[0].gain.value / max(best):.0%} of the gain of the best `{TUNED}`."

@@ -1,0 +1,115 @@
+"""The rows of the study as results: the choice of settings, gains with intervals, comparisons. No torch."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+from studies.harness.cells import Row
+from studies.real.cells import SHUFFLED, Group, Setting
+from studies.real.methods import METHODS, settings_of
+from valuefree.evaluation.stats import Estimate, t_mean
+
+
+def true_score(point: Mapping[str, Any]) -> float:
+    """Mean true gain on the validation prompts: a user with a reward function can choose by it."""
+    return fmean(point["gains"])
+
+
+def log_score(point: Mapping[str, Any]) -> float:
+    """Ranking accuracy of the logged responses to the validation prompts: no reward function is needed."""
+    return point["log"]["ranking_accuracy"]
+
+
+SCORES = {"reward": true_score, "log": log_score}
+
+
+@dataclass(frozen=True)
+class Choices:
+    """The setting of each group, by what it was chosen by: a key of `SCORES`."""
+
+    by: Mapping[str, Mapping[Group, Setting]]
+
+    @classmethod
+    def of(cls, groups: Sequence[Group], tuned: Sequence[Row]) -> "Choices":
+        """The highest score of each group, the first of equals; a group with one setting has it without a run."""
+        by: dict[str, dict[Group, Setting]] = {}
+        for name, score in SCORES.items():
+            best: dict[Group, tuple[float, Setting]] = {}
+            for row in tuned:
+                if row.curve and (row.cell.group not in best or score(row.end) > best[row.cell.group][0]):
+                    best[row.cell.group] = score(row.end), row.cell.setting
+            by[name] = {group: setting for group, (_, setting) in best.items()}
+            for group in groups:
+                settings = settings_of(METHODS[group[2]])
+                if len(settings) == 1:
+                    by[name][group] = settings[0]
+        return cls(by)
+
+    def settings(self) -> dict[Group, list[Setting]]:
+        """All chosen settings of each group."""
+        groups = dict.fromkeys(group for chosen in self.by.values() for group in chosen)
+        return {group: [chosen[group] for chosen in self.by.values() if group in chosen] for group in groups}
+
+
+@dataclass(frozen=True)
+class Reported:
+    """The reported runs of a group at one setting, averaged over seeds.
+
+    gains: by prompt, (P,). shuffled: the same with permuted rewards, or None. The others are means over runs.
+    """
+
+    group: Group
+    setting: Setting
+    seeds: int
+    gains: np.ndarray
+    shuffled: np.ndarray | None
+    kl: float
+    length: float
+    distinct: float
+    off_task: float
+    strength: float | None
+
+    @property
+    def gain(self) -> Estimate:
+        """Mean over prompts, with Student's 95 % interval over prompts."""
+        return t_mean(self.gains)
+
+
+def reported(rows: Sequence[Row]) -> dict[tuple[Group, Setting], Reported]:
+    """The results of the runs that have ended."""
+    found: dict[tuple[Group, Setting], dict[str, list[Mapping[str, Any]]]] = {}
+    for row in rows:
+        if row.curve:
+            runs = found.setdefault((row.cell.group, row.cell.setting), {"report": [], SHUFFLED: []})
+            runs[row.cell.stage].append(row.end)
+    return {key: _averaged(*key, runs["report"], runs[SHUFFLED]) for key, runs in found.items() if runs["report"]}
+
+
+def _averaged(
+    group: Group, setting: Setting, runs: Sequence[Mapping[str, Any]], shuffled: Sequence[Mapping[str, Any]]
+) -> Reported:
+    strengths = [run["strength"] for run in runs if run.get("strength") is not None]
+    return Reported(
+        group,
+        setting,
+        len(runs),
+        np.mean([run["gains"] for run in runs], axis=0),
+        np.mean([run["gains"] for run in shuffled], axis=0) if shuffled else None,
+        *(fmean(run[name] for run in runs) for name in ("kl", "length", "distinct", "off_task")),
+        fmean(strengths) if strengths else None,
+    )
+
+
+def difference(ours: Reported, theirs: Reported) -> Estimate:
+    """Mean over prompts of the difference of gains, with its interval."""
+    return t_mean(ours.gains - theirs.gains)
+
+
+def sign(estimate: Estimate) -> int:
+    """1 or −1 where the interval lies above or below zero, else 0."""
+    if estimate.interval is None:
+        return 0
+    return 1 if estimate.interval[0] > 0 else -1 if estimate.interval[1] < 0 else 0

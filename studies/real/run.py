@@ -1,0 +1,87 @@
+"""The study on real models from its options: run the cells that are missing, then write the page."""
+
+from itertools import product
+from pathlib import Path
+
+from studies.harness.cells import Say, StudyResult, claim, missing, run_cells
+from studies.harness.methods import names_of
+from studies.harness.pool import Workers
+from studies.options import StudyRealConfig
+from studies.real.cells import Cell, Group, reported_cells, tuning_cells
+from studies.real.methods import METHODS, STAGE_1, applies, settings_of
+from studies.real.page import make_page
+from studies.real.results import Choices
+from studies.real.rows import AUTHORS, LEAST_DEVIATION, REGIMES, deviation_within, rows_file, sample_rows
+from studies.real.tasks import NAMES
+from studies.real.training import measure_cell
+from valuefree.cli.parse import unknown
+from valuefree.errors import ConfigError
+from valuefree.runs.manifest import manifest
+
+RUN_MINUTES = 5.0  # of one core, for the estimate of a dry run
+
+
+def study(options: StudyRealConfig, *, say: Say) -> StudyResult | None:
+    """Carry out the study; None after a dry run, or after sampling. Run again after an interruption, it resumes.
+
+    Raises:
+        ConfigError: unknown names; a task whose reward hardly varies; rows that are not there.
+    """
+    worlds = [_world(text) for text in options.worlds]
+    if options.sample:
+        with Workers(options.workers) as workers:
+            pairs = product(dict.fromkeys(task for task, _ in worlds), AUTHORS)
+            workers.run_all([(sample_rows, pair) for pair in pairs if not rows_file(*pair).exists()])
+        return None
+    _check_rows(worlds)
+    methods = list(STAGE_1) if options.methods == "stage-1" else names_of(options.methods, METHODS, "method")
+    shuffled = [] if options.shuffled == "none" else names_of(options.shuffled, METHODS, "method")
+    groups = [(*world, method) for world in worlds for method in methods if applies(method, world[1])]
+    out = Path(options.out).absolute()
+    tuning = tuning_cells(groups, {method: settings_of(METHODS[method]) for method in methods})
+    with Workers(options.workers) as workers:
+        say(_plan(groups, tuning, shuffled, options.seeds, out, workers.count))
+        if options.dry_run:
+            return None
+        claim(out, {"model": "SmolLM2-135M-Instruct"})
+        record = manifest("studies real", options.to_dict())
+        rows = run_cells(measure_cell, tuning, (out,), out, workers, say, named="tuning runs")
+        choices = Choices.of(groups, rows)
+        final = reported_cells(choices.settings(), options.seeds, shuffled)
+        rows += run_cells(measure_cell, final, (out,), out, workers, say, named="reported runs")
+    page = Path(options.page) if options.page else out / "real.md"
+    make_page(page, rows, choices, record)
+    return StudyResult.of(rows, page)
+
+
+def _world(text: str) -> tuple[str, str]:
+    task, _, regime = text.partition(":")
+    if task not in NAMES:
+        raise unknown("task", task, NAMES)
+    if regime not in REGIMES:
+        raise unknown("regime", regime, REGIMES)
+    return task, regime
+
+
+def _check_rows(worlds: list[tuple[str, str]]) -> None:
+    for task in dict.fromkeys(task for task, _ in worlds):
+        lacking = [author for author in AUTHORS if not rows_file(task, author).exists()]
+        if lacking:
+            raise ConfigError(f"task {task!r} has no rows yet. Run: python -m studies real --sample")
+        if (deviation := deviation_within(task)) < LEAST_DEVIATION:
+            raise ConfigError(
+                f"task {task!r}: the reward of the model's own samples has a standard deviation of {deviation:.3f} "
+                f"within prompts; below {LEAST_DEVIATION} there is hardly anything to learn. Leave the task out."
+            )
+
+
+def _plan(groups: list[Group], tuning: list[Cell], shuffled: list[str], seeds: int, out: Path, workers: int) -> str:
+    """What is to be done, with hours; a group is reported at one setting or at two."""
+    control = sum(method in shuffled for *_, method in groups)
+    reports = (len(groups) + control) * seeds
+    left = len(missing(tuning, out))
+    hours = (left + reports) * RUN_MINUTES / 60
+    return (
+        f"{len(groups)} groups: {len(tuning)} tuning runs, {left} of them to do, and at least {reports} reported runs; "
+        f"up to {hours:.1f} core-hours, {workers} workers"
+    )

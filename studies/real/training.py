@@ -1,0 +1,178 @@
+"""One run: train an adapter of SmolLM2 on a task's rows, and measure the policy on prompts that it has not seen."""
+
+import random
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import datasets
+import torch
+from transformers import PrinterCallback
+
+from studies.real.cells import SHUFFLED, Cell
+from studies.real.methods import AUTO, METHODS
+from studies.real.rows import NEW_TOKENS, rows_file, rows_of
+from studies.real.tasks import NAMES, task_named
+from valuefree.cli.commands.from_options import lora
+from valuefree.data import read_triplets
+from valuefree.demo.data import shuffle_rewards
+from valuefree.demo.smollm2 import smollm2_folder
+from valuefree.evaluation.generation import Decoding, generate_ids, response_texts
+from valuefree.evaluation.held_out.assessment import HeldOutResponses
+from valuefree.evaluation.held_out.logged_responses import LoggedResponses
+from valuefree.evaluation.held_out.measure import quick_measures
+from valuefree.evaluation.kl import as_reference
+from valuefree.evaluation.metrics.diversity import ngrams
+from valuefree.models.load import evaluating, load_model
+from valuefree.models.logprobs import response_logps
+from valuefree.models.strength import strength_of
+from valuefree.runs.files import read_jsonl, write_jsonl
+from valuefree.training.trainer import PolicyTrainer, PolicyTrainingArguments
+
+TEST, VALIDATION = 80, 40  # prompts of 240; the others are trained on
+RANK = 8
+MAX_LENGTH = 160
+SAMPLES = {"tune": 4, "report": 2, SHUFFLED: 2}  # per prompt that is measured
+OFF_TASK_PROMPTS = 40
+
+
+def parts_of(task: str) -> tuple[list[str], list[str], list[str]]:
+    """Prompts to train on, to choose settings by, and to report on; the same for every run of a task."""
+    prompts = task_named(task).prompts()
+    random.Random(task).shuffle(prompts)
+    return prompts[TEST + VALIDATION :], prompts[TEST : TEST + VALIDATION], prompts[:TEST]
+
+
+def _read(task: str, regime: str, folder: Path) -> datasets.Dataset:
+    file = folder / "rows" / f"{task}-{regime}.jsonl"
+    if not file.exists():
+        write_jsonl(file, rows_of(task, regime))
+    return read_triplets(file)
+
+
+def _of(rows: datasets.Dataset, prompts: Sequence[str]) -> datasets.Dataset:
+    kept = set(prompts)
+    return rows.select([row for row, prompt in enumerate(rows["prompt"]) if prompt in kept])
+
+
+@cache
+def base_rewards(task: str) -> dict[str, float]:
+    """The mean reward of the reference's own samples to each prompt."""
+    return {
+        line["prompt"]: fmean(answer["reward"] for answer in line["responses"])
+        for line in read_jsonl(rows_file(task, "own"))
+    }
+
+
+def measure_cell(cell: Cell, folder: Path) -> list[dict[str, Any]]:
+    """Train and measure; one point. A tuning run is measured on the validation prompts, and does not train on them."""
+    training, validation, test = parts_of(cell.task)
+    rows = _read(cell.task, cell.regime, folder)
+    chosen = cell.method == AUTO
+    trained_on = training if cell.stage == "tune" or chosen else training + validation
+    measured_on = validation if cell.stage == "tune" else test
+    train = _of(rows, trained_on)
+    if cell.stage == SHUFFLED:
+        train = shuffle_rewards(train, seed=cell.seed)
+    trainer, tokenizer = _trainer(cell, train, folder)
+    held_out = HeldOutResponses.prepare(
+        trainer.scorer,
+        report=_of(rows, measured_on),
+        selection=_of(rows, validation) if chosen else None,
+        training=train,
+        seed=cell.seed,
+    )
+    trainer.train()
+    policy: Any = trainer.model
+    found: dict[str, Any] = {"objective": trainer.objective.to_dict(), "tau": trainer.temperature}
+    if chosen:
+        strength = held_out.choose_strength(policy, strength_of(policy), seed=cell.seed)
+        found["strength"] = None if strength is None else strength.scale
+        if strength is not None and strength.scale:
+            strength_of(policy).apply(strength.scale)
+    found["log"] = quick_measures(held_out.report.rows(policy), sampled=held_out.origin.sampled)
+    found |= _measured(policy, tokenizer, trainer, cell, measured_on)
+    found["off_task"] = _off_task(policy, trainer, cell.task)
+    return [found]
+
+
+def _trainer(cell: Cell, train: datasets.Dataset, folder: Path) -> tuple[PolicyTrainer, Any]:
+    model, tokenizer = load_model(str(smollm2_folder()))
+    layers = model.config.num_hidden_layers
+    torch.manual_seed(cell.seed)  # of the adapter's first weights
+    args = PolicyTrainingArguments(
+        output_dir=str(folder / "work" / cell.name),
+        num_train_epochs=1,
+        learning_rate=cell.lr,
+        warmup_steps=3,
+        lr_scheduler_type="linear",
+        weight_decay=0.0,
+        per_device_train_batch_size=8,
+        use_cpu=True,
+        seed=cell.seed,
+        save_strategy="no",
+        logging_steps=1000,
+        report_to=[],
+        disable_tqdm=True,
+        max_length=MAX_LENGTH,
+        max_response_length=NEW_TOKENS,
+        score_cache_dir=str(folder / "scores"),
+    )
+    trainer = PolicyTrainer(
+        model,
+        METHODS[cell.method].objective(cell.strength),
+        args,
+        train,
+        processing_class=tokenizer,
+        peft_config=lora(RANK, layers=range(layers // 2, layers)),
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer, tokenizer
+
+
+def _measured(
+    policy: Any, tokenizer: Any, trainer: PolicyTrainer, cell: Cell, prompts: Sequence[str]
+) -> dict[str, Any]:
+    """Of exact samples: gain over the reference by prompt, KL, mean length in tokens, share of distinct bigrams."""
+    task, samples = task_named(cell.task), SAMPLES[cell.stage]
+    decoding = Decoding(max_new_tokens=NEW_TOKENS, batch_size=96).exact(seed=1000 + cell.seed)
+    asked, ids = generate_ids(policy, tokenizer, prompts, decoding, samples=samples)
+    texts = response_texts(policy, tokenizer, ids)
+    rewards = task.reward([prompt for prompt in prompts for _ in range(samples)], texts)
+    base = base_rewards(cell.task)
+    gains = [
+        fmean(rewards[number * samples : (number + 1) * samples]) - base[prompt]
+        for number, prompt in enumerate(prompts)
+    ]
+    grams = [gram for text in texts for gram in ngrams(text.lower().split(), 2)]
+    collator, ratios = trainer.scorer.collator, []
+    for start in range(0, len(ids), 64):
+        part = slice(start, start + 64)
+        batch = collator.tensors({"prompt_ids": asked[part], "response_ids": ids[part]})
+        with evaluating(policy):
+            own = response_logps(policy, batch).total.double()
+        with evaluating(policy), as_reference(policy, adapter_off=True):
+            ratios += (own - response_logps(policy, batch).total.double()).tolist()
+    return {
+        "gains": gains,
+        "kl": fmean(ratios),
+        "length": fmean(len(answer) for answer in ids),
+        "distinct": len(set(grams)) / max(len(grams), 1),
+    }
+
+
+def _off_task(policy: Any, trainer: PolicyTrainer, task: str) -> float:
+    """Mean loss of log-likelihood, in nats per token, of the reference's own answers to prompts of another task."""
+    other = next(name for name in NAMES if name != task)
+    lines = list(read_jsonl(rows_file(other, "own")))[:OFF_TASK_PROMPTS]
+    columns = {
+        "prompt": [line["prompt"] for line in lines],
+        "response": [line["responses"][0]["text"] for line in lines],
+        "reward": [line["responses"][0]["reward"] for line in lines],
+        "prompt_id": list(range(len(lines))),
+    }
+    responses = LoggedResponses.prepare(datasets.Dataset.from_dict(columns), trainer.scorer, features=False)
+    rows = responses.rows(policy)
+    return float(-rows.logratios.sum() / rows.lengths.sum())

@@ -1,0 +1,102 @@
+"""Choices, gains and verdicts of the study on real models, from rows made by hand."""
+
+import numpy as np
+import pytest
+
+from studies.harness.cells import Row
+from studies.real.cells import TUNING_SEED, Cell, reported_cells, tuning_cells
+from studies.real.methods import AUTO, METHODS, STAGE_1, applies, settings_of
+from studies.real.page import make_page, share_of_best, verdict
+from studies.real.results import Choices, reported, sign
+from valuefree.evaluation.stats import t_mean
+from valuefree.runs.manifest import manifest
+
+WORLD = ("constraints", "on-policy")
+
+
+def row(method, setting, gains, *, stage="report", seed=0, ranked=0.5, error=None, **more):
+    cell = Cell(*WORLD, method, *setting, seed, stage)
+    point = {"gains": gains, "kl": 1.0, "length": 20.0, "distinct": 0.5, "off_task": 0.1}
+    curve = None if error else [point | {"log": {"ranking_accuracy": ranked}} | more]
+    return Row(cell, curve, error, 1.0, 1.0, "abc")
+
+
+def tuned(method, setting, gain, ranked):
+    return row(method, setting, [gain], stage="tune", seed=TUNING_SEED, ranked=ranked)
+
+
+def test_every_method_has_four_settings_except_the_automatic_one():
+    assert {name: len(settings_of(method)) for name, method in METHODS.items()} == {
+        name: 1 if name == AUTO else 4 for name in METHODS
+    }
+
+
+def test_methods_that_compare_responses_have_no_thumbs():
+    assert [method for method in STAGE_1 if applies(method, "thumbs")] == [AUTO, "rpo", "rpo-zero", "kto"]
+
+
+def test_settings_are_chosen_by_reward_and_by_the_log():
+    first, second = settings_of(METHODS["kto"])[:2]
+    rows = [tuned("kto", first, 0.1, 0.6), tuned("kto", second, 0.2, 0.5)]
+    choices = Choices.of([(*WORLD, "kto"), (*WORLD, AUTO)], rows)
+    assert choices.by["reward"] == {(*WORLD, "kto"): second, (*WORLD, AUTO): (5e-4, None)}
+    assert choices.by["log"][(*WORLD, "kto")] == first
+    cells = reported_cells(choices.settings(), 3, [AUTO])
+    assert len(cells) == 2 * 3 + 3 + 3  # two settings of KTO, the automatic one, and that one with shuffled rewards
+    assert len({cell.name for cell in cells}) == len(cells)
+
+
+def test_a_group_whose_runs_failed_has_no_choice():
+    setting = settings_of(METHODS["kto"])[0]
+    failed = row("kto", setting, [], stage="tune", error="boom")
+    assert (*WORLD, "kto") not in Choices.of([(*WORLD, "kto")], [failed]).by["reward"]
+
+
+def test_tuning_leaves_out_what_has_nothing_to_tune():
+    cells = tuning_cells([(*WORLD, "kto"), (*WORLD, AUTO)], {name: settings_of(METHODS[name]) for name in METHODS})
+    assert {cell.method for cell in cells} == {"kto"}
+    assert len(cells) == 4
+
+
+def test_gains_are_averaged_over_runs_before_prompts():
+    setting = (5e-4, 0.3)
+    rows = [row("kto", setting, [0.0, 0.2], seed=0), row("kto", setting, [0.2, 0.4], seed=1)]
+    (result,) = reported(rows).values()
+    assert result.gains.tolist() == pytest.approx([0.1, 0.3])
+    assert result.gain.value == pytest.approx(0.2)
+
+
+def results(gains_by_method):
+    """Reported rows of one run each, and the choices that they are of."""
+    settings = {method: settings_of(METHODS[method])[0] for method in gains_by_method}
+    rows = [row(method, settings[method], gains) for method, gains in gains_by_method.items()]
+    choices = Choices({"reward": {(*WORLD, m): s for m, s in settings.items()}, "log": {}})
+    return rows, choices
+
+
+def test_a_win_is_an_interval_above_zero():
+    ours = list(np.linspace(0.3, 0.4, 20))
+    others = {"kto": [0.0] * 20, "dpo": [1.5 * gain for gain in ours], "sft-best": ours[::-1]}
+    rows, choices = results({AUTO: ours} | others)
+    said = verdict(AUTO, reported(rows), choices, [WORLD])
+    assert "kto 1 won, 0 lost, 0 undecided" in said
+    assert "dpo 0 won, 1 lost, 0 undecided" in said
+    assert "sft-best 0 won, 0 lost, 1 undecided" in said
+
+
+def test_the_share_of_the_best_setting():
+    rows, _ = results({AUTO: [0.3, 0.3], "rpo": [0.4, 0.4]})
+    assert share_of_best(WORLD, reported(rows)).endswith("`rpo-auto` has 75% of the gain of the best `rpo`.")
+
+
+def test_the_sign_of_an_interval():
+    assert [sign(t_mean(np.array(values))) for values in ([1.0, 1.1], [-1.0, -1.1], [-1.0, 1.0])] == [1, -1, 0]
+
+
+def test_the_page_names_every_method_with_its_gain(tmp_path):
+    rows, choices = results({AUTO: [0.3, 0.32], "rpo": [0.4, 0.44], "kto": [0.1, 0.12]})
+    make_page(tmp_path / "real.md", rows, choices, manifest("studies real", {}))
+    text = (tmp_path / "real.md").read_text()
+    assert "constraints, on-policy" in text
+    assert "+0.110" in text
+    assert (tmp_path / "real" / "gains.svg").exists()
