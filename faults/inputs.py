@@ -17,8 +17,8 @@ from typing import Any
 
 from faults.good_inputs import Sort, sorts
 from faults.mutations import damage
-from faults.outcome import ACCEPTED, HANG, IDENTICAL, MEMORY, REFUSED, TRACEBACK, UNFINISHED, Outcome
-from valuefree.cli.main import UNEXPECTED, exit_with_message, main
+from faults.outcome import ACCEPTED, HANG, IDENTICAL, MEMORY, REFUSED, TRACEBACK, UNFINISHED, Outcome, unexpected
+from valuefree.cli.main import exit_with_message, main
 
 KIND = "inputs"
 TRIES = 2000
@@ -117,7 +117,7 @@ def _judged(end: End, expected: str) -> tuple[str, str]:
         return HANG, words
     if end.peak > MEMORY_LIMIT:
         return MEMORY, f"{end.peak / 2**20:.0f} MB: {words}"
-    if "Traceback" in end.said or UNEXPECTED in end.said or end.code not in (0, 1, 2) or len(end.said) > LONG:
+    if unexpected(end.said) or end.code not in (0, 1, 2) or len(end.said) > LONG:
         return TRACEBACK, f"exit {end.code}: {words}"
     if end.code:
         return (REFUSED if last else TRACEBACK), words

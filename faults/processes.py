@@ -42,6 +42,7 @@ class Child:
     ):
         self.log = log
         self._code: int | None = None
+        log.write_bytes(b"")
         sys.stdout.flush()
         sys.stderr.flush()
         self.pid = os.fork()
@@ -92,6 +93,7 @@ def _carry_out(
             os.dup2(nothing.fileno(), 0)
             os.dup2(said.fileno(), 1)
             os.dup2(said.fileno(), 2)
+        sys.stdout, sys.stderr = (open(number, "w", encoding="utf-8", closefd=False) for number in (1, 2))  # noqa: SIM115
         sys.argv = ["valuefree", *arguments]
         if before is not None:
             before()

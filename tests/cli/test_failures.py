@@ -1,4 +1,4 @@
-"""A failure of the system ends in one message that names the path and what to do; other exceptions keep a traceback."""
+"""A failure of the system ends in one message that names the path and what to do."""
 
 import errno
 import subprocess
@@ -8,7 +8,7 @@ import pytest
 from safetensors import SafetensorError
 
 from valuefree.cli.failures import system_failure
-from valuefree.cli.main import exit_with_message
+from valuefree.cli.main import UNEXPECTED, exit_with_message
 
 
 def test_the_system_error_is_named_with_its_path_and_advice():
@@ -28,13 +28,15 @@ def test_errors_of_libraries_that_hold_one_are_recognised():
 
 
 @pytest.mark.parametrize("error", [KeyError("a"), RuntimeError("shape"), ValueError("os error")])
-def test_other_exceptions_are_raised(error):
+def test_other_exceptions_are_faults_of_the_program(error, capsys):
     def command():
         raise error
 
     assert system_failure(error) is None
-    with pytest.raises(type(error)):
+    with pytest.raises(SystemExit) as ended:
         exit_with_message(command, name="valuefree")
+    assert ended.value.code == 1
+    assert UNEXPECTED in capsys.readouterr().err
 
 
 def test_a_full_standard_output_is_a_failure():

@@ -31,10 +31,16 @@ def save_at(folder: Path, scale: float, save: Callable[[Path], object]) -> None:
     complete(folder)
 
 
+def is_unfinished(folder: Path) -> bool:
+    """Whether a replacement of weights was interrupted when the new ones were whole."""
+    file = folder / STRENGTH
+    return file.exists() and bool(read_json(file).get("unfinished"))
+
+
 def complete(folder: Path) -> None:
     """Finish a replacement of weights that was interrupted."""
     file, unfinished = folder / STRENGTH, folder / UNFINISHED
-    if file.exists() and read_json(file).get("unfinished"):
+    if is_unfinished(folder):
         for path in sorted(path for pattern in MOVED for path in unfinished.glob(pattern)):
             path.replace(folder / "model" / path.name)
         write_json(file, {"scale": scale_of(folder)})

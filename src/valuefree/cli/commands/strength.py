@@ -35,7 +35,7 @@ from valuefree.report.model_card import write_policy_card
 from valuefree.runs.files import read_json, write_json
 from valuefree.runs.manifest import HELD_OUT, SELECTION
 from valuefree.runs.run_folder import MANIFEST
-from valuefree.runs.saved_strength import complete, save_at, scale_of
+from valuefree.runs.saved_strength import complete, is_unfinished, save_at, scale_of
 from valuefree.training.preparation import Scorer
 from valuefree.training.scored_dataset import collator_for
 
@@ -48,8 +48,19 @@ class TrainedPolicy:
     def __init__(self, options: StrengthConfig):
         self.folder = Path(options.run)
         self.options = options
+<<<<<<< HEAD
         self.trained = _options_of(self.folder, allow_code=options.allow_code)
         complete(self.folder)
+=======
+        self.trained = _options_of(self.folder)
+        if options.apply:
+            complete(self.folder)
+        elif is_unfinished(self.folder):
+            raise ConfigError(
+                f"a change of the strength of {options.run} was interrupted. Run `valuefree strength {options.run}` "
+                "without --no-apply, which completes it first."
+            )
+>>>>>>> wt-kills
         name = model_of_run(options.run)
         if name == options.run:
             raise ConfigError(f"{options.run} has no folder model; expected the folder of a finished run.")
