@@ -48,11 +48,7 @@ class TrainedPolicy:
     def __init__(self, options: StrengthConfig):
         self.folder = Path(options.run)
         self.options = options
-<<<<<<< HEAD
         self.trained = _options_of(self.folder, allow_code=options.allow_code)
-        complete(self.folder)
-=======
-        self.trained = _options_of(self.folder)
         if options.apply:
             complete(self.folder)
         elif is_unfinished(self.folder):
@@ -60,7 +56,6 @@ class TrainedPolicy:
                 f"a change of the strength of {options.run} was interrupted. Run `valuefree strength {options.run}` "
                 "without --no-apply, which completes it first."
             )
->>>>>>> wt-kills
         name = model_of_run(options.run)
         if name == options.run:
             raise ConfigError(f"{options.run} has no folder model; expected the folder of a finished run.")
