@@ -74,8 +74,19 @@ def file_of(cell: Cell, folder: Path) -> Path:
 
 
 def read_row(cell: Cell, folder: Path) -> Row:
-    """The row of a cell from its file."""
-    return Row(**read_json(file_of(cell, folder)) | {"cell": cell})
+    """The row of a cell from its file.
+
+    Raises:
+        ConfigError: a file that is broken, or of another version of the study.
+    """
+    file = file_of(cell, folder)
+    try:
+        return Row(**read_json(file) | {"cell": cell})
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"{file} is no row of this version of the study ({error}). Remove the file to run its cell again, or "
+            "choose another folder with --out."
+        ) from error
 
 
 def read_rows(cells: Iterable[Cell], folder: Path) -> list[Row]:

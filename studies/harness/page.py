@@ -39,9 +39,15 @@ def _option(value: Any) -> str:
 def write_page(
     page: Path, title: str, sections: Sequence[Section], record: Mapping[str, Any], rows: Sequence[Row]
 ) -> None:
-    """Write a page that opens with the origin of the numbers and ends with the runs that failed."""
+    """Write a page that opens with the origin of the numbers and ends with the runs that failed, and its figures."""
     every = [Section("origin", "Origin", [origin(record, rows)]), *sections, failed_section(rows)]
-    write_markdown(page, Report(title, [], every, [], record))
+    report, folder = Report(title, [], every, [], record), page.with_suffix("")
+    folder.mkdir(parents=True, exist_ok=True)
+    for plot in report.plots:
+        with laid_out(plot.figure):
+            (folder / f"{plot.name}.svg").write_bytes(svg_of(plot.figure, plot.name))
+            (folder / f"{plot.name}.png").write_bytes(png_of(plot.figure))
+    write_markdown(page, report)
 
 
 def failed_section(rows: Sequence[Row]) -> Section:
@@ -51,14 +57,8 @@ def failed_section(rows: Sequence[Row]) -> Section:
 
 
 def write_markdown(page: Path, report: Report) -> None:
-    """Write the Markdown file, and its figures into a folder of its name beside it."""
-    folder = page.with_suffix("")
-    folder.mkdir(parents=True, exist_ok=True)
-    for plot in report.plots:
-        with laid_out(plot.figure):
-            (folder / f"{plot.name}.svg").write_bytes(svg_of(plot.figure, plot.name))
-            (folder / f"{plot.name}.png").write_bytes(png_of(plot.figure))
-    write_text(page, markdown_of(report, figures=folder.name).encode("utf-8", errors="replace").decode("utf-8"))
+    """Write the Markdown file, whose figures are in a folder of its name beside it."""
+    write_text(page, markdown_of(report, figures=page.stem).encode("utf-8", errors="replace").decode("utf-8"))
 
 
 def protocol(module: Path, **values: Any) -> list[str]:

@@ -66,11 +66,14 @@ def write_pages(folder: Path, page: Path | None) -> tuple[Path, Path | None, lis
         The HTML file, the page, and the sentences about what the study supports.
     """
     report = report_of(folder)
-    if page is not None:
-        write_markdown(page, report)
     html = write_report(report, folder)
     if page is not None:
-        shutil.copy(html, page.with_suffix(""))
+        place = page.with_suffix("")
+        if report.plots:
+            shutil.copytree(folder / "figures", place, dirs_exist_ok=True)
+        place.mkdir(parents=True, exist_ok=True)
+        shutil.copy(html, place)
+        write_markdown(page, report)
     return html, page, list(report.verdict)
 
 

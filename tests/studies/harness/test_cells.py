@@ -88,6 +88,15 @@ def test_a_row_is_read_as_it_was_written(tmp_path):
     assert file_of(Cell(4), tmp_path).name == "cell-4.json"
 
 
+@pytest.mark.parametrize("content", ['{"cell": {"number": 1}, "reward": 0.5}', '{"cell":'])
+def test_a_file_that_is_no_row_is_named(content, tmp_path):
+    file = file_of(Cell(1), tmp_path)
+    file.parent.mkdir()
+    file.write_text(content)
+    with pytest.raises(ConfigError, match=r"cell-1\.json is no row of this version"):
+        run_cells(measure, [Cell(1)], (1,), tmp_path, Alone(), print)
+
+
 def test_a_folder_of_other_settings_is_refused(tmp_path):
     claim(tmp_path, {"seeds": (0, 1), "tau": 1.0})
     claim(tmp_path, {"seeds": (0, 1), "tau": 1.0})
