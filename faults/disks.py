@@ -53,7 +53,9 @@ def full(command: Command, out: Path, expected: dict, seconds: float, pages: int
     with _disk(out) as remount:
         command.prepare(out)
         (out / "filler.tmp").write_bytes(bytes(PAGE))  # a size of 0 pages would be no limit
-        remount(f"size={PAGE * (_pages(out) + int(draw.uniform(0, SHARE) * pages))}")
+        room = PAGE * int(draw.uniform(0, SHARE) * pages)
+        while not _shrink(out, room):  # tmpfs may refuse a size close to what is in use
+            room += PAGE
         code, said = command.start(out, out.with_suffix(".log")).finish()
         return _after(command, out, expected, "disk full", code, said, lambda: remount(f"size={LARGE}"))
 
@@ -144,6 +146,13 @@ def _disk(folder: Path) -> Iterator[Callable[[str], None]]:
         yield lambda option: subprocess.run(["mount", "-o", f"remount,{option}", folder], check=True) and None
     finally:
         subprocess.run(["umount", folder], check=True)
+
+
+def _shrink(disk: Path, room: int) -> bool:
+    """Leave so many free bytes on a disk; False if its file system refuses."""
+    status = os.statvfs(disk)
+    used = (status.f_blocks - status.f_bfree) * status.f_frsize
+    return subprocess.run(["mount", "-o", f"remount,size={used + room}", disk], capture_output=True).returncode == 0
 
 
 def _pages(folder: Path | None) -> int:

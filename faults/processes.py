@@ -6,6 +6,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 # Before the libraries are imported: a forked process must not wait for threads of its parent, and bars are no messages.
@@ -87,13 +88,14 @@ def _carry_out(
     arguments: Sequence[str], log: Path, main: Callable[[], None], before: Callable[[], None] | None
 ) -> None:
     """Of the forked process: as if the interpreter had been started with this command; never returns."""
-    code = 1
+    code, stdout = 1, sys.stdout
     try:
         with Path(os.devnull).open("rb") as nothing, log.open("wb") as said:
             os.dup2(nothing.fileno(), 0)
             os.dup2(said.fileno(), 1)
             os.dup2(said.fileno(), 2)
-        sys.stdout, sys.stderr = (open(number, "w", encoding="utf-8", closefd=False) for number in (1, 2))  # noqa: SIM115
+        stdout = sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False, buffering=1)  # noqa: SIM115
         sys.argv = ["valuefree", *arguments]
         if before is not None:
             before()
@@ -104,11 +106,9 @@ def _carry_out(
     except BaseException:
         traceback.print_exc()
     finally:
-        try:
-            sys.stdout.flush()
-            sys.stderr.flush()
-        finally:
-            os._exit(code)
+        with suppress(OSError):
+            stdout.flush()
+        os._exit(code)
 
 
 def last_line(said: str) -> str:
