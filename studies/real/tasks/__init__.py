@@ -20,5 +20,6 @@ def task_named(name: str) -> Task:
         return import_module(f"studies.real.tasks.{name}").TASK
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"task {name!r} needs the package {error.name!r}, which is not installed: pip install -e '.[studies]'."
+            f"task {name!r} needs the package {error.name!r}, which is not installed: pip install -e '.[studies]', or "
+            "for toxicity pip install alt-profanity-check."
         ) from error

@@ -7,7 +7,7 @@ from studies.real.tasks import NAMES, task_named
 from valuefree.errors import ConfigError
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "toxicity"])
 def test_a_task_has_240_prompts_and_nothing_for_an_empty_response(name):
     task = task_named(name)
     prompts = task.prompts()
@@ -45,6 +45,7 @@ def test_brevity_pays_for_the_answer_and_takes_for_words():
 
 
 def test_an_insult_is_worse_than_a_greeting():
+    pytest.importorskip("profanity_check", reason="it installs a package named tests, so it is no dependency")
     insult, greeting = task_named("toxicity").reward([""] * 2, ["You are a stupid idiot.", "Have a nice day."])
     assert insult < 0.1 < 0.9 < greeting
 
