@@ -224,7 +224,7 @@ def test_a_run_that_does_not_start_leaves_the_earlier_one_and_no_trace_of_its_ow
 
 
 def test_a_run_without_checkpoints_leaves_no_folder_for_them(here):
-    train("--save-steps", "0")
+    train("--save-steps", "0", "--save-minutes", "0")
     assert not (here / "run" / "checkpoints").exists()
 
 
@@ -255,9 +255,9 @@ def test_overwrite_leaves_files_of_which_no_list_says_that_a_run_wrote_them(here
 
 
 def test_a_finished_run_without_checkpoints_is_not_said_to_go_on(here):
-    train("--save-steps", "0")
+    train("--save-steps", "0", "--save-minutes", "0")
     with pytest.raises(ConfigError) as refused:
-        train("--save-steps", "0")
+        train("--save-steps", "0", "--save-minutes", "0")
     assert "--resume" not in str(refused.value)
     with pytest.raises(ConfigError, match="no checkpoint in run/checkpoints, and the run is finished"):
         train("--resume")

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -105,7 +105,7 @@ def unrendered(dataset: datasets.Dataset, tokenizer: PreTrainedTokenizerBase) ->
         return {}
     rows = _RowTokenizer(tokenizer, encoder_decoder=False)
     faults: dict[int, str] = {}
-    for row, values in enumerate(dataset):
+    for row, values in enumerate(cast("Iterable[dict[str, Any]]", dataset)):
         prompt, text = values["prompt"], values.get(RESPONSE_MESSAGES)
         try:
             _rendered(rows.special, prompt, row)

@@ -66,7 +66,7 @@ class DRO(Objective):
 
     tau: float = knob(1.0, "temperature, in standard deviations of the reward", minimum=1e-6, maximum=1e6)
     value_lr: float | None = knob(
-        None, "peak learning rate of the value network", otherwise="the learning rate of the run", above=0, maximum=1e6
+        None, "peak learning rate of the value network", otherwise="the learning rate of the run", above=0, maximum=1e30
     )
     shared_encoder: bool = knob(False, "a value head on the policy's own states instead of a separate network")
     rescale: bool = knob(True, "divide the policy's learning rate by tau")

@@ -197,7 +197,7 @@ class RPO(Objective):
         "peak learning rate of the value network of estimator=learned",
         otherwise="the learning rate of the run",
         above=0,
-        maximum=1e6,
+        maximum=1e30,
     )
 
     value_tau: float | None = knob(

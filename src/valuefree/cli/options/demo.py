@@ -21,7 +21,7 @@ class DemoConfig(Options):
     test_prompts: int = option(48, "prompts held out", group="data", minimum=1, maximum=239)
     samples_per_prompt: int = option(2, "responses per held-out prompt and model", group="evaluation", minimum=1)
     epochs: float = option(1.0, "passes over the training rows", above=0)
-    lr: float = option(5e-4, "peak learning rate", minimum=0, maximum=1e6)
+    lr: float = option(5e-4, "peak learning rate", minimum=0, maximum=1e30)
     target_std: float | None = option(
         None,
         "standard deviation of the target log-ratio within a prompt, in nats",

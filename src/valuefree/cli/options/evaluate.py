@@ -159,8 +159,10 @@ class EvaluateConfig(ExportOptions, ModelOptions, DecodingOptions, RewardOptions
 
     def outputs(self) -> dict[str, tuple[str, OutputKind]]:
         """Without --out, a new folder in ``outputs``."""
-        found = super().outputs()
-        return found if self.dry_run or self.out is not None else found | {"--out": ("outputs", "folder")}
+        written = super().outputs()
+        if self.out is None and not self.dry_run:
+            written["--out"] = ("outputs", "folder")
+        return written
 
     def measured(self) -> tuple[str, ...]:
         """Metrics of the responses; a reward function brings the reward."""

@@ -29,8 +29,10 @@ class ReportConfig(Options):
 
     def outputs(self) -> dict[str, tuple[str, OutputKind]]:
         """Without --out, the report is written into the folder of its run."""
-        of_run = self.out is None and Path(self.runs[0]).exists()
-        return super().outputs() | ({"runs": (self.runs[0], "folder")} if of_run else {})
+        written = super().outputs()
+        if self.out is None and Path(self.runs[0]).exists():
+            written["runs"] = (self.runs[0], "folder")
+        return written
 
     def __post_init__(self) -> None:
         if not self.runs:

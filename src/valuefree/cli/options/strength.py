@@ -43,7 +43,10 @@ class StrengthConfig(ResultOptions):
 
     def outputs(self) -> dict[str, tuple[str, OutputKind]]:
         """The policy is scaled in its own folder."""
-        return super().outputs() | ({"run": (self.run, "folder")} if self.apply and Path(self.run).exists() else {})
+        written = super().outputs()
+        if self.apply and Path(self.run).exists():
+            written["run"] = (self.run, "folder")
+        return written
 
     def __post_init__(self) -> None:
         if self.scale is not None and self.max_kl is not None:

@@ -100,7 +100,7 @@ class TrainConfig(
         "peak learning rate; for full fine-tuning (lora_rank 0) rather 1e-5 to 1e-4; auto: a short search, about as "
         "long as the run, by the ranking of logged responses to the selection prompts",
         minimum=0,
-        maximum=1e6,
+        maximum=1e30,
     )
     warmup_steps: int | None = option(
         None, "steps of linear warm-up", otherwise="10, at most a fifth of the steps", minimum=0
