@@ -3,7 +3,8 @@
 The public names, in the order of the pipeline::
 
     rows ──① read_feedback, read_triplets, read_pairs, read_ultrafeedback, split_by_prompt, split_top_score
-         ──② score_reference ──③ partition_values, partition_report ──④ RPO, DRO, KTO, NCA, SFT, DPO, IPO, SLiC
+         ──② score_reference ──③ partition_values, partition_report ──④ RPO, DRO, KTO, NCA, SFT, DPO, IPO, SLiC,
+            AsymRE, TOPR, GRPO
          ──⑤ PolicyTrainer, RewardModelTrainer ──⑥ generate, evaluate, text_metrics, judge
 
 Names are loaded on first use: ``import valuefree`` imports neither torch nor transformers.
@@ -43,20 +44,26 @@ if TYPE_CHECKING:
     from valuefree.objectives import (
         DPO,
         DRO,
+        GRPO,
         IPO,
         KTO,
         NCA,
         RPO,
         SFT,
+        TOPR,
+        AsymRE,
         SLiC,
+        asymre_loss,
         dpo_loss,
         dro_loss,
+        grpo_loss,
         ipo_loss,
         kto_loss,
         nca_loss,
         rpo_loss,
         sft_loss,
         slic_loss,
+        topr_loss,
     )
     from valuefree.partition import partition_report, partition_values, rank_rewards
     from valuefree.training.reference_scores import score_reference
@@ -87,6 +94,9 @@ _HOME = {
     "DPO": "objectives",
     "IPO": "objectives",
     "SLiC": "objectives",
+    "AsymRE": "objectives",
+    "TOPR": "objectives",
+    "GRPO": "objectives",
     "rpo_loss": "objectives",
     "dro_loss": "objectives",
     "kto_loss": "objectives",
@@ -95,6 +105,9 @@ _HOME = {
     "ipo_loss": "objectives",
     "slic_loss": "objectives",
     "sft_loss": "objectives",
+    "asymre_loss": "objectives",
+    "topr_loss": "objectives",
+    "grpo_loss": "objectives",
     "PolicyTrainer": "training.trainer",
     "PolicyTrainingArguments": "training.trainer",
     "load_reward_model": "models.reward_model",
@@ -111,11 +124,14 @@ _HOME = {
 __all__ = [
     "DPO",
     "DRO",
+    "GRPO",
     "IPO",
     "KTO",
     "NCA",
     "RPO",
     "SFT",
+    "TOPR",
+    "AsymRE",
     "ConfigError",
     "DataError",
     "Decoding",
@@ -130,11 +146,13 @@ __all__ = [
     "ScoringError",
     "ServingError",
     "ValueFreeError",
+    "asymre_loss",
     "dpo_loss",
     "dro_loss",
     "evaluate",
     "generate",
     "generate_remote",
+    "grpo_loss",
     "ipo_loss",
     "judge",
     "kto_loss",
@@ -156,6 +174,7 @@ __all__ = [
     "split_by_prompt",
     "split_top_score",
     "text_metrics",
+    "topr_loss",
 ]
 
 

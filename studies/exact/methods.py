@@ -2,13 +2,15 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from studies.harness import methods
-from valuefree.objectives import DPO, DRO, IPO, KTO, NCA, RPO, SFT, Objective, SLiC
+from valuefree.objectives import DPO, DRO, GRPO, IPO, KTO, NCA, RPO, SFT, TOPR, AsymRE, Objective, SLiC
 
 TAUS = (0.5, 1.0, 2.0, 4.0)
 BETAS = (0.3, 1.0, 3.0, 10.0)
 SMALL_BETAS = (0.1, 0.3, 1.0, 3.0)  # of IPO, whose β is the inverse of a margin
+OFFSETS = (0.0, 0.1, 0.5, 1.0)  # of AsymRE's baseline, in standard deviations of the reward
 FACTORS = (1.0, 0.5, 0.25, 0.125)  # on the learning rates, of methods without a knob
 
 
@@ -30,7 +32,7 @@ class Method(methods.Method):
         """Values of the knob, the same number for every method that has one."""
         if self.knob is None:
             return (None,)
-        return self.grid or {"tau": TAUS, "beta": BETAS, "lr": FACTORS}[self.knob]
+        return self.grid or {"tau": TAUS, "beta": BETAS, "offset": OFFSETS, "lr": FACTORS}[self.knob]
 
 
 def _rpo(name: str, *, samples: int = 0, oracle: bool = False, **knobs) -> Method:
@@ -39,6 +41,10 @@ def _rpo(name: str, *, samples: int = 0, oracle: bool = False, **knobs) -> Metho
 
 def _untouched(kind: type[Objective]) -> Method:
     return Method(f"{kind.__name__}(), untouched", None, lambda _, on: kind())
+
+
+def _preset(name: str, preset: Any) -> Method:
+    return Method(name, "tau", lambda tau, on: RPO.preset(preset, tau=tau))
 
 
 METHODS = [
@@ -59,6 +65,9 @@ METHODS = [
     _rpo("RPO V=0, level inf", estimator="zero", level=math.inf),
     _rpo("RPO, tau tuned, 4 reference samples", samples=4),
     _rpo("RPO monte_carlo, 4 reference samples", estimator="monte_carlo", level=1.0, samples=4),
+    _preset("QRPO", "qrpo"),
+    _preset("PMD-mean", "pmd-mean"),
+    _preset("A*-PO", "a-star-po"),
     Method("DRO-V", "tau", lambda tau, on: DRO(tau=tau)),
     Method("NCA", "tau", lambda tau, on: NCA(tau=tau)),
     _untouched(KTO),
@@ -71,5 +80,8 @@ METHODS = [
     Method("SFT all", "lr", lambda factor, on: SFT()),
     Method("SFT best", "lr", lambda factor, on: SFT(on="best")),
     Method("SFT weighted", "tau", lambda tau, on: SFT(on="weighted", tau=tau)),
+    Method("AsymRE", "offset", lambda offset, on: AsymRE(offset=offset)),
+    Method("TOPR", "lr", lambda factor, on: TOPR()),
+    Method("GRPO, offline", "lr", lambda factor, on: GRPO()),
 ]
 BY_NAME = {method.name: method for method in METHODS}

@@ -1,15 +1,19 @@
 """The methods of the small study, one table: how each is made from its own knob of strength."""
 
+from typing import Any
+
 from studies.harness.methods import Method
 from studies.small.cells import Setting
 from studies.small.scale import Scale
-from valuefree.objectives import DPO, DRO, IPO, KTO, NCA, RPO, SFT, Objective, SLiC
+from valuefree.objectives import DPO, DRO, GRPO, IPO, KTO, NCA, RPO, SFT, TOPR, AsymRE, Objective, SLiC
 
 # Best known first: a study takes as many as its scale says.
 TAUS = (0.5, 0.15, 0.05)  # standard deviations of the reward, against sums of log-probabilities
 TOKEN_TAUS = (1.0, 5.0, 0.3)  # against token means: 1 and 5 are those of the paper and of its code
 BETAS = (0.1, 0.3, 1.0)
 IPO_BETAS = (1.0, 0.3, 3.0)
+QUANTILE_TAUS = (0.15, 0.05, 0.015)  # in quantiles, whose standard deviation is 0.29
+OFFSETS = (0.1, 0.5, 1.0)  # of AsymRE's baseline, in standard deviations of the reward
 DRO_LRS = 0.3  # its policy learns at lr/τ
 
 
@@ -23,6 +27,10 @@ def settings_of(method: Method, scale: Scale) -> list[Setting]:
 
 def _rpo(name: str, **knobs) -> Method:
     return Method(name, "tau", lambda tau, _: RPO(tau=tau, **knobs), TAUS)
+
+
+def _preset(name: Any, taus: tuple[float, ...] = TAUS) -> Method:
+    return Method(name, "tau", lambda tau, _: RPO.preset(name, tau=tau), taus)
 
 
 def _untouched(name: str, kind: type[Objective]) -> Method:
@@ -39,6 +47,10 @@ METHODS: dict[str, Method] = {
         Method("rpo-paper-code", "tau", lambda tau, _: RPO.preset("paper-code", tau=tau), TOKEN_TAUS),
         _rpo("rpo-centred", level=0.0),
         _rpo("rpo-learned", estimator="learned"),
+        _preset("qrpo", QUANTILE_TAUS),
+        _preset("pmd-mean"),
+        _preset("a-star-po"),
+        _preset("una"),
         Method("nca", "tau", lambda tau, _: NCA(tau=tau), TAUS),
         Method("dro", "tau", lambda tau, _: DRO(tau=tau), TAUS, DRO_LRS),
         _untouched("kto", KTO),
@@ -50,5 +62,8 @@ METHODS: dict[str, Method] = {
         Method("sft-all", None, lambda *_: SFT()),
         Method("sft-best", None, lambda *_: SFT(on="best")),
         Method("sft-weighted", "tau", lambda tau, _: SFT(on="weighted", tau=tau), TAUS),
+        Method("asymre", "offset", lambda offset, _: AsymRE(offset=offset), OFFSETS),
+        Method("topr", None, lambda *_: TOPR()),
+        Method("grpo-offline", None, lambda *_: GRPO()),
     )
 }

@@ -36,6 +36,7 @@ def rows_file(tmp_path):
     return file
 
 
+@pytest.mark.figures
 def test_inspect_score_train_generate_evaluate(folder, rows_file, capsys):
     base, out = str(folder / "base"), folder / "run"
     common = ["--model", base, "--max-length", "128"]

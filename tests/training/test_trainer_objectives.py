@@ -18,7 +18,7 @@ from valuefree.models.load import backbone_of
 from valuefree.models.logprobs import response_logps
 from valuefree.models.prompt_features import prompt_features
 from valuefree.models.value_network import network_of, prompt_means
-from valuefree.objectives import DPO, DRO, IPO, KTO, NCA, RPO, SFT, SLiC
+from valuefree.objectives import DPO, DRO, GRPO, IPO, KTO, NCA, RPO, SFT, TOPR, AsymRE, SLiC
 from valuefree.objectives.base import Objective, ObjectiveOutput
 from valuefree.training.mismatched_pairs import MismatchedPairs
 from valuefree.training.preparation import STEP_INPUTS
@@ -40,6 +40,10 @@ OBJECTIVES = {
     "dpo": DPO(),
     "ipo": IPO(pairs="adjacent"),
     "slic": SLiC(pairs="all"),
+    "asymre": AsymRE(),
+    "topr": TOPR(),
+    "grpo": GRPO(),
+    "rpo-a-star-po": RPO.preset("a-star-po"),
     "sft": SFT(),
     "sft-best": SFT(on="best"),
     "sft-weighted": SFT(on="weighted"),

@@ -142,10 +142,12 @@ class RPO(Objective):
             Default: what `valuefree.models.authorship` finds.
         merge_duplicates: the same response twice for one prompt counts once in V̂, with its mean reward.
         value_lr: learning rate of the value network of ``learned``; default: that of the training arguments.
+        value_tau: temperature of V̂ under ``monte_carlo``, where it is not `tau`.
 
     Raises:
         ConfigError: τ ≤ 0 or target_std ≤ 0, both of them, or neither with `length_normalize`; κ < 0; ``coverage`` with
-            token means, which are not probabilities of responses; `value_lr` without ``learned``.
+            token means, which are not probabilities of responses; `value_lr` without ``learned``; `value_tau` without
+            ``monte_carlo``.
     """
 
     tau: float | None = knob(
@@ -166,6 +168,7 @@ class RPO(Objective):
             "auto",
             "informed",
             "mean",
+            "group_mean",
             "coverage",
             "regressed",
             "pooled",
@@ -185,6 +188,12 @@ class RPO(Objective):
     merge_duplicates: bool = knob(True, "equal responses to a prompt count once in V(x)")
     value_lr: float | None = knob(
         None, "peak learning rate of the value network of estimator=learned", otherwise="the learning rate of the run"
+    )
+
+    value_tau: float | None = knob(
+        None,
+        "temperature of V(x) with estimator=monte_carlo, in standard deviations of the reward",
+        otherwise="tau",
     )
 
     def __post_init__(self) -> None:
@@ -210,9 +219,24 @@ class RPO(Objective):
             if self.estimator != "learned":
                 raise ConfigError(f"value_lr is read by estimator='learned' alone, and it is {self.estimator!r}.")
 
+        if self.value_tau is not None:
+            check_positive(STANDARDIZED, value_tau=self.value_tau)
+            if self.estimator != "monte_carlo":
+                raise ConfigError(f"value_tau is read by estimator='monte_carlo' alone, and it is {self.estimator!r}.")
+
     @classmethod
-    def preset(cls, name: Literal["paper", "paper-code"], *, tau: float = 1.0) -> "RPO":
-        """``paper``: eq. 19 and 21 on sums. ``paper-code``: as published, token means and duplicates counted."""
+    def preset(
+        cls,
+        name: Literal["paper", "paper-code", "qrpo", "rebel", "pmd-mean", "a-star-po", "una"],
+        *,
+        tau: float = 1.0,
+    ) -> "RPO":
+        """Settings of published methods; docs/objectives/rpo.md has their sources.
+
+        ``paper``: eq. 19 and 21 on sums. ``paper-code``: as published, token means and duplicates counted. The others
+        are methods whose loss is that of RPO up to a factor: ``qrpo``, ``rebel``, ``pmd-mean``, ``a-star-po`` and
+        ``una``.
+        """
         presets: dict[str, dict[str, Any]] = {
             "paper": {"estimator": "reference", "level": math.inf},
             "paper-code": {
@@ -221,6 +245,16 @@ class RPO(Objective):
                 "length_normalize": True,
                 "merge_duplicates": False,
             },
+            "qrpo": {"estimator": "quantile", "level": math.inf, "merge_duplicates": False},
+            "rebel": {"estimator": "zero", "level": 0.0},
+            "pmd-mean": {"estimator": "group_mean", "level": math.inf, "merge_duplicates": False},
+            "a-star-po": {
+                "estimator": "monte_carlo",
+                "level": math.inf,
+                "value_tau": 1.0,
+                "merge_duplicates": False,
+            },
+            "una": {"estimator": "zero", "level": math.inf},
         }
         if name not in presets:
             raise ConfigError(f"unknown preset {name!r}; choose from {', '.join(presets)}.")
@@ -259,6 +293,7 @@ class RPO(Objective):
             "merge_duplicates": self.merge_duplicates,
             "length_normalize": self.length_normalize,
             "level": self._decided("level"),
+            "value_tau": self.value_tau,
         }
 
     def temperature(self) -> float | None:

@@ -175,6 +175,18 @@ class Mean(Estimator):
 
 
 @register
+class GroupMean(Estimator):
+    """With κ = ∞ the target is (r − r̄)/τ, that of PMD-mean (Kimi k1.5, arXiv 2501.12599; arXiv 2602.05933)."""
+
+    name = "group_mean"
+    summary = "r̄(x), as it is; of a single response its own reward, which then has no effect"
+    reward_cancels = True
+
+    def __call__(self, data: PartitionData, *, tau: float, on_policy: bool) -> Float[Tensor, " P"]:
+        return segment_mean(data.rewards_R, data.prompt_of_R, data.prompts)
+
+
+@register
 class Pooled(Estimator):
     """The shrinkage is that of ``mean``, with the jackknife variance of ``monte_carlo``."""
 
@@ -333,9 +345,10 @@ def _features(data: PartitionData, name: str) -> Float[Tensor, "P D"]:
 
 
 def _tail_warnings(report: "PartitionReport") -> list[str]:
-    if report.settings.tau >= report.tau_floor:
+    tau = report.settings.temperature
+    if tau >= report.tau_floor:
         return []
     return [
-        f"tau={report.settings.tau:g} is below spread/√(2 log n) = {report.tau_floor:.2g}: so few responses cannot "
+        f"tau={tau:g} is below spread/√(2 log n) = {report.tau_floor:.2g}: so few responses cannot "
         "show the tail that such a tau weighs, and V̂ will come out too low. Raise tau, or use estimator='mean'."
     ]

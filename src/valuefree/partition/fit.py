@@ -59,7 +59,7 @@ def fit_partition(
         features=features,
     )
     counted = data.merged() if settings.merge_duplicates else data
-    values_P = rule(counted, tau=settings.tau, on_policy=bool(settings.on_policy))
+    values_P = rule(counted, tau=settings.temperature, on_policy=bool(settings.on_policy))
     return Partition(settings, data, rule.target_rewards(data), values_P)
 
 

@@ -15,7 +15,7 @@ class PartitionSettings:
     reference; None, which counts as False, for a caller that cannot tell. merge_duplicates: the same response twice for
     one prompt counts once, with its mean reward. length_normalize: reference scores are means per token instead of
     sums. level: κ, the prior strength on V̂ in pseudo-responses; read by the report alone. on_policy_reason: how
-    `on_policy` was decided, for the report.
+    `on_policy` was decided, for the report. value_tau: temperature of V̂, where it is not that of the target.
 
     Raises:
         ConfigError: τ ≤ 0, an unknown estimator, or token means for an estimator that needs probabilities of responses.
@@ -28,14 +28,21 @@ class PartitionSettings:
     length_normalize: bool = False
     level: float = math.inf
     on_policy_reason: str = ""
+    value_tau: float | None = None
 
     def __post_init__(self) -> None:
-        if not (self.tau > 0 and math.isfinite(self.tau)):
-            raise ConfigError(f"tau is {self.tau!r}; expected a positive number, in reward units.")
+        for name, tau in (("tau", self.tau), ("value_tau", self.temperature)):
+            if not (tau > 0 and math.isfinite(tau)):
+                raise ConfigError(f"{name} is {tau!r}; expected a positive number, in reward units.")
         if not self.rule.allows_token_means and self.length_normalize:
             raise ConfigError(
                 f"estimator={self.estimator!r} needs probabilities of responses; length_normalize=True has none."
             )
+
+    @property
+    def temperature(self) -> float:
+        """Temperature of V̂, in reward units."""
+        return self.tau if self.value_tau is None else self.value_tau
 
     @property
     def rule(self) -> Estimator:

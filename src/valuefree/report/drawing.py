@@ -52,6 +52,18 @@ def stacked(figure: Figure, *, width: float = 3.8, height: float = 2.8) -> Itera
         figure.set_size_inches(*size)
 
 
+@contextmanager
+def laid_out(figure: Figure) -> Iterator[None]:
+    """Place the panels once. Otherwise every format in which the figure is drawn places them anew, and draws twice."""
+    figure.draw_without_rendering()
+    engine = figure.get_layout_engine()
+    figure.set_layout_engine("none")
+    try:
+        yield
+    finally:
+        figure.set_layout_engine(engine)
+
+
 def colour(number: int) -> str:
     """Colour of the n-th series; colours repeat, and `mark` then distinguishes the series."""
     return COLOURS[number % len(COLOURS)]

@@ -16,12 +16,11 @@ from valuefree.report.json_text import embedded, indented
 from valuefree.report.model import Completions, Report
 
 BROAD = 6.5  # inches; a wider figure scrolls on a phone, because it would be too small to read
-SVG_LIMIT = 400_000  # bytes; of a larger figure the PNG is inlined
-Drawn = Mapping[str, tuple[bytes, bytes]]
+Drawn = Mapping[str, tuple[str, bytes]]  # kind of image and its content, by plot
 
 
 def html_of(report: Report, drawn: Drawn, narrow: Drawn) -> str:
-    """The page. drawn: SVG and PNG of each plot by name. narrow: the same of plots with another layout on a phone."""
+    """The page. drawn: the image of each plot. narrow: of plots with another layout on a phone."""
     folder = files("valuefree.report")
     style = _asset(folder, "report.css")
     script = "\n".join(_asset(folder, name) for name in ("words.js", "browser.js")) if report.completions else ""
@@ -37,8 +36,8 @@ def html_of(report: Report, drawn: Drawn, narrow: Drawn) -> str:
         style=style,
         script=script,
         policy=_policy(style, script),
-        images={name: _image(svg, png) for name, (svg, png) in drawn.items()},
-        narrow={name: _image(svg, png) for name, (svg, png) in narrow.items()},
+        images={name: _image(*image) for name, image in drawn.items()},
+        narrow={name: _image(*image) for name, image in narrow.items()},
         completions=embedded(browsed(report.completions)),
         broad=BROAD,
         manifest=indented(report.manifest),
@@ -83,6 +82,5 @@ def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def _image(svg: bytes, png: bytes) -> str:
-    kind, data = ("svg+xml", svg) if len(svg) <= SVG_LIMIT else ("png", png)
+def _image(kind: str, data: bytes) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

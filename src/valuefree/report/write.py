@@ -6,7 +6,7 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from valuefree.report.drawing import stacked
+from valuefree.report.drawing import laid_out, stacked
 from valuefree.report.html import html_of
 from valuefree.report.markdown import markdown_of
 from valuefree.report.model import Report
@@ -14,6 +14,7 @@ from valuefree.runs.files import atomic_write
 
 FIGURES = "figures"
 DPI = 144
+SVG_LIMIT = 400_000  # bytes; of a larger figure the PNG is inlined
 
 
 def write_report(report: Report, folder: Path, *, name: str = "report") -> Path:
@@ -24,25 +25,23 @@ def write_report(report: Report, folder: Path, *, name: str = "report") -> Path:
     Returns:
         The HTML file.
     """
-    drawn = {plot.name: _drawn(plot.figure, plot.name) for plot in report.plots}
-    narrow = {}
+    wide, narrow, contents = {}, {}, {}
     for plot in report.plots:
+        with laid_out(plot.figure):
+            svg, png = svg_of(plot.figure, plot.name), png_of(plot.figure)
+        contents |= {f"{FIGURES}/{plot.name}.svg": svg, f"{FIGURES}/{plot.name}.png": png}
+        wide[plot.name] = ("svg+xml", svg) if len(svg) <= SVG_LIMIT else ("png", png)
         if len(plot.figure.axes) > 1:
-            with stacked(plot.figure):
-                narrow[plot.name] = _drawn(plot.figure, f"{plot.name}-narrow")
-    contents = {f"{FIGURES}/{plot}.svg": svg for plot, (svg, _) in drawn.items()}
-    contents |= {f"{FIGURES}/{plot}.png": png for plot, (_, png) in drawn.items()}
+            with stacked(plot.figure), laid_out(plot.figure):
+                svg = svg_of(plot.figure, f"{plot.name}-narrow")
+                narrow[plot.name] = ("svg+xml", svg) if len(svg) <= SVG_LIMIT else ("png", png_of(plot.figure))
     # Model text can contain half of a surrogate pair, which UTF-8 cannot encode.
     contents[f"{name}.md"] = markdown_of(report, figures=FIGURES).encode("utf-8", errors="replace")
-    contents[f"{name}.html"] = html_of(report, drawn, narrow).encode("utf-8", errors="replace")
+    contents[f"{name}.html"] = html_of(report, wide, narrow).encode("utf-8", errors="replace")
     for file, content in contents.items():
         with atomic_write(folder / file) as stream:
             stream.write(content)
     return folder / f"{name}.html"
-
-
-def _drawn(figure: Figure, salt: str) -> tuple[bytes, bytes]:
-    return svg_of(figure, salt), png_of(figure)
 
 
 def svg_of(figure: Figure, salt: str) -> bytes:
