@@ -59,7 +59,7 @@ class ScoreCache:
     def read(self) -> Scores:
         """All scores of this context by key."""
         scores: Scores = {}
-        for file in sorted(path for path in self.folder.glob("*.parquet") if not path.is_dir()):
+        for file in sorted(self.folder.glob("*.parquet")):
             try:
                 content = file.read_bytes()
             except FileNotFoundError:  # removed by another process that found it damaged
