@@ -8,14 +8,17 @@ from valuefree.report.model import Table
 
 IDENTICAL = "result identical to that of the undisturbed run"
 REFUSED = "refused in one message"
+MENDED = "refused in one message; done after mending"
+VALID = "accepted: still valid"
+ACCEPTED = "accepted, with another result"  # which may be valid, as where one word is another
 SILENT = "fault not named"
 OTHER = "another result"
+WRONG = "accepted though wrong"
+PARTIAL = "a file half-written"
+MEMORY = "more memory than allowed"
 TRACEBACK = "traceback"
 HANG = "no end within the time limit"
-MEMORY = "more memory than 1 GB"
-UNFINISHED = "an input changed, or a part of the output left"
-ACCEPTED = "accepted, with another result"
-GOOD = (IDENTICAL, REFUSED, ACCEPTED)  # a damage may give another valid input
+GOOD = (IDENTICAL, REFUSED, MENDED, VALID, ACCEPTED)
 
 
 @dataclass(frozen=True)
