@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
@@ -150,4 +150,5 @@ def check_same_run(
 
 def _with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a run that an earlier version may have started; new options are at their defaults."""
-    return as_written({key_of(item.name): item.default for item in fields(TrainConfig)}) | dict(config)
+    defaults = {key_of(item.name): None if item.default is MISSING else item.default for item in fields(TrainConfig)}
+    return as_written(defaults | dict(config))
