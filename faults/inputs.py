@@ -17,7 +17,7 @@ from typing import Any
 
 from faults.good_inputs import Sort, sorts
 from faults.mutations import damage
-from faults.outcome import ACCEPTED, HANG, IDENTICAL, MEMORY, REFUSED, TRACEBACK, UNFINISHED, Outcome, unexpected
+from faults.outcome import ACCEPTED, HANG, IDENTICAL, MEMORY, PARTIAL, REFUSED, TRACEBACK, Outcome, unexpected
 from valuefree.cli.main import exit_with_message, main
 
 KIND = "inputs"
@@ -101,7 +101,7 @@ def _try(sort: Sort, place: int, way: int | None, folder: Path, draw: random.Ran
         left += [path for path in (folder / "try").glob("out") if way is not None]
         left += [inputs] if _content(inputs) != before else []
     if left and ended in (REFUSED, ACCEPTED, IDENTICAL):
-        ended, words = UNFINISHED, f"{', '.join(str(path.relative_to(folder)) for path in left)}: {words}"
+        ended, words = PARTIAL, f"{', '.join(str(path.relative_to(folder)) for path in left)}: {words}"
     return Outcome(KIND, f"{sort.name}{verb}", ended, f"{file.name}: {how}: {words}")
 
 

@@ -15,7 +15,7 @@ OTHER = "another result"
 MEMORY = "more memory than 1 GB"
 TRACEBACK = "traceback"
 HANG = "no end within the time limit"
-UNFINISHED = "an input changed, or a part of the output left"
+PARTIAL = "an input changed, or a part of the output left"
 ACCEPTED = "accepted, with another result"
 GOOD = (IDENTICAL, REFUSED, MENDED, ACCEPTED)  # a damage may give another valid input
 

@@ -3,6 +3,8 @@
 import json
 import os
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -130,6 +132,14 @@ def test_a_csv_header_with_a_column_twice_is_refused(tmp_path):
     (tmp_path / "rows.csv").write_text("prompt,response,reward,reward\na,b,1,2\n")
     with pytest.raises(DataError, match="a column is given twice: 'reward'"):
         read_triplets(tmp_path / "rows.csv")
+
+
+def test_a_date_that_python_cannot_hold_is_a_fault_of_its_row(tmp_path):
+    times = pa.array([0, 2**53], pa.timestamp("s"))
+    table = pa.table({"prompt": ["a", "b"], "response": ["x", "y"], "reward": times})
+    pq.write_table(table, tmp_path / "rows.parquet")
+    with pytest.raises(DataError, match=r"(?s)row 0: reward is not a number.*row 1: a value has no form in Python"):
+        read_triplets(tmp_path / "rows.parquet")
 
 
 def test_a_pipe_and_an_empty_name_are_refused(tmp_path):

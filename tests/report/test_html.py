@@ -7,6 +7,8 @@ import json
 import re
 from html.parser import HTMLParser
 
+from hypothesis import given
+from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from valuefree.report import Completions, Plot, Report, Section, Verdict, write_report
@@ -59,6 +61,13 @@ def test_hostile_text_is_all_there(hostile_report, hostile, tmp_path):
     assert entry["answers"] == [[0, hostile], [1, hostile]]
     assert (entry["rewards"], entry["verdicts"]) == ([[0, 1.0]], [[0, 0, 1, "first"]])
     assert html.unescape(re.search("<h1>(.*?)</h1>", text, re.S)[1]) == hostile
+
+
+@given(st.text(st.characters() | st.sampled_from("<>&/-!\u2028\ud800")))
+def test_any_text_comes_back_from_embedded_json(text):
+    found = embedded(text)
+    assert json.loads(found) == text
+    assert not set(found) & set("<>&\u2028\ud800")
 
 
 def test_embedded_json_holds_nothing_that_ends_a_script_and_loses_nothing():

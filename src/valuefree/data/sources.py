@@ -168,12 +168,14 @@ def _batch_rows(size: int, rows: int) -> int:
 
 
 def _rows(batch: pa.RecordBatch, where: str, first: int) -> list[RawRow]:
-    """Python values of each row, or the fault that its bytes are not UTF-8."""
+    """Python values of each row, or the fault: bytes that are not UTF-8, a date out of the range of Python."""
     try:
         return [RawRow(f"{where}{first + index}", values) for index, values in enumerate(batch.to_pylist())]
-    except UnicodeDecodeError as error:
+    except (ValueError, OverflowError) as error:
         if len(batch) > 1:
             return [row for index in range(len(batch)) for row in _rows(batch.slice(index, 1), where, first + index)]
+        if not isinstance(error, UnicodeDecodeError):
+            return [RawRow(f"{where}{first}", {}, f"a value has no form in Python: {error}")]
         text = error.object.decode("utf-8", errors="surrogateescape")
         return [RawRow(f"{where}{first}", {}, _bad_bytes(text))]
 

@@ -27,7 +27,7 @@ from valuefree.models.names import check_local, unreachable
 from valuefree.models.pickles import check_adapter_weights, check_weights
 from valuefree.models.quantization import check_quantization, quantized_loading
 from valuefree.models.weights import LOAD_ERRORS, pretrained, with_adapter
-from valuefree.runs.files import read_object
+from valuefree.runs.files import read_json
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +84,8 @@ def model_of_run(name: str) -> str:
 def base_of(name: str) -> str | None:
     """The model that the adapter of a run or folder was trained on; None for full weights."""
     file = Path(model_of_run(name)) / ADAPTER
-    return read_object(file).get("base_model_name_or_path") if file.exists() else None
+    found = read_json(file) if file.exists() else {}
+    return found.get("base_model_name_or_path") if isinstance(found, dict) else None
 
 
 def load_tokenizer(name: str, *, gguf_file: str | None = None, trust_remote_code: bool = False):

@@ -34,7 +34,8 @@ def fingerprint(columns: Mapping[str, Sequence[Any]]) -> str:
     for name in sorted(columns):
         digest.update(name.encode())
         for value in columns[name]:
-            digest.update(json.dumps(value, ensure_ascii=False, sort_keys=True).encode() + b"\n")
+            text = json.dumps(value, ensure_ascii=False, sort_keys=True)
+            digest.update(text.encode("utf-8", "surrogatepass") + b"\n")
     return digest.hexdigest()
 
 

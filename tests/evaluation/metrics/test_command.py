@@ -163,6 +163,9 @@ def test_references_of_a_column(model, tmp_path):
     with pytest.raises(DataError, match=r"2 faults.*(?s:.)*:4: another reference(?s:.)*:5: no text in 'reference'"):
         cli.run(arguments)
     (tmp_path / "r.txt").write_text("a\nb\n")
+    write_rows(file, [{"prompt": 5, "reference": "z"}])
+    with pytest.raises(DataError, match=r":1: prompt is neither text nor a list"):
+        cli.run(arguments)
     with pytest.raises(DataError, match="has lines of prompts, and no references"):
         cli.run(["evaluate", str(tmp_path / "r.txt"), "--model", model, "--metrics", "rougeL"])
 
@@ -179,6 +182,7 @@ def test_references_of_a_column(model, tmp_path):
         ([{"prediction": "a"}], [], "Name it by --reference-column"),
         ([{"prediction": 3, "reference": "b"}], [], "p.jsonl:1: 'prediction' is int, expected text"),
         ([{"prediction": "a", "reference": "b", "prompt": "c"}, {"prediction": "a"}], [], "p.jsonl:2: no 'prompt'"),
+        ([{"prediction": "a", "reference": "b", "prompt": 5}], [], "p.jsonl:1: prompt is neither text nor a list"),
         ([{"prediction": "a", "reference": "b"}], ["--prompt", "q"], "has no column 'q'"),
         ([{"prediction": "a", "reference": "b"}], ["--reward-function", "valuefree.demo.data:reward"], "--prompt"),
     ],
@@ -187,6 +191,12 @@ def test_files_that_cannot_be_measured(tmp_path, rows, arguments, words):
     file = write_rows(tmp_path / "p.jsonl", rows)
     with pytest.raises(DataError, match=words):
         cli.run(["evaluate", "--predictions", str(file), "--out", str(tmp_path / "out"), *arguments])
+
+
+def test_half_of_a_surrogate_pair_in_a_prediction_is_measured(tmp_path):
+    file = write_rows(tmp_path / "p.jsonl", [{"prediction": "a \ud800", "reference": "b"}])
+    cli.run(["evaluate", "--predictions", str(file), "--out", str(tmp_path / "out"), "--metrics", "length"])
+    assert measured(tmp_path / "out")["length"]["value"] == 2
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,10 @@ from typing import Any
 
 from valuefree.cli.options.evaluate import EvaluateConfig
 from valuefree.cli.options.metrics import MetricOptions
+from valuefree.data.faults import RowError
 from valuefree.data.prompts import Prompt
-from valuefree.data.sources import rows_of
-from valuefree.data.validation import prompt_key
+from valuefree.data.sources import RawRow, rows_of
+from valuefree.data.validation import prompt_key, prompt_of
 from valuefree.errors import DataError, number_of
 from valuefree.evaluation.metrics.base import Metric
 from valuefree.evaluation.metrics.measure import TextMetrics
@@ -69,6 +70,8 @@ def read_reference_texts(
         if row.fault or not text_of_prompt or not isinstance(text, str):
             lacks = reference if text_of_prompt else prompt
             faults.append(f"{row.where}: {row.fault or f'no text in {lacks!r}'}")
+        elif fault := _prompt_fault(row, prompt):
+            faults.append(fault)
         elif found.setdefault(key(text_of_prompt), (text_of_prompt, text))[1] != text:
             faults.append(f"{row.where}: another reference for a prompt that has one")
     if faults:
@@ -76,6 +79,16 @@ def read_reference_texts(
     if not found:
         raise DataError(f"{source} holds no rows.")
     return found
+
+
+def _prompt_fault(row: RawRow, prompt: str) -> str | None:
+    """Why the prompt of a row is neither text nor messages; None for one that is, and for a row without."""
+    try:
+        if row.values.get(prompt):
+            prompt_of(row.values, prompt)
+    except RowError as fault:
+        return f"{row.where}: {fault}"
+    return None
 
 
 def read_predictions(options: EvaluateConfig) -> Texts:
@@ -98,6 +111,7 @@ def read_predictions(options: EvaluateConfig) -> Texts:
             for name in wanted
             if row.values.get(name) is not None and not isinstance(row.values[name], str)
         ]
+        faults += filter(None, [_prompt_fault(row, options.prompt)])
     if faults:
         heading = f"{number_of(len(faults), 'fault')} in {options.predictions}:"
         raise DataError.from_faults(heading, faults, "Fix or remove them.")

@@ -151,5 +151,5 @@ def check_same_run(
 
 def _with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a run that an earlier version may have started; new options are at their defaults."""
-    defaults = {key_of(item.name): item.default for item in fields(TrainConfig) if item.default is not MISSING}
-    return as_written(defaults) | dict(config)
+    defaults = {key_of(item.name): None if item.default is MISSING else item.default for item in fields(TrainConfig)}
+    return as_written(defaults | dict(config))
