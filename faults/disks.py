@@ -14,7 +14,7 @@ from pathlib import Path
 
 from faults.commands import Command, written
 from faults.outcome import HANG, IDENTICAL, MENDED, OTHER, SILENT, TRACEBACK, Outcome
-from faults.processes import last_line
+from faults.processes import last_line, unexpected
 from faults.table import commands
 from faults.verbs import differences, repeat, undisturbed
 
@@ -109,7 +109,7 @@ def _after(
     fault, words = f"{command.name}: {what}", last_line(said)
     if code is None:
         return Outcome(KIND, fault, HANG, words)
-    if "Traceback" in said:
+    if unexpected(said):
         return Outcome(KIND, fault, TRACEBACK, words)
     if code == 0:
         unlike = differences(expected, written(out))
@@ -118,8 +118,8 @@ def _after(
         return Outcome(KIND, fault, SILENT, f"exit code {code}; {words}")
     mend()
     code, again = repeat(command, out)
-    if code or "Traceback" in again:
-        ended = HANG if code is None else TRACEBACK if "Traceback" in again else OTHER
+    if code or unexpected(again):
+        ended = HANG if code is None else TRACEBACK if unexpected(again) else OTHER
         return Outcome(KIND, fault, ended, f"{words}; after mending: {last_line(again)}")
     unlike = differences(expected, written(out))
     return Outcome(KIND, fault, OTHER if unlike else MENDED, f"{words}{unlike}")

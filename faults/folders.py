@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from faults.outcome import HANG, OTHER, REFUSED, TRACEBACK, Outcome
-from faults.processes import last_line
+from faults.processes import last_line, unexpected
 from faults.training import result_of, subjects
 
 KIND = "folders"
@@ -31,7 +31,7 @@ def tries(folder: Path, number: int, seed: int) -> Iterator[Outcome]:
         words = "; ".join(last_line(said) for code, said in ends if code)
         if None in codes:
             yield Outcome(KIND, fault, HANG, words)
-        elif any("Traceback" in said for _, said in ends):
+        elif any(unexpected(said) for _, said in ends):
             yield Outcome(KIND, fault, TRACEBACK, words)
         else:
             right = sorted(codes) == [0, 2] and result_of(out) == alone[codes.index(0)]

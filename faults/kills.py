@@ -7,7 +7,7 @@ from pathlib import Path
 
 import valuefree.cli.commands.train  # noqa: F401  imported once, before processes are forked
 from faults.outcome import HANG, IDENTICAL, OTHER, TRACEBACK, Outcome
-from faults.processes import Child, last_line
+from faults.processes import Child, last_line, unexpected
 from faults.training import STEPS, Subject, result_of, subjects
 from valuefree.runs.checkpoints import UNFINISHED, newest_whole
 from valuefree.runs.run_folder import MANIFEST
@@ -71,6 +71,6 @@ def _resume(subject: Subject, out: Path, expected: tuple, fault: str) -> Outcome
     code, said = subject.start(out, "--overwrite" if whole is None else "--resume").finish()
     if code is None:
         return Outcome(KIND, fault, HANG, found)
-    if "Traceback" in said or code:
+    if unexpected(said) or code:
         return Outcome(KIND, fault, TRACEBACK, f"{found}; {last_line(said)}")
     return Outcome(KIND, fault, IDENTICAL if result_of(out) == expected else OTHER, found)

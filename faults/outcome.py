@@ -10,6 +10,7 @@ IDENTICAL = "result identical to that of the undisturbed run"
 REFUSED = "refused in one message"
 MENDED = "refused in one message; done after mending"
 VALID = "accepted: still valid"
+ACCEPTED = "accepted, with another result"  # which may be valid, as where one word is another
 SILENT = "fault not named"
 OTHER = "another result"
 WRONG = "accepted though wrong"
@@ -17,7 +18,7 @@ PARTIAL = "a file half-written"
 MEMORY = "more memory than allowed"
 TRACEBACK = "traceback"
 HANG = "no end within the time limit"
-GOOD = (IDENTICAL, REFUSED, MENDED, VALID)
+GOOD = (IDENTICAL, REFUSED, MENDED, VALID, ACCEPTED)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from faults.commands import Command, written
 from faults.outcome import HANG, IDENTICAL, OTHER, TRACEBACK, Outcome
-from faults.processes import last_line
+from faults.processes import last_line, unexpected
 from faults.table import commands
 
 KIND = "verbs"
@@ -83,7 +83,7 @@ def repeat(command: Command, out: Path) -> tuple[int | None, str]:
     log = out.with_suffix(".log")
     code, said = command.start(out, log, *command.again).finish()
     for option in ("--resume", "--overwrite"):
-        if code == 2 and option in said and "Traceback" not in said:
+        if code == 2 and option in said and not unexpected(said):
             code, said = command.start(out, log, option).finish()
     return code, said
 
@@ -93,7 +93,7 @@ def _repeat(command: Command, out: Path, expected: dict, fault: str) -> Outcome:
     code, said = repeat(command, out)
     if code is None:
         return Outcome(KIND, fault, HANG, found)
-    if code or "Traceback" in said:
+    if code or unexpected(said):
         return Outcome(KIND, fault, TRACEBACK, f"{found}; {last_line(said)}")
     unlike = differences(expected, written(out))
     return Outcome(KIND, fault, OTHER if unlike else IDENTICAL, f"{found}{unlike}")
