@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from faults.commands import Command, written
-from faults.outcome import HANG, IDENTICAL, MENDED, OTHER, SILENT, TRACEBACK, Outcome, unexpected
-from faults.processes import last_line
+from faults.outcome import HANG, IDENTICAL, MENDED, OTHER, SILENT, TRACEBACK, Outcome
+from faults.processes import last_line, unexpected
 from faults.table import commands
 from faults.verbs import differences, repeat, undisturbed
 

@@ -5,8 +5,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from faults.outcome import HANG, OTHER, REFUSED, TRACEBACK, Outcome, unexpected
-from faults.processes import last_line
+from faults.outcome import HANG, OTHER, REFUSED, TRACEBACK, Outcome
+from faults.processes import last_line, unexpected
 from faults.training import result_of, subjects
 
 KIND = "folders"

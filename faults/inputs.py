@@ -17,7 +17,8 @@ from typing import Any
 
 from faults.good_inputs import Sort, sorts
 from faults.mutations import damage
-from faults.outcome import ACCEPTED, HANG, IDENTICAL, MEMORY, PARTIAL, REFUSED, TRACEBACK, Outcome, unexpected
+from faults.outcome import ACCEPTED, HANG, IDENTICAL, MEMORY, PARTIAL, REFUSED, TRACEBACK, Outcome
+from faults.processes import unexpected
 from valuefree.cli.main import exit_with_message, main
 
 KIND = "inputs"

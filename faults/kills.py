@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import valuefree.cli.commands.train  # noqa: F401  imported once, before processes are forked
-from faults.outcome import HANG, IDENTICAL, OTHER, TRACEBACK, Outcome, unexpected
-from faults.processes import Child, last_line
+from faults.outcome import HANG, IDENTICAL, OTHER, TRACEBACK, Outcome
+from faults.processes import Child, last_line, unexpected
 from faults.training import STEPS, Subject, result_of, subjects
 from valuefree.runs.checkpoints import UNFINISHED, newest_whole
 from valuefree.runs.run_folder import MANIFEST

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from valuefree.cli.main import UNEXPECTED
 from valuefree.report.model import Table
 
 IDENTICAL = "result identical to that of the undisturbed run"
@@ -43,8 +42,3 @@ def table_of(outcomes: Iterable[Outcome]) -> Table:
     bad = [item for item in outcomes if not item.good]
     note = f"{len(outcomes)} tries, {len(bad)} of them bad."
     return Table("", ["kind", "fault", "how it ended", "tries"], rows, note)
-
-
-def unexpected(said: str) -> bool:
-    """Whether a command's standard error has a traceback, or the message that stands for one."""
-    return "Traceback" in said or UNEXPECTED in said

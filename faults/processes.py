@@ -112,6 +112,11 @@ def _carry_out(
         os._exit(code)
 
 
+def unexpected(said: str) -> bool:
+    """Whether an exception reached the user that the command does not know: as a traceback, or as a fault to report."""
+    return "Traceback" in said or "This is a fault of valuefree" in said
+
+
 def last_line(said: str) -> str:
     """The last line that was printed; empty where there is none."""
     return next((line for line in reversed(said.splitlines()) if line.strip()), "")

@@ -8,8 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from faults.commands import Command, written
-from faults.outcome import HANG, IDENTICAL, OTHER, TRACEBACK, Outcome, unexpected
-from faults.processes import last_line
+from faults.outcome import HANG, IDENTICAL, OTHER, TRACEBACK, Outcome
+from faults.processes import last_line, unexpected
 from faults.table import commands
 
 KIND = "verbs"
