@@ -76,6 +76,8 @@ def _held(verb: str, options: Any) -> AbstractContextManager[None]:
     """A lock on the folder that the command writes into, taken by the first of its processes."""
     if verb == "strength":
         folder = options.run if options.apply else None
+    elif verb == "export":
+        folder = Path(options.gguf).parent
     else:
         folder = options.out if verb in LOCKED and not options.dry_run else None
     return locked(folder) if folder is not None and launched()[0] == 0 else nullcontext()

@@ -32,7 +32,7 @@ def locked(folder: str | Path) -> Iterator[None]:
     except Timeout:
         by = holder.read_text(encoding="utf-8") if holder.exists() else "another process"
         raise ConfigError(
-            f"{folder} is being written by {by}. Wait until it has ended, or name another folder by --out."
+            f"{folder} is being written by {by}. Wait until it has ended, or name another folder."
         ) from None
     try:
         now = datetime.now(UTC).isoformat(timespec="seconds")
