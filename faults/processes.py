@@ -18,9 +18,6 @@ from valuefree.cli.main import main as valuefree
 from valuefree.report import write
 
 torch.set_num_threads(1)
-# Drawing figures is most of the time of a small run, and no other result depends on them.
-write.laid_out = lambda figure: nullcontext()
-write.svg_of, write.png_of = (lambda figure, salt: b'<svg xmlns="http://www.w3.org/2000/svg"/>'), (lambda figure: b"")
 TIME_LIMIT = 120  # seconds for a command that takes a few
 
 
@@ -85,6 +82,13 @@ class Child:
         return code, self.log.read_text(encoding="utf-8", errors="replace")
 
 
+def _leave_figures_blank() -> None:
+    """Drawing them is most of the time of a small run, and no other result depends on them."""
+    write.laid_out = lambda figure: nullcontext()
+    write.svg_of = lambda figure, salt: b'<svg xmlns="http://www.w3.org/2000/svg"/>'
+    write.png_of = lambda figure: b""
+
+
 def _carry_out(
     arguments: Sequence[str], log: Path, main: Callable[[], None], before: Callable[[], None] | None
 ) -> None:
@@ -98,6 +102,7 @@ def _carry_out(
         stdout = sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
         sys.stderr = open(2, "w", encoding="utf-8", closefd=False, buffering=1)  # noqa: SIM115
         sys.argv = ["valuefree", *arguments]
+        _leave_figures_blank()
         if before is not None:
             before()
         main()

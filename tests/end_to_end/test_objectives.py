@@ -49,7 +49,7 @@ def logs(run):
         (make_t5, ["--objective", "asymre", "--offset", "0.5"], "loss"),
         (make_llama, ["--objective", "topr"], "logratio"),
         (make_t5, ["--objective", "grpo", "--clip", "0.3"], "logratio"),
-        (make_llama, ["--preset", "pmd-mean", "--tau", "0.5"], "logratio"),
+        (make_llama, ["--objective", "rpo", "--preset", "pmd-mean", "--tau", "0.5"], "logratio"),
         (make_t5, ["--objective", "dpo", "--pairs", "all"], "pair_accuracy"),
         (make_llama, ["--objective", "ipo", "--no-length-normalize"], "logratio_margin"),
         (make_t5, ["--objective", "slic", "--pairs", "adjacent", "--beta", "0.5"], "logratio_margin"),

@@ -138,5 +138,5 @@ def test_a_damaged_or_pickled_adapter_is_one_message(adapter):
     with pytest.raises(ConfigError, match="could not load the adapter"):
         load_model(str(adapter.parent))
     adapter.rename(adapter.with_suffix(".bin"))
-    with pytest.raises(ConfigError, match=r"has no adapter_model\.safetensors"):
+    with pytest.raises(ConfigError, match=r"adapter_model\.bin, which is not read, because it can hold code"):
         load_model(str(adapter.parent))

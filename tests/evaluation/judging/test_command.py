@@ -233,7 +233,7 @@ def test_metrics_of_several_runs_are_averaged(here, capsys):
 
 def test_a_recipe_lists_the_systems(here, capsys):
     (here / "judge.yaml").write_text("systems: [long.jsonl, mid.jsonl]\njudge: my_judges:longer\nout: recipe\n")
-    cli.run(["judge", "--config", "judge.yaml"])
+    cli.run(["judge", "--config", "judge.yaml", "--allow-code"])
     assert (here / "recipe/judge.json").exists()
 
 
