@@ -58,12 +58,17 @@ def relative(one: dict, two: dict) -> float:
     ("kind", "objective"),
     [
         ("t5", "rpo"),
-        ("llama", "rpo"),
-        ("llama", "sft"),
-        ("t5", "kto"),
         ("llama", "kto"),
-        ("llama", "dro"),
-        ("llama", "dpo"),
+        *(
+            pytest.param(kind, objective, marks=pytest.mark.slow)  # every run starts three interpreters
+            for kind, objective in (
+                ("llama", "rpo"),
+                ("llama", "sft"),
+                ("t5", "kto"),
+                ("llama", "dro"),
+                ("llama", "dpo"),
+            )
+        ),
     ],
 )
 def test_two_processes_under_ddp_train_as_one(prepared, kind, objective):
@@ -87,14 +92,14 @@ def test_two_processes_under_ddp_train_as_one(prepared, kind, objective):
     assert (two["scored"] > 0) == (objective != "sft")
 
 
-@pytest.mark.parametrize("objective", ["rpo", "kto"])
+@pytest.mark.parametrize("objective", ["rpo", pytest.param("kto", marks=pytest.mark.slow)])
 def test_uneven_prompts_end_the_epoch_on_every_rank(prepared, objective):
     """Micro-batches of 4 rows cut the prompt of 6, and three ranks run out of rows unevenly; no rank waits for ever."""
     started("two_processes.py", prepared, "llama", objective, 4, 2, 4, processes=3)
     assert all(entry["loss"] > 0 for entry in torch.load(prepared / "3.pt")["logs"])
 
 
-@pytest.mark.parametrize("kind", ["t5", "llama"])
+@pytest.mark.parametrize("kind", [pytest.param("t5", marks=pytest.mark.slow), "llama"])
 def test_two_processes_with_sharded_parameters_train_as_one(prepared, kind):
     """`fully_shard` on every layer and the root; the started script asserts that every parameter is sharded."""
     started("two_processes_fsdp.py", prepared, kind, processes=2)
@@ -105,6 +110,7 @@ def test_two_processes_with_sharded_parameters_train_as_one(prepared, kind):
     assert relative(one["weights"], two["weights"]) < 1e-5
 
 
+@pytest.mark.slow
 def test_two_processes_score_into_one_cache(prepared):
     """`valuefree score` under a launcher: half the batches each, all scores in one file, none left for a third run."""
     tokenizer = AutoTokenizer.from_pretrained(prepared / "tokenizer")
@@ -121,6 +127,7 @@ def test_two_processes_score_into_one_cache(prepared):
     assert two.equals(one)
 
 
+@pytest.mark.slow
 def test_two_processes_train_a_reward_model_as_one(tmp_path, tokenizer):
     """2 × 4 pairs against 8, two steps; and four held-out pairs, which fill one process alone."""
     torch.manual_seed(0)
