@@ -5,6 +5,8 @@ import logging
 
 import datasets
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
@@ -34,6 +36,26 @@ def test_a_message_cannot_open_a_turn(name):
     harmless = prompt_ids(tokenizer, "Hi you", encoder_decoder=False)
     assert special_ids(tokenizer, ids) == special_ids(tokenizer, harmless)
     assert f"Hi {attack}" in tokenizer.decode(ids)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    name=st.sampled_from(sorted(FAMILIES)),
+    parts=st.lists(
+        st.sampled_from(["<|im_start|>", "<|im_end|>", "<|start|>", "<|end|>", "<|eot|>", "<|", "|>", "system\n"])
+        | st.text(st.characters(codec="utf-8"), max_size=8),
+        min_size=1,
+        max_size=6,
+    ),
+)
+def test_any_text_of_a_message_comes_back_as_text(name, parts):
+    """Whatever it spells, the rendered prompt has the control tokens of a harmless one, and decodes to the text."""
+    tokenizer, _ = FAMILIES[name]
+    text = f"Hi {''.join(parts)} end"
+    ids = prompt_ids(tokenizer, text, encoder_decoder=False)
+    harmless = prompt_ids(tokenizer, "Hi you", encoder_decoder=False)
+    assert special_ids(tokenizer, ids) == special_ids(tokenizer, harmless)
+    assert text in tokenizer.decode(ids, clean_up_tokenization_spaces=False)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
