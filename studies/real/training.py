@@ -17,6 +17,7 @@ from studies.real.rows import NEW_TOKENS, rows_file, rows_of
 from studies.real.tasks import NAMES, task_named
 from valuefree.cli.commands.from_options import lora
 from valuefree.data import read_triplets
+from valuefree.data.triplets import renumbered
 from valuefree.demo.data import shuffle_rewards
 from valuefree.demo.smollm2 import smollm2_folder
 from valuefree.evaluation.generation import Decoding, generate_ids, response_texts
@@ -54,7 +55,7 @@ def _read(task: str, regime: str, folder: Path) -> datasets.Dataset:
 
 def _of(rows: datasets.Dataset, prompts: Sequence[str]) -> datasets.Dataset:
     kept = set(prompts)
-    return rows.select([row for row, prompt in enumerate(rows["prompt"]) if prompt in kept])
+    return renumbered(rows.select([row for row, prompt in enumerate(rows["prompt"]) if prompt in kept]))
 
 
 @cache
