@@ -66,7 +66,7 @@ test-slow: $(INSTALLED) $(METEOR_DATA)
 
 # Tests of every part with the lowest versions that pyproject.toml allows, torch excepted.
 LOWEST := build/lowest
-LOWEST_TESTS := tests/partition tests/batches tests/data/test_validation.py tests/data/test_any_input.py tests/evaluation/test_bounded_client.py \
+LOWEST_TESTS := tests/partition tests/batches tests/data/test_triplets.py tests/data/test_any_input.py tests/evaluation/test_bounded_client.py \
 	tests/evaluation/test_openai_client.py tests/evaluation/metrics/test_lexical.py tests/models/test_pickles.py \
 	tests/models/test_merge.py tests/end_to_end/test_runs.py::test_inspect_score_train_generate_evaluate
 
