@@ -33,7 +33,8 @@ def study(options: StudyRealConfig, *, say: Say) -> StudyResult | None:
             pairs = product(dict.fromkeys(task for task, _ in worlds), AUTHORS)
             workers.run_all([(sample_rows, pair) for pair in pairs if not rows_file(*pair).exists()])
         return None
-    _check_rows(worlds)
+    if not options.dry_run:
+        _check_rows(worlds)
     methods = list(STAGE_1) if options.methods == "stage-1" else names_of(options.methods, METHODS, "method")
     shuffled = [] if options.shuffled == "none" else names_of(options.shuffled, METHODS, "method")
     groups = [(*world, method) for world in worlds for method in methods if applies(method, world[1])]

@@ -34,6 +34,10 @@ def ended_by_signal() -> Iterator[None]:
     except BaseException:
         if not _received:
             raise
+    finally:
+        for number in SIGNALS:  # nothing is left to do in order, and an exception in the interpreter's end is no help
+            if signal.getsignal(number) is _stop:
+                signal.signal(number, signal.SIG_DFL)
     if _received:
         print(f"valuefree: stopped by {_received[0].name}", file=sys.stderr)
         sys.exit(128 + _received[0])

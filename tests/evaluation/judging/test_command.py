@@ -106,6 +106,17 @@ def test_a_judge_that_is_gone_is_an_error_alone(here, capsys):
     assert capsys.readouterr().out == ""
 
 
+def test_a_judge_that_is_gone_leaves_the_earlier_result(here):
+    command = ["judge", "long.jsonl", "mid.jsonl", "--out", "run", "--judge"]
+    cli.run([*command, "my_judges:longer"])
+    before = {
+        file.name: file.read_bytes() for file in (here / "run").glob("*.json*") if file.name != "judgements.jsonl"
+    }
+    with pytest.raises(JudgeError, match="nothing was judged"):
+        cli.run([*command, "my_judges:gone"])
+    assert {name: (here / "run" / name).read_bytes() for name in before} == before
+
+
 def test_arena_ranks_and_runs_are_averaged(here, capsys):
     files = ["long.jsonl", "mid.jsonl", "short.jsonl"]
     cli.run(["judge", *files, "--judge", "my_judges:longer", "--arena", "--out", "arena"])

@@ -114,7 +114,8 @@ def judge_outputs(options: JudgeConfig) -> Judging:
     agreement = {source: agreement_with(verdicts, rows, seed=options.seed) for source, verdicts in others.items()}
     name = results[0].pairs[next(iter(results[0].pairs))].setup.judge
     found = Judging(results, agreement, name, folder, runs, measured, options.server is not None)
-    _write(found, rows, record)
+    if not (found.missing and found.nothing_judged and (folder / "judge.json").exists()):  # keep an earlier result
+        _write(found, rows, record)
     write_report(read_report([folder]), folder)
     return found
 
