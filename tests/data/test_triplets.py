@@ -162,7 +162,7 @@ def test_each_fault_is_reported_with_file_and_line(tmp_path, item, reason):
     file = lines(tmp_path, [GOOD[0], item, GOOD[1]])
     with pytest.raises(DataError) as caught:
         read_triplets(file)
-    assert "1 faults in 3 rows" in str(caught.value)
+    assert "1 fault in 3 rows" in str(caught.value)
     assert "rows.jsonl:2" in str(caught.value)
     assert reason in str(caught.value)
     dataset, summary = read_with_summary(file, on_bad="drop")

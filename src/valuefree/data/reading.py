@@ -17,7 +17,7 @@ from valuefree.data.sources import SCHEMA, ArrowRows, Chunk, RawRow, chunks_of
 from valuefree.data.storage import RowStore
 from valuefree.data.summary import DataSummary, summary_of
 from valuefree.data.validation import NOT_A_NUMBER, RowError, normalize_column, prompt_key, prompt_text, usable_rows
-from valuefree.errors import ConfigError, DataError
+from valuefree.errors import ConfigError, DataError, number_of
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ def read_validated(
         also = f", and no other row has it. {COLUMNS}" if no_column else f"; so are all {reader.total} rows."
         raise DataError(f"{reader.faults[0]}{also}", faults=tuple(reader.faults))
     if reader.faults and on_bad == "raise":
-        heading = f"{len(reader.faults)} faults in {reader.total} rows:"
+        heading = f"{number_of(len(reader.faults), 'fault')} in {number_of(reader.total, 'row')}:"
         raise DataError.from_faults(heading, reader.faults, ADVICE)
     if not reader.store.rows:
         heading = f"no usable row in {source} ({reader.total} rows read):"
