@@ -1,6 +1,7 @@
 """Tiny models with random weights, made from their configs; no network, no cache outside the test's folder."""
 
 import os
+import signal
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -13,6 +14,7 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from valuefree.cli import stopping
 from valuefree.demo.tiny import tiny_t5, tiny_tokenizer
 
 datasets.disable_progress_bars()
@@ -111,3 +113,13 @@ def rows() -> datasets.Dataset:
                 }
             )
     return datasets.Dataset.from_list(records)
+
+
+@pytest.fixture
+def own_signal_handlers(monkeypatch):
+    """The command sets handlers of signals; the test process gets its own back."""
+    before = {number: signal.getsignal(number) for number in stopping.SIGNALS}
+    monkeypatch.setattr(stopping, "_received", [])
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)

@@ -6,9 +6,9 @@ from typing import Any
 
 from studies.harness.cells import Row
 from studies.harness.page import write_page
-from studies.harness.results import EMPTY, number
+from studies.harness.results import EMPTY, number, sign
 from studies.real.methods import AUTO, METHODS
-from studies.real.results import SCORES, Choices, Reported, difference, reported, sign
+from studies.real.results import SCORES, Choices, Reported, difference, reported
 from studies.real.tasks import task_named
 from valuefree.report import Section, Table
 from valuefree.report.drawing import colour, label, legend_above, mark, panels
@@ -53,7 +53,7 @@ def of_world(world: tuple[str, str], found: Mapping[Any, Reported], choices: Cho
 
 
 def verdict(ours: str, found: Mapping[Any, Reported], choices: Choices, worlds: Sequence[tuple[str, str]]) -> str:
-    """Wins and losses of a method against each other one, by intervals; others tuned by reward."""
+    """Wins and losses of a method against each other one, by intervals, at settings chosen by reward."""
     against: dict[str, list[int]] = {}
     for world in worlds:
         results = of_world(world, found, choices, "reward")

@@ -106,10 +106,3 @@ def _averaged(
 def difference(ours: Reported, theirs: Reported) -> Estimate:
     """Mean over prompts of the difference of gains, with its interval."""
     return t_mean(ours.gains - theirs.gains)
-
-
-def sign(estimate: Estimate) -> int:
-    """1 or −1 where the interval lies above or below zero, else 0."""
-    if estimate.interval is None:
-        return 0
-    return 1 if estimate.interval[0] > 0 else -1 if estimate.interval[1] < 0 else 0

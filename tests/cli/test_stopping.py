@@ -9,22 +9,12 @@ import sys
 import pytest
 
 from valuefree.cli import main as cli
-from valuefree.cli import stopping
 from valuefree.cli.commands import reading
 from valuefree.cli.stopping import SIGNALS, Stopped, ended_by_signal
 from valuefree.evaluation.judging.cache import JudgementCache
 
+pytestmark = pytest.mark.usefixtures("own_signal_handlers")
 CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
-
-
-@pytest.fixture(autouse=True)
-def _own_handlers(monkeypatch):
-    """The test process gets its handlers back."""
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    monkeypatch.setattr(stopping, "_received", [])
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 def ends(command, capsys):

@@ -17,18 +17,9 @@ from valuefree.demo.data import feedback, take_prompts
 from valuefree.runs.checkpoints import checkpoints_in, step_of
 from valuefree.training import reference_scores
 
+pytestmark = pytest.mark.usefixtures("own_signal_handlers")
 CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
 QUICK = ["--test-prompts", "4", "--max-steps", "3", "--max-length", "96", "--max-new-tokens", "4", "--kl-prompts", "0"]
-
-
-@pytest.fixture(autouse=True)
-def _own_handlers(monkeypatch):
-    """The test process gets its handlers back."""
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    monkeypatch.setattr(stopping, "_received", [])
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -7,8 +7,7 @@ from studies.harness.cells import Row
 from studies.real.cells import TUNING_SEED, Cell, reported_cells, tuning_cells
 from studies.real.methods import AUTO, METHODS, STAGE_1, applies, settings_of
 from studies.real.page import make_page, share_of_best, verdict
-from studies.real.results import Choices, reported, sign
-from valuefree.evaluation.stats import t_mean
+from studies.real.results import Choices, reported
 from valuefree.runs.manifest import manifest
 
 WORLD = ("constraints", "on-policy")
@@ -87,10 +86,6 @@ def test_a_win_is_an_interval_above_zero():
 def test_the_share_of_the_best_setting():
     rows, _ = results({AUTO: [0.3, 0.3], "rpo": [0.4, 0.4]})
     assert share_of_best(WORLD, reported(rows)).endswith("`rpo-auto` has 75% of the gain of the best `rpo`.")
-
-
-def test_the_sign_of_an_interval():
-    assert [sign(t_mean(np.array(values))) for values in ([1.0, 1.1], [-1.0, -1.1], [-1.0, 1.0])] == [1, -1, 0]
 
 
 def test_the_page_names_every_method_with_its_gain(tmp_path):
