@@ -102,25 +102,10 @@ def load_tokenizer(name: str, *, gguf_file: str | None = None, trust_remote_code
 
 
 def _pretrained_tokenizer(name: str, **options: Any) -> Any:
-    """The tokenizer; raises ValueError for damaged files, for which tokenizers raises Exception itself."""
-    tokenizer = _whole(AutoTokenizer.from_pretrained, name, **options)
+    tokenizer = AutoTokenizer.from_pretrained(name, **options)
     if not isinstance(tokenizer.model_max_length, (int, float)):
         raise ValueError(f"model_max_length of its tokenizer is {tokenizer.model_max_length!r}; expected a number.")
     return tokenizer
-
-
-def _pretrained_config(name: str, **options: Any) -> Any:
-    return _whole(AutoConfig.from_pretrained, name, **options)
-
-
-def _whole(load: Any, name: str, **options: Any) -> Any:
-    """`load(name, **options)`; raises ValueError for files of another form than `load` reads."""
-    try:
-        return load(name, **options)
-    except (OSError, ValueError, ImportError):
-        raise
-    except Exception as error:  # of any type: the libraries check little of what they read
-        raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
 def load_model(
@@ -165,7 +150,7 @@ def load_model(
             raise ConfigError(f"{name} is a GGUF file, which --quantize does not read; give a folder or a hub name.")
         extra |= quantized_loading(quantize, DTYPES[dtype], accelerator_device())
     config_extra = {"gguf_file": gguf_file} if gguf_file else {}
-    config = _loaded(_pretrained_config, folder, trust_remote_code=trust_remote_code, **config_extra)
+    config = _loaded(AutoConfig.from_pretrained, folder, trust_remote_code=trust_remote_code, **config_extra)
     auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
     if not gguf_file:
         check_weights(folder, auto.__name__)
@@ -202,13 +187,15 @@ def _loaded(load: Any, name: str, **options: Any) -> Any:
         return load(name, local_files_only=offline is not None, **options)
     except ConfigError:
         raise
-    except LOAD_ERRORS as error:
+    except Exception as error:  # of any type: the libraries check little of what they read
         if offline is not None:
             raise ConfigError(
                 f"could not load {name!r}: there is no such folder, the local cache does not have it, and {offline}."
             ) from error
+        told = isinstance(error, (OSError, ValueError, ImportError))  # the message of another one needs its type
+        cause = error if told else f"{type(error).__name__}: {error}"
         raise ConfigError(
-            f"could not load {name!r}: {error}\nExpected a hub name, a folder with config.json and safetensors "
+            f"could not load {name!r}: {cause}\nExpected a hub name, a folder with config.json and safetensors "
             f"weights, or a .gguf file (pip install gguf)."
         ) from error
 
