@@ -37,6 +37,7 @@ RANK = 8
 MAX_LENGTH = 160
 SAMPLES = {"tune": 4, "report": 2, SHUFFLED: 2}  # per prompt that is measured
 OFF_TASK_PROMPTS = 40
+GENERATION_BATCH = 160  # all samples of a run at once
 
 
 def parts_of(task: str) -> tuple[list[str], list[str], list[str]]:
@@ -94,8 +95,10 @@ def measure_cell(cell: Cell, folder: Path) -> list[dict[str, Any]]:
         if strength is not None and strength.scale:
             strength_of(policy).apply(strength.scale)
     found["log"] = quick_measures(held_out.report.rows(policy), sampled=held_out.origin.sampled)
-    found |= _measured(policy, tokenizer, trainer, cell, measured_on)
-    found["off_task"] = _off_task(policy, trainer, cell.task)
+    asked, ids = _sampled(policy, tokenizer, cell, measured_on)
+    found |= _measured(cell, measured_on, ids, response_texts(policy, tokenizer, ids))
+    if cell.stage != "tune":
+        found |= {"kl": _kl(policy, trainer, asked, ids), "off_task": _off_task(policy, trainer, cell.task)}
     return [found]
 
 
@@ -133,21 +136,34 @@ def _trainer(cell: Cell, train: datasets.Dataset, folder: Path) -> tuple[PolicyT
     return trainer, tokenizer
 
 
-def _measured(
-    policy: Any, tokenizer: Any, trainer: PolicyTrainer, cell: Cell, prompts: Sequence[str]
-) -> dict[str, Any]:
-    """Of exact samples: gain over the reference by prompt, KL, mean length in tokens, share of distinct bigrams."""
-    task, samples = task_named(cell.task), SAMPLES[cell.stage]
-    decoding = Decoding(max_new_tokens=NEW_TOKENS, batch_size=96).exact(seed=1000 + cell.seed)
-    asked, ids = generate_ids(policy, tokenizer, prompts, decoding, samples=samples)
-    texts = response_texts(policy, tokenizer, ids)
-    rewards = task.reward([prompt for prompt in prompts for _ in range(samples)], texts)
+def _sampled(
+    policy: Any, tokenizer: Any, cell: Cell, prompts: Sequence[str]
+) -> tuple[list[list[int]], list[list[int]]]:
+    """Token ids of the prompts and of exact samples, `SAMPLES` per prompt."""
+    decoding = Decoding(max_new_tokens=NEW_TOKENS, batch_size=GENERATION_BATCH).exact(seed=1000 + cell.seed)
+    return generate_ids(policy, tokenizer, prompts, decoding, samples=SAMPLES[cell.stage])
+
+
+def _measured(cell: Cell, prompts: Sequence[str], ids: Sequence[Sequence[int]], texts: list[str]) -> dict[str, Any]:
+    """Gain over the reference by prompt, mean length in tokens, share of distinct bigrams; the texts themselves."""
+    samples = SAMPLES[cell.stage]
+    rewards = task_named(cell.task).reward([prompt for prompt in prompts for _ in range(samples)], texts)
     base = base_rewards(cell.task)
     gains = [
         fmean(rewards[number * samples : (number + 1) * samples]) - base[prompt]
         for number, prompt in enumerate(prompts)
     ]
     grams = [gram for text in texts for gram in ngrams(text.lower().split(), 2)]
+    return {
+        "gains": gains,
+        "length": fmean(len(answer) for answer in ids),
+        "distinct": len(set(grams)) / max(len(grams), 1),
+        "texts": texts,
+    }
+
+
+def _kl(policy: Any, trainer: PolicyTrainer, asked: list[list[int]], ids: list[list[int]]) -> float:
+    """Mean log-ratio of the policy's samples to the reference, in nats per response."""
     collator, ratios = trainer.scorer.collator, []
     for start in range(0, len(ids), 64):
         part = slice(start, start + 64)
@@ -156,12 +172,7 @@ def _measured(
             own = response_logps(policy, batch).total.double()
         with evaluating(policy), as_reference(policy, adapter_off=True):
             ratios += (own - response_logps(policy, batch).total.double()).tolist()
-    return {
-        "gains": gains,
-        "kl": fmean(ratios),
-        "length": fmean(len(answer) for answer in ids),
-        "distinct": len(set(grams)) / max(len(grams), 1),
-    }
+    return fmean(ratios)
 
 
 def _off_task(policy: Any, trainer: PolicyTrainer, task: str) -> float:

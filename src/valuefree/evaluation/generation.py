@@ -15,6 +15,7 @@ from valuefree.batches.rendering import Prompt, cut_prompt, pad_id, prompt_ids
 from valuefree.batches.turns import stop_ids
 from valuefree.errors import ConfigError
 from valuefree.models.load import evaluating, is_encoder_decoder, unwrap_model
+from valuefree.models.prompt_states import prompt_states
 
 
 @dataclass(frozen=True)
@@ -99,22 +100,31 @@ def generate_ids(
         starts = range(0, len(order), decoding.batch_size)
         for start in tqdm(starts, desc="generate", disable=not progress, leave=False):
             rows = order[start : start + decoding.batch_size]
-            batch = _prompt_batch([asked[row] for row in rows], tokenizer, encoder_decoder)
-            output = model.generate(  # type: ignore[operator]  # typed as nn.Module
-                **{name: tensor.to(device) for name, tensor in batch.items()},
-                generation_config=config,
-            )
-            new = output[:, 1:] if encoder_decoder else output[:, batch["input_ids"].shape[1] :]
+            arguments = _arguments(model, [asked[row] for row in rows], tokenizer, device)
+            output = model.generate(**arguments, generation_config=config)  # type: ignore[operator]  # typed as nn.Module
+            new = output[:, 1:] if encoder_decoder else output[:, arguments["input_ids"].shape[1] :]
             for row, ids in zip(rows, new.tolist(), strict=True):
                 answers[row] = until_end(ids, config.eos_token_id)
     return asked, answers
 
 
-def _prompt_batch(rows: list[list[int]], tokenizer: PreTrainedTokenizerBase, encoder_decoder: bool):
-    side = "right" if encoder_decoder else "left"
-    nothing: list[list[int]] = [[] for _ in rows]
-    batch = collate(rows, nothing, pad_token_id=pad_id(tokenizer), encoder_decoder=encoder_decoder, padding_side=side)
-    return {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
+def _arguments(
+    model: nn.Module, asked: Sequence[Sequence[int]], tokenizer: PreTrainedTokenizerBase, device: torch.device
+) -> dict[str, Any]:
+    """Of ``generate``, for one response to each prompt of token ids; a prompt that occurs again is computed once."""
+    encoder_decoder = is_encoder_decoder(model)
+    places: dict[tuple[int, ...], int] = {}
+    rows = [places.setdefault(tuple(ids), len(places)) for ids in asked]
+    batch = collate(
+        [list(ids) for ids in places],
+        [[] for _ in places],
+        pad_token_id=pad_id(tokenizer),
+        encoder_decoder=encoder_decoder,
+        padding_side="right" if encoder_decoder else "left",
+    )
+    prompts = {name: batch[name].to(device) for name in ("input_ids", "attention_mask")}
+    states = prompt_states(model, prompts, rows) if len(places) < len(rows) else None
+    return {name: tensor[rows] for name, tensor in prompts.items()} | (states or {})
 
 
 def until_end(ids: list[int], stops: list[int]) -> list[int]:
