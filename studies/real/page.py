@@ -8,7 +8,7 @@ from studies.harness.cells import Row
 from studies.harness.page import write_page
 from studies.harness.results import EMPTY, number, sign
 from studies.real.methods import AUTO, METHODS
-from studies.real.results import SCORES, Choices, Reported, difference, reported
+from studies.real.results import SCORES, Choices, Reported, difference, difference_within, reported
 from studies.real.tasks import task_named
 from valuefree.report import Section, Table
 from valuefree.report.drawing import colour, label, legend_above, mark, panels
@@ -21,6 +21,7 @@ COLUMNS = [
     "setting",
     "gain",
     "less rpo-auto",
+    "at equal KL",
     "shuffled",
     "KL",
     "tokens",
@@ -38,7 +39,15 @@ def make_page(page: Path, rows: Sequence[Row], choices: Choices, record: Mapping
     said = [verdict(ours, found, choices, worlds) for ours in (AUTO, TUNED)]
     said += [share_of_best(world, found) for world in worlds]
     plots = [_plot(worlds, found, choices)]
-    sections = [Section("result", "What it says", [text for text in said if text], plots=plots)]
+    sections = [
+        Section(
+            "result",
+            "What it says",
+            [text for text in said if text],
+            tables=[_wins(found, choices, worlds)],
+            plots=plots,
+        )
+    ]
     for world in worlds:
         tables = [_table(world, found, choices)]
         about = f"Reward: {task_named(world[0]).about}. Rows: {WORLDS[world[1]]}."
@@ -54,17 +63,37 @@ def of_world(world: tuple[str, str], found: Mapping[Any, Reported], choices: Cho
 
 def verdict(ours: str, found: Mapping[Any, Reported], choices: Choices, worlds: Sequence[tuple[str, str]]) -> str:
     """Wins and losses of a method against each other one, by intervals, at settings chosen by reward."""
-    against: dict[str, list[int]] = {}
+    parts = [f"{other} {_counted(ends)}" for other, (ends, _) in _signs(ours, found, choices, worlds).items()]
+    return f"`{ours}` against each method, in worlds: {'; '.join(parts)}." if parts else ""
+
+
+def _signs(
+    ours: str, found: Mapping[Any, Reported], choices: Choices, worlds: Sequence[tuple[str, str]]
+) -> dict[str, tuple[list[int], list[int]]]:
+    """By method the signs of the differences from it in each world: where the runs end, and at equal KL."""
+    signs: dict[str, tuple[list[int], list[int]]] = {}
     for world in worlds:
         results = of_world(world, found, choices, "reward")
         for other, theirs in results.items():
             if ours in results and other not in (ours, AUTO, TUNED):
-                against.setdefault(other, []).append(sign(difference(results[ours], theirs)))
-    parts = [
-        f"{other} {signs.count(1)} won, {signs.count(-1)} lost, {signs.count(0)} undecided"
-        for other, signs in against.items()
+                ends, equal = signs.setdefault(other, ([], []))
+                ends.append(sign(difference(results[ours], theirs)))
+                equal.append(sign(difference_within(results[ours], theirs)))
+    return signs
+
+
+def _counted(signs: Sequence[int]) -> str:
+    return f"{signs.count(1)} won, {signs.count(-1)} lost, {signs.count(0)} undecided"
+
+
+def _wins(found: Mapping[Any, Reported], choices: Choices, worlds: Sequence[tuple[str, str]]) -> Table:
+    lines = [
+        [ours, other, _counted(ends), _counted(equal)]
+        for ours in (AUTO, TUNED)
+        for other, (ends, equal) in _signs(ours, found, choices, worlds).items()
     ]
-    return f"`{ours}` against each method, in worlds: {'; '.join(parts)}." if parts else ""
+    note = "Worlds in which the 95 % interval of the difference is above zero, below it, or contains it."
+    return Table("", ["method", "against", "where the runs end", "at equal KL"], lines, note)
 
 
 def _table(world: tuple[str, str], found: Mapping[Any, Reported], choices: Choices) -> Table:
@@ -81,7 +110,10 @@ def _table(world: tuple[str, str], found: Mapping[Any, Reported], choices: Choic
     lines.sort(key=lambda line: order.index(line[0]))
     seeds = max((result.seeds for result in found.values() if result.group[:2] == world), default=0)
     note = f"Means of {seeds} runs. Intervals: 95 %, over prompts. KL in nats per response. Off-task: loss of "
-    note += "log-likelihood of the reference's answers to another task, in nats per token."
+    note += "log-likelihood of the reference's answers to another task, in nats per token. At equal KL: the same "
+    note += (
+        "difference where the policy of the larger KL is mixed with the reference until its KL is at most the other's."
+    )
     return Table("", COLUMNS, lines, note)
 
 
@@ -97,11 +129,15 @@ def _line(method: str, by: str, result: Reported, auto: Reported | None) -> list
     setting = f"lr {lr:g}" + (f", {knob} {strength:g}" if strength is not None else "")
     if result.strength is not None:
         setting += f", scaled by {result.strength:.2f}"
-    less = number(difference(result, auto), signed=True) if auto is not None and auto is not result else EMPTY
+    less, at_equal_kl = (
+        [number(compared(result, auto), signed=True) for compared in (difference, difference_within)]
+        if auto is not None and auto is not result
+        else [EMPTY, EMPTY]
+    )
     control = EMPTY if result.shuffled is None else f"{result.shuffled.mean():+.3f}"
     gain = number(result.gain, signed=True)
     rest = [f"{result.kl:.2f}", f"{result.length:.1f}", f"{result.distinct:.3f}", f"{result.off_task:.3f}"]
-    return [method, by, setting, gain, less, control, *rest]
+    return [method, by, setting, gain, less, at_equal_kl, control, *rest]
 
 
 def _plot(worlds: Sequence[tuple[str, str]], found: Mapping[Any, Reported], choices: Choices) -> Plot:

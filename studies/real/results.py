@@ -106,3 +106,18 @@ def _averaged(
 def difference(ours: Reported, theirs: Reported) -> Estimate:
     """Mean over prompts of the difference of gains, with its interval."""
     return t_mean(ours.gains - theirs.gains)
+
+
+def within(result: Reported, kl: float) -> np.ndarray:
+    """Gains by prompt, (P,), of the policy within a KL to the reference: itself, or mixed with the reference.
+
+    A mixture that takes each response from the policy with probability w and from the reference otherwise has w times
+    the gain and at most w times the KL (the KL is convex), so w = kl / KL is always within.
+    """
+    return result.gains * (1.0 if result.kl <= kl else kl / result.kl)
+
+
+def difference_within(ours: Reported, theirs: Reported) -> Estimate:
+    """`difference` at equal KL: the one of the larger KL is taken within the other's."""
+    kl = max(0.0, min(ours.kl, theirs.kl))  # an estimate from samples can be below zero
+    return t_mean(within(ours, kl) - within(theirs, kl))

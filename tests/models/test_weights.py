@@ -68,8 +68,18 @@ def test_a_tensor_of_another_shape(tokenizer, tmp_path):
 def test_a_truncated_file_is_one_message(kind, size, tokenizer, tmp_path):
     file = saved(kind, tokenizer, tmp_path)
     file.write_bytes(file.read_bytes()[:size])
-    with pytest.raises(ConfigError, match="could not load"):
+    with pytest.raises(ConfigError, match=r"could not load (?s:.)*model\.safetensors is cut or damaged"):
         load_model(str(tmp_path))
+
+
+@pytest.mark.parametrize("files", [(), ("tokenizer.json", "tokenizer_config.json", "model.safetensors")])
+def test_a_folder_without_a_configuration_is_one_message(files, tokenizer, tmp_path):
+    saved("llama", tokenizer, tmp_path / "whole")
+    (tmp_path / "part").mkdir()
+    for name in files:
+        (tmp_path / "whole" / name).rename(tmp_path / "part" / name)
+    with pytest.raises(ConfigError, match=r"could not load (?s:.)*the folder has no config\.json"):
+        load_model(str(tmp_path / "part"))
 
 
 @pytest.mark.parametrize("tied", [True, False])

@@ -26,11 +26,12 @@ from valuefree.errors import ConfigError
 from valuefree.models.names import check_local, unreachable
 from valuefree.models.pickles import check_adapter_weights, check_weights
 from valuefree.models.quantization import check_quantization, quantized_loading
-from valuefree.models.weights import LOAD_ERRORS, pretrained, with_adapter
+from valuefree.models.weights import LOAD_ERRORS, fault_of, pretrained, with_adapter
 from valuefree.runs.files import read_json
 
 logger = logging.getLogger(__name__)
 
+EXPECTED = "Expected a hub name, a folder with config.json and safetensors weights, or a .gguf file (pip install gguf)."
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 CHANGES_BASE = ("pissa", "olora", "loftq", "corda", "lora_ga")  # prefixes of init_lora_weights
 ADAPTER = "adapter_config.json"
@@ -192,12 +193,11 @@ def _loaded(load: Any, name: str, **options: Any) -> Any:
             raise ConfigError(
                 f"could not load {name!r}: there is no such folder, the local cache does not have it, and {offline}."
             ) from error
+        if (fault := fault_of(name)) and "gguf_file" not in options:
+            raise ConfigError(f"could not load {name!r}: {fault}\n{EXPECTED}") from error
         told = isinstance(error, (OSError, ValueError, ImportError))  # the message of another one needs its type
         cause = error if told else f"{type(error).__name__}: {error}"
-        raise ConfigError(
-            f"could not load {name!r}: {cause}\nExpected a hub name, a folder with config.json and safetensors "
-            f"weights, or a .gguf file (pip install gguf)."
-        ) from error
+        raise ConfigError(f"could not load {name!r}: {cause}\n{EXPECTED}") from error
 
 
 def _plain_copy(model: PreTrainedModel, auto: Any) -> PreTrainedModel:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 
 from valuefree.errors import ConfigError
 
@@ -60,6 +60,21 @@ def with_adapter(model: Any, folder: str) -> Any:
     foreign = [key for key in found.unexpected_keys if key != "prompt_embeddings"]  # peft loads these apart
     _check(folder, found.missing_keys, foreign, ())
     return adapted.eval()
+
+
+def fault_of(folder: str) -> str | None:
+    """What is wrong with the files of a model's folder, where that can be seen without loading it; else None."""
+    if not Path(folder).is_dir():
+        return None
+    if not (Path(folder) / "config.json").exists():
+        return "the folder has no config.json."
+    for file in sorted(Path(folder).glob("*.safetensors")):
+        try:
+            with safe_open(file, framework="pt"):
+                pass
+        except (OSError, SafetensorError) as error:
+            return f"{file.name} is cut or damaged ({error}). Save or fetch it again."
+    return None
 
 
 def _of_backbone(key: str, model: Any) -> bool:

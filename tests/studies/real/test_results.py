@@ -7,7 +7,7 @@ from studies.harness.cells import Row
 from studies.real.cells import TUNING_SEED, Cell, reported_cells, tuning_cells
 from studies.real.methods import AUTO, METHODS, STAGE_1, applies, settings_of
 from studies.real.page import make_page, share_of_best, verdict
-from studies.real.results import Choices, reported
+from studies.real.results import Choices, difference_within, reported
 from valuefree.runs.manifest import manifest
 
 WORLD = ("constraints", "on-policy")
@@ -81,6 +81,21 @@ def test_a_win_is_an_interval_above_zero():
     assert "kto 1 won, 0 lost, 0 undecided" in said
     assert "dpo 0 won, 1 lost, 0 undecided" in said
     assert "sft-best 0 won, 0 lost, 1 undecided" in said
+
+
+def test_at_equal_kl_the_policy_of_the_larger_kl_is_mixed_with_the_reference():
+    setting = (5e-4, 0.3)
+    rows = [row("kto", setting, [0.2, 0.6], kl=4.0), row("dpo", setting, [0.1, 0.2])]
+    kto, dpo = reported(rows).values()
+    assert difference_within(kto, dpo).value == pytest.approx((0.05 + 0.15) / 2 - 0.15)
+    assert difference_within(dpo, kto).value == -difference_within(kto, dpo).value
+
+
+def test_with_a_policy_that_has_not_moved_the_other_is_the_reference():
+    still, moved = reported(
+        [row("kto", (5e-4, 0.3), [0.0, 0.1], kl=-0.01), row("dpo", (5e-4, 0.3), [0.1, 0.2])]
+    ).values()
+    assert difference_within(still, moved).value == pytest.approx(0.05)
 
 
 def test_the_share_of_the_best_setting():
