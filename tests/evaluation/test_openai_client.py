@@ -147,6 +147,13 @@ def test_a_server_that_is_gone_is_not_asked_for_everything(server, monkeypatch):
     assert len(server.bodies) < 10
 
 
+def test_repeated_requests_are_told_once_per_repetition(server, caplog):
+    server.days = {name: [broken, broken, fine()] for name in ("p", "q")}
+    assert ask(server, ["p", "q"], max_retries=2) == ["answer to p", "answer to q"]
+    told = [record.getMessage() for record in caplog.records if "a request to" in record.getMessage()]
+    assert [text.rsplit(": ", 1)[1] for text in told] == ["try 2 of 3", "try 3 of 3"]
+
+
 @pytest.mark.parametrize("day", [refused, unknown_model], ids=lambda day: day.__name__)
 def test_a_refusal_stops_at_once_and_keeps_the_key_to_itself(server, day):
     server.days["p"] = [day]

@@ -198,10 +198,23 @@ def openai_client(
         raise ConfigError(
             "requests to a model server need the package openai: pip install 'valuefree[serving]' (or openai)."
         ) from error
-    hooks = {"request": [on_request] if on_request is not None else []}
+    hooks = {"request": [_retries_told(server, max_retries), *([on_request] if on_request is not None else [])]}
     bounded = BoundedClient(key=key, seconds=timeout_seconds, event_hooks=hooks)
     options: dict[str, Any] = {"timeout": timeout_seconds, "max_retries": max_retries, "http_client": bounded}
     return openai.OpenAI(base_url=server, api_key=key, **options)
+
+
+def _retries_told(server: str, max_retries: int) -> Callable[[Any], None]:
+    """A hook of requests that logs the first repetition of each number, lest a command wait without a word."""
+    told: set[int] = set()
+
+    def tell(request: Any) -> None:
+        retry = int(request.headers.get("x-stainless-retry-count", 0))
+        if retry and retry not in told:
+            told.add(retry)
+            logger.warning("a request to %s failed: try %d of %d", server, retry + 1, max_retries + 1)
+
+    return tell
 
 
 def _seeds(prompts: Sequence[Prompt], seed: int) -> list[int]:
