@@ -44,13 +44,7 @@ def held_out_section(
     """
     if not assessments:
         return None
-    several = len(assessments) > 1
-    items = []
-    for name, assessment in assessments.items():
-        said = [*learned_of(assessment).sentences(), *strength_sentences(assessment)]
-        said += [assessment["origin"]] if assessment.get("origin") else []
-        said += learned_of(assessment).next_steps(measured=name in measured)
-        items += [f"{name}: {sentence}" if several else sentence for sentence in said]
+    items = _items(assessments, measured)
     items += [comparison["sentence"] for comparison in comparisons]
     tables = [_table(assessments)]
     plots = [_scatter(assessments)]
@@ -58,6 +52,20 @@ def held_out_section(
         if assessment.get("strength") and assessment["strength"]["points"]:
             plots.append(strength_plot(name, assessment["strength"]["points"], assessment["strength"]["scale"]))
     return Section("log", TITLE, items=items, tables=tables, plots=plots)
+
+
+def _items(assessments: Mapping[str, Assessment], measured: Collection[str]) -> list[str]:
+    """All that is said of one policy; of several, whose numbers a table shows, the doubts, equal ones once."""
+    names: dict[str, list[str]] = {}
+    for name, assessment in assessments.items():
+        learned = learned_of(assessment)
+        said = learned.sentences() if len(assessments) == 1 else learned.summary()[1:]
+        said = [*said, *strength_sentences(assessment), *([assessment["origin"]] if assessment.get("origin") else [])]
+        for sentence in [*said, *learned.next_steps(measured=name in measured)]:
+            names.setdefault(sentence, []).append(name)
+    if len(assessments) == 1:
+        return list(names)
+    return [f"{', '.join(of)}: {sentence}" for sentence, of in names.items()]
 
 
 def strength_sentences(assessment: Assessment) -> list[str]:

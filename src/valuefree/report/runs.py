@@ -145,10 +145,11 @@ def verdicts(runs: Sequence[TrainedRun]) -> list[str]:
             sentence = pairs_verdict(run.held_out_pairs)
         else:
             said = [verdict(run.evaluation)] if run.evaluation is not None else []
-            said += [
-                f"{name}: {held_out_verdict(found)}" if len(run.logged) > 1 else held_out_verdict(found)
-                for name, found in run.logged.items()
-            ]
+            if len(runs) == 1 or not said:  # of several runs a table shows what the log says
+                said += [
+                    f"{name}: {held_out_verdict(found)}" if len(run.logged) > 1 else held_out_verdict(found)
+                    for name, found in run.logged.items()
+                ]
             sentence = " ".join(said) or "The policy was not evaluated: no prompts were held out."
         control = "Control, rewards shuffled. " if run.shuffled else ""
         sentences.append(f"{run.name}: {control}{sentence}" if len(runs) > 1 else control + sentence)
