@@ -180,7 +180,8 @@ class StudyFrontierConfig(StudyOptions):
 class StudyRealConfig(StudyOptions):
     """Of ``python -m studies real``."""
 
-    about: ClassVar[str] = "Every method tuned alike on SmolLM2, on tasks whose reward a program computes."
+    about: ClassVar[str] = "Every method tuned alike on a language model, on tasks whose reward a program computes."
+    model: str = option("smollm2", "smollm2 (SmolLM2-135M-Instruct) or gemma3 (Gemma 3 270M)")
     worlds: tuple[str, ...] = option(
         (
             "constraints:on-policy",
@@ -195,7 +196,7 @@ class StudyRealConfig(StudyOptions):
     shuffled: str = option("rpo-auto", "methods also trained on shuffled rewards, by comma; none")
     seeds: int = option(3, "reported runs of each setting, with seeds 0, 1, …")
     sample: bool = option(False, "only sample the rows that are missing in studies/real/rows")
-    out: str = option("outputs/study-real", "folder of cells; run again to resume")
+    out: str | None = option(None, "folder of cells; run again to resume; default: outputs/study-real, with -MODEL")
     dry_run: bool = option(False, "print the number of cells and hours, and stop")
 
 

@@ -1,15 +1,17 @@
-"""The page of the study on real models. No torch."""
+"""The page of the study on real models."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from studies.harness.cells import Row
-from studies.harness.page import write_page
+from studies.harness.page import protocol, write_page
 from studies.harness.results import EMPTY, number, sign
 from studies.real.methods import AUTO, METHODS
+from studies.real.models import Model
 from studies.real.results import SCORES, Choices, Reported, difference, difference_within, reported
-from studies.real.tasks import task_named
+from studies.real.scale import NEW_TOKENS, RANK, SAMPLES, TEST, TRAIN, VALIDATION
+from studies.real.tasks import parts_of, task_named
 from valuefree.report import Section, Table
 from valuefree.report.drawing import colour, label, legend_above, mark, panels
 from valuefree.report.model import Plot
@@ -32,7 +34,7 @@ WORLDS = {"on-policy": "four samples of the model per prompt", "thumbs": "one sa
 WORLDS |= {"off-policy": "two samples of the model and two of another author per prompt"}
 
 
-def make_page(page: Path, rows: Sequence[Row], choices: Choices, record: Mapping[str, Any]) -> None:
+def make_page(page: Path, rows: Sequence[Row], choices: Choices, record: Mapping[str, Any], model: Model) -> None:
     """Write the page from the rows of all runs."""
     found = reported([row for row in rows if row.cell.stage != "tune"])
     worlds = list(dict.fromkeys(group[:2] for group in (row.cell.group for row in rows)))
@@ -50,9 +52,28 @@ def make_page(page: Path, rows: Sequence[Row], choices: Choices, record: Mapping
     ]
     for world in worlds:
         tables = [_table(world, found, choices)]
-        about = f"Reward: {task_named(world[0]).about}. Rows: {WORLDS[world[1]]}."
+        task = task_named(world[0])
+        about = f"Reward: {task.about}. Rows: {WORLDS[world[1]]}. Source: {task.licence}."
+        tables += _examples(world, rows, choices)
         sections.append(Section("-".join(world), f"{world[0]}, {world[1]}", [about], tables=tables))
+    sections.insert(1, Section("method", "How it was done", _protocol(model)))
     write_page(page, "Methods on a real language model", sections, record, rows)
+
+
+def _protocol(model: Model) -> list[str]:
+    return protocol(
+        Path(__file__),
+        model=model,
+        prompts=TRAIN + VALIDATION + TEST,
+        train=TRAIN,
+        validation=VALIDATION,
+        test=TEST,
+        tokens=NEW_TOKENS,
+        rank=RANK,
+        tune=SAMPLES["tune"],
+        report=SAMPLES["report"],
+        auto=AUTO,
+    )
 
 
 def of_world(world: tuple[str, str], found: Mapping[Any, Reported], choices: Choices, by: str) -> dict[str, Reported]:
@@ -64,7 +85,7 @@ def of_world(world: tuple[str, str], found: Mapping[Any, Reported], choices: Cho
 def verdict(ours: str, found: Mapping[Any, Reported], choices: Choices, worlds: Sequence[tuple[str, str]]) -> str:
     """Wins and losses of a method against each other one, by intervals, at settings chosen by reward."""
     parts = [f"{other} {_counted(ends)}" for other, (ends, _) in _signs(ours, found, choices, worlds).items()]
-    return f"`{ours}` against each method, in worlds: {'; '.join(parts)}." if parts else ""
+    return f"{ours} against each method, in worlds: {'; '.join(parts)}." if parts else ""
 
 
 def _signs(
@@ -117,6 +138,23 @@ def _table(world: tuple[str, str], found: Mapping[Any, Reported], choices: Choic
     return Table("", COLUMNS, lines, note)
 
 
+def _examples(world: tuple[str, str], rows: Sequence[Row], choices: Choices) -> list[Table]:
+    """The first sample of each method to the first report prompt, of the first run at the setting chosen by reward."""
+    lines = []
+    for group, setting in choices.by["reward"].items():
+        for row in rows:
+            cell = row.cell
+            if (
+                group[:2] == world
+                and (cell.group, cell.setting, cell.stage) == (group, setting, "report")
+                and row.curve
+            ):
+                lines.append([group[2], " ".join(row.end["texts"][0].split())])
+                break
+    note = f"The first samples of the first runs to the first report prompt: {parts_of(world[0])[2][0]}"
+    return [Table("Examples", ["method", "response"], lines, note)] if lines else []
+
+
 def _chosen_by(result: Reported, choices: Choices) -> str:
     if result.group[2] == AUTO:
         return "–"
@@ -159,4 +197,4 @@ def share_of_best(world: tuple[str, str], found: Mapping[Any, Reported]) -> str:
     best = [result.gain.value for (group, _), result in found.items() if group == (*world, TUNED)]
     if not ours or not best or max(best) <= 0:
         return ""
-    return f"{', '.join(world)}: `{AUTO}` has {ours[0].gain.value / max(best):.0%} of the gain of the best `{TUNED}`."
+    return f"{', '.join(world)}: {AUTO} has {ours[0].gain.value / max(best):.0%} of the gain of the best {TUNED}."

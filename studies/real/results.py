@@ -1,4 +1,4 @@
-"""The rows of the study as results: the choice of settings, gains with intervals, comparisons. No torch."""
+"""The rows of the study as results: the choice of settings, gains with intervals, comparisons."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -9,6 +9,7 @@ from studies.harness.pool import Workers
 from studies.options import StudyRealConfig
 from studies.real.cells import Cell, Group, reported_cells, tuning_cells
 from studies.real.methods import METHODS, STAGE_1, applies, settings_of
+from studies.real.models import MODELS, SMOLLM2
 from studies.real.page import make_page
 from studies.real.results import Choices
 from studies.real.rows import AUTHORS, LEAST_DEVIATION, REGIMES, deviation_within, rows_file, sample_rows
@@ -27,31 +28,34 @@ def study(options: StudyRealConfig, *, say: Say) -> StudyResult | None:
     Raises:
         ConfigError: unknown names; a task whose reward hardly varies; rows that are not there.
     """
+    if options.model not in MODELS:
+        raise unknown("model", options.model, MODELS)
     worlds = [_world(text) for text in options.worlds]
     if options.sample:
         with Workers(options.workers) as workers:
-            pairs = product(dict.fromkeys(task for task, _ in worlds), AUTHORS)
-            workers.run_all([(sample_rows, pair) for pair in pairs if not rows_file(*pair).exists()])
+            rows = product(dict.fromkeys(task for task, _ in worlds), AUTHORS, [options.model])
+            workers.run_all([(sample_rows, one) for one in rows if not rows_file(*one).exists()])
         return None
     if not options.dry_run:
-        _check_rows(worlds)
+        _check_rows(worlds, options.model)
     methods = list(STAGE_1) if options.methods == "stage-1" else names_of(options.methods, METHODS, "method")
     shuffled = [] if options.shuffled == "none" else names_of(options.shuffled, METHODS, "method")
     groups = [(*world, method) for world in worlds for method in methods if applies(method, world[1])]
-    out = Path(options.out).absolute()
+    default = "outputs/study-real" + ("" if options.model == SMOLLM2 else f"-{options.model}")
+    out = Path(options.out or default).absolute()
     tuning = tuning_cells(groups, {method: settings_of(METHODS[method]) for method in methods})
     with Workers(options.workers) as workers:
         say(_plan(groups, tuning, shuffled, options.seeds, out, workers.count))
         if options.dry_run:
             return None
-        claim(out, {"model": "SmolLM2-135M-Instruct"})
+        claim(out, {"model": MODELS[options.model].title})
         record = manifest("studies real", options.to_dict())
-        rows = run_cells(measure_cell, tuning, (out,), out, workers, say, named="tuning runs")
+        rows = run_cells(measure_cell, tuning, (out, options.model), out, workers, say, named="tuning runs")
         choices = Choices.of(groups, rows)
         final = reported_cells(choices.settings(), options.seeds, shuffled)
-        rows += run_cells(measure_cell, final, (out,), out, workers, say, named="reported runs")
+        rows += run_cells(measure_cell, final, (out, options.model), out, workers, say, named="reported runs")
     page = Path(options.page) if options.page else out / "real.md"
-    make_page(page, rows, choices, record)
+    make_page(page, rows, choices, record, MODELS[options.model])
     return StudyResult.of(rows, page)
 
 
@@ -64,12 +68,14 @@ def _world(text: str) -> tuple[str, str]:
     return task, regime
 
 
-def _check_rows(worlds: list[tuple[str, str]]) -> None:
+def _check_rows(worlds: list[tuple[str, str]], model: str) -> None:
     for task in dict.fromkeys(task for task, _ in worlds):
-        lacking = [author for author in AUTHORS if not rows_file(task, author).exists()]
+        lacking = [author for author in AUTHORS if not rows_file(task, author, model).exists()]
         if lacking:
-            raise ConfigError(f"task {task!r} has no rows yet. Run: python -m studies real --sample")
-        if (deviation := deviation_within(task)) < LEAST_DEVIATION:
+            raise ConfigError(
+                f"task {task!r} has no rows of {model} yet. Run: python -m studies real --sample --model {model}"
+            )
+        if (deviation := deviation_within(task, model)) < LEAST_DEVIATION:
             raise ConfigError(
                 f"task {task!r}: the reward of the model's own samples has a standard deviation of {deviation:.3f} "
                 f"within prompts; below {LEAST_DEVIATION} there is hardly anything to learn. Leave the task out."

@@ -1,7 +1,6 @@
-"""One run: train an adapter of SmolLM2 on a task's rows, and measure the policy on prompts that it has not seen."""
+"""One run: train an adapter on a task's rows, and measure the policy on prompts that it has not seen."""
 
-import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from statistics import fmean
@@ -13,13 +12,21 @@ from transformers import PrinterCallback
 
 from studies.real.cells import SHUFFLED, Cell
 from studies.real.methods import AUTO, METHODS
-from studies.real.rows import NEW_TOKENS, rows_file, rows_of
-from studies.real.tasks import NAMES, task_named
+from studies.real.models import MODELS, SMOLLM2
+from studies.real.rows import rows_file, rows_of
+from studies.real.scale import (
+    GENERATION_BATCH,
+    MAX_LENGTH,
+    NEW_TOKENS,
+    OFF_TASK_PROMPTS,
+    RANK,
+    SAMPLES,
+)
+from studies.real.tasks import NAMES, parts_of, task_named
 from valuefree.cli.commands.from_options import lora
 from valuefree.data import read_triplets
 from valuefree.data.triplets import renumbered
 from valuefree.demo.data import shuffle_rewards
-from valuefree.demo.smollm2 import smollm2_folder
 from valuefree.evaluation.generation import Decoding, generate_ids, response_texts
 from valuefree.evaluation.held_out.assessment import HeldOutResponses
 from valuefree.evaluation.held_out.logged_responses import LoggedResponses
@@ -32,57 +39,46 @@ from valuefree.models.strength import strength_of
 from valuefree.runs.files import read_jsonl, write_jsonl
 from valuefree.training.trainer import PolicyTrainer, PolicyTrainingArguments
 
-TEST, VALIDATION = 80, 40  # prompts of 240; the others are trained on
-RANK = 8
-MAX_LENGTH = 160
-SAMPLES = {"tune": 4, "report": 2, SHUFFLED: 2}  # per prompt that is measured
-OFF_TASK_PROMPTS = 40
-GENERATION_BATCH = 160  # all samples of a run at once
 
-
-def parts_of(task: str) -> tuple[list[str], list[str], list[str]]:
-    """Prompts to train on, to choose settings by, and to report on; the same for every run of a task."""
-    prompts = task_named(task).prompts()
-    random.Random(task).shuffle(prompts)
-    return prompts[TEST + VALIDATION :], prompts[TEST : TEST + VALIDATION], prompts[:TEST]
-
-
-def _read(task: str, regime: str, folder: Path) -> datasets.Dataset:
+def _read(task: str, regime: str, folder: Path, model: str) -> datasets.Dataset:
     file = folder / "rows" / f"{task}-{regime}.jsonl"
     if not file.exists():
-        write_jsonl(file, rows_of(task, regime))
+        write_jsonl(file, rows_of(task, regime, model))
     return read_triplets(file)
 
 
-def _of(rows: datasets.Dataset, prompts: Sequence[str]) -> datasets.Dataset:
-    kept = set(prompts)
+def _of(rows: datasets.Dataset, prompts: Sequence[str], model: str) -> datasets.Dataset:
+    kept = {MODELS[model].asked(prompt) for prompt in prompts}
     return renumbered(rows.select([row for row, prompt in enumerate(rows["prompt"]) if prompt in kept]))
 
 
 @cache
-def base_rewards(task: str) -> dict[str, float]:
+def base_rewards(task: str, model: str) -> dict[str, float]:
     """The mean reward of the reference's own samples to each prompt."""
     return {
         line["prompt"]: fmean(answer["reward"] for answer in line["responses"])
-        for line in read_jsonl(rows_file(task, "own"))
+        for line in read_jsonl(rows_file(task, "own", model))
     }
 
 
-def measure_cell(cell: Cell, folder: Path) -> list[dict[str, Any]]:
-    """Train and measure; one point. A tuning run is measured on the validation prompts, and does not train on them."""
+def measure_cell(cell: Cell, folder: Path, model: str = SMOLLM2) -> list[dict[str, Any]]:
+    """Train and measure; one point. A tuning run is measured on the validation prompts, and does not train on them.
+
+    model: a key of `MODELS`.
+    """
     training, validation, test = parts_of(cell.task)
-    rows = _read(cell.task, cell.regime, folder)
+    rows = _read(cell.task, cell.regime, folder, model)
     chosen = cell.method == AUTO
     trained_on = training if cell.stage == "tune" or chosen else training + validation
     measured_on = validation if cell.stage == "tune" else test
-    train = _of(rows, trained_on)
+    train = _of(rows, trained_on, model)
     if cell.stage == SHUFFLED:
         train = shuffle_rewards(train, seed=cell.seed)
-    trainer, tokenizer = _trainer(cell, train, folder)
+    trainer, tokenizer = _trainer(cell, train, folder, model)
     held_out = HeldOutResponses.prepare(
         trainer.scorer,
-        report=_of(rows, measured_on),
-        selection=_of(rows, validation) if chosen else None,
+        report=_of(rows, measured_on, model),
+        selection=_of(rows, validation, model) if chosen else None,
         training=train,
         seed=cell.seed,
     )
@@ -95,15 +91,20 @@ def measure_cell(cell: Cell, folder: Path) -> list[dict[str, Any]]:
         if strength is not None and strength.scale:
             strength_of(policy).apply(strength.scale)
     found["log"] = quick_measures(held_out.report.rows(policy), sampled=held_out.origin.sampled)
-    asked, ids = _sampled(policy, tokenizer, cell, measured_on)
-    found |= _measured(cell, measured_on, ids, response_texts(policy, tokenizer, ids))
+    decoding = Decoding(max_new_tokens=NEW_TOKENS, batch_size=GENERATION_BATCH).exact(seed=1000 + cell.seed)
+    asked = [MODELS[model].asked(prompt) for prompt in measured_on]
+    prompt_ids, ids = generate_ids(policy, tokenizer, asked, decoding, samples=SAMPLES[cell.stage])
+    texts = response_texts(policy, tokenizer, ids)
+    found |= {"gains": _gains(cell, measured_on, texts, base_rewards(cell.task, model)), "texts": texts}
+    grams = [gram for text in texts for gram in ngrams(text.lower().split(), 2)]
+    found |= {"length": fmean(map(len, ids)), "distinct": len(set(grams)) / max(len(grams), 1)}
     if cell.stage != "tune":
-        found |= {"kl": _kl(policy, trainer, asked, ids), "off_task": _off_task(policy, trainer, cell.task)}
+        found |= {"kl": _kl(policy, trainer, prompt_ids, ids), "off_task": _off_task(policy, trainer, cell.task, model)}
     return [found]
 
 
-def _trainer(cell: Cell, train: datasets.Dataset, folder: Path) -> tuple[PolicyTrainer, Any]:
-    model, tokenizer = load_model(str(smollm2_folder()))
+def _trainer(cell: Cell, train: datasets.Dataset, folder: Path, name: str) -> tuple[PolicyTrainer, Any]:
+    model, tokenizer = load_model(str(MODELS[name].folder()))
     layers = model.config.num_hidden_layers
     torch.manual_seed(cell.seed)  # of the adapter's first weights
     args = PolicyTrainingArguments(
@@ -136,30 +137,14 @@ def _trainer(cell: Cell, train: datasets.Dataset, folder: Path) -> tuple[PolicyT
     return trainer, tokenizer
 
 
-def _sampled(
-    policy: Any, tokenizer: Any, cell: Cell, prompts: Sequence[str]
-) -> tuple[list[list[int]], list[list[int]]]:
-    """Token ids of the prompts and of exact samples, `SAMPLES` per prompt."""
-    decoding = Decoding(max_new_tokens=NEW_TOKENS, batch_size=GENERATION_BATCH).exact(seed=1000 + cell.seed)
-    return generate_ids(policy, tokenizer, prompts, decoding, samples=SAMPLES[cell.stage])
-
-
-def _measured(cell: Cell, prompts: Sequence[str], ids: Sequence[Sequence[int]], texts: list[str]) -> dict[str, Any]:
-    """Gain over the reference by prompt, mean length in tokens, share of distinct bigrams; the texts themselves."""
+def _gains(cell: Cell, prompts: Sequence[str], texts: Sequence[str], base: Mapping[str, float]) -> list[float]:
+    """By prompt the mean reward of its samples less that of the reference's."""
     samples = SAMPLES[cell.stage]
     rewards = task_named(cell.task).reward([prompt for prompt in prompts for _ in range(samples)], texts)
-    base = base_rewards(cell.task)
-    gains = [
+    return [
         fmean(rewards[number * samples : (number + 1) * samples]) - base[prompt]
         for number, prompt in enumerate(prompts)
     ]
-    grams = [gram for text in texts for gram in ngrams(text.lower().split(), 2)]
-    return {
-        "gains": gains,
-        "length": fmean(len(answer) for answer in ids),
-        "distinct": len(set(grams)) / max(len(grams), 1),
-        "texts": texts,
-    }
 
 
 def _kl(policy: Any, trainer: PolicyTrainer, asked: list[list[int]], ids: list[list[int]]) -> float:
@@ -175,12 +160,12 @@ def _kl(policy: Any, trainer: PolicyTrainer, asked: list[list[int]], ids: list[l
     return fmean(ratios)
 
 
-def _off_task(policy: Any, trainer: PolicyTrainer, task: str) -> float:
+def _off_task(policy: Any, trainer: PolicyTrainer, task: str, model: str) -> float:
     """Mean loss of log-likelihood, in nats per token, of the reference's own answers to prompts of another task."""
-    other = next(name for name in NAMES if name != task)
-    lines = list(read_jsonl(rows_file(other, "own")))[:OFF_TASK_PROMPTS]
+    other = next(name for name in NAMES if name != task and rows_file(name, "own", model).exists())
+    lines = list(read_jsonl(rows_file(other, "own", model)))[:OFF_TASK_PROMPTS]
     columns = {
-        "prompt": [line["prompt"] for line in lines],
+        "prompt": [MODELS[model].asked(line["prompt"]) for line in lines],
         "response": [line["responses"][0]["text"] for line in lines],
         "reward": [line["responses"][0]["reward"] for line in lines],
         "prompt_id": list(range(len(lines))),

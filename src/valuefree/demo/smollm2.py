@@ -32,10 +32,17 @@ def smollm2_file() -> Path:
 
 def smollm2_folder() -> Path:
     """A folder in the user's cache with the same weights as float32 (0.5 GB); the first call takes half a minute."""
-    file = smollm2_file()
+    return converted(smollm2_file(), "smollm2")
+
+
+def converted(file: Path, name: str) -> Path:
+    """The folder in the user's cache that holds the weights of a GGUF file as float32, made by the first call.
+
+    name: what the folder's name begins with; the rest is a digest of the file.
+    """
     with file.open("rb") as stream:
-        name = hashlib.file_digest(stream, "blake2b").hexdigest()[:16]
-    folder = cache_root() / "models" / f"smollm2-{name}"
+        digest = hashlib.file_digest(stream, "blake2b").hexdigest()[:16]
+    folder = cache_root() / "models" / f"{name}-{digest}"
     if (folder / "config.json").exists():
         return folder
     logger.info("reading %s into %s, once", file.name, folder)

@@ -1,7 +1,9 @@
 """The tasks of the study on real language models, each with a reward that a program computes."""
 
+import random
 from importlib import import_module
 
+from studies.real.scale import TEST, VALIDATION
 from studies.real.tasks.task import Task
 from valuefree.errors import ConfigError
 
@@ -23,3 +25,10 @@ def task_named(name: str) -> Task:
             f"task {name!r} needs the package {error.name!r}, which is not installed: pip install -e '.[studies]', or "
             "for toxicity pip install alt-profanity-check."
         ) from error
+
+
+def parts_of(task: str) -> tuple[list[str], list[str], list[str]]:
+    """Prompts to train on, to choose settings by, and to report on; the same for every run of a task."""
+    prompts = task_named(task).prompts()
+    random.Random(task).shuffle(prompts)
+    return prompts[TEST + VALIDATION :], prompts[TEST : TEST + VALIDATION], prompts[:TEST]

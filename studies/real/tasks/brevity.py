@@ -29,7 +29,7 @@ def reward(prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
 TASK = Task(
     name="brevity",
     about="ROUGE-L recall of the reference answer − 0.01 per word of the response",
-    licence="`rouge-score` on PyPI, Apache-2.0; questions and answers written for this study (Apache-2.0)",
+    licence="rouge-score on PyPI, Apache-2.0; questions and answers written for this study (Apache-2.0)",
     prompts=lambda: list(answers()),
     reward=reward,
     hint="Answer in one short sentence.",

