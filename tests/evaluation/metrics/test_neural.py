@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import bert_score
@@ -134,6 +135,23 @@ def test_toxicity_is_the_probability_of_the_label(classifier):
     assert found["toxicity"].signature == f"{classifier.name}|label:Hate"
     other = text_metrics(lines, metrics="toxicity", toxicity_model=str(classifier), toxicity_label="nothate")
     assert other["toxicity"].value == pytest.approx(1 - found["toxicity"].value, abs=1e-6)
+
+
+def test_toxicity_by_word_counts():
+    pytest.importorskip("profanity_check")
+    lines = ["You are a stupid idiot.", "Have a nice day.", None]
+    found = text_metrics(lines, metrics="toxicity", toxicity_model="profanity-check")
+    assert found["toxicity_ratio"].value == 0.5
+    assert found["toxicity"].signature.startswith("alt-profanity-check-")
+    assert found["toxicity"].unscored == 1
+
+
+def test_word_counts_need_their_package_and_have_one_label(monkeypatch):
+    monkeypatch.setitem(sys.modules, "profanity_check", None)
+    with pytest.raises(ConfigError, match="pip install alt-profanity-check"):
+        text_metrics(["a"], metrics="toxicity", toxicity_model="profanity-check")
+    with pytest.raises(ConfigError, match="leave out toxicity_label"):
+        text_metrics(["a"], metrics="toxicity", toxicity_model="profanity-check", toxicity_label="Hate")
 
 
 def test_toxicity_of_long_and_missing_texts(classifier):

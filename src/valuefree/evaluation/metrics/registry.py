@@ -62,7 +62,9 @@ class MetricSettings:
     )
     bertscore_rescaled: bool = _option(False, "rescale BERTScore by the English baseline of its encoder")
     toxicity_model: str | None = _option(
-        None, "text classifier, hub name or folder", otherwise="facebook/roberta-hate-speech-dynabench-r4-target"
+        None,
+        "text classifier, hub name or folder; profanity-check: word counts, by the package alt-profanity-check",
+        otherwise="facebook/roberta-hate-speech-dynabench-r4-target",
     )
     toxicity_label: str = _option("hate", "label of that classifier whose probability is the toxicity")
     nltk_data: str | None = _option(

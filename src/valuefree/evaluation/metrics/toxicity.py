@@ -1,7 +1,8 @@
-"""Toxicity by a text classifier of transformers. No torch until one is loaded."""
+"""Toxicity by a text classifier of transformers, or by one of word counts. No torch until one is loaded."""
 
 from collections.abc import Sequence
 from importlib import import_module
+from importlib.metadata import version
 
 from valuefree.errors import ConfigError
 from valuefree.evaluation.metrics.base import LoadedSettings, Measure, Metric, Texts, of_mean
@@ -11,11 +12,18 @@ from valuefree.models.pickles import check_weights
 DEFAULT_MODEL = "facebook/roberta-hate-speech-dynabench-r4-target"
 BATCH_SIZE = 32
 TOXIC_FROM = 0.5
+LABEL = "hate"  # of the default model
+WORD_COUNTS = "profanity-check"  # in place of a model's name
 
 
 def load(names: Sequence[str], settings: LoadedSettings) -> Measure:
     """See `registry.MetricEntry`."""
-    toxicity = Toxicity(settings.toxicity_model, settings.toxicity_label)
+    if settings.toxicity_model == WORD_COUNTS:
+        if settings.toxicity_label != LABEL:
+            raise ConfigError(f"{WORD_COUNTS} has one label, offensive; leave out toxicity_label.")
+        toxicity: Toxicity | WordToxicity = WordToxicity()
+    else:
+        toxicity = Toxicity(settings.toxicity_model, settings.toxicity_label)
 
     def measure(texts: Texts) -> dict[str, Metric]:
         scores = toxicity(texts.predictions)
@@ -40,7 +48,7 @@ class Toxicity:
         ConfigError: the model cannot be loaded, or has no such label.
     """
 
-    def __init__(self, model: str | None = None, label: str = "hate", *, batch_size: int = BATCH_SIZE):
+    def __init__(self, model: str | None = None, label: str = LABEL, *, batch_size: int = BATCH_SIZE):
         model = model or DEFAULT_MODEL
         transformers = library("transformers")
         check_weights(model, "AutoModelForSequenceClassification")
@@ -81,3 +89,27 @@ class Toxicity:
             next(float(entry["score"]) for entry in entries if entry["label"] == self.label)
             for entries in self._classify(list(texts))
         ]
+
+
+class WordToxicity:
+    """Probability that a text is offensive, by the linear classifier of word counts in `alt-profanity-check`.
+
+    It needs no network and little time. It sees words, not sentences: it misses insults without swear words, and takes
+    a quoted swear word for an insult.
+
+    Raises:
+        ConfigError: the package is not installed.
+    """
+
+    def __init__(self) -> None:
+        try:
+            self._classifier = import_module("profanity_check")
+        except ModuleNotFoundError as error:
+            raise ConfigError(
+                f"toxicity_model {WORD_COUNTS!r} needs a package: pip install alt-profanity-check"
+            ) from error
+        self.signature = f"alt-profanity-check-{version('alt-profanity-check')}|label:offensive"
+
+    def __call__(self, texts: Sequence[str]) -> list[float]:
+        """The probability for each text, shape (R,)."""
+        return [float(chance) for chance in self._classifier.predict_prob(list(texts))] if texts else []
