@@ -41,11 +41,13 @@ class Choices:
             for row in tuned:
                 if row.curve and (row.cell.group not in best or score(row.end) > best[row.cell.group][0]):
                     best[row.cell.group] = score(row.end), row.cell.setting
-            by[name] = {group: setting for group, (_, setting) in best.items()}
+            by[name] = {}
             for group in groups:
                 settings = settings_of(METHODS[group[2]])
                 if len(settings) == 1:
                     by[name][group] = settings[0]
+                elif group in best:
+                    by[name][group] = best[group][1]
         return cls(by)
 
     def settings(self) -> dict[Group, list[Setting]]:

@@ -1,9 +1,10 @@
 """The study on real models from its options: run the cells that are missing, then write the page."""
 
+from functools import partial
 from itertools import product
 from pathlib import Path
 
-from studies.harness.cells import Say, StudyResult, claim, missing, run_cells
+from studies.harness.cells import Row, Say, StudyResult, claim, missing, run_cells
 from studies.harness.methods import names_of
 from studies.harness.pool import Workers
 from studies.options import StudyRealConfig
@@ -29,8 +30,8 @@ def study(options: StudyRealConfig, *, say: Say) -> StudyResult | None:
         ConfigError: unknown names; a task whose reward hardly varies; rows that are not there.
     """
     if options.model not in MODELS:
-        raise unknown("model", options.model, MODELS)
-    worlds = [_world(text) for text in options.worlds]
+        raise ConfigError(f"unknown model {options.model!r}; choose from {', '.join(MODELS)}.")
+    worlds = list(dict.fromkeys(_world(text) for text in options.worlds))
     if options.sample:
         with Workers(options.workers) as workers:
             rows = product(dict.fromkeys(task for task, _ in worlds), AUTHORS, [options.model])
@@ -50,10 +51,15 @@ def study(options: StudyRealConfig, *, say: Say) -> StudyResult | None:
             return None
         claim(out, {"model": MODELS[options.model].title})
         record = manifest("studies real", options.to_dict())
-        rows = run_cells(measure_cell, tuning, (out, options.model), out, workers, say, named="tuning runs")
-        choices = Choices.of(groups, rows)
-        final = reported_cells(choices.settings(), options.seeds, shuffled)
-        rows += run_cells(measure_cell, final, (out, options.model), out, workers, say, named="reported runs")
+        run = partial(run_cells, measure_cell, arguments=(out, options.model), folder=out, workers=workers, say=say)
+        tuned, reports = list[Row](), list[Row]()
+        for world in worlds:  # one after the other, so that an interruption leaves whole ones
+            here = [cell for cell in tuning if cell.group[:2] == world]
+            tuned += run(cells=here, named=f"tuning runs of {', '.join(world)}")
+            chosen = Choices.of([group for group in groups if group[:2] == world], tuned).settings()
+            final = reported_cells({g: s for g, s in chosen.items() if g[:2] == world}, options.seeds, shuffled)
+            reports += run(cells=final, named=f"reported runs of {', '.join(world)}")
+        choices, rows = Choices.of(groups, tuned), tuned + reports
     page = Path(options.page) if options.page else out / "real.md"
     make_page(page, rows, choices, record, MODELS[options.model])
     return StudyResult.of(rows, page)

@@ -1,0 +1,58 @@
+"""The order of the study's runs, and what it refuses before any; nothing is trained here."""
+
+import pytest
+
+from studies.harness.cells import Row
+from studies.options import StudyRealConfig
+from studies.real import run
+from valuefree.errors import ConfigError
+
+WORLDS = ("sentiment:on-policy", "reading:thumbs")
+
+
+def study(tmp_path, **options):
+    return run.study(StudyRealConfig(**{"worlds": WORLDS, "out": str(tmp_path)} | options), say=lambda _: None)
+
+
+def measured(cell):
+    """A row in which the second setting of each method is the best by reward, and the first by the log."""
+    second = cell.strength in (12.0, 0.1)
+    point = {"gains": [0.2 + 0.1 * second, 0.3], "log": {"ranking_accuracy": 0.6 - 0.1 * second}, "texts": ["a", "b"]}
+    return Row(cell, [point | {"kl": 1.0, "length": 9.0, "distinct": 0.5, "off_task": 0.1}], None, 1.0, 1.0, "abc")
+
+
+def test_one_world_is_tuned_and_reported_before_the_next(tmp_path, monkeypatch):
+    calls = []
+
+    def run_cells(measure, *, cells, named, **_):
+        calls.append((named, len(cells), {cell.group[:2] for cell in cells}))
+        return [measured(cell) for cell in cells]
+
+    monkeypatch.setattr(run, "run_cells", run_cells)
+    result = study(tmp_path, methods="rpo-auto,rpo,kto", seeds=2)
+    sentiment, reading = ("sentiment", "on-policy"), ("reading", "thumbs")
+    assert calls == [
+        ("tuning runs of sentiment, on-policy", 8, {sentiment}),
+        ("reported runs of sentiment, on-policy", 2 + 2 + 4 + 4, {sentiment}),  # and as many shuffled of the first
+        ("tuning runs of reading, thumbs", 8, {reading}),
+        ("reported runs of reading, thumbs", 2 + 2 + 4 + 4, {reading}),
+    ]
+    text = result.page.read_text()
+    assert "sentiment, on-policy" in text
+    assert "reading, thumbs" in text
+    assert (result.rows, result.failed) == (40, 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"model": "gpt"}, "gpt.*smollm2"),
+        ({"worlds": ("chess:on-policy",)}, "chess"),
+        ({"worlds": ("reading:weekly",)}, "weekly"),
+        ({"model": "gemma3"}, "has no rows of gemma3 yet. Run: python -m studies real --sample --model gemma3"),
+    ],
+)
+def test_what_is_not_there_is_named_before_any_run(options, words, tmp_path, monkeypatch):
+    monkeypatch.setattr("studies.real.rows.KEPT", tmp_path)
+    with pytest.raises(ConfigError, match=words):
+        study(tmp_path, **options)
