@@ -68,7 +68,7 @@ test-slow: $(INSTALLED) $(METEOR_DATA)
 LOWEST := build/lowest
 LOWEST_TESTS := tests/partition tests/batches tests/data/test_triplets.py tests/data/test_any_input.py tests/evaluation/test_bounded_client.py \
 	tests/evaluation/test_openai_client.py tests/evaluation/metrics/test_lexical.py tests/models/test_pickles.py \
-	tests/models/test_merge.py tests/end_to_end/test_runs.py::test_inspect_score_train_generate_evaluate
+	tests/models/test_merge.py tests/models/test_prompt_states.py tests/end_to_end/test_runs.py::test_inspect_score_train_generate_evaluate
 
 .PHONY: test-lowest
 test-lowest:
