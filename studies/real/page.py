@@ -130,10 +130,11 @@ def _table(world: tuple[str, str], found: Mapping[Any, Reported], choices: Choic
     order = list(METHODS)
     lines.sort(key=lambda line: order.index(line[0]))
     seeds = max((result.seeds for result in found.values() if result.group[:2] == world), default=0)
-    note = f"Means of {seeds} runs. Intervals: 95 %, over prompts. KL in nats per response. Off-task: loss of "
-    note += "log-likelihood of the reference's answers to another task, in nats per token. At equal KL: the same "
-    note += (
-        "difference where the policy of the larger KL is mixed with the reference until its KL is at most the other's."
+    note = (
+        f"Means of {seeds} runs. Intervals: 95 %, over prompts. KL in nats per response. Off-task: loss of "
+        "log-likelihood of the reference's answers to another task, in nats per token. At equal KL: the same "
+        "difference where the policy of the larger KL is mixed with the reference until its KL is at most the other's, which is "
+        "the least that it gives there."
     )
     return Table("", COLUMNS, lines, note)
 
