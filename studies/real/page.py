@@ -133,8 +133,8 @@ def _table(world: tuple[str, str], found: Mapping[Any, Reported], choices: Choic
     note = (
         f"Means of {seeds} runs. Intervals: 95 %, over prompts. KL in nats per response. Off-task: loss of "
         "log-likelihood of the reference's answers to another task, in nats per token. At equal KL: the same "
-        "difference where the policy of the larger KL is mixed with the reference until its KL is at most the other's, which is "
-        "the least that it gives there."
+        "difference where the policy of the larger KL is mixed with the reference until its KL is at most the "
+        "other's, which is the least that it gives there."
     )
     return Table("", COLUMNS, lines, note)
 
