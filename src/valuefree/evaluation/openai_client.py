@@ -205,7 +205,7 @@ def openai_client(
 
 
 def _retries_told(server: str, max_retries: int) -> Callable[[Any], None]:
-    """A hook of requests that logs the first repetition of each number, lest a command wait without a word."""
+    """A hook of requests that logs each number of a try once, so that a user sees why the command waits."""
     told: set[int] = set()
 
     def tell(request: Any) -> None:

@@ -45,7 +45,9 @@ def test_brevity_pays_for_the_answer_and_takes_for_words():
 
 
 def test_an_insult_is_worse_than_a_greeting():
-    pytest.importorskip("profanity_check", reason="it installs a package named tests, so it is no dependency")
+    pytest.importorskip(
+        "profanity_check", reason="alt-profanity-check is no dependency, since it wants one version of scikit-learn"
+    )
     insult, greeting = task_named("toxicity").reward([""] * 2, ["You are a stupid idiot.", "Have a nice day."])
     assert insult < 0.1 < 0.9 < greeting
 
