@@ -93,7 +93,9 @@ class StudyPaperConfig(MetricOptions, StudyOptions):
         f"sets paper (the six) and lexical. Default: {', '.join(DEFAULT)}; reward and KL are measured anyway",
     )
     scale: str = option(
-        "tiny", "by comma: tiny (2 cores, minutes), smol (SmolLM2, hours), small, large, xl (Flan-T5, GPU)"
+        "tiny",
+        "by comma: tiny (2 cores, minutes), tiny-128, tiny-256 (its larger sizes, for the paper's methods and "
+        "claims about size), smol (SmolLM2, hours), small, large, xl (Flan-T5, GPU)",
     )
     methods: str = option(
         "all",
@@ -121,11 +123,11 @@ class StudyPaperConfig(MetricOptions, StudyOptions):
     )
     judge: tuple[str, ...] = option(
         ("smollm2@serve",),
-        "judges of answers: MODEL@http://host/v1, MODEL@serve (a server started here), MODEL (loaded here); none for "
-        "the reward function alone, which judges in any case. mistral-7b-instruct-v0.3 and llama-3-8b-instruct are the "
-        "paper's",
+        "judges of answers: MODEL@http://host/v1, MODEL@serve (a server started here), MODEL (loaded here), "
+        "MODEL@reward (a reward model: it scores all answers); none for the reward function alone, which judges in any "
+        "case. mistral-7b-instruct-v0.3 and llama-3-8b-instruct are the paper's",
     )
-    judge_prompts: int = option(50, "held-out prompts that these judges see, from the first; 0 for all")
+    judge_prompts: int = option(50, "held-out prompts that judges see that compare answers, from the first; 0 for all")
     judge_seeds: int = option(1, "seeds whose answers they see, from the first")
     claims: bool = option(True, "also the runs behind Table I and section VI, where the optimum is known")
     timing: bool = option(True, "also Figure 1's timings on one process alone (scale tiny)")

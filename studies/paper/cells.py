@@ -46,17 +46,22 @@ def kls_of(rows: Iterable[Row]) -> list[float]:
 def cells_of(
     scales: Sequence[Scale], methods: Sequence[Method], taus: Sequence[float], seeds: int, *, control: bool
 ) -> list[Cell]:
-    """The grid; with `control` also every method that reads rewards on shuffled ones, at the main temperature."""
+    """The grid; with `control` also every method that reads rewards on shuffled ones, at the main temperature.
+
+    A brief scale has the paper's methods alone, and no control.
+    """
     grid = [
         Cell(scale.name, method.name, tau, seed)
         for scale in scales
         for method in methods
+        if method.published or not scale.brief
         for tau in temperatures(method, taus)
         for seed in range(seeds)
     ]
     if not control:
         return grid
-    main = [cell for cell in grid if cell.tau in (None, MAIN_TAU)]
+    brief = {scale.name for scale in scales if scale.brief}
+    main = [cell for cell in grid if cell.tau in (None, MAIN_TAU) and cell.scale not in brief]
     reads = {method.name for method in methods if method.rewards}
     return grid + [Cell(c.scale, c.method, c.tau, c.seed, shuffled=True) for c in main if c.method in reads]
 

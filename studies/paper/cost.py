@@ -10,7 +10,7 @@ ROWS, PROMPT_TOKENS, RESPONSE_TOKENS, PER_PROMPT = 255_864, 160, 220, 4  # Ultra
 ENCODER_SHARE = 0.42  # of T5's parameters
 FLOPS = 0.35 * 156e12  # an A100 at TF32, of its peak
 TOKEN_SECONDS = 0.03  # per step of generation, limited by kernel launches
-CPU_SECONDS = {"tiny": 6.0, "smol": 420.0}  # of a cell, measured on two cores
+CPU_SECONDS = {"tiny": 6.0, "tiny-128": 9.0, "tiny-256": 16.0, "smol": 420.0}  # of a cell, measured on two cores
 SEARCH = 2.125  # training steps with the search for a learning rate, relative to those without
 VALUE_FORWARDS = 3  # of DRO-V's second network on the prompts, backward pass included
 

@@ -40,13 +40,10 @@ def report_of(folder: Path) -> Report:
         key, suffix = (f"-{results.scale.name}", f", {results.scale.title}") if several else ("", "")
         found = findings(results)
         verdict += _verdict(results, found)
-        sections += [
-            _supports(results, found, key, suffix),
-            _paper_tables(results, key, suffix),
-            _beyond(results, key, suffix),
-            qualitative(results, key, suffix),
-        ]
-        browsed += completions(results)
+        sections += [_supports(results, found, key, suffix), _paper_tables(results, key, suffix)]
+        if not results.scale.brief:
+            sections += [_beyond(results, key, suffix), qualitative(results, key, suffix)]
+            browsed += completions(results)
     if any(scale.published is None for scale in study.scales):
         verdict.append(sentence("tiny"))
     sections += [_time(study), _claims(study), _paper(), failed_section(study.every_row)]
@@ -84,6 +81,8 @@ def _verdict(results: Results, found: Sequence[Finding]) -> list[str]:
     counts = Counter(one.verdict for one in found)
     named = ", ".join(f"{counts[name]} {name}" for name in OUTCOMES)
     sentences = [f"{results.scale.title}: of {len(found)} claims of the paper {named}."]
+    if results.scale.brief:
+        return sentences
     if results.scale.width:  # made from the training rows alone
         sentences.append(sentence("texts", rows=results.held_out["train_rows"]))
     for name, tau in (("RPO", MAIN_TAU), ("KTO", MAIN_TAU), ("DRO", MAIN_TAU), (OURS, None), (SELF_TUNED, None)):
@@ -150,9 +149,12 @@ def _but_tuned(results: Results) -> str:
 
 
 def _judge_calls(study: Results) -> str:
-    """Number of answers of each judge, and when they were given."""
+    """Number of answers of each judge, and when they were given; of a reward model, how it agrees with its authors."""
     text = ""
     for judge in study.study["judges"]:
+        held_out = (judge.get("agreement") or {}).get("held_out_pairs")
+        if held_out:
+            text += " " + sentence("agreement", judge=judge["title"], **held_out)
         file = study.folder / f"judgements-{judge['key']}.jsonl"
         rows = read_jsonl(file) if file.exists() else []
         times = [row["time"] for row in rows if "time" in row]

@@ -13,7 +13,7 @@ from studies.harness.cells import Row, read_rows
 from studies.paper.cells import Cell, Pair, TimingCell, cells_of, gain_of, paper_pairs, responses_file
 from studies.paper.claims.plan import trials_of
 from studies.paper.methods import METHODS, REFERENCE, Method, label, temperatures
-from studies.paper.scales import MAIN_TAU, Scale
+from studies.paper.scales import FAMILIES, MAIN_TAU, Scale
 from studies.paper.verdicts import Spread, spread
 from valuefree.data.prompts import as_text
 from valuefree.errors import DataError
@@ -112,6 +112,13 @@ class Results:
         other = copy.copy(self)
         other.scale = scale
         return other
+
+    @property
+    def sizes(self) -> "list[Results]":
+        """This scale and the other two sizes of its model, from the smallest; empty if one of them was not run."""
+        known = {scale.name: scale for scale in self.scales}
+        family = next((names for names in FAMILIES if self.scale.name in names), ())
+        return [self.at(known[name]) for name in family] if known.keys() >= set(family) else []
 
     @property
     def encoder(self) -> str | None:
@@ -249,8 +256,8 @@ class Results:
         """Verdicts of a judge on a pair; None where there are none."""
         key, prompts = "reward", None
         if judge != REWARD_JUDGE:
-            key = next(entry["key"] for entry in self.study["judges"] if entry["title"] == judge)
-            prompts = self.study["judge_prompts"]
+            entry = next(entry for entry in self.study["judges"] if entry["title"] == judge)
+            key, prompts = entry["key"], None if entry.get("scores") else self.study["judge_prompts"]
         found: dict[int, dict[str, Any]] = {}
         for seed in range(self.study["seeds"]):
             file = pair.file(self.folder, key, self.scale.name, seed)

@@ -16,6 +16,7 @@ from studies.paper.methods import METHODS, REFERENCE, label
 from studies.paper.published import BASELINES, CLAIMS, METRICS, Metric
 from studies.paper.results import REWARD_JUDGE, Judged, Results
 from studies.paper.scales import MAIN_TAU
+from studies.paper.sizes import separation, size_steadies, small_tau
 from studies.paper.verdicts import Finding, Outcome, counted, decide, shown, side
 from studies.paper.wording import WORDS
 from valuefree.evaluation.stats import t_mean
@@ -247,15 +248,26 @@ def _tau_sharpness(results: Results) -> Ruling:
     )
 
 
-def _one_size(results: Results) -> Ruling:
-    return "not tested", "each scale has one size; the claim compares sizes of one family on the same data."
-
-
 def _no_value_model(results: Results) -> Ruling:
     make = METHODS["RPO"].make
     needs = make(MAIN_TAU).requires if make else frozenset()
     verdict: Outcome = "contradicted" if "value_outputs" in needs else "supported"
     return verdict, f"its objective requires {', '.join(sorted(needs))} and no learned value."
+
+
+def _no_value_gradient(results: Results) -> Ruling:
+    verdict, _ = _no_value_model(results)
+    return verdict, "V̂ is a column of the training rows, computed before training; it has no gradient."
+
+
+def _triplets_suffice(results: Results) -> Ruling:
+    trained = [row for row in results.runs("RPO") if row.end.get("steps")]
+    if not trained:
+        return "not tested", "RPO was not trained."
+    return _no_value_model(results)[0], (
+        f"{len(trained)} runs at τ = {MAIN_TAU:g} read the columns prompt, response and reward, and the "
+        "log-probabilities of the reference."
+    )
 
 
 RULES: dict[str, Callable[[Results], Ruling]] = {
@@ -266,22 +278,24 @@ RULES: dict[str, Callable[[Results], Ruling]] = {
     "judges-agree": _judges_agree,
     "faster": _faster,
     "tau-robust": partial(_gain_by_tau, method="RPO"),
-    "tau-small": _one_size,
+    "tau-small": small_tau,
     "tau-moderate": _tau_moderate,
-    "tau-size": _one_size,
+    "tau-size": size_steadies,
     "tau-sharpness": _tau_sharpness,
     "normalisation-metrics": _normalisation_metrics,
     "normalisation-stable": _normalisation_stable,
     "normalisation-tau": partial(_gain_by_tau, method="RPO-noNorm"),
     "normalisation-toxicity": lambda results: _toxicity(results, _without_normalisation(results), "temperatures"),
     "normalisation-judges": _normalisation_judges,
-    "separation": _one_size,
+    "separation": separation,
     "answers": partial(
         _wins,
         pairs=[Pair("RPO", other) for other in ("KTO", "DRO")],
         prefix="by verdicts on all prompts instead of selected examples. ",
     ),
     "no-value-model": _no_value_model,
+    "no-value-gradient": _no_value_gradient,
+    "triplets-suffice": _triplets_suffice,
 }
 MEASURED_ELSEWHERE: dict[str, str] = WORDS["measured_elsewhere"]
 REMARKS: dict[str, str] = WORDS["remarks"]

@@ -71,14 +71,16 @@ class Plan:
         return self.options.workers or (1 if torch.accelerator.is_available() else os.cpu_count() or 1)
 
     def to_judge(self, spec: JudgeSpec) -> list[tuple[Pair, str, int]]:
-        """Pairs with scale and seed: all of them for the reward function, else those of the options.
+        """Pairs with scale and seed: all of them for a judge that scores answers, else those of the options.
 
-        Models judge the pairs that the paper lacks only if they see all prompts anyway.
+        Models that compare answers judge the pairs that the paper lacks only if they see all prompts anyway, and no
+        brief scale.
         """
-        reward = spec.name == REWARD
-        methods, ours = [method.name for method in self.methods], reward or self.options.judge_prompts == 0
-        seeds = self.options.seeds if reward else min(self.options.judge_seeds, self.options.seeds)
-        scales = [scale for scale in self.scales if not reward or self.setup.reward_of(scale) is not None]
+        methods, ours = [method.name for method in self.methods], spec.scores or self.options.judge_prompts == 0
+        seeds = self.options.seeds if spec.scores else min(self.options.judge_seeds, self.options.seeds)
+        scales = [scale for scale in self.scales if spec.scores or not scale.brief]
+        if spec.name == REWARD:
+            scales = [scale for scale in scales if self.setup.reward_of(scale) is not None]
         return [
             (pair, scale.name, seed)
             for scale in scales
@@ -120,7 +122,7 @@ def study(options: StudyPaperConfig, *, say: Say, scales: Sequence[Scale] | None
     folder = plan.setup.folder
     todo = missing(plan.cells, folder)
     prompts = options.judge_prompts or max(scale.test_prompts for scale in plan.scales)
-    calls = sum(2 * prompts * len(plan.to_judge(spec)) for spec in plan.judges)
+    calls = sum(2 * prompts * len(plan.to_judge(spec)) for spec in plan.judges if not spec.scores)
     say(f"{len(plan.cells)} runs, {len(plan.cells) - len(todo)} of them done; {plan.workers} workers")
     for sentence in estimate(todo, plan.scales, calls, plan.workers):
         say(sentence)
@@ -167,7 +169,7 @@ def _run(plan: Plan, say: Say) -> list[Row]:
 
 def _judge(plan: Plan, say: Say) -> None:
     for spec in (JudgeSpec(REWARD), *plan.judges):
-        prompts = None if spec.name == REWARD else plan.options.judge_prompts or None
+        prompts = None if spec.scores else plan.options.judge_prompts or None
         done = [
             entry
             for entry in plan.to_judge(spec)
@@ -191,7 +193,10 @@ def _note(plan: Plan, record: dict[str, Any], seconds: dict[str, float]) -> None
         "control": options.control,
         "decoding": options.decoding,
         "metrics": metrics_folder(plan.setup.folder, options).name,
-        "judges": [{"title": spec.title, "key": spec.key} for spec in plan.judges],
+        "judges": [
+            {"title": spec.title, "key": spec.key, "scores": spec.scores, "agreement": spec.agreement}
+            for spec in plan.judges
+        ],
         "judge_prompts": options.judge_prompts or None,
         "manifest": record,
         "sessions": [*before, {"started": record["started"], "seconds": seconds, "machine": record["machine"]}],

@@ -7,9 +7,12 @@ from typing import Literal
 import yaml
 
 from studies.harness.methods import names_of
+from studies.paper.published import SIZES
 from valuefree.errors import ConfigError
 
 MAIN_TAU = 1.0  # of every table but the ablations
+FAMILIES = (("small", "large", "xl"), ("tiny", "tiny-128", "tiny-256"))  # sizes of one model on the same data
+BRIEF = FAMILIES[1][1:]
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,17 @@ class Scale:
     kl_prompts: int = 256
     generation_batch: int = 32
     train_prompts: int | None = None
+
+    @property
+    def compared_with(self) -> str:
+        """The paper's size whose numbers stand beside those of this scale: its own, or that of its rank, else Small."""
+        rank = next((names.index(self.name) for names in FAMILIES if self.name in names), 0)
+        return self.published or SIZES[rank]
+
+    @property
+    def brief(self) -> bool:
+        """Whether it serves the claims about sizes alone: the paper's methods, without the control."""
+        return self.name in BRIEF
 
 
 SCALES: dict[str, Scale] = {

@@ -18,11 +18,6 @@ from valuefree.report import Table
 OUR_ROWS = (REFERENCE, OURS, SELF_TUNED, "RPO sums", "DRO-V", "SFT-all", "SFT-best")
 
 
-def _size(scale: Scale) -> str:
-    """The published size that a scale is compared with: its own, else Small."""
-    return scale.published or "Small"
-
-
 def _beside(scale: Scale) -> str:
     """The model and data of the published columns."""
     return sentence("same" if scale.published else "orientation")
@@ -45,7 +40,7 @@ def _titled(metric: Metric) -> str:
 
 def table_2(results: Results) -> Table:
     """Six metrics of KTO, DRO and RPO, and of the methods that the paper lacks."""
-    size, rows, lacking = _size(results.scale), [], []
+    size, rows, lacking = results.scale.compared_with, [], []
     others = [name for name in OUR_ROWS if any(method.name == name for method in results.methods)]
     for metric in METRICS:
         values = {name: results.metric(name, MAIN_TAU, metric.ours) for name in ("KTO", "DRO", "RPO", *others)}
@@ -68,7 +63,7 @@ def table_2(results: Results) -> Table:
 
 def table_5(results: Results) -> Table:
     """RPO and RPO-noNorm by temperature: six metrics."""
-    size, rows = _size(results.scale), []
+    size, rows = results.scale.compared_with, []
     for metric in METRICS:
         for tau in results.taus:
             for name in ("RPO", "RPO-noNorm"):
@@ -98,7 +93,7 @@ def rate_cell(found: Judged | None) -> str:
 
 def _rate_table(results: Results, number: str, what: str, lines: Sequence[tuple[str, str, Pair]]) -> Table:
     """lines: (first cell, published column, pair)."""
-    size, rows, reliable = _size(results.scale), [], results.reliable_judges
+    size, rows, reliable = results.scale.compared_with, [], results.reliable_judges
     for judge in results.judges:
         for name, column, pair in lines:
             parts = [printed(f"{number}{part}", size, column) for part in "ab"]

@@ -89,13 +89,17 @@ def base_of(name: str) -> str | None:
     return found.get("base_model_name_or_path") if isinstance(found, dict) else None
 
 
-def load_tokenizer(name: str, *, gguf_file: str | None = None, trust_remote_code: bool = False):
-    """The tokenizer of `name`; a tokenizer without a padding token pads with its end-of-sequence token."""
+def load_tokenizer(name: str, *, gguf_file: str | None = None, trust_remote_code: bool = False, needs_end: bool = True):
+    """The tokenizer of `name`; a tokenizer without a padding token pads with its end-of-sequence token.
+
+    Args:
+        needs_end: refuse a tokenizer without an end-of-sequence token, which a policy needs and a reward model does not.
+    """
     check_local(name)
     name, gguf_file = split_gguf(model_of_run(name), gguf_file)
     extra = {"gguf_file": gguf_file} if gguf_file else {}
     tokenizer = _loaded(_pretrained_tokenizer, name, trust_remote_code=trust_remote_code, **extra)
-    if tokenizer.eos_token_id is None:
+    if needs_end and tokenizer.eos_token_id is None:
         raise ConfigError(f"the tokenizer of {name} has no end-of-sequence token, which every response must end with.")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token

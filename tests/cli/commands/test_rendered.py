@@ -54,3 +54,10 @@ def test_none_left_is_an_error_that_says_why(tmp_path, strict):
 def test_without_a_template_nothing_is_dropped(tmp_path, tokenizer):
     rows, summary = read(options(tmp_path, tokenizer, [conversation("system", "user")], "drop"))
     assert (len(rows), summary.dropped) == (2, {})
+
+
+def test_rows_are_read_for_a_tokenizer_that_ends_texts_as_bert_does(tmp_path, tokenizer):
+    """With a separator and no end-of-sequence token. A reward model needs none."""
+    tokenizer.sep_token, tokenizer.eos_token = tokenizer.eos_token, None
+    rows, summary = read(options(tmp_path, tokenizer, ["a question"], "drop"))
+    assert (len(rows), summary.dropped) == (2, {})

@@ -56,7 +56,14 @@ def test_every_claim_has_one_finding_and_the_rules_are_about_claims(make):
 
 def test_an_empty_study_decides_nothing_but_what_needs_no_run(make):
     decided = {one.claim: one.verdict for one in findings(make().results) if one.verdict != "not tested"}
-    assert decided == {"no-value-model": "supported"}
+    assert decided == {"no-value-model": "supported", "no-value-gradient": "supported"}
+
+
+def test_triplets_suffice_where_rpo_was_trained_on_them(make):
+    made = make()
+    made.cell("RPO", steps=20)
+    assert verdict(made, "triplets-suffice") == "supported"
+    assert said(made, "triplets-suffice").startswith("1 runs at τ = 1 read the columns prompt, response and reward")
 
 
 def claim_rows():

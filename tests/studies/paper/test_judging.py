@@ -227,6 +227,40 @@ def test_the_reward_function_judges_by_the_rewards_that_are_known(answered, fake
     assert kept(JudgeSpec("reward"), TODO[1], answered).name.startswith("reward-tiny-RPO-tau1-seed1--")
 
 
+def test_a_reward_model_scores_each_run_once_and_judges_as_many_pairs_as_the_reward_function(
+    answered, fake, monkeypatch, tmp_path
+):
+    """It gives an answer its length, so of two answers that of the longer name wins: RPO's."""
+    asked = []
+
+    def load(name):
+        assert name == "there/model"
+
+        def lengths(prompts, responses):
+            asked.append(len(responses))
+            return [float(len(text)) for text in responses]
+
+        return lengths
+
+    monkeypatch.setattr(judging, "load_reward", load)
+    spec = JudgeSpec.parse("there/model@reward")
+    assert (spec.title, spec.scores) == ("model (reward model)", True)
+    judge_pairs(spec, TODO, answered.folder, prompts=None, say=lambda _: None)
+    assert asked == [8] * 4  # two runs of each seed
+    assert [verdict["score"] for verdict in verdicts(spec, TODO[0], answered)["verdicts"]] == [1.0] * 8
+    plan = Plan.of(StudyPaperConfig(out=str(tmp_path), methods="RPO;SFT-all", taus="1", judge=("there/model@reward",)))
+    assert plan.to_judge(plan.judges[0]) == plan.to_judge(JudgeSpec("reward"))
+
+
+def test_the_agreement_of_a_reward_model_is_that_of_the_run_that_made_it(tmp_path):
+    folder = tmp_path / "rm" / "model"
+    folder.mkdir(parents=True)
+    spec = JudgeSpec(str(folder), "reward")
+    assert spec.agreement is None
+    (tmp_path / "rm" / "metrics.json").write_text('{"held_out_pairs": {"accuracy": 0.7, "pairs": 90}}')
+    assert spec.agreement == {"held_out_pairs": {"accuracy": 0.7, "pairs": 90}}
+
+
 def test_answers_with_unusual_line_ends_are_read_whole(answered, fake):
     """JSON leaves U+2028 and U+0085 as they are; they end no line of the file."""
     for cell in TODO[0][0].cells("tiny", 0):

@@ -30,7 +30,8 @@ def read(options: Any) -> Rows:
     if options.on_bad != "drop":
         return rows, summary
     name = base_of(options.model) or options.model
-    faults = unrendered(rows, load_tokenizer(name, trust_remote_code=options.trust_remote_code))
+    tokenizer = load_tokenizer(name, trust_remote_code=options.trust_remote_code, needs_end=False)
+    faults = unrendered(rows, tokenizer)
     if not faults:
         return rows, summary
     first = next(iter(faults.values()))
