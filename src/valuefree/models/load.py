@@ -93,7 +93,7 @@ def load_tokenizer(name: str, *, gguf_file: str | None = None, trust_remote_code
     """The tokenizer of `name`; a tokenizer without a padding token pads with its end-of-sequence token.
 
     Args:
-        needs_end: refuse a tokenizer without an end-of-sequence token, which a policy needs and a reward model does not.
+        needs_end: refuse a tokenizer without an end-of-sequence token. A policy needs it, a reward model does not.
     """
     check_local(name)
     name, gguf_file = split_gguf(model_of_run(name), gguf_file)
