@@ -19,7 +19,7 @@ from studies.paper.scales import MAIN_TAU
 from studies.paper.sizes import separation, size_steadies, small_tau
 from studies.paper.verdicts import Finding, Outcome, counted, decide, shown, side
 from studies.paper.wording import WORDS
-from valuefree.evaluation.stats import t_mean
+from valuefree.evaluation.stats import p_shown, t_mean
 
 Ruling = tuple[Outcome, str]
 WIDE, NEARLY_ALL = 80.0, 90.0  # percent: Tables III and VI in the paper's words
@@ -125,7 +125,7 @@ def _listed(rates: Mapping[str, Judged], lacking: Sequence[str] = ()) -> str:
         if one.rate is not None:
             ends = one.rate.interval
             interval = f" [{ends[0]:.0f}, {ends[1]:.0f}]" if ends else ""
-            text.append(f"{name}: {one.rate.value:.0f} %{interval} (sign test p = {one.p_value:.2g})")
+            text.append(f"{name}: {one.rate.value:.0f} %{interval} (sign test {p_shown(one.p_value)})")
     parts = [f"RPO over {'; '.join(text)}."] if text else []
     return " ".join([*parts, *([f"Not judged: {', '.join(lacking)}."] if lacking else [])])
 

@@ -12,7 +12,7 @@ from studies.paper.scales import MAIN_TAU, Scale
 from studies.paper.self_tuning import rates_of, rows_origin
 from studies.paper.verdicts import NONE, Spread, shown, spread
 from studies.paper.wording import sentence, table
-from valuefree.evaluation.stats import t_mean
+from valuefree.evaluation.stats import p_shown, t_mean
 from valuefree.report import Table
 
 OUR_ROWS = (REFERENCE, OURS, SELF_TUNED, "RPO sums", "DRO-V", "SFT-all", "SFT-best")
@@ -88,7 +88,7 @@ def rate_cell(found: Judged | None) -> str:
         return f"none of {prompts} judged"
     covered = "" if found.coverage == 1 else f", {found.coverage:.0%} judged"
     runs = "" if found.rate.runs == 1 else f"{found.rate.runs} runs × "
-    return f"{shown(found.rate, digits=1)} ({runs}{prompts} prompts, p = {found.p_value:.2g}{covered})"
+    return f"{shown(found.rate, digits=1)} ({runs}{prompts} prompts, {p_shown(found.p_value)}{covered})"
 
 
 def _rate_table(results: Results, number: str, what: str, lines: Sequence[tuple[str, str, Pair]]) -> Table:

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from valuefree.errors import number_of
-from valuefree.evaluation.stats import Estimate, bootstrap_mean
+from valuefree.evaluation.stats import Estimate, bootstrap_mean, p_shown
 from valuefree.report.drawing import GREY, colour, label, panels
 from valuefree.report.model import Plot, Table
 
@@ -89,7 +89,7 @@ def _outcomes(evaluation: Evaluation) -> str:
 
 
 def _tested(evaluation: Evaluation) -> str:
-    return f"{_outcomes(evaluation)} (sign test p = {evaluation['outcomes']['p_value']:.3g})"
+    return f"{_outcomes(evaluation)} (sign test {p_shown(evaluation['outcomes']['p_value'])})"
 
 
 def _interval(estimate: Estimate) -> str:
@@ -135,7 +135,7 @@ def comparison_table(evaluations: Mapping[str, Evaluation], about: Mapping[str, 
                 about[run][0],
                 signed(estimate_of(evaluation["gain"])),
                 f"{kl['value']:.2f}{_interval(estimate_of(kl))}" if kl is not None else "not measured",
-                f"{_outcomes(evaluation)} (p = {evaluation['outcomes']['p_value']:.3g})",
+                f"{_outcomes(evaluation)} ({p_shown(evaluation['outcomes']['p_value'])})",
                 f"{evaluation['reference']['value']:.3f} → {evaluation['policy']['value']:.3f}",
                 _lengths(evaluation),
                 *(about[run][1:] if seeds else []),

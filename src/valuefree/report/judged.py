@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from valuefree.data.prompts import as_text
-from valuefree.evaluation.stats import preferred
+from valuefree.evaluation.stats import p_shown, preferred
 from valuefree.report.completions import side_by_side, with_occurrence
 from valuefree.report.drawing import label, panels
 from valuefree.report.folders import RunFiles
@@ -100,7 +100,7 @@ def _sentence(judge: str, pair: Mapping[str, Any]) -> str:
         return f"{head}: win rate {rate.value:.1%} on one prompt: no interval, no conclusion."
     which = preferred(rate, pair["prompts"]["p_value"])
     preference = "shows no preference" if which is None else f"prefers {pair['systems'][which]}"
-    tested = f"{rate.n} prompts (sign test p = {pair['prompts']['p_value']:.3g})"
+    tested = f"{rate.n} prompts (sign test {p_shown(pair['prompts']['p_value'])})"
     counts = pair["categories"]
     doubts = {"have no verdict": counts["unjudged"], "change the winner with the order": counts["disagreement"]}
     said = [f"{count} {what}" for what, count in doubts.items() if count]
@@ -122,7 +122,7 @@ def _rates(
 ) -> Section:
     names = [[judge, f"{' over '.join(pair['systems'])}{pair['run']}"] for judge, pair in pairs]
     rates = [
-        [_share(rate), str(rate["n"]), f"{pair['prompts']['p_value']:.3g}"]
+        [_share(rate), str(rate["n"]), p_shown(pair["prompts"]["p_value"]).removeprefix("p = ").removeprefix("p ")]
         if (rate := pair["win_rate"])
         else ["–", "0", "–"]
         for _, pair in pairs

@@ -90,7 +90,7 @@ def test_two_wins_of_two_are_not_bold_and_six_of_six_are():
     """p of the sign test: 2·(½)² = .5 and 2·(½)⁶ = .03125."""
     text = win_rate_table({"x": {"two": [of(2, 2)], "six": [of(6, 6)]}}, judge="J")
     assert "| 100.00 [15.8, 100.0] n = 2, p = 0.5 |" in text
-    assert "| **100.00 [54.1, 100.0]** n = 6, p = 0.031 |" in text
+    assert "| **100.00 [54.1, 100.0]** n = 6, p = 0.0312 |" in text
 
 
 def test_no_number_stands_where_nothing_is_judged():

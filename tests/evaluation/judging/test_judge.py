@@ -12,6 +12,7 @@ from valuefree.evaluation.judging.labels import Labels
 from valuefree.evaluation.judging.outcomes import CATEGORIES, count_categories
 from valuefree.evaluation.judging.prompts import PROMPTS, JudgePrompt
 from valuefree.evaluation.judging.tables import pair_rows
+from valuefree.evaluation.stats import p_shown
 
 # Seven pairs, one of each kind: what the judge says with the first system's answer shown first, and shown second.
 KINDS = {
@@ -86,7 +87,7 @@ def test_a_few_unanimous_prompts_show_no_preference(pairs, conclusion):
     assert (low > 0.5, high) == (pairs == 6, 1.0)
     first_line = result.report().splitlines()[0]
     assert conclusion in first_line
-    assert f"{pairs} / 0 / 0 (sign test p = {2 * 0.5**pairs:.3g})" in first_line
+    assert f"{pairs} / 0 / 0 (sign test {p_shown(2 * 0.5**pairs)})" in first_line
     assert result.flip_rate().interval == pytest.approx((0.0, 1 - low))
 
 

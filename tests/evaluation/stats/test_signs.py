@@ -4,7 +4,7 @@ import pytest
 from scipy import stats
 
 from valuefree.errors import DataError
-from valuefree.evaluation.stats import Estimate, preferred, sign_test, win_tie_loss
+from valuefree.evaluation.stats import Estimate, p_shown, preferred, sign_test, win_tie_loss
 
 
 def test_sign_test_by_hand():
@@ -29,6 +29,11 @@ def test_it_is_the_exact_binomial_test_and_symmetric(wins, losses):
 def test_a_preference_needs_the_interval_and_the_sign_test(interval, wins, losses, expected):
     """p of 4 : 0 is 2/16, of 6 : 0 2/64, of 9 : 1 22/1024."""
     assert preferred(Estimate(0.7, interval, 10), sign_test(wins, losses)) == expected
+
+
+def test_a_p_value_is_printed_without_an_exponent():
+    shown = [p_shown(value) for value in (5.65e-6, 1e-4, 0.000123, 0.03125, 0.0496, 0.5, 1.0)]
+    assert shown == ["p < 0.0001", *(f"p = {p}" for p in ("0.0001", "0.000123", "0.0312", "0.0496", "0.5", "1"))]
 
 
 def test_what_is_no_count_or_no_difference():

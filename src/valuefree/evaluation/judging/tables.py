@@ -11,7 +11,7 @@ from valuefree.evaluation.judging.asking import Asked
 from valuefree.evaluation.judging.outcomes import count_categories
 from valuefree.evaluation.judging.result import JudgeResult
 from valuefree.evaluation.markdown import escape_marks, markdown_table
-from valuefree.evaluation.stats import Estimate, preferred
+from valuefree.evaluation.stats import Estimate, p_shown, preferred
 
 RANKING = "Bradley–Terry strengths, relative to their mean, with one virtual tie per pair of systems"
 Cells = Mapping[str, Mapping[str, Sequence[JudgeResult]]]
@@ -65,7 +65,7 @@ def _cell(results: Sequence[JudgeResult]) -> str:
         text = f"{text} [{low:.1f}, {high:.1f}]"
         text = text if preferred(rate, result.outcomes().p_value) is None else f"**{text}**"
     covered = "" if result.coverage == 1 else f", {result.coverage:.0%} judged"
-    return f"{text} n = {rate.n}, p = {result.outcomes().p_value:.2g}{covered}"
+    return f"{text} n = {rate.n}, {p_shown(result.outcomes().p_value)}{covered}"
 
 
 def table_of(arena: ArenaResult, runs: Sequence[ArenaResult], *, judge: str) -> str:

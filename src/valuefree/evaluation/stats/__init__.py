@@ -10,7 +10,7 @@ from valuefree.evaluation.stats.length import LengthControlled, length_controlle
 from valuefree.evaluation.stats.means import bootstrap_mean, clustered_mean, paired_difference, t_mean
 from valuefree.evaluation.stats.ranking import PRIOR, Ranking, bradley_terry
 from valuefree.evaluation.stats.resampling import CONFIDENCE, PERCENTILE_FROM, RESAMPLES, UNBOUNDED, Interval
-from valuefree.evaluation.stats.signs import WinTieLoss, preferred, sign_test, win_tie_loss
+from valuefree.evaluation.stats.signs import WinTieLoss, p_shown, preferred, sign_test, win_tie_loss
 
 __all__ = [
     "CONFIDENCE",
@@ -29,6 +29,7 @@ __all__ = [
     "clustered_mean",
     "cohen_kappa",
     "length_controlled_win_rate",
+    "p_shown",
     "paired_difference",
     "preferred",
     "sign_test",

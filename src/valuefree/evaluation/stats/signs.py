@@ -19,7 +19,12 @@ class WinTieLoss(Statistic):
     p_value: float
 
     def __str__(self) -> str:
-        return f"{self.wins} / {self.ties} / {self.losses} (sign test p = {self.p_value:.3g})"
+        return f"{self.wins} / {self.ties} / {self.losses} (sign test {p_shown(self.p_value)})"
+
+
+def p_shown(p_value: float) -> str:
+    """``p = 0.0312``, ``p = 1`` or ``p < 0.0001``: three significant digits, never an exponent."""
+    return f"p = {p_value:.3g}" if p_value >= 1e-4 else "p < 0.0001"
 
 
 def sign_test(wins: int, losses: int) -> float:
