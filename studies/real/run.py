@@ -44,9 +44,11 @@ def study(options: StudyRealConfig, *, say: Say) -> StudyResult | None:
     groups = [(*world, method) for world in worlds for method in methods if applies(method, world[1])]
     default = "outputs/study-real" + ("" if options.model == SMOLLM2 else f"-{options.model}")
     out = Path(options.out or default).absolute()
-    tuning = tuning_cells(groups, {method: settings_of(METHODS[method]) for method in methods})
+    settings = {method: settings_of(METHODS[method]) for method in methods}
+    tuning = tuning_cells(groups, settings)
     with Workers(options.workers) as workers:
-        say(_plan(groups, tuning, shuffled, options.seeds, out, workers.count))
+        possible = reported_cells({group: settings[group[2]] for group in groups}, options.seeds, shuffled)
+        say(_plan(groups, tuning, possible, shuffled, options.seeds, out, workers.count))
         if options.dry_run:
             return None
         claim(out, {"model": MODELS[options.model].title})
@@ -88,13 +90,21 @@ def _check_rows(worlds: list[tuple[str, str]], model: str) -> None:
             )
 
 
-def _plan(groups: list[Group], tuning: list[Cell], shuffled: list[str], seeds: int, out: Path, workers: int) -> str:
-    """What is to be done, with hours; a group is reported at one setting or at two."""
+def _plan(
+    groups: list[Group],
+    tuning: list[Cell],
+    possible: list[Cell],
+    shuffled: list[str],
+    seeds: int,
+    out: Path,
+    workers: int,
+) -> str:
+    """What is to be done, with hours; a group is reported at one of its `possible` settings, or at two."""
     control = sum(method in shuffled for *_, method in groups)
     reports = (len(groups) + control) * seeds
-    left = len(missing(tuning, out))
-    hours = (left + reports) * RUN_MINUTES / 60
+    left, reported = len(missing(tuning, out)), len(possible) - len(missing(possible, out))
+    hours = (left + max(reports - reported, 0)) * RUN_MINUTES / 60
     return (
-        f"{len(groups)} groups: {len(tuning)} tuning runs, {left} of them to do, and at least {reports} reported runs; "
-        f"up to {hours:.1f} core-hours, {workers} workers"
+        f"{len(groups)} groups: {len(tuning)} tuning runs, {left} of them to do, and at least {reports} reported runs, "
+        f"{reported} of them done; about {hours:.1f} core-hours or more, {workers} workers"
     )

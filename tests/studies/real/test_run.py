@@ -5,8 +5,12 @@ import pytest
 from studies.harness.cells import Row
 from studies.options import StudyRealConfig
 from studies.real import run
+from studies.real.cells import Cell, tuning_cells
+from studies.real.methods import METHODS, settings_of
 from valuefree.errors import ConfigError
 
+SETTINGS = settings_of(METHODS["rpo"])
+REPORTED = ("sentiment", "on-policy", "rpo", *SETTINGS[0], 0, "report")
 WORLDS = ("sentiment:on-policy", "reading:thumbs")
 
 
@@ -41,6 +45,27 @@ def test_one_world_is_tuned_and_reported_before_the_next(tmp_path, monkeypatch):
     assert "sentiment, on-policy" in text
     assert "reading, thumbs" in text
     assert (result.rows, result.failed) == (40, 0)
+
+
+def test_a_dry_run_counts_what_is_left(tmp_path):
+    """Two methods of four settings: 8 tuning runs, and two groups × 2 seeds to report; 3 + 1 are there."""
+    said = []
+    options = {
+        "worlds": WORLDS[:1],
+        "methods": "rpo,kto",
+        "shuffled": "none",
+        "seeds": 2,
+        "dry_run": True,
+        "workers": 2,
+    }
+    cells = [*tuning_cells([("sentiment", "on-policy", "rpo")], {"rpo": SETTINGS})[:3], Cell(*REPORTED)]
+    for cell in cells:
+        measured(cell).write(tmp_path)
+    run.study(StudyRealConfig(**options, dry_run=True, out=str(tmp_path)), say=said.append)
+    assert said == [
+        "2 groups: 8 tuning runs, 5 of them to do, and at least 4 reported runs, 1 of them done; about 0.7 core-hours "
+        "or more, 2 workers"
+    ]
 
 
 @pytest.mark.parametrize(
