@@ -4,7 +4,7 @@ from functools import partial
 from itertools import product
 from pathlib import Path
 
-from studies.harness.cells import Row, Say, StudyResult, claim, missing, run_cells
+from studies.harness.cells import Row, Say, StudyResult, claim, missing, read_rows, run_cells
 from studies.harness.methods import names_of
 from studies.harness.pool import Workers
 from studies.options import StudyRealConfig
@@ -44,11 +44,9 @@ def study(options: StudyRealConfig, *, say: Say) -> StudyResult | None:
     groups = [(*world, method) for world in worlds for method in methods if applies(method, world[1])]
     default = "outputs/study-real" + ("" if options.model == SMOLLM2 else f"-{options.model}")
     out = Path(options.out or default).absolute()
-    settings = {method: settings_of(METHODS[method]) for method in methods}
-    tuning = tuning_cells(groups, settings)
+    tuning = tuning_cells(groups, {method: settings_of(METHODS[method]) for method in methods})
     with Workers(options.workers) as workers:
-        possible = reported_cells({group: settings[group[2]] for group in groups}, options.seeds, shuffled)
-        say(_plan(groups, tuning, possible, shuffled, options.seeds, out, workers.count))
+        say(_plan(groups, tuning, shuffled, options.seeds, out, workers.count))
         if options.dry_run:
             return None
         claim(out, {"model": MODELS[options.model].title})
@@ -90,21 +88,16 @@ def _check_rows(worlds: list[tuple[str, str]], model: str) -> None:
             )
 
 
-def _plan(
-    groups: list[Group],
-    tuning: list[Cell],
-    possible: list[Cell],
-    shuffled: list[str],
-    seeds: int,
-    out: Path,
-    workers: int,
-) -> str:
-    """What is to be done, with hours; a group is reported at one of its `possible` settings, or at two."""
-    control = sum(method in shuffled for *_, method in groups)
-    reports = (len(groups) + control) * seeds
-    left, reported = len(missing(tuning, out)), len(possible) - len(missing(possible, out))
-    hours = (left + max(reports - reported, 0)) * RUN_MINUTES / 60
+def _plan(groups: list[Group], tuning: list[Cell], shuffled: list[str], seeds: int, out: Path, workers: int) -> str:
+    """What is left to do, with hours. A group that is not tuned yet is reported at one setting, or at two."""
+    left = missing(tuning, out)
+    untuned = {cell.group for cell in left}
+    chosen = Choices.of([group for group in groups if group not in untuned], read_rows(tuning, out)).settings()
+    known = {group: settings for group, settings in chosen.items() if group not in untuned}
+    reports = len(missing(reported_cells(known, seeds, shuffled), out))
+    reports += sum(seeds * (1 + (group[2] in shuffled)) for group in untuned)
+    named = f"at least {reports}" if untuned else str(reports)
     return (
-        f"{len(groups)} groups: {len(tuning)} tuning runs, {left} of them to do, and at least {reports} reported runs, "
-        f"{reported} of them done; about {hours:.1f} core-hours or more, {workers} workers"
+        f"{len(groups)} groups; to do: {len(left)} of {len(tuning)} tuning runs, and {named} reported runs; "
+        f"about {(len(left) + reports) * RUN_MINUTES / 60:.1f} core-hours, {workers} workers"
     )
