@@ -9,9 +9,8 @@ import numpy as np
 
 from studies.frontier.cells import REFERENCE
 from studies.harness.cells import Row
-from studies.harness.page import draw_line, protocol, write_page
+from studies.harness.page import draw_line, protocol, write_between, write_page
 from studies.harness.results import first_at, number, record_against
-from valuefree.errors import DataError
 from valuefree.evaluation.stats import Estimate, clustered_mean
 from valuefree.report import Plot, Section, Table
 from valuefree.report.drawing import GREY, label, legend_above, panels
@@ -19,7 +18,6 @@ from valuefree.report.markdown import markdown_table
 
 KLS = (0.5, 1.0, 2.0)  # nats per response at which gains are compared
 PLACES: dict[str, float | None] = {"at the end": None} | {f"at {kl:g} nats": kl for kl in KLS}
-BEGIN, END = "<!-- frontier:begin -->", "<!-- frontier:end -->"
 Curve = Sequence[Mapping[str, Any]]
 
 
@@ -140,19 +138,6 @@ def frontier(runs: Runs) -> Plot:
     return Plot("frontier", "Reward gained against KL", figure)
 
 
-def write_between(file: Path, text: str) -> None:
-    """Put `text` between the two markers of `file`.
-
-    Raises:
-        DataError: a marker is missing.
-    """
-    content = file.read_text(encoding="utf-8")
-    if BEGIN not in content or END not in content:
-        raise DataError(f"{file} lacks the markers {BEGIN} and {END}.")
-    before, rest = content.split(BEGIN, 1)
-    file.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.split(END, 1)[1]}", encoding="utf-8")
-
-
 def make_page(page: Path, rows: Sequence[Row], default: str, record: Mapping[str, Any], readme: Path | None) -> None:
     """Write the page with its figure beside it, and the table of ends into the README between its markers."""
     runs = Runs(rows)
@@ -178,4 +163,4 @@ def make_page(page: Path, rows: Sequence[Row], default: str, record: Mapping[str
     ]
     write_page(page, "Reward against KL on the demo's task", sections, record, rows)
     if readme is not None:
-        write_between(readme, markdown_table(ends_table(runs)))
+        write_between(readme, "frontier", markdown_table(ends_table(runs)))

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from studies.harness.cells import Row
 from studies.harness.controls import REMOVES, UNUSED
 from studies.harness.results import DAGGER, World, control_table, edges
+from valuefree.errors import DataError
 from valuefree.report import Plot, Report, Section, Table
 from valuefree.report.drawing import colour, laid_out, mark
 from valuefree.report.markdown import markdown_of
@@ -34,6 +35,20 @@ def origin(record: Mapping[str, Any], rows: Sequence[Row]) -> str:
 
 def _option(value: Any) -> str:
     return " ".join(f'"{item}"' for item in value) if isinstance(value, (list, tuple)) else str(value)
+
+
+def write_between(file: Path, name: str, text: str) -> None:
+    """Put `text` between the markers of `name` in a Markdown file, ``<!-- name:begin -->`` and ``<!-- name:end -->``.
+
+    Raises:
+        DataError: a marker is missing.
+    """
+    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+    content = file.read_text(encoding="utf-8")
+    if begin not in content or end not in content:
+        raise DataError(f"{file} lacks the markers {begin} and {end}.")
+    before, rest = content.split(begin, 1)
+    write_text(file, f"{before}{begin}\n{text}\n{end}{rest.split(end, 1)[1]}")
 
 
 def write_page(

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from studies.harness.cells import Row
-from studies.harness.page import protocol, write_page
+from studies.harness.page import protocol, write_between, write_page
 from studies.harness.results import EMPTY, number, sign
 from studies.real.methods import AUTO, METHODS
 from studies.real.models import Model
@@ -14,6 +14,7 @@ from studies.real.scale import NEW_TOKENS, RANK, SAMPLES, TEST, TRAIN, VALIDATIO
 from studies.real.tasks import parts_of, task_named
 from valuefree.report import Section, Table
 from valuefree.report.drawing import colour, label, legend_above, mark, panels
+from valuefree.report.markdown import markdown_table
 from valuefree.report.model import Plot
 
 TUNED = "rpo"
@@ -34,8 +35,15 @@ WORLDS = {"on-policy": "four samples of the model per prompt", "thumbs": "one sa
 WORLDS |= {"off-policy": "two samples of the model and two of another author per prompt"}
 
 
-def make_page(page: Path, rows: Sequence[Row], choices: Choices, record: Mapping[str, Any], model: Model) -> None:
-    """Write the page from the rows of all runs."""
+def make_page(
+    page: Path,
+    rows: Sequence[Row],
+    choices: Choices,
+    record: Mapping[str, Any],
+    model: Model,
+    readme: Path | None = None,
+) -> None:
+    """Write the page from the rows of all runs, and the table of gains into the README between its markers."""
     found = reported([row for row in rows if row.cell.stage != "tune"])
     worlds = list(dict.fromkeys(group[:2] for group in (row.cell.group for row in rows)))
     said = [verdict(ours, found, choices, worlds) for ours in (AUTO, TUNED)]
@@ -58,6 +66,8 @@ def make_page(page: Path, rows: Sequence[Row], choices: Choices, record: Mapping
         sections.append(Section("-".join(world), f"{world[0]}, {world[1]}", [about], tables=tables))
     sections.insert(1, Section("method", "How it was done", _protocol(model)))
     write_page(page, "Methods on a real language model", sections, record, rows)
+    if readme is not None:
+        write_between(readme, "real", markdown_table(gains_table(found, choices, worlds)))
 
 
 def _protocol(model: Model) -> list[str]:
@@ -115,6 +125,17 @@ def _wins(found: Mapping[Any, Reported], choices: Choices, worlds: Sequence[tupl
     ]
     note = "Worlds in which the 95 % interval of the difference is above zero, below it, or contains it."
     return Table("", ["method", "against", "where the runs end", "at equal KL"], lines, note)
+
+
+def gains_table(found: Mapping[Any, Reported], choices: Choices, worlds: Sequence[tuple[str, str]]) -> Table:
+    """The gain of each method in each world, at settings chosen by reward."""
+    results = [of_world(world, found, choices, "reward") for world in worlds]
+    lines = [
+        [method, *(number(own[method].gain, signed=True) if method in own else EMPTY for own in results)]
+        for method in METHODS
+        if any(method in own for own in results)
+    ]
+    return Table("", ["method", *(", ".join(world) for world in worlds)], lines)
 
 
 def _table(world: tuple[str, str], found: Mapping[Any, Reported], choices: Choices) -> Table:

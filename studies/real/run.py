@@ -61,7 +61,8 @@ def study(options: StudyRealConfig, *, say: Say) -> StudyResult | None:
             reports += run(cells=final, named=f"reported runs of {', '.join(world)}")
         choices, rows = Choices.of(groups, tuned), tuned + reports
     page = Path(options.page) if options.page else out / "real.md"
-    make_page(page, rows, choices, record, MODELS[options.model])
+    readme = None if options.readme is None else Path(options.readme)
+    make_page(page, rows, choices, record, MODELS[options.model], readme)
     return StudyResult.of(rows, page)
 
 

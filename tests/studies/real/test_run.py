@@ -33,7 +33,9 @@ def test_one_world_is_tuned_and_reported_before_the_next(tmp_path, monkeypatch):
         return [measured(cell) for cell in cells]
 
     monkeypatch.setattr(run, "run_cells", run_cells)
-    result = study(tmp_path, methods="rpo-auto,rpo,kto", seeds=2)
+    readme = tmp_path / "README.md"
+    readme.write_text("top\n<!-- real:begin -->\n<!-- real:end -->\n")
+    result = study(tmp_path, methods="rpo-auto,rpo,kto", seeds=2, readme=str(readme))
     sentiment, reading = ("sentiment", "on-policy"), ("reading", "thumbs")
     assert calls == [
         ("tuning runs of sentiment, on-policy", 8, {sentiment}),
@@ -45,6 +47,14 @@ def test_one_world_is_tuned_and_reported_before_the_next(tmp_path, monkeypatch):
     assert "sentiment, on-policy" in text
     assert "reading, thumbs" in text
     assert (result.rows, result.failed) == (40, 0)
+    assert readme.read_text().splitlines()[2:] == [
+        "| method | sentiment, on-policy | reading, thumbs |",
+        "|---|---|---|",
+        "| rpo-auto | +0.250 [-0.385, +0.885] | +0.250 [-0.385, +0.885] |",
+        "| rpo | +0.300 | +0.300 |",
+        "| kto | +0.300 | +0.300 |",
+        "<!-- real:end -->",
+    ]
 
 
 def planned(tmp_path, cells):
