@@ -77,7 +77,7 @@ def test_a_reward_model_is_trained_on_pairs_and_serves_evaluate_and_sample(class
 
     existing = [{"prompt": "Describe 1", "response": text} for text in texts(3)]
     responses = ["--responses", write(tmp_path / "r.jsonl", existing)]
-    cli.run(["sample", *responses, "--score", reward, "--out", str(tmp_path / "scored.jsonl")])
+    cli.run(["sample", *responses, "--score", str(run), "--out", str(tmp_path / "scored.jsonl")])  # the run's model
     good, bad = read_triplets(tmp_path / "scored.jsonl")["reward"]
     assert good > bad
 

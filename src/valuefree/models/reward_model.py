@@ -9,7 +9,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreT
 
 from valuefree.batches.reward_inputs import RewardInputs
 from valuefree.errors import ConfigError
-from valuefree.models.load import DTYPES
+from valuefree.models.load import DTYPES, model_of_run
 from valuefree.models.names import check_local, unreachable
 from valuefree.models.pickles import check_weights
 from valuefree.models.weights import LOAD_ERRORS, pretrained
@@ -28,7 +28,7 @@ def load_reward_model(
     """A sequence classifier with one output, in evaluation mode, and its tokenizer.
 
     Args:
-        name: hub name or folder.
+        name: hub name or folder. For the folder of a run, its model is loaded.
         new_head: add an untrained output to a model without one.
         dtype: float32, bfloat16 or float16; default: as saved.
         attn_implementation, trust_remote_code: see `valuefree.load_model`.
@@ -43,6 +43,7 @@ def load_reward_model(
     options |= {"attn_implementation": attn_implementation} if attn_implementation else {}
     options |= {"num_labels": 1} if new_head else {}
     check_local(name)
+    name = model_of_run(name)
     check_weights(name, "AutoModelForSequenceClassification")
     options["local_files_only"] = not Path(name).exists() and unreachable() is not None
     try:
