@@ -62,7 +62,7 @@ test: $(INSTALLED) $(METEOR_DATA)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -q -n auto --maxprocesses 4 --dist loadfile
 
 test-slow: $(INSTALLED) $(METEOR_DATA)
-	$(BIN)/python -m pytest -m slow -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -q -n auto --maxprocesses 2 --dist load
 
 # Tests of every part with the lowest versions that pyproject.toml allows, torch excepted.
 LOWEST := build/lowest

@@ -87,6 +87,7 @@ def test_recipes_are_recipes_of_train(file):
     assert options.bf16
 
 
+@pytest.mark.slow
 def test_two_processes_start_and_are_one_group(tmp_path):
     """As the command on top says; without ACCELERATE_USE_CPU each process would take itself for the only one."""
     file = ROOT / "examples" / "configs" / "ddp_cpu_2processes.yaml"

@@ -58,10 +58,10 @@ def relative(one: dict, two: dict) -> float:
     ("kind", "objective"),
     [
         ("t5", "rpo"),
-        ("llama", "kto"),
         *(
             pytest.param(kind, objective, marks=pytest.mark.slow)  # every run starts three interpreters
             for kind, objective in (
+                ("llama", "kto"),
                 ("llama", "rpo"),
                 ("llama", "sft"),
                 ("t5", "kto"),
@@ -92,7 +92,8 @@ def test_two_processes_under_ddp_train_as_one(prepared, kind, objective):
     assert (two["scored"] > 0) == (objective != "sft")
 
 
-@pytest.mark.parametrize("objective", ["rpo", pytest.param("kto", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", ["rpo", "kto"])
 def test_uneven_prompts_end_the_epoch_on_every_rank(prepared, objective):
     """Micro-batches of 4 rows cut the prompt of 6, and three ranks run out of rows unevenly; no rank waits for ever."""
     started("two_processes.py", prepared, "llama", objective, 4, 2, 4, processes=3)
@@ -156,6 +157,7 @@ def test_two_processes_train_a_reward_model_as_one(tmp_path, tokenizer):
     assert two == pytest.approx(one, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_two_processes_save_into_a_fresh_folder_and_resume(prepared):
     """`valuefree train` under a launcher: checkpoints and the model are written, and each line is printed once."""
     tokenizer = AutoTokenizer.from_pretrained(prepared / "tokenizer")

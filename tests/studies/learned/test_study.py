@@ -22,6 +22,7 @@ def options(out, **given):
     return StudyLearnedConfig(worlds="small,exact", seeds=1, choose_seeds=1, workers=1, out=str(out), **given)
 
 
+@pytest.mark.slow
 def test_the_study_is_run_resumed_and_written(tmp_path):
     """Per seed and world one method at 2 rates and a shuffled run. Choosing 2 × 3, reported 3 × 3, coverage 1."""
     said: list[str] = []

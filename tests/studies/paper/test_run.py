@@ -89,6 +89,7 @@ def copied(done: Done, tmp_path: Path) -> Done:
     return replace(done, folder=tmp_path / "study")
 
 
+@pytest.mark.slow
 def test_after_a_kill_exactly_the_missing_runs_are_made(done):
     after = stamps(done.folder)
     assert 3 <= len(done.before) < CELLS

@@ -383,6 +383,7 @@ def test_without_rows_nothing_is_decided():
     assert claim_figures([]) == []
 
 
+@pytest.mark.slow
 def test_the_quick_run_gives_every_table_figure_and_finding():
     rows = []
     for trial in trials_of(QUICK):
