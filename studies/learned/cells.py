@@ -13,8 +13,8 @@ from valuefree.batches.collate import Collator
 from valuefree.evaluation.generation import Decoding, generate_ids
 from valuefree.evaluation.held_out.logged_responses import LoggedResponses
 from valuefree.evaluation.kl import as_reference
-from valuefree.models.load import evaluating
 from valuefree.models.logprobs import response_logps
+from valuefree.models.modules import evaluating
 
 TRUTH_SEED = 20_000  # apart from the seeds that rows are drawn with
 

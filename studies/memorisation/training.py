@@ -29,7 +29,8 @@ from studies.small.world import as_rows, held_out_prompts, prompts_of, reference
 from valuefree.cli.commands.from_options import lora
 from valuefree.evaluation.held_out.logged_responses import LoggedResponses
 from valuefree.evaluation.held_out.ridge import fit_ridge
-from valuefree.models.load import add_adapter, evaluating, is_encoder_decoder
+from valuefree.models.adapters import add_adapter
+from valuefree.models.modules import evaluating, is_encoder_decoder
 from valuefree.models.strength import strength_of
 from valuefree.objectives import RPO
 from valuefree.training.trainer import PolicyTrainer

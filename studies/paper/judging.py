@@ -23,7 +23,8 @@ from valuefree.evaluation.judging.presets import JUDGES
 from valuefree.evaluation.judging.prompts import PROMPTS
 from valuefree.evaluation.judging.server_judge import ServerJudge
 from valuefree.evaluation.reward_functions import load_reward, rewards_of
-from valuefree.models.load import accelerator_device, load_model, model_of_run
+from valuefree.models.load import load_model, model_of_run
+from valuefree.models.modules import accelerator_device
 from valuefree.runs.files import read_json, read_jsonl, write_json
 
 REWARD = "reward"

@@ -26,7 +26,7 @@ from valuefree.evaluation.metrics.measure import TextMetrics
 from valuefree.evaluation.metrics.registry import DEFAULT, OWNED
 from valuefree.evaluation.reward_functions import load_reward, rewards_of
 from valuefree.evaluation.stats import bootstrap_mean
-from valuefree.models.load import accelerator_device
+from valuefree.models.modules import accelerator_device
 from valuefree.runs.files import read_jsonl, write_jsonl
 from valuefree.runs.manifest import fingerprint
 from valuefree.training.trainer import PolicyTrainer, PolicyTrainingArguments

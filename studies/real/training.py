@@ -33,8 +33,9 @@ from valuefree.evaluation.held_out.logged_responses import LoggedResponses
 from valuefree.evaluation.held_out.measure import quick_measures
 from valuefree.evaluation.kl import as_reference
 from valuefree.evaluation.metrics.diversity import ngrams
-from valuefree.models.load import evaluating, load_model
+from valuefree.models.load import load_model
 from valuefree.models.logprobs import response_logps
+from valuefree.models.modules import evaluating
 from valuefree.models.strength import strength_of
 from valuefree.runs.files import read_jsonl, write_jsonl
 from valuefree.training.trainer import PolicyTrainer, PolicyTrainingArguments

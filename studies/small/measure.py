@@ -14,7 +14,7 @@ from studies.small.world import sample
 from valuefree.batches.collate import IGNORED, collate
 from valuefree.batches.rendering import pad_id
 from valuefree.errors import DataError
-from valuefree.models.load import evaluating, is_encoder_decoder
+from valuefree.models.modules import evaluating, is_encoder_decoder
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from valuefree.data import RewardScaler, read_pairs, read_triplets, split_by_pro
 from valuefree.data.columns import list_numbers
 from valuefree.data.triplets import prompts_of, read_with_summary
 from valuefree.data.validation import normalize, normalize_column, prompt_key
-from valuefree.models.load import is_encoder_decoder
 from valuefree.models.logprobs import response_logps
+from valuefree.models.modules import is_encoder_decoder
 from valuefree.objectives import RPO
 from valuefree.training.mismatched_pairs import draw_partners, prompt_classes
 from valuefree.training.training_rows import training_rows

@@ -10,7 +10,7 @@ from conftest import make_llama, make_t5
 from valuefree.cli import main as cli
 from valuefree.demo.data import feedback, take_prompts
 from valuefree.errors import ConfigError, DataError
-from valuefree.models.load import has_adapter
+from valuefree.models.adapters import has_adapter
 
 QUICK = ["--test-prompts", "4", "--max-steps", "2", "--max-length", "96", "--max-prompt-length", "48"]
 QUICK += ["--logging-steps", "1", "--batch-size", "8", "--eval-steps", "2"]

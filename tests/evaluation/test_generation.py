@@ -17,8 +17,9 @@ from valuefree.evaluation import LocalJudge
 from valuefree.evaluation.generation import Decoding, generate, generate_ids, response_texts
 from valuefree.evaluation.judging.backends import Settings
 from valuefree.evaluation.kl import kl_to_reference
-from valuefree.models.load import add_adapter, is_encoder_decoder
+from valuefree.models.adapters import add_adapter
 from valuefree.models.logprobs import response_logps
+from valuefree.models.modules import is_encoder_decoder
 from valuefree.objectives import SFT
 from valuefree.training.trainer import PolicyTrainer, PolicyTrainingArguments
 

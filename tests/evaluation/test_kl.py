@@ -9,7 +9,7 @@ from valuefree.errors import ConfigError
 from valuefree.evaluation.generation import Decoding
 from valuefree.evaluation.kl import kl_to_reference
 from valuefree.evaluation.policy_evaluation import evaluate
-from valuefree.models.load import add_adapter
+from valuefree.models.adapters import add_adapter
 
 SHORT = Decoding(max_new_tokens=6, batch_size=4)
 PROMPTS = [*TEXTS, "the sea", "bread and pears"]

@@ -11,8 +11,8 @@ from conftest import MAKERS
 from valuefree.batches.collate import Collator
 from valuefree.evaluation.generation import Decoding, generate_ids
 from valuefree.models.authorship import Authorship, authorship
-from valuefree.models.load import is_encoder_decoder
 from valuefree.models.logprobs import response_logps
+from valuefree.models.modules import is_encoder_decoder
 from valuefree.models.token_columns import WIDTH, TokenStatistics
 from valuefree.models.token_statistics import response_statistics, subsample, token_part
 from valuefree.models.token_sums import cut_rows

@@ -10,14 +10,9 @@ from conftest import make_llama, make_t5
 from valuefree.demo.smollm2 import smollm2_file
 from valuefree.errors import ConfigError
 from valuefree.models import names
-from valuefree.models.load import (
-    add_adapter,
-    disable_dropout,
-    has_adapter,
-    is_encoder_decoder,
-    load_model,
-    model_of_run,
-)
+from valuefree.models.adapters import add_adapter, has_adapter
+from valuefree.models.load import load_model, model_of_run
+from valuefree.models.modules import disable_dropout, is_encoder_decoder
 
 
 @pytest.mark.parametrize("make", [make_t5, make_llama])

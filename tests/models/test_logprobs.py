@@ -14,8 +14,8 @@ from valuefree.batches.collate import IGNORED, Collator, collate
 from valuefree.batches.rendering import Limits, tokenize
 from valuefree.errors import ConfigError
 from valuefree.models.hidden_states import POSITION_RESTARTS, supports_packing
-from valuefree.models.load import disable_dropout, is_encoder_decoder
 from valuefree.models.logprobs import patch_forward, response_logps
+from valuefree.models.modules import disable_dropout, is_encoder_decoder
 from valuefree.models.packed_attention import attention_name
 
 PROMPTS = [[5, 6, 7, 8], [9, 10], [11, 12, 13, 14, 15, 16]]

@@ -15,7 +15,7 @@ from transformers import (
 from conftest import MAKERS, TEXTS, make_llama
 from valuefree.evaluation import generation
 from valuefree.evaluation.generation import Decoding, generate_ids
-from valuefree.models.load import add_adapter
+from valuefree.models.adapters import add_adapter
 from valuefree.models.prompt_states import prompt_states
 
 PROMPTS = [*TEXTS, "the sea", "bread and pears"]

@@ -9,8 +9,8 @@ from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopKLogit
 from conftest import MAKERS
 from valuefree.batches.collate import Collator, collate
 from valuefree.errors import ConfigError
-from valuefree.models.load import is_encoder_decoder
 from valuefree.models.logprobs import response_logps
+from valuefree.models.modules import is_encoder_decoder
 from valuefree.models.sampler import Sampler
 
 PROMPTS = [[5, 6, 7, 8], [9, 10], [5, 6, 7, 8]]

@@ -8,7 +8,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 
 from conftest import make_llama, make_t5
 from valuefree.errors import ConfigError
-from valuefree.models.load import reference_context
+from valuefree.models.adapters import reference_context
 from valuefree.models.strength import strength_of
 
 IDS = torch.arange(3, 9)[None]

@@ -7,8 +7,8 @@ import torch
 from conftest import MAKERS
 from valuefree.batches.collate import Collator, collate
 from valuefree.errors import ConfigError
-from valuefree.models.load import is_encoder_decoder
 from valuefree.models.logprobs import response_logps
+from valuefree.models.modules import is_encoder_decoder
 from valuefree.models.token_columns import BETAS, EVERY, MASSES, RANKS, SHAPES, SLICES, WIDTH, TokenStatistics
 from valuefree.models.token_statistics import CACHE_BYTES, subsample, token_part
 

@@ -14,8 +14,8 @@ from training.test_trainer import StopAt, trainer, weights
 from valuefree.batches.collate import prompt_batch
 from valuefree.errors import ConfigError
 from valuefree.models.fingerprints import model_fingerprint
-from valuefree.models.load import backbone_of
 from valuefree.models.logprobs import response_logps
+from valuefree.models.modules import backbone_of
 from valuefree.models.value_network import ValueNetwork, attach, check_sharding, network_of
 from valuefree.objectives import DRO, RPO
 

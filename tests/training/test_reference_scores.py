@@ -13,8 +13,10 @@ from conftest import MAKERS, make_llama, make_t5
 from valuefree.batches.collate import Collator
 from valuefree.batches.rendering import Limits, tokenize
 from valuefree.errors import ConfigError, ScoringError
-from valuefree.models.load import add_adapter, is_encoder_decoder, load_model
+from valuefree.models.adapters import add_adapter
+from valuefree.models.load import load_model
 from valuefree.models.logprobs import response_logps
+from valuefree.models.modules import is_encoder_decoder
 from valuefree.models.sampler import Sampler
 from valuefree.training.reference_scores import score_reference, scoring_context
 from valuefree.training.score_cache import Score, ScoreCache

@@ -19,7 +19,7 @@ from transformers import EarlyStoppingCallback, TrainerCallback
 from conftest import make_llama, make_t5
 from valuefree.data import RewardScaler
 from valuefree.errors import ConfigError, DataError
-from valuefree.models.load import add_adapter
+from valuefree.models.adapters import add_adapter
 from valuefree.objectives import DPO, DRO, IPO, KTO, NCA, RPO, SFT
 from valuefree.training.callbacks import MetricsFile
 from valuefree.training.step_zero import step_zero_noise

@@ -14,8 +14,8 @@ from training.test_trainer import arguments, trainer
 from valuefree.batches.collate import prompt_batch
 from valuefree.data import RewardScaler
 from valuefree.errors import ConfigError, DataError
-from valuefree.models.load import backbone_of
 from valuefree.models.logprobs import response_logps
+from valuefree.models.modules import backbone_of
 from valuefree.models.prompt_features import prompt_features
 from valuefree.models.value_network import network_of, prompt_means
 from valuefree.objectives import DPO, DRO, GRPO, IPO, KTO, NCA, RPO, SFT, TOPR, AsymRE, SLiC

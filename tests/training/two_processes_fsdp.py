@@ -17,8 +17,8 @@ from two_processes import end, full
 from conftest import MAKERS
 from valuefree.batches.rendering import Limits, tokenize
 from valuefree.data import read_triplets
-from valuefree.models.load import is_encoder_decoder
 from valuefree.models.logprobs import patch_forward, response_logps
+from valuefree.models.modules import is_encoder_decoder
 from valuefree.objectives import rpo_loss
 from valuefree.training.scored_dataset import collator_for
 

@@ -14,7 +14,7 @@ from valuefree.batches.collate import collate
 from valuefree.batches.rendering import Prompt, cut_prompt, pad_id, prompt_ids
 from valuefree.batches.turns import stop_ids
 from valuefree.errors import ConfigError
-from valuefree.models.load import evaluating, is_encoder_decoder, unwrap_model
+from valuefree.models.modules import evaluating, is_encoder_decoder, unwrap_model
 from valuefree.models.prompt_states import prompt_states
 
 

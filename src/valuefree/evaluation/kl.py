@@ -10,9 +10,10 @@ from transformers import PreTrainedTokenizerBase
 from valuefree.data.prompts import Prompt
 from valuefree.evaluation.generation import Decoding, generate_ids
 from valuefree.evaluation.stats import Estimate, bootstrap_mean
+from valuefree.models.adapters import check_reference, reference_context
 from valuefree.models.hidden_states import supports_packing
-from valuefree.models.load import check_reference, evaluating, reference_context
 from valuefree.models.logprobs import response_logps
+from valuefree.models.modules import evaluating
 from valuefree.training.scored_dataset import collator_for
 
 

@@ -15,7 +15,7 @@ from valuefree.evaluation.generation import Decoding, generate_ids, response_tex
 from valuefree.evaluation.kl import as_reference, kl_to_reference
 from valuefree.evaluation.reward_functions import RewardFunction, rewards_of
 from valuefree.evaluation.stats import Estimate, WinTieLoss, bootstrap_mean, win_tie_loss
-from valuefree.models.load import check_reference
+from valuefree.models.adapters import check_reference
 
 
 @dataclass(frozen=True)

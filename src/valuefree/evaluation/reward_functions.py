@@ -12,7 +12,7 @@ import torch
 
 from valuefree.data.prompts import Prompt
 from valuefree.errors import ConfigError, DataError
-from valuefree.models.load import accelerator_device
+from valuefree.models.modules import accelerator_device
 from valuefree.models.reward_model import MAX_LENGTH, load_reward_model, reward_inputs, scores_of
 
 RewardFunction = Callable[[Sequence[Prompt], Sequence[str]], Sequence[float]]

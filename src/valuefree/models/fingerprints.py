@@ -10,7 +10,8 @@ from torch import nn
 from transformers import GenerationConfig
 
 from valuefree.errors import ConfigError
-from valuefree.models.load import has_adapter, unwrap_model
+from valuefree.models.adapters import has_adapter
+from valuefree.models.modules import unwrap_model
 from valuefree.models.value_network import NAME
 
 # Configuration fields that do not change the function: names, versions, training and the format of outputs. The dtype

@@ -13,7 +13,7 @@ from torch.distributed.tensor import DTensor
 
 from valuefree.batches.collate import IGNORED, pad_right
 from valuefree.errors import ConfigError
-from valuefree.models.load import backbone_of, is_encoder_decoder, unwrap_model
+from valuefree.models.modules import backbone_of, is_encoder_decoder, unwrap_model
 from valuefree.models.packed_attention import PackedRows, attention_name, no_mask, use_packed_attention
 
 

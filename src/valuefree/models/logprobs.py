@@ -19,7 +19,7 @@ from torch.utils.checkpoint import checkpoint
 from valuefree.errors import ConfigError
 from valuefree.models.fused_logprobs import HeadPath, HeadSettings, linear_logps
 from valuefree.models.hidden_states import causal_states, decoder_states, hidden_and_targets
-from valuefree.models.load import evaluating, is_encoder_decoder, unwrap_model
+from valuefree.models.modules import evaluating, is_encoder_decoder, unwrap_model
 from valuefree.models.sampler import Sampler, ScoringSettings
 from valuefree.models.token_columns import WIDTH
 from valuefree.models.token_statistics import response_statistics, subsample, token_part

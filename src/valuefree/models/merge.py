@@ -10,15 +10,9 @@ from transformers import PreTrainedTokenizerBase
 
 from valuefree.batches.turns import stop_ids
 from valuefree.errors import ConfigError
-from valuefree.models.load import (
-    ADAPTER,
-    has_adapter,
-    is_encoder_decoder,
-    load_model,
-    load_tokenizer,
-    model_of_run,
-    probe_logits,
-)
+from valuefree.models.adapters import has_adapter, probe_logits
+from valuefree.models.load import ADAPTER, load_model, load_tokenizer, model_of_run
+from valuefree.models.modules import is_encoder_decoder
 from valuefree.runs.files import read_json, use_umask
 
 TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1, "float16": 0.1}  # share of the largest logit: rounding, and no more

@@ -11,7 +11,8 @@ from torch import nn
 from valuefree.batches.collate import prompt_batch
 from valuefree.data.storage import SPILL_BYTES, temporary_folder
 from valuefree.errors import ConfigError
-from valuefree.models.load import backbone_of, evaluating, reference_context, unwrap_model
+from valuefree.models.adapters import reference_context
+from valuefree.models.modules import backbone_of, evaluating, unwrap_model
 from valuefree.models.value_network import prompt_means
 
 

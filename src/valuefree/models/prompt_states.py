@@ -10,7 +10,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 from transformers.modeling_outputs import BaseModelOutput
 
-from valuefree.models.load import backbone_of, is_encoder_decoder, unwrap_model
+from valuefree.models.modules import backbone_of, is_encoder_decoder, unwrap_model
 
 
 @torch.no_grad()

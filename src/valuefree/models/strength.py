@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from valuefree.errors import ConfigError
-from valuefree.models.load import check_reference, has_adapter
+from valuefree.models.adapters import check_reference, has_adapter
 
 
 class Strength(ABC):

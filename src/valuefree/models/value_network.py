@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from valuefree.errors import ConfigError
-from valuefree.models.load import backbone_of, has_adapter, unwrap_model
+from valuefree.models.adapters import has_adapter
+from valuefree.models.modules import backbone_of, unwrap_model
 
 NAME = "value_network"  # name of the policy's submodule, which `valuefree.models.logprobs` calls
 FILE_NAME = "value_network.safetensors"

@@ -17,7 +17,7 @@ from valuefree.batches.turns import stop_ids
 from valuefree.data.columns import with_column
 from valuefree.errors import ConfigError
 from valuefree.models.authorship import Authorship, authorship
-from valuefree.models.load import on_device, unwrap_model
+from valuefree.models.modules import on_device, unwrap_model
 from valuefree.models.prompt_features import prompt_features
 from valuefree.models.sampler import PLAIN, Sampler
 from valuefree.objectives.base import Objective, TrainingRows

@@ -20,9 +20,10 @@ from valuefree.batches.collate import Collator, scoring_batches
 from valuefree.data.columns import lengths_of, list_numbers
 from valuefree.data.storage import cache_root
 from valuefree.errors import ConfigError, ScoringError
+from valuefree.models.adapters import reference_context
 from valuefree.models.fingerprints import model_fingerprint
-from valuefree.models.load import evaluating, reference_context
 from valuefree.models.logprobs import ResponseLogps, response_logps
+from valuefree.models.modules import evaluating
 from valuefree.models.packed_attention import attention_name
 from valuefree.models.sampler import PLAIN, Sampler
 from valuefree.models.token_columns import LAYOUT, TokenStatistics

@@ -24,7 +24,8 @@ from valuefree.batches.reward_inputs import RewardInputs
 from valuefree.data.columns import column_hashes, to_numpy
 from valuefree.data.prompts import Prompt, as_text, decoded
 from valuefree.errors import ConfigError, DataError, number_of
-from valuefree.models.load import add_adapter, disable_dropout, has_adapter
+from valuefree.models.adapters import add_adapter, has_adapter
+from valuefree.models.modules import disable_dropout
 from valuefree.models.reward_model import MAX_LENGTH, reward_inputs, scores_of
 from valuefree.objectives.base import check_same_shape
 from valuefree.objectives.pairwise import Pairing, pairs_within

@@ -23,8 +23,8 @@ from valuefree.batches.sampling import GroupBatches, Lengths
 from valuefree.data.columns import column_hashes, factorize, lengths_of, list_numbers, nonnegative_counts
 from valuefree.models.authorship import Authorship
 from valuefree.models.hidden_states import supports_packing
-from valuefree.models.load import is_encoder_decoder
 from valuefree.models.logprobs import ResponseLogps
+from valuefree.models.modules import is_encoder_decoder
 from valuefree.objectives.base import ObjectiveInputs
 from valuefree.partition import PartitionReport
 from valuefree.training.reference_scores import ReferenceScores

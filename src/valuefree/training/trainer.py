@@ -15,9 +15,10 @@ from valuefree.batches.micro_batch import MicroBatch, TokenBatch
 from valuefree.data.prompts import as_text, decoded
 from valuefree.data.rewards import RewardScaler
 from valuefree.errors import ConfigError
+from valuefree.models.adapters import policy_of
 from valuefree.models.hidden_states import supports_packing
-from valuefree.models.load import disable_dropout, evaluating, is_encoder_decoder, policy_of
 from valuefree.models.logprobs import ResponseLogps, patch_forward, response_logps
+from valuefree.models.modules import disable_dropout, evaluating, is_encoder_decoder
 from valuefree.models.value_network import ValueNetwork, attach, check_sharding, network_of, split_groups
 from valuefree.objectives.base import Objective, ObjectiveInputs, ObjectiveOutput
 from valuefree.training.arguments import PolicyTrainingArguments

@@ -13,7 +13,7 @@ from studies.memorisation.training import UPPER_HALF, AveragedWeights, adapter_o
 from studies.small.models import KINDS
 from studies.small.world import reference, rows_of
 from tests.studies.small.conftest import TINY
-from valuefree.models.load import add_adapter
+from valuefree.models.adapters import add_adapter
 
 
 @pytest.fixture(autouse=True)

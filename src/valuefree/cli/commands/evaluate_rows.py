@@ -21,7 +21,8 @@ from valuefree.evaluation.held_out.assessment import Assessment, assessment_of
 from valuefree.evaluation.held_out.comparison import Comparison, compare
 from valuefree.evaluation.held_out.logged_responses import LoggedResponses, Origin
 from valuefree.evaluation.held_out.rows import LoggedRows
-from valuefree.models.load import has_adapter, model_of_run
+from valuefree.models.adapters import has_adapter
+from valuefree.models.load import model_of_run
 from valuefree.models.logprobs import patch_forward
 from valuefree.report import read_report, write_report
 from valuefree.runs.files import read_json, write_json

@@ -20,7 +20,8 @@ from valuefree.data.sources import rows_of
 from valuefree.data.validation import distinct_prompts, prompt_of
 from valuefree.errors import DataError
 from valuefree.evaluation.generation import Decoding
-from valuefree.models.load import accelerator_device, load_model, to_device
+from valuefree.models.load import load_model
+from valuefree.models.modules import accelerator_device, to_device
 from valuefree.objectives import Objective
 from valuefree.runs.files import read_text
 

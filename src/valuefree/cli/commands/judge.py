@@ -32,7 +32,8 @@ from valuefree.evaluation.markdown import escape_marks
 from valuefree.evaluation.outputs import Aligned
 from valuefree.evaluation.reward_functions import load_reward
 from valuefree.evaluation.stats import Agreement
-from valuefree.models.load import accelerator_device, load_model
+from valuefree.models.load import load_model
+from valuefree.models.modules import accelerator_device
 from valuefree.report import read_report, write_report
 from valuefree.runs.files import write_json, write_jsonl, write_text
 from valuefree.runs.manifest import COMPLETIONS, fingerprint, manifest

@@ -13,7 +13,7 @@ from valuefree.errors import ConfigError, DataError
 from valuefree.evaluation.kl import kl_to_reference
 from valuefree.evaluation.metrics.base import Metric
 from valuefree.evaluation.validation import best_responses, measure_policy
-from valuefree.models.load import has_adapter
+from valuefree.models.adapters import has_adapter
 
 
 def read_references(options: EvaluateConfig) -> tuple[list[Prompt], list[str] | None]:

@@ -26,8 +26,10 @@ from valuefree.evaluation.held_out.strength_choice import (
     strength_curve,
 )
 from valuefree.evaluation.held_out.wording import percent, with_interval
-from valuefree.models.load import has_adapter, is_encoder_decoder, model_of_run
+from valuefree.models.adapters import has_adapter
+from valuefree.models.load import model_of_run
 from valuefree.models.logprobs import patch_forward
+from valuefree.models.modules import is_encoder_decoder
 from valuefree.models.sampler import Sampler
 from valuefree.models.strength import Strength, strength_of
 from valuefree.report import read_report, write_report

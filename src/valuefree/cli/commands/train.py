@@ -29,8 +29,8 @@ from valuefree.evaluation.metrics.measure import TextMetrics
 from valuefree.evaluation.policy_evaluation import Evaluation, evaluate
 from valuefree.evaluation.reward_functions import check_reward, load_reward
 from valuefree.evaluation.validation import ValidationMetrics, best_responses
-from valuefree.models.load import is_encoder_decoder, unwrap_model
 from valuefree.models.logprobs import patch_forward
+from valuefree.models.modules import is_encoder_decoder, unwrap_model
 from valuefree.models.quantization import check_quantization
 from valuefree.report import read_report, write_report
 from valuefree.report.model_card import write_policy_card

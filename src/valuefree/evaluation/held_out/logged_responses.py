@@ -16,8 +16,8 @@ from valuefree.data.triplets import selected
 from valuefree.errors import DataError
 from valuefree.evaluation.held_out.rows import LoggedRows
 from valuefree.models.authorship import Authorship, authorship
-from valuefree.models.load import evaluating
 from valuefree.models.logprobs import response_logps
+from valuefree.models.modules import evaluating
 from valuefree.models.sampler import Sampler
 from valuefree.training.preparation import Scorer
 from valuefree.training.reference_scores import ReferenceScores

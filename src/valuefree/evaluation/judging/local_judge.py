@@ -12,7 +12,7 @@ from valuefree.errors import ConfigError
 from valuefree.evaluation.generation import own_generation_config, response_texts, until_end
 from valuefree.evaluation.judging.backends import Reply, Settings
 from valuefree.models.fingerprints import model_fingerprint
-from valuefree.models.load import evaluating, is_encoder_decoder
+from valuefree.models.modules import evaluating, is_encoder_decoder
 
 TOP_TOKENS = 20
 

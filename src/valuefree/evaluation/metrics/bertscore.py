@@ -93,7 +93,7 @@ class BertScore:
                 f"bert-score has no baseline for {model!r}: leave bertscore_rescaled out, or use a model with a "
                 f"baseline, such as {DEFAULT_MODEL}."
             )
-        device = str(import_module("valuefree.models.load").accelerator_device())
+        device = str(import_module("valuefree.models.modules").accelerator_device())
         layers = known[model] if layer is None else layer
         check_weights(model, "AutoModel")
         try:

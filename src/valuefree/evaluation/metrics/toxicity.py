@@ -78,7 +78,7 @@ class Toxicity:
             truncation=True,
             split_special_tokens=True,
             batch_size=batch_size,
-            device=import_module("valuefree.models.load").accelerator_device(),
+            device=import_module("valuefree.models.modules").accelerator_device(),
         )
 
     def __call__(self, texts: Sequence[str]) -> list[float]:
