@@ -22,8 +22,14 @@ study-exact: $(INSTALLED)
 study-small: $(INSTALLED)
 	$(BIN)/python -m studies small --page docs/results/small.md
 
+# The paper's experiments at three sizes of a tiny T5; about two hours of one core. A second judge that scores answers
+# is a reward model of your own: PAPER_FLAGS="--judge smollm2@serve FOLDER@reward".
+PAPER_FLAGS ?=
 study-paper: $(INSTALLED) $(METEOR_DATA)
-	$(BIN)/python -m studies paper --seeds 5 --judge-prompts 20 --page docs/results/paper-tiny.md
+	$(BIN)/pip install --quiet alt-profanity-check
+	$(BIN)/python -m studies paper --scale tiny,tiny-128,tiny-256 --seeds 5 --judge-prompts 20 \
+		--metrics bleu,sacrebleu,rougeL,meteor,toxicity --toxicity-model profanity-check \
+		--page docs/results/paper-tiny.md $(PAPER_FLAGS)
 
 # Every method tuned alike on SmolLM2; resumable, `--dry-run` prints the hours.
 study-real: $(INSTALLED)

@@ -48,12 +48,14 @@ def make_page(
     worlds = list(dict.fromkeys(group[:2] for group in (row.cell.group for row in rows)))
     said = [verdict(ours, found, choices, worlds) for ours in (AUTO, TUNED)]
     said += [share_of_best(world, found) for world in worlds]
+    behind = [loss for world in worlds for loss in losses(world, found, choices)]
     plots = [_plot(worlds, found, choices)]
     sections = [
         Section(
             "result",
             "What it says",
             [text for text in said if text],
+            behind,
             tables=[_wins(found, choices, worlds)],
             plots=plots,
         )
@@ -115,6 +117,20 @@ def _signs(
 
 def _counted(signs: Sequence[int]) -> str:
     return f"{signs.count(1)} won, {signs.count(-1)} lost, {signs.count(0)} undecided"
+
+
+def losses(world: tuple[str, str], found: Mapping[Any, Reported], choices: Choices) -> list[str]:
+    """A sentence for each method that ends ahead of `AUTO` by its interval: both KLs, and the lead at equal KL."""
+    results = of_world(world, found, choices, "reward")
+    ours = results.pop(AUTO, None)
+    ahead = {other: theirs for other, theirs in results.items() if ours and sign(difference(theirs, ours)) > 0}
+    return [
+        f"{', '.join(world)}: {AUTO} loses to {other}, which is tuned by the true reward and ends ahead by "
+        f"{number(difference(theirs, ours))}, at a KL of {theirs.kl:.2f} nats against {ours.kl:.2f}. At equal KL "
+        f"{other} less {AUTO} is {number(difference_within(theirs, ours), signed=True)}."
+        for other, theirs in ahead.items()
+        if ours
+    ]
 
 
 def _wins(found: Mapping[Any, Reported], choices: Choices, worlds: Sequence[tuple[str, str]]) -> Table:

@@ -7,7 +7,7 @@ from studies.harness.cells import Row
 from studies.real.cells import TUNING_SEED, Cell, reported_cells, tuning_cells
 from studies.real.methods import AUTO, METHODS, STAGE_1, applies, settings_of
 from studies.real.models import MODELS, SMOLLM2
-from studies.real.page import make_page, share_of_best, verdict
+from studies.real.page import losses, make_page, share_of_best, verdict
 from studies.real.results import Choices, difference_within, reported
 from valuefree.runs.manifest import manifest
 
@@ -82,6 +82,17 @@ def test_a_win_is_an_interval_above_zero():
     assert "kto 1 won, 0 lost, 0 undecided" in said
     assert "dpo 0 won, 1 lost, 0 undecided" in said
     assert "sft-best 0 won, 0 lost, 1 undecided" in said
+
+
+def test_a_loss_is_told_with_the_distance_of_both():
+    ours = list(np.linspace(0.3, 0.4, 20))
+    rows, choices = results({AUTO: ours, "dpo": [1.5 * gain for gain in ours], "sft-best": ours[::-1]})
+    (said,) = losses(WORLD, reported(rows), choices)
+    assert said.startswith("constraints, on-policy: rpo-auto loses to dpo, which is tuned by the true reward and ends")
+    assert "ahead by 0.175 [0.16" in said
+    assert said.endswith(
+        "at a KL of 1.00 nats against 1.00. At equal KL dpo less rpo-auto is +0.175 [+0.168, +0.182]†."
+    )
 
 
 def test_at_equal_kl_the_policy_of_the_larger_kl_is_mixed_with_the_reference():
