@@ -121,10 +121,11 @@ class Results:
         return [self.at(known[name]) for name in family] if known.keys() >= set(family) else []
 
     @property
-    def encoder(self) -> str | None:
-        """Encoder of BERTScore where it is not the default, roberta-large: the last two parts of its name."""
-        name = self.study["manifest"].get("config", {}).get("bertscore_model")
-        return None if name is None else "/".join(Path(name).parts[-2:])
+    def other_models(self) -> dict[str, str]:
+        """By metric, the model that computed it where that is not the paper's: the last two parts of its name."""
+        config = self.study["manifest"].get("config", {})
+        given = {metric: config.get(f"{metric}_model") for metric in ("bertscore", "toxicity")}
+        return {metric: "/".join(Path(name).parts[-2:]) for metric, name in given.items() if name is not None}
 
     # --------------------------------------------------------------------------------------------------------- runs
 

@@ -20,16 +20,16 @@ OUR_ROWS = (REFERENCE, OURS, SELF_TUNED, "RPO sums", "DRO-V", "SFT-all", "SFT-be
 
 def _beside(scale: Scale) -> str:
     """The model and data of the published columns."""
-    return sentence("same" if scale.published else "orientation")
+    return sentence("same") if scale.published else sentence("orientation", size=scale.compared_with)
 
 
 # --------------------------------------------------------------------------------------------------- tables II and V
 
 
 def _metric_cells(results: Results, table: str, metric: Metric, found: Spread | None, column: str) -> list[str]:
-    """Here, published, difference; none to a BERTScore by another encoder."""
+    """Here, published, difference; none where another model than the paper's computed the metric."""
     cell = printed(table, metric.name, column)
-    comparable = metric.ours != "bertscore" or results.encoder is None
+    comparable = metric.ours not in results.other_models
     difference = f"{found.value - cell.value:+.4f}" if found and cell and comparable else NONE
     return [shown(found, digits=4), NONE if cell is None else f"{cell.value:.4f}", difference]
 
@@ -56,7 +56,7 @@ def table_2(results: Results) -> Table:
         size=size,
         prompts=results.scale.test_prompts,
         unmeasured=sentence("unmeasured", names=", ".join(lacking)) if lacking else "",
-        encoder=sentence("encoder", encoder=results.encoder) + " " if results.encoder else "",
+        models="".join(sentence(f"{name}_model", model=model) + " " for name, model in results.other_models.items()),
         beside=_beside(results.scale),
     )
 

@@ -72,6 +72,20 @@ def test_a_method_that_was_not_run_is_no_metric_that_was_not_measured(make):
     assert "Not measured" not in tables.table_2(made.results).note
 
 
+@pytest.mark.parametrize("metric", ["bertscore", "toxicity"])
+def test_a_metric_by_another_model_than_the_papers_is_named_and_not_compared(make, metric):
+    made = make()
+    made.cell("RPO", metrics={metric: 0.5, "rougeL": 0.5})
+    record = made.results.study["manifest"]
+    assert made.results.other_models == {}
+    made.note(manifest=record | {"config": {f"{metric}_model": "/models/of/mine"}})
+    table = tables.table_2(made.results)
+    differences = {line[0].split()[0].lower().replace("-", ""): line[4] for line in table.rows if line[1] == "RPO"}
+    assert differences[metric] == "–"
+    assert differences["rougel"] == "+0.2115"
+    assert "of/mine" in table.note
+
+
 def test_student_intervals_of_metrics_do_not_go_below_zero(make):
     made = make()
     for seed, value in enumerate((0.01, 0.05)):
@@ -110,10 +124,10 @@ def test_table_three_has_win_rates_their_spread_and_the_differences(make):
     sft, kto, dro = table.rows
     assert sft[:2] == ["weak (loaded here)", "SFT"]
     assert sft[2].startswith("84.4 ± 22.1 [")
-    assert sft[2].endswith("(2 runs × 8 prompts, p = 0.031)")
+    assert sft[2].endswith("(2 runs × 8 prompts, p = 0.0312)")
     assert sft[3] == "82.78 ± 1.93, 63.66 ± 1.62"
     assert sft[4] == "+1.6, +20.7"
-    assert kto[2] == "0.0 [0.0, 36.9] (8 prompts, p = 0.0078)"
+    assert kto[2] == "0.0 [0.0, 36.9] (8 prompts, p = 0.00781)"
     assert kto[4] == f"{-82.60:+.1f}, {-65.76:+.1f}"
     assert dro[2:] == ["–", "83.97 ± 2.34, 65.26 ± 0.41", "–"]
 
@@ -150,7 +164,7 @@ def test_a_temperature_that_the_paper_lacks_has_nothing_beside_it(make):
         made.judged(WEAK, "RPO", "SFT", [1] * 8, tau=tau)
         made.cell("RPO", 0, tau, metrics={"bleu": 0.04})
     four = tables.table_4(made.results)
-    assert four.rows[0][1:] == ["0.5", "100.0 [63.1, 100.0] (8 prompts, p = 0.0078)", "–", "–"]
+    assert four.rows[0][1:] == ["0.5", "100.0 [63.1, 100.0] (8 prompts, p = 0.00781)", "–", "–"]
     assert four.rows[1][3] == "82.78 ± 1.93, 63.66 ± 1.62"
     five = tables.table_5(made.results)
     assert five.rows[0][1:] == ["0.5", "RPO", "0.0400 [0.0300, 0.0500]", "–", "–"]
