@@ -1,5 +1,6 @@
 """``--on-bad drop`` and rows that a chat template cannot render: they are dropped, counted and said."""
 
+import copy
 import json
 
 import pytest
@@ -58,6 +59,7 @@ def test_without_a_template_nothing_is_dropped(tmp_path, tokenizer):
 
 def test_rows_are_read_for_a_tokenizer_that_ends_texts_as_bert_does(tmp_path, tokenizer):
     """With a separator and no end-of-sequence token. A reward model needs none."""
-    tokenizer.sep_token, tokenizer.eos_token = tokenizer.eos_token, None
-    rows, summary = read(options(tmp_path, tokenizer, ["a question"], "drop"))
+    own = copy.deepcopy(tokenizer)
+    own.sep_token, own.eos_token = own.eos_token, None
+    rows, summary = read(options(tmp_path, own, ["a question"], "drop"))
     assert (len(rows), summary.dropped) == (2, {})
