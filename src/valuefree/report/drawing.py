@@ -82,7 +82,11 @@ def label(panel: Axes, *, title: str = "", x: str = "", y: str = "") -> None:
 
 
 def legend_above(figure: Figure, panel: Axes, *, columns: int = 4) -> None:
-    """One legend for all panels, with the series of `panel`; none for a single series."""
+    """One legend for all panels, with the series of `panel`; none for a single series.
+
+    columns: at most so many, and at most one per 1.1 inches of the figure.
+    """
     handles, names = panel.get_legend_handles_labels()
     if len(names) > 1:
+        columns = min(columns, max(int(figure.get_figwidth() / 1.1), 1))
         figure.legend(handles, names, loc="outside upper left", ncols=columns, fontsize=8, frameon=False)
