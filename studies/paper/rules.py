@@ -16,7 +16,7 @@ from studies.paper.methods import METHODS, REFERENCE, label
 from studies.paper.published import BASELINES, CLAIMS, METRICS, Metric
 from studies.paper.results import REWARD_JUDGE, Judged, Results
 from studies.paper.scales import MAIN_TAU
-from studies.paper.sizes import separation, size_steadies, small_tau
+from studies.paper.sizes import separation, small_tau, steadier_with_size
 from studies.paper.verdicts import Finding, Outcome, counted, decide, shown, side
 from studies.paper.wording import WORDS
 from valuefree.evaluation.stats import p_shown, t_mean
@@ -265,7 +265,7 @@ def _triplets_suffice(results: Results) -> Ruling:
     if not trained:
         return "not tested", "RPO was not trained."
     return _no_value_model(results)[0], (
-        f"{len(trained)} runs at τ = {MAIN_TAU:g} read the columns prompt, response and reward, and the "
+        f"{len(trained)} runs at τ = {MAIN_TAU:g} were trained on rows of prompt, response and reward, with the "
         "log-probabilities of the reference."
     )
 
@@ -280,7 +280,7 @@ RULES: dict[str, Callable[[Results], Ruling]] = {
     "tau-robust": partial(_gain_by_tau, method="RPO"),
     "tau-small": small_tau,
     "tau-moderate": _tau_moderate,
-    "tau-size": size_steadies,
+    "tau-size": steadier_with_size,
     "tau-sharpness": _tau_sharpness,
     "normalisation-metrics": _normalisation_metrics,
     "normalisation-stable": _normalisation_stable,

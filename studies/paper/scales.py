@@ -12,7 +12,7 @@ from valuefree.errors import ConfigError
 
 MAIN_TAU = 1.0  # of every table but the ablations
 FAMILIES = (("small", "large", "xl"), ("tiny", "tiny-128", "tiny-256"))  # sizes of one model on the same data
-BRIEF = FAMILIES[1][1:]
+BRIEF = FAMILIES[1][1:]  # run for the claims about sizes alone
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ def _listed(sizes: Sequence[Results], found: Sequence[Estimate | None], digits: 
 
 
 def small_tau(results: Results) -> Ruling:
-    """By judge, whether RPO at τ = 0.1 beats SFT at the smallest and the largest size, at both by more than between."""
+    """Whether RPO at τ = 0.1 beats SFT at the smallest and the largest size, and by less at the middle one."""
     sizes, sides, text = results.sizes, list[int](), list[str]()
     if not sizes:
         return "not tested", ONE_SIZE
@@ -56,7 +56,7 @@ def small_tau(results: Results) -> Ruling:
     return decide(sides), f"{'. '.join(text)}." if text else "no judge saw all three sizes."
 
 
-def size_steadies(results: Results) -> Ruling:
+def steadier_with_size(results: Results) -> Ruling:
     """Whether the reward moves less from τ = 5 to 0.1 at the largest size than at the smallest."""
     sizes = results.sizes
     if not sizes:

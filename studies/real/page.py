@@ -12,6 +12,7 @@ from studies.real.models import Model
 from studies.real.results import SCORES, Choices, Reported, difference, difference_within, reported
 from studies.real.scale import NEW_TOKENS, RANK, SAMPLES, TEST, TRAIN, VALIDATION
 from studies.real.tasks import parts_of, task_named
+from valuefree.evaluation.stats import t_mean
 from valuefree.report import Section, Table
 from valuefree.report.drawing import colour, label, legend_above, mark, panels
 from valuefree.report.markdown import markdown_table
@@ -97,7 +98,11 @@ def of_world(world: tuple[str, str], found: Mapping[Any, Reported], choices: Cho
 def verdict(ours: str, found: Mapping[Any, Reported], choices: Choices, worlds: Sequence[tuple[str, str]]) -> str:
     """Wins and losses of a method against each other one, by intervals, at settings chosen by reward."""
     parts = [f"{other} {_counted(ends)}" for other, (ends, _) in _signs(ours, found, choices, worlds).items()]
-    return f"{ours} against each method, in worlds: {'; '.join(parts)}." if parts else ""
+    return (
+        f"{ours} against each method, which is tuned by the true reward, in worlds: {'; '.join(parts)}."
+        if parts
+        else ""
+    )
 
 
 def _signs(
@@ -120,17 +125,19 @@ def _counted(signs: Sequence[int]) -> str:
 
 
 def losses(world: tuple[str, str], found: Mapping[Any, Reported], choices: Choices) -> list[str]:
-    """A sentence for each method that ends ahead of `AUTO` by its interval: both KLs, and the lead at equal KL."""
+    """A sentence for each method to which `AUTO` loses by an interval, where the runs end or at equal KL."""
     results = of_world(world, found, choices, "reward")
     ours = results.pop(AUTO, None)
-    ahead = {other: theirs for other, theirs in results.items() if ours and sign(difference(theirs, ours)) > 0}
-    return [
-        f"{', '.join(world)}: {AUTO} loses to {other}, which is tuned by the true reward and ends ahead by "
-        f"{number(difference(theirs, ours))}, at a KL of {theirs.kl:.2f} nats against {ours.kl:.2f}. At equal KL "
-        f"{other} less {AUTO} is {number(difference_within(theirs, ours), signed=True)}."
-        for other, theirs in ahead.items()
-        if ours
-    ]
+    said = []
+    for other, theirs in results.items() if ours else ():
+        ends, equal = difference(theirs, ours), difference_within(theirs, ours)
+        if max(sign(ends), sign(equal)) > 0:
+            said.append(
+                f"{', '.join(world)}: {AUTO} loses to {other}, which is tuned by the true reward. {other} less {AUTO}: "
+                f"{number(ends, signed=True)} where the runs end, at a KL of {theirs.kl:.2f} nats against {ours.kl:.2f}; "
+                f"{number(equal, signed=True)} at equal KL."
+            )
+    return said
 
 
 def _wins(found: Mapping[Any, Reported], choices: Choices, worlds: Sequence[tuple[str, str]]) -> Table:
@@ -210,7 +217,7 @@ def _line(method: str, by: str, result: Reported, auto: Reported | None) -> list
         if auto is not None and auto is not result
         else [EMPTY, EMPTY]
     )
-    control = EMPTY if result.shuffled is None else f"{result.shuffled.mean():+.3f}"
+    control = EMPTY if result.shuffled is None else number(t_mean(result.shuffled), signed=True)
     gain = number(result.gain, signed=True)
     rest = [f"{result.kl:.2f}", f"{result.length:.1f}", f"{result.distinct:.3f}", f"{result.off_task:.3f}"]
     return [method, by, setting, gain, less, at_equal_kl, control, *rest]

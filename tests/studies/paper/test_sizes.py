@@ -10,7 +10,7 @@ from studies.paper.methods import METHODS
 from studies.paper.page import report_of
 from studies.paper.rules import findings
 from studies.paper.scales import SCALES
-from studies.paper.sizes import separation, size_steadies, small_tau
+from studies.paper.sizes import separation, small_tau, steadier_with_size
 
 FAMILY = [replace(SCALES[name], test_prompts=8) for name in ("tiny", "tiny-128", "tiny-256")]
 REWARD = JudgeSpec("reward")
@@ -78,7 +78,7 @@ def move(before, after):
     ],
 )
 def test_rpo_is_steadier_where_the_reward_moves_less_between_temperatures(make, large, verdict):
-    found, text = size_steadies(sized(make, rewarded([move(0.1, 0.6), move(0.0, 0.0), large])))
+    found, text = steadier_with_size(sized(make, rewarded([move(0.1, 0.6), move(0.0, 0.0), large])))
     assert found == verdict
     assert "tiny T5: +0.500" in text
 
@@ -98,7 +98,7 @@ def test_methods_are_separated_where_both_leads_are_the_largest(make, large, ver
 
 def test_without_three_sizes_of_one_model_the_claims_are_not_tested(make):
     two = sized(make, judged([WON, LOST]), FAMILY[:2])
-    for rule in (small_tau, size_steadies, separation):
+    for rule in (small_tau, steadier_with_size, separation):
         found, text = rule(two)
         assert found == "not tested"
         assert "three sizes of one model" in text

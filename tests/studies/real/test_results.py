@@ -88,11 +88,21 @@ def test_a_loss_is_told_with_the_distance_of_both():
     ours = list(np.linspace(0.3, 0.4, 20))
     rows, choices = results({AUTO: ours, "dpo": [1.5 * gain for gain in ours], "sft-best": ours[::-1]})
     (said,) = losses(WORLD, reported(rows), choices)
-    assert said.startswith("constraints, on-policy: rpo-auto loses to dpo, which is tuned by the true reward and ends")
-    assert "ahead by 0.175 [0.16" in said
-    assert said.endswith(
-        "at a KL of 1.00 nats against 1.00. At equal KL dpo less rpo-auto is +0.175 [+0.168, +0.182]†."
-    )
+    assert said.startswith("constraints, on-policy: rpo-auto loses to dpo, which is tuned by the true reward. dpo less")
+    assert "+0.175 [+0.168, +0.182]† where the runs end, at a KL of 1.00 nats against 1.00;" in said
+
+
+def test_a_loss_at_equal_kl_alone_is_told_too():
+    """SFT ends behind with a gain of .2 at 1 nat; within 1 nat the other has a quarter of its .4 at 4 nats."""
+    noise = [0.01, -0.01] * 10
+    setting = settings_of(METHODS[AUTO])[0]
+    rows, choices = results({"sft-best": [0.2 + one for one in noise]})
+    rows.append(row(AUTO, setting, [0.4 - one for one in noise], kl=4.0))
+    choices = Choices({"reward": choices.by["reward"] | {(*WORLD, AUTO): setting}, "log": {}})
+    (said,) = losses(WORLD, reported(rows), choices)
+    assert "sft-best less rpo-auto: -0.200 [" in said
+    assert "† at equal KL." in said
+    assert "+0.100 [" in said
 
 
 def test_at_equal_kl_the_policy_of_the_larger_kl_is_mixed_with_the_reference():
