@@ -98,11 +98,8 @@ def of_world(world: tuple[str, str], found: Mapping[Any, Reported], choices: Cho
 def verdict(ours: str, found: Mapping[Any, Reported], choices: Choices, worlds: Sequence[tuple[str, str]]) -> str:
     """Wins and losses of a method against each other one, by intervals, at settings chosen by reward."""
     parts = [f"{other} {_counted(ends)}" for other, (ends, _) in _signs(ours, found, choices, worlds).items()]
-    return (
-        f"{ours} against each method, which is tuned by the true reward, in worlds: {'; '.join(parts)}."
-        if parts
-        else ""
-    )
+    named = f"{ours}, not tuned," if ours == AUTO else f"{ours}, tuned by the true reward,"
+    return f"{named} against methods tuned by the true reward, in worlds: {'; '.join(parts)}." if parts else ""
 
 
 def _signs(
@@ -134,7 +131,7 @@ def losses(world: tuple[str, str], found: Mapping[Any, Reported], choices: Choic
         if max(sign(ends), sign(equal)) > 0:
             said.append(
                 f"{', '.join(world)}: {AUTO} loses to {other}, which is tuned by the true reward. {other} less {AUTO}: "
-                f"{number(ends, signed=True)} where the runs end, at a KL of {theirs.kl:.2f} nats against {ours.kl:.2f}; "
+                f"{number(ends, signed=True)} where the runs end, at {theirs.kl:.2f} nats of KL against {ours.kl:.2f}; "
                 f"{number(equal, signed=True)} at equal KL."
             )
     return said

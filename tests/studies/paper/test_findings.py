@@ -63,9 +63,7 @@ def test_triplets_suffice_where_rpo_was_trained_on_them(make):
     made = make()
     made.cell("RPO", steps=20)
     assert verdict(made, "triplets-suffice") == "supported"
-    assert said(made, "triplets-suffice").startswith(
-        "1 runs at τ = 1 were trained on rows of prompt, response and reward"
-    )
+    assert said(made, "triplets-suffice").startswith("1 runs at τ = 1 were trained on rows of prompt, response")
 
 
 def claim_rows():

@@ -89,7 +89,7 @@ def test_a_loss_is_told_with_the_distance_of_both():
     rows, choices = results({AUTO: ours, "dpo": [1.5 * gain for gain in ours], "sft-best": ours[::-1]})
     (said,) = losses(WORLD, reported(rows), choices)
     assert said.startswith("constraints, on-policy: rpo-auto loses to dpo, which is tuned by the true reward. dpo less")
-    assert "+0.175 [+0.168, +0.182]† where the runs end, at a KL of 1.00 nats against 1.00;" in said
+    assert "+0.175 [+0.168, +0.182]† where the runs end, at 1.00 nats of KL against 1.00;" in said
 
 
 def test_a_loss_at_equal_kl_alone_is_told_too():
