@@ -65,12 +65,19 @@ def make_page(
         tables = [_table(world, found, choices)]
         task = task_named(world[0])
         about = f"Reward: {task.about}. Rows: {WORLDS[world[1]]}. Source: {task.licence}."
+        devices = f"Computed on {_devices(world, rows)}."
         tables += _examples(world, rows, choices)
-        sections.append(Section("-".join(world), f"{world[0]}, {world[1]}", [about], tables=tables))
+        sections.append(Section("-".join(world), f"{world[0]}, {world[1]}", [about, devices], tables=tables))
     sections.insert(1, Section("method", "How it was done", _protocol(model)))
     write_page(page, "Methods on a real language model", sections, record, rows)
     if readme is not None:
         write_between(readme, "real", markdown_table(gains_table(found, choices, worlds)))
+
+
+def _devices(world: tuple[str, str], rows: Sequence[Row]) -> str:
+    """What the runs of a world were computed on. Rows without a name are older and were computed on the CPU."""
+    here = [row for row in rows if row.curve and row.cell.group[:2] == world]
+    return ", ".join(sorted({row.end.get("device", "cpu") for row in here}))
 
 
 def _protocol(model: Model) -> list[str]:

@@ -10,6 +10,7 @@ from studies.real.scale import NEW_TOKENS, RESPONSES
 from studies.real.tasks import task_named
 from valuefree.evaluation.generation import Decoding, generate_ids, response_texts
 from valuefree.models.load import load_model
+from valuefree.models.modules import accelerator_device
 from valuefree.runs.files import read_jsonl, write_jsonl
 
 KEPT = Path(__file__).with_name("rows")
@@ -28,6 +29,7 @@ def sample_rows(task: str, author: str, name: str = SMOLLM2) -> None:
     """Write `rows_file`: per prompt `RESPONSES` exact samples of the model `name` with their rewards."""
     chosen, author_model = task_named(task), MODELS[name]
     model, tokenizer = load_model(str(author_model.folder()))
+    model.to(accelerator_device())
     prompts = chosen.prompts()
     hint = "" if author == "own" else f" {chosen.hint}"
     asked = [author_model.asked(f"{prompt}{hint}") for prompt in prompts]

@@ -35,7 +35,7 @@ from valuefree.evaluation.kl import as_reference
 from valuefree.evaluation.metrics.diversity import ngrams
 from valuefree.models.load import load_model
 from valuefree.models.logprobs import response_logps
-from valuefree.models.modules import evaluating
+from valuefree.models.modules import accelerator_device, evaluating
 from valuefree.models.strength import strength_of
 from valuefree.runs.files import read_jsonl, write_jsonl
 from valuefree.training.trainer import PolicyTrainer, PolicyTrainingArguments
@@ -85,7 +85,7 @@ def measure_cell(cell: Cell, folder: Path, model: str = SMOLLM2) -> list[dict[st
     )
     trainer.train()
     policy: Any = trainer.model
-    found: dict[str, Any] = {"objective": trainer.objective.to_dict(), "tau": trainer.temperature}
+    found: dict[str, Any] = {"objective": trainer.objective.to_dict(), "tau": trainer.temperature, "device": _device()}
     if chosen:
         strength = held_out.choose_strength(policy, strength_of(policy), seed=cell.seed)
         found["strength"] = None if strength is None else strength.scale
@@ -104,6 +104,12 @@ def measure_cell(cell: Cell, folder: Path, model: str = SMOLLM2) -> list[dict[st
     return [found]
 
 
+def _device() -> str:
+    """What a run is computed on: the name of the GPU, or ``cpu``."""
+    device = accelerator_device()
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
 def _trainer(cell: Cell, train: datasets.Dataset, folder: Path, name: str) -> tuple[PolicyTrainer, Any]:
     model, tokenizer = load_model(str(MODELS[name].folder()))
     layers = model.config.num_hidden_layers
@@ -116,7 +122,7 @@ def _trainer(cell: Cell, train: datasets.Dataset, folder: Path, name: str) -> tu
         lr_scheduler_type="linear",
         weight_decay=0.0,
         per_device_train_batch_size=8,
-        use_cpu=True,
+        use_cpu=not torch.accelerator.is_available(),
         seed=cell.seed,
         save_strategy="no",
         logging_steps=1000,
@@ -154,6 +160,7 @@ def _kl(policy: Any, trainer: PolicyTrainer, asked: list[list[int]], ids: list[l
     for start in range(0, len(ids), 64):
         part = slice(start, start + 64)
         batch = collator.tensors({"prompt_ids": asked[part], "response_ids": ids[part]})
+        batch = {name: tensor.to(trainer.args.device) for name, tensor in batch.items()}
         with evaluating(policy):
             own = response_logps(policy, batch).total.double()
         with evaluating(policy), as_reference(policy, adapter_off=True):
