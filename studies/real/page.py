@@ -49,15 +49,13 @@ def make_page(
     worlds = list(dict.fromkeys(group[:2] for group in (row.cell.group for row in rows)))
     said = [verdict(ours, found, choices, worlds) for ours in (AUTO, TUNED)]
     said += [share_of_best(world, found) for world in worlds]
-    behind = [loss for world in worlds for loss in losses(world, found, choices)]
     plots = [_plot(worlds, found, choices)]
     sections = [
         Section(
             "result",
             "What it says",
             [text for text in said if text],
-            behind,
-            tables=[_wins(found, choices, worlds)],
+            tables=[_wins(found, choices, worlds), _losses(found, choices, worlds)],
             plots=plots,
         )
     ]
@@ -128,20 +126,25 @@ def _counted(signs: Sequence[int]) -> str:
     return f"{signs.count(1)} won, {signs.count(-1)} lost, {signs.count(0)} undecided"
 
 
-def losses(world: tuple[str, str], found: Mapping[Any, Reported], choices: Choices) -> list[str]:
-    """A sentence for each method to which `AUTO` loses by an interval, where the runs end or at equal KL."""
+def losses(world: tuple[str, str], found: Mapping[Any, Reported], choices: Choices) -> list[list[str]]:
+    """A line for each method to which `AUTO` loses by an interval, where the runs end or at equal KL."""
     results = of_world(world, found, choices, "reward")
     ours = results.pop(AUTO, None)
-    said = []
+    lines = []
     for other, theirs in results.items() if ours else ():
         ends, equal = difference(theirs, ours), difference_within(theirs, ours)
-        if max(sign(ends), sign(equal)) > 0:
-            said.append(
-                f"{', '.join(world)}: {AUTO} loses to {other}, which is tuned by the true reward. {other} less {AUTO}: "
-                f"{number(ends, signed=True)} where the runs end, at {theirs.kl:.2f} nats of KL against {ours.kl:.2f}; "
-                f"{number(equal, signed=True)} at equal KL."
-            )
-    return said
+        lost = [name for name, one in (("at the end", ends), ("at equal KL", equal)) if sign(one) > 0]
+        if lost:
+            kls = [f"{theirs.kl:.2f}", f"{ours.kl:.2f}"]
+            shown = [number(ends, signed=True), *kls, number(equal, signed=True)]
+            lines.append([", ".join(world), other, " and ".join(lost), *shown])
+    return lines
+
+
+def _losses(found: Mapping[Any, Reported], choices: Choices, worlds: Sequence[tuple[str, str]]) -> Table:
+    heads = ["world", "loses to", "where", "its gain less ours, at the end", "its KL", "our KL", "the same at equal KL"]
+    note = f"Comparisons of {AUTO}, not tuned, in which a method tuned by the true reward is ahead by its interval."
+    return Table("Losses", heads, [line for world in worlds for line in losses(world, found, choices)], note)
 
 
 def _wins(found: Mapping[Any, Reported], choices: Choices, worlds: Sequence[tuple[str, str]]) -> Table:

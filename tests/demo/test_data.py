@@ -3,6 +3,7 @@
 import json
 from collections import defaultdict
 
+import datasets
 import pytest
 
 from scripts.demo_feedback import make_tasks
@@ -32,6 +33,16 @@ def test_shuffling_permutes_within_each_prompt():
         after[two["prompt_id"]].append(two["reward"])
     assert {k: sorted(v) for k, v in before.items()} == {k: sorted(v) for k, v in after.items()}
     assert before != after
+
+
+def test_shuffling_permutes_lone_rewards_among_their_prompts():
+    ids, rewards = [0, 1, 1, *range(2, 22)], [0.5, 1.0, 2.0, *map(float, range(10, 30))]
+    rows = datasets.Dataset.from_dict({"prompt_id": ids, "reward": rewards})
+    shuffled = shuffle_rewards(rows, seed=0)["reward"]
+    lone = [0, *range(3, 23)]
+    assert sorted(shuffled[1:3]) == [1.0, 2.0]
+    assert sorted(shuffled[row] for row in lone) == [0.5, *map(float, range(10, 30))]
+    assert sum(shuffled[row] != rewards[row] for row in lone) > 10
 
 
 def test_take_prompts():

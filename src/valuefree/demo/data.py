@@ -48,11 +48,16 @@ def take_prompts(rows: datasets.Dataset, count: int) -> datasets.Dataset:
 
 
 def shuffle_rewards(rows: datasets.Dataset, *, seed: int) -> datasets.Dataset:
-    """The same rows with the rewards permuted within each prompt; the prompts' mean rewards stay."""
+    """The same rows with the rewards permuted within each prompt; the prompts' mean rewards stay.
+
+    The rewards of prompts with one response are permuted among these prompts.
+    """
     generator = random.Random(seed)
     rewards = list(rows["reward"])
     shuffled = list(rewards)
-    for group in groups_of(rows["prompt_id"]):
+    groups = groups_of(rows["prompt_id"])
+    lone = [row for group in groups if len(group) == 1 for row in group]
+    for group in [group for group in groups if len(group) > 1] + [lone]:
         for row, source in zip(group, generator.sample(group, len(group)), strict=True):
             shuffled[row] = rewards[source]
     columns = {name: rows[name] for name in rows.column_names}
