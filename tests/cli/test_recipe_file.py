@@ -2,6 +2,7 @@
 
 import pytest
 
+from valuefree.cli.parse import parse
 from valuefree.cli.recipe_file import CHARACTERS, read_recipe
 from valuefree.errors import ConfigError
 
@@ -35,3 +36,16 @@ def test_a_recipe_is_a_mapping(tmp_path):
     assert read_recipe(str(tmp_path / "recipe.yaml")) == {"on": "reward", "lr": 1.0, "systems": ["a", "b"]}
     (tmp_path / "recipe.yaml").write_text("")
     assert read_recipe(str(tmp_path / "recipe.yaml")) == {}
+
+
+def test_inspect_takes_a_recipe_of_train(tmp_path):
+    file = tmp_path / "recipe.yaml"
+    file.write_text("data: f.csv\ntau: 0.5\nepochs: 2\nlr: 1e-3\n")
+    options = parse("inspect", ["--config", str(file)])
+    assert (options.data, options.tau) == ("f.csv", 0.5)
+    file.write_text("data: f.csv\nepoch: 2\n")
+    with pytest.raises(ConfigError, match="unknown key 'epoch'"):
+        parse("inspect", ["--config", str(file)])
+    file.write_text("data: f.csv\nepochs: 2\n")
+    with pytest.raises(ConfigError, match="unknown key 'epochs'"):
+        parse("score", ["--config", str(file)])

@@ -184,7 +184,10 @@ def make_parser(program: str, config: type[Options], *, objective: str | None = 
     several = first and get_origin(kinds(hints[first.name])[0]) is tuple
     usage = f"{program} [options]" + (f" [{first.name}{' ...' if several else ''}]" if first else "")
     parser = _Parser(prog=program, usage=usage, description=config.about, allow_abbrev=False)
-    parser.add_argument("--config", metavar="FILE", help="YAML recipe with these options as keys; flags override it")
+    text = "YAML recipe with these options as keys; flags override it"
+    if config.recipe_of:
+        text += f"; further keys of {config.recipe_of} are left out"
+    parser.add_argument("--config", metavar="FILE", help=text)
     items = {item.name: item for item in fields(config)}
     by_group: dict[str, list[Field]] = {name: [] for name in ("", *GROUPS)}
     for item in (items[name] for name in dict.fromkeys((*config.shown_first, *items))):
@@ -230,7 +233,7 @@ def parse_options(program: str, config: type[T], arguments: Sequence[str]) -> T:
     if recipe:
         from valuefree.cli.recipe_file import read_recipe  # noqa: PLC0415  imports YAML, not needed for `--help`
 
-        settings = read_recipe(recipe)
+        settings = _read_by(config, read_recipe(recipe))
     options = from_mapping(config, settings | values)
     found = {name: getattr(options, name) for name in options.guarded() if key_of(name) not in values}
     if found and not allowed:
@@ -241,6 +244,13 @@ def parse_options(program: str, config: type[T], arguments: Sequence[str]) -> T:
             f"line only: give {given} there, or --allow-code if you trust the recipe."
         )
     return options
+
+
+def _read_by(config: type[Options], recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe without the keys that only `recipe_of` has."""
+    other = fields(options_of(config.recipe_of)) if config.recipe_of else ()
+    left_out = {key_of(item.name) for item in other} - {key_of(item.name) for item in fields(config)}
+    return {key: value for key, value in recipe.items() if key not in left_out}
 
 
 def _objective_in(program: str, config: type[Options], arguments: Sequence[str]) -> str | None:

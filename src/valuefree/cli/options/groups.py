@@ -86,11 +86,13 @@ class Options:
     """Root of all option sets.
 
     group: in ``--help``, of the fields that this very class declares. shown_first: options in the first group, common.
+    recipe_of: another verb whose recipes are also taken; its keys that this one does not have are left out.
     """
 
     about: ClassVar[str] = ""
     group: ClassVar[str] = ""
     shown_first: ClassVar[tuple[str, ...]] = ()
+    recipe_of: ClassVar[str | None] = None
 
     def to_dict(self) -> dict[str, Any]:
         """All values, for the manifest."""

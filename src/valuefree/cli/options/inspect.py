@@ -21,6 +21,7 @@ class InspectConfig(DataOptions, ModelOptions, LengthOptions, ScoreOptions, Obje
 
     about: ClassVar[str] = VERBS["inspect"]
     shown_first: ClassVar[tuple[str, ...]] = ("data", "model")
+    recipe_of: ClassVar[str | None] = "train"
     reference_samples: str | None = reference_samples_option()
 
     def __post_init__(self) -> None:
