@@ -11,9 +11,9 @@ DEMO_FLAGS ?=
 demo: $(INSTALLED)
 	$(BIN)/valuefree demo $(DEMO_FLAGS)
 
-# RPO, KTO and DPO on the demo's task, three seeds each: about 106 minutes of one core. README's first figure.
+# RPO, KTO and DPO on the demo's task, three seeds each: about 106 minutes of one core.
 frontier: $(INSTALLED)
-	$(BIN)/python -m studies frontier --page docs/results/frontier.md --readme README.md
+	$(BIN)/python -m studies frontier --page docs/results/frontier.md
 
 # Every objective under one protocol; about half an hour each on two idle cores.
 study-exact: $(INSTALLED)
@@ -31,9 +31,9 @@ study-paper: $(INSTALLED) $(METEOR_DATA)
 		--metrics bleu,sacrebleu,rougeL,meteor,toxicity --toxicity-model profanity-check \
 		--page docs/results/paper-tiny.md $(PAPER_FLAGS)
 
-# Every method tuned alike on SmolLM2; resumable, `--dry-run` prints the hours.
+# Every method tuned alike on SmolLM2, and README's table; about 20 core-hours, resumable, `--dry-run` says what is left.
 study-real: $(INSTALLED)
-	$(BIN)/python -m studies real --page docs/results/real.md
+	$(BIN)/python -m studies real --page docs/results/real.md --readme README.md
 
 # Measures on held-out rows against the true gain; about 100 minutes of one core.
 study-learned: $(INSTALLED)

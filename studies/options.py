@@ -175,7 +175,6 @@ class StudyFrontierConfig(StudyOptions):
     seeds: int = option(3, "runs of each objective, with seeds 0, 1, …")
     shuffled: tuple[str, ...] = option(("RPO()",), "objectives also trained on shuffled rewards")
     out: str = option("outputs/study-frontier", "folder of cells; run again to resume")
-    readme: str | None = option(None, "file with markers to write the table of final rewards between; default: none")
 
 
 @dataclass(frozen=True, kw_only=True)

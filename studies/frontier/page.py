@@ -9,12 +9,11 @@ import numpy as np
 
 from studies.frontier.cells import REFERENCE
 from studies.harness.cells import Row
-from studies.harness.page import draw_line, protocol, write_between, write_page
+from studies.harness.page import draw_line, protocol, write_page
 from studies.harness.results import first_at, number, record_against
 from valuefree.evaluation.stats import Estimate, clustered_mean
 from valuefree.report import Plot, Section, Table
 from valuefree.report.drawing import GREY, label, legend_above, panels
-from valuefree.report.markdown import markdown_table
 
 KLS = (0.5, 1.0, 2.0)  # nats per response at which gains are compared
 PLACES: dict[str, float | None] = {"at the end": None} | {f"at {kl:g} nats": kl for kl in KLS}
@@ -138,8 +137,8 @@ def frontier(runs: Runs) -> Plot:
     return Plot("frontier", "Reward gained against KL", figure)
 
 
-def make_page(page: Path, rows: Sequence[Row], default: str, record: Mapping[str, Any], readme: Path | None) -> None:
-    """Write the page with its figure beside it, and the table of ends into the README between its markers."""
+def make_page(page: Path, rows: Sequence[Row], default: str, record: Mapping[str, Any]) -> None:
+    """Write the page with its figure beside it."""
     runs = Runs(rows)
     warned = [
         f"{title} (seed {seed})"
@@ -162,5 +161,3 @@ def make_page(page: Path, rows: Sequence[Row], default: str, record: Mapping[str
         Section("matched", "At equal KL", tables=[matched_table(runs), differences_table(runs, default)]),
     ]
     write_page(page, "Reward against KL on the demo's task", sections, record, rows)
-    if readme is not None:
-        write_between(readme, "frontier", markdown_table(ends_table(runs)))

@@ -32,6 +32,5 @@ def study(options: StudyFrontierConfig, *, say: Say) -> StudyResult:
         if row.error is not None and row.cell.label == REFERENCE:
             raise ValueFreeError(f"{row.cell.name}: {row.error}. Run the study again.")
     page = Path(options.page) if options.page is not None else out / "frontier.md"
-    readme = Path(options.readme) if options.readme is not None else None
-    make_page(page, rows, options.objectives[0], record, readme)
+    make_page(page, rows, options.objectives[0], record)
     return StudyResult.of(rows, page)

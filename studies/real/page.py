@@ -7,9 +7,19 @@ from typing import Any
 from studies.harness.cells import Row
 from studies.harness.page import protocol, write_between, write_page
 from studies.harness.results import EMPTY, number, sign
+from studies.real.cells import Setting
 from studies.real.methods import AUTO, METHODS
 from studies.real.models import Model
-from studies.real.results import SCORES, Choices, Reported, difference, difference_within, reported
+from studies.real.results import (
+    SCORES,
+    Choices,
+    Reported,
+    difference,
+    difference_within,
+    log_score,
+    reported,
+    true_score,
+)
 from studies.real.scale import NEW_TOKENS, RANK, SAMPLES, TEST, TRAIN, VALIDATION
 from studies.real.tasks import parts_of, task_named
 from valuefree.evaluation.stats import t_mean
@@ -60,7 +70,7 @@ def make_page(
         )
     ]
     for world in worlds:
-        tables = [_table(world, found, choices)]
+        tables = [_table(world, found, choices), tuning_table(world, rows)]
         task = task_named(world[0])
         about = f"Reward: {task.about}. Rows: {WORLDS[world[1]]}. Source: {task.licence}."
         devices = f"Computed on {_devices(world, rows)}."
@@ -158,14 +168,18 @@ def _wins(found: Mapping[Any, Reported], choices: Choices, worlds: Sequence[tupl
 
 
 def gains_table(found: Mapping[Any, Reported], choices: Choices, worlds: Sequence[tuple[str, str]]) -> Table:
-    """The gain of each method in each world, at settings chosen by reward."""
+    """The gain of each method in each world and its KL, at settings chosen by reward."""
     results = [of_world(world, found, choices, "reward") for world in worlds]
     lines = [
-        [method, *(number(own[method].gain, signed=True) if method in own else EMPTY for own in results)]
+        [method, *(_gain_at(own[method]) if method in own else EMPTY for own in results)]
         for method in METHODS
         if any(method in own for own in results)
     ]
     return Table("", ["method", *(", ".join(world) for world in worlds)], lines)
+
+
+def _gain_at(result: Reported) -> str:
+    return f"{number(result.gain, signed=True)}, {result.kl:.1f} nats"
 
 
 def _table(world: tuple[str, str], found: Mapping[Any, Reported], choices: Choices) -> Table:
@@ -188,6 +202,22 @@ def _table(world: tuple[str, str], found: Mapping[Any, Reported], choices: Choic
         "other's, which is the least that it gives there."
     )
     return Table("", COLUMNS, lines, note)
+
+
+def tuning_table(world: tuple[str, str], rows: Sequence[Row]) -> Table:
+    """What the settings are chosen by: per setting the true gain on the validation prompts, and the log's score."""
+    lines: dict[str, list[str]] = {}
+    for row in rows:
+        if row.cell.group[:2] == world and row.cell.stage == "tune" and row.curve:
+            scores = f"{true_score(row.end):+.3f} ({log_score(row.end):.0%})"
+            lines.setdefault(row.cell.method, []).append(f"{_named(row.cell.method, row.cell.setting)}: {scores}")
+    note = (
+        "Of one run on the training prompts: gain on the validation prompts, and in parentheses the ranking accuracy "
+        "of their logged responses."
+    )
+    return Table(
+        "Settings tried", ["method", "tuning runs"], [[name, "; ".join(runs)] for name, runs in lines.items()], note
+    )
 
 
 def _examples(world: tuple[str, str], rows: Sequence[Row], choices: Choices) -> list[Table]:
@@ -213,10 +243,13 @@ def _chosen_by(result: Reported, choices: Choices) -> str:
     return " and ".join(by for by, chosen in choices.by.items() if chosen.get(result.group) == result.setting)
 
 
+def _named(method: str, setting: Setting) -> str:
+    lr, strength = setting
+    return f"lr {lr:g}" + (f", {METHODS[method].knob} {strength:g}" if strength is not None else "")
+
+
 def _line(method: str, by: str, result: Reported, auto: Reported | None) -> list[str]:
-    lr, strength = result.setting
-    knob = METHODS[method].knob
-    setting = f"lr {lr:g}" + (f", {knob} {strength:g}" if strength is not None else "")
+    setting = _named(method, result.setting)
     if result.strength is not None:
         setting += f", scaled by {result.strength:.2f}"
     less, at_equal_kl = (

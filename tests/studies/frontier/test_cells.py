@@ -80,8 +80,6 @@ def test_the_command_runs_what_is_missing_and_writes_the_page(tiny, tmp_path, mo
             return ((number, function(*given)) for number, (function, given) in enumerate(tasks))
 
     monkeypatch.setattr(run, "Workers", Alone)
-    readme = tmp_path / "README.md"
-    readme.write_text("top\n<!-- frontier:begin -->\n<!-- frontier:end -->\n")
     arguments = [
         "frontier",
         "--objectives",
@@ -93,8 +91,6 @@ def test_the_command_runs_what_is_missing_and_writes_the_page(tiny, tmp_path, mo
         "RPO()",
         "--out",
         str(tmp_path),
-        "--readme",
-        str(readme),
     ]
     run_command(arguments)
     assert "8 of 8 cells" in capsys.readouterr().out
@@ -104,7 +100,6 @@ def test_the_command_runs_what_is_missing_and_writes_the_page(tiny, tmp_path, mo
         text in page
         for text in ("| RPO(), rewards shuffled |", "- RPO() against KTO():", "8 runs of one thread each took")
     )
-    assert readme.read_text().count("\n| RPO()") == 2
     run_command(arguments)
     out = capsys.readouterr().out
     assert "of 8 cells" not in out  # nothing was left to run

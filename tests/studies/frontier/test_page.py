@@ -6,8 +6,6 @@ import pytest
 from studies.frontier.cells import REFERENCE, Cell
 from studies.frontier.page import Runs, verdict
 from studies.harness.cells import Row
-from studies.harness.page import write_between
-from valuefree.errors import DataError
 
 PROMPTS = [f"p{number}" for number in range(12)]
 
@@ -58,13 +56,3 @@ def test_the_sentence_follows_the_interval(runs):
     (sentence,) = verdict(runs, "RPO()")
     assert "at the end -0.250 [" in sentence.split("Losses: ")[1].split("Wins")[0]
     assert "at 2 nats +0.183 [" in sentence.split("Wins: ")[1]
-
-
-def test_the_table_of_the_readme_stands_between_its_markers(tmp_path):
-    file = tmp_path / "README.md"
-    file.write_text("top\n<!-- frontier:begin -->\nold\n<!-- frontier:end -->\nend\n")
-    write_between(file, "frontier", "new")
-    assert file.read_text() == "top\n<!-- frontier:begin -->\nnew\n<!-- frontier:end -->\nend\n"
-    file.write_text("no markers")
-    with pytest.raises(DataError, match="lacks the markers"):
-        write_between(file, "frontier", "new")

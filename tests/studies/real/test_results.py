@@ -7,7 +7,7 @@ from studies.harness.cells import Row
 from studies.real.cells import TUNING_SEED, Cell, reported_cells, tuning_cells
 from studies.real.methods import AUTO, METHODS, STAGE_1, applies, settings_of
 from studies.real.models import MODELS, SMOLLM2
-from studies.real.page import losses, make_page, share_of_best, verdict
+from studies.real.page import losses, make_page, share_of_best, tuning_table, verdict
 from studies.real.results import Choices, difference_within, reported
 from valuefree.runs.manifest import manifest
 
@@ -119,6 +119,25 @@ def test_with_a_policy_that_has_not_moved_the_other_is_the_reference():
         [row("kto", (5e-4, 0.3), [0.0, 0.1], kl=-0.01), row("dpo", (5e-4, 0.3), [0.1, 0.2])]
     ).values()
     assert difference_within(still, moved).value == pytest.approx(0.05)
+
+
+def test_what_the_settings_are_chosen_by():
+    rows = [
+        tuned("kto", (5e-4, 0.3), 0.1, 0.6),
+        tuned("kto", (1e-3, 0.3), -0.2, 0.75),
+        tuned("topr", (5e-4, None), 0, 0.5),
+    ]
+    assert tuning_table(WORLD, rows).rows == [
+        ["kto", "lr 0.0005, beta 0.3: +0.100 (60%); lr 0.001, beta 0.3: -0.200 (75%)"],
+        ["topr", "lr 0.0005: +0.000 (50%)"],
+    ]
+
+
+def test_a_world_names_the_devices_it_was_computed_on(tmp_path):
+    rows, choices = results({AUTO: [0.1, 0.2], "kto": [0.1, 0.2]})
+    rows.append(row(AUTO, settings_of(METHODS[AUTO])[0], [0.1, 0.2], seed=1, device="NVIDIA H200"))
+    make_page(tmp_path / "real.md", rows, choices, manifest("studies real", {}), MODELS[SMOLLM2])
+    assert "Computed on NVIDIA H200, cpu." in (tmp_path / "real.md").read_text()
 
 
 def test_the_share_of_the_best_setting():

@@ -50,9 +50,9 @@ def test_one_world_is_tuned_and_reported_before_the_next(tmp_path, monkeypatch):
     assert readme.read_text().splitlines()[2:] == [
         "| method | sentiment, on-policy | reading, thumbs |",
         "|---|---|---|",
-        "| rpo-auto | +0.250 [-0.385, +0.885] | +0.250 [-0.385, +0.885] |",
-        "| rpo | +0.300 | +0.300 |",
-        "| kto | +0.300 | +0.300 |",
+        "| rpo-auto | +0.250 [-0.385, +0.885], 1.0 nats | +0.250 [-0.385, +0.885], 1.0 nats |",
+        "| rpo | +0.300, 1.0 nats | +0.300, 1.0 nats |",
+        "| kto | +0.300, 1.0 nats | +0.300, 1.0 nats |",
         "<!-- real:end -->",
     ]
 
