@@ -11,7 +11,9 @@ STDS = (6.0, 12.0)  # target standard deviations, in nats
 TAUS = (0.5, 0.15)  # standard deviations of the reward
 QUANTILE_TAUS = (0.05, 0.025)  # 0.29/τ nats: the same targets as STDS
 BETAS = (0.3, 0.1)
-AUTO = "rpo-auto"  # RPO() with the strength that the logged responses to the validation prompts support
+AUTO = "rpo-auto"
+# Learning rates of RPO() with the strength that the logged responses to the validation prompts support.
+AUTO_LRS = {AUTO: SHIPPED_LR, "rpo-auto-1e-3": 1e-3}
 
 
 def _rpo(name: str, **knobs) -> Method:
@@ -21,7 +23,7 @@ def _rpo(name: str, **knobs) -> Method:
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
-        Method(AUTO, None, lambda *_: RPO()),
+        *(Method(name, None, lambda *_: RPO()) for name in AUTO_LRS),
         _rpo("rpo"),
         _rpo("rpo-zero", estimator="zero"),
         _rpo("rpo-centred", level=0.0),
@@ -43,9 +45,9 @@ SINGLE = ("rpo-centred", "dpo", "nca", "pmd-mean", "grpo-offline", "sft-best")  
 
 
 def settings_of(method: Method) -> list[Setting]:
-    """(learning rate, strength) to try: four for every method, one for `AUTO`."""
-    if method.name == AUTO:
-        return [(SHIPPED_LR, None)]
+    """(learning rate, strength) to try: four for every method, one for those of `AUTO_LRS`."""
+    if method.name in AUTO_LRS:
+        return [(AUTO_LRS[method.name], None)]
     if not method.grid:
         return [(lr, None) for lr in LONE_LRS]
     return [(lr, strength) for lr in LRS for strength in method.grid]

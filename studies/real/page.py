@@ -8,7 +8,7 @@ from studies.harness.cells import Row
 from studies.harness.page import protocol, write_between, write_page
 from studies.harness.results import EMPTY, number, sign
 from studies.real.cells import Setting
-from studies.real.methods import AUTO, METHODS
+from studies.real.methods import AUTO, AUTO_LRS, METHODS
 from studies.real.models import Model
 from studies.real.results import (
     SCORES,
@@ -125,7 +125,7 @@ def _signs(
     for world in worlds:
         results = of_world(world, found, choices, "reward")
         for other, theirs in results.items():
-            if ours in results and other not in (ours, AUTO, TUNED):
+            if ours in results and other not in (ours, TUNED, *AUTO_LRS):
                 ends, equal = signs.setdefault(other, ([], []))
                 ends.append(sign(difference(results[ours], theirs)))
                 equal.append(sign(difference_within(results[ours], theirs)))
@@ -139,9 +139,10 @@ def _counted(signs: Sequence[int]) -> str:
 def losses(world: tuple[str, str], found: Mapping[Any, Reported], choices: Choices) -> list[list[str]]:
     """A line for each method to which `AUTO` loses by an interval, where the runs end or at equal KL."""
     results = of_world(world, found, choices, "reward")
-    ours = results.pop(AUTO, None)
+    ours = results.get(AUTO)
+    tuned = {name: result for name, result in results.items() if name not in AUTO_LRS}
     lines = []
-    for other, theirs in results.items() if ours else ():
+    for other, theirs in tuned.items() if ours else ():
         ends, equal = difference(theirs, ours), difference_within(theirs, ours)
         lost = [name for name, one in (("at the end", ends), ("at equal KL", equal)) if sign(one) > 0]
         if lost:
@@ -238,7 +239,7 @@ def _examples(world: tuple[str, str], rows: Sequence[Row], choices: Choices) -> 
 
 
 def _chosen_by(result: Reported, choices: Choices) -> str:
-    if result.group[2] == AUTO:
+    if result.group[2] in AUTO_LRS:
         return "–"
     return " and ".join(by for by, chosen in choices.by.items() if chosen.get(result.group) == result.setting)
 

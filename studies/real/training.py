@@ -11,7 +11,7 @@ import torch
 from transformers import PrinterCallback
 
 from studies.real.cells import SHUFFLED, Cell
-from studies.real.methods import AUTO, METHODS
+from studies.real.methods import AUTO_LRS, METHODS
 from studies.real.models import MODELS, SMOLLM2
 from studies.real.rows import rows_file, rows_of
 from studies.real.scale import (
@@ -69,7 +69,7 @@ def measure_cell(cell: Cell, folder: Path, model: str = SMOLLM2) -> list[dict[st
     """
     training, validation, test = parts_of(cell.task)
     rows = _read(cell.task, cell.regime, folder, model)
-    chosen = cell.method == AUTO
+    chosen = cell.method in AUTO_LRS
     trained_on = training if cell.stage == "tune" or chosen else training + validation
     measured_on = validation if cell.stage == "tune" else test
     train = _of(rows, trained_on, model)
