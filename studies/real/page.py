@@ -59,7 +59,7 @@ def make_page(
     worlds = list(dict.fromkeys(group[:2] for group in (row.cell.group for row in rows)))
     said = [verdict(ours, found, choices, worlds) for ours in (AUTO, TUNED)]
     said += [share_of_best(world, found) for world in worlds]
-    plots = [_plot(worlds, found, choices)]
+    plots = [gains_plot(worlds, found, choices)]
     sections = [
         Section(
             "result",
@@ -264,15 +264,20 @@ def _line(method: str, by: str, result: Reported, auto: Reported | None) -> list
     return [method, by, setting, gain, less, at_equal_kl, control, *rest]
 
 
-def _plot(worlds: Sequence[tuple[str, str]], found: Mapping[Any, Reported], choices: Choices) -> Plot:
+def gains_plot(worlds: Sequence[tuple[str, str]], found: Mapping[Any, Reported], choices: Choices) -> Plot:
+    """A panel per world; a method has the same colour and mark in all of them."""
     figure, axes = panels(len(worlds))
-    for panel, world in zip(axes, worlds, strict=True):
-        for place, (method, result) in enumerate(of_world(world, found, choices, "reward").items()):
+    results = [of_world(world, found, choices, "reward") for world in worlds]
+    order = [method for method in METHODS if any(method in own for own in results)]
+    for panel, world, own in zip(axes, worlds, results, strict=True):
+        for method, result in own.items():
+            place = order.index(method)
             low, high = result.gain.interval or (result.gain.value, result.gain.value)
             panel.plot(result.kl, result.gain.value, mark(place), color=colour(place), label=method, markersize=5)
             panel.vlines(result.kl, low, high, color=colour(place), linewidth=1)
         label(panel, title=", ".join(world), x="KL, nats per response", y="gain in reward")
-    legend_above(figure, axes[0])
+    most = max(range(len(results)), key=lambda index: len(results[index]), default=0)
+    legend_above(figure, axes[most])
     caption = "True gain on the report prompts against the KL to the reference, settings chosen by reward."
     return Plot("gains", caption, figure)
 

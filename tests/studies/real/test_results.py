@@ -1,5 +1,7 @@
 """Choices, gains and verdicts of the study on real models, from rows made by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from studies.harness.cells import Row
 from studies.real.cells import TUNING_SEED, Cell, reported_cells, tuning_cells
 from studies.real.methods import AUTO, AUTO_LRS, METHODS, STAGE_1, applies, settings_of
 from studies.real.models import MODELS, SMOLLM2
-from studies.real.page import losses, make_page, share_of_best, tuning_table, verdict
+from studies.real.page import gains_plot, losses, make_page, share_of_best, tuning_table, verdict
 from studies.real.results import Choices, difference_within, reported
 from valuefree.runs.manifest import manifest
 
@@ -119,6 +121,17 @@ def test_with_a_policy_that_has_not_moved_the_other_is_the_reference():
         [row("kto", (5e-4, 0.3), [0.0, 0.1], kl=-0.01), row("dpo", (5e-4, 0.3), [0.1, 0.2])]
     ).values()
     assert difference_within(still, moved).value == pytest.approx(0.05)
+
+
+def test_a_method_looks_the_same_in_every_panel():
+    thumbs = ("constraints", "thumbs")
+    rows, choices = results({AUTO: [0.1, 0.2], "dpo": [0.3, 0.4], "sft-best": [0.1, 0.2]})
+    rows += [replace(one, cell=replace(one.cell, regime="thumbs")) for one in rows if one.cell.method != "dpo"]
+    chosen = {(*world, *group[2:]): one for group, one in choices.by["reward"].items() for world in (WORLD, thumbs)}
+    figure = gains_plot([WORLD, thumbs], reported(rows), Choices({"reward": chosen, "log": {}})).figure
+    looks = [{line.get_label(): (line.get_color(), line.get_marker()) for line in panel.lines} for panel in figure.axes]
+    assert looks[0].keys() == {AUTO, "dpo", "sft-best"}
+    assert looks[1] == {method: look for method, look in looks[0].items() if method != "dpo"}
 
 
 def test_what_the_settings_are_chosen_by():
