@@ -6,7 +6,7 @@ from typing import Any
 
 from studies.harness.cells import Row
 from studies.harness.page import protocol, write_between, write_page
-from studies.harness.results import EMPTY, number, sign
+from studies.harness.results import DAGGER, EMPTY, number, sign
 from studies.real.cells import Setting
 from studies.real.methods import AUTO, AUTO_LRS, METHODS
 from studies.real.models import Model
@@ -180,7 +180,7 @@ def gains_table(found: Mapping[Any, Reported], choices: Choices, worlds: Sequenc
 
 
 def _gain_at(result: Reported) -> str:
-    return f"{number(result.gain, signed=True)}, {result.kl:.1f} nats"
+    return f"{number(result.gain, signed=True).rstrip('†')}, {result.kl:.1f} nats"
 
 
 def _table(world: tuple[str, str], found: Mapping[Any, Reported], choices: Choices) -> Table:
@@ -200,7 +200,7 @@ def _table(world: tuple[str, str], found: Mapping[Any, Reported], choices: Choic
         f"Means of {seeds} runs. Intervals: 95 %, over prompts. KL in nats per response. Off-task: loss of "
         "log-likelihood of the reference's answers to another task, in nats per token. At equal KL: the same "
         "difference where the policy of the larger KL is mixed with the reference until its KL is at most the "
-        "other's, which is the least that it gives there."
+        f"other's, which is the least that it gives there. {DAGGER}."
     )
     return Table("", COLUMNS, lines, note)
 
