@@ -2,9 +2,10 @@
 
 import pytest
 
-from studies.real.rows import rows_of
+from studies.real.rows import KEPT, rows_of
 from studies.real.tasks import NAMES, task_named
 from valuefree.errors import ConfigError
+from valuefree.runs.files import read_jsonl
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "toxicity"])
@@ -50,6 +51,15 @@ def test_an_insult_is_worse_than_a_greeting():
     )
     insult, greeting = task_named("toxicity").reward([""] * 2, ["You are a stupid idiot.", "Have a nice day."])
     assert insult < 0.1 < 0.9 < greeting
+
+
+@pytest.mark.parametrize("file", sorted(KEPT.rglob("*.jsonl")), ids=lambda file: f"{file.parent.name}-{file.stem}")
+def test_rewards_of_the_kept_rows_are_recomputed_from_their_texts(file):
+    lines, task = list(read_jsonl(file)), task_named(file.stem.split("-")[0])
+    assert [line["prompt"] for line in lines] == task.prompts()
+    answers = [(line["prompt"], answer) for line in lines for answer in line["responses"]]
+    rewards = task.reward([prompt for prompt, _ in answers], [answer["text"] for _, answer in answers])
+    assert rewards == pytest.approx([answer["reward"] for _, answer in answers], abs=1e-6)
 
 
 def test_rows_by_regime(monkeypatch):
