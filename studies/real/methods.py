@@ -13,7 +13,9 @@ QUANTILE_TAUS = (0.05, 0.025)  # 0.29/τ nats: the same targets as STDS
 BETAS = (0.3, 0.1)
 AUTO = "rpo-auto"
 # Learning rates of RPO() with the strength that the logged responses to the validation prompts support.
-AUTO_LRS = {AUTO: SHIPPED_LR, "rpo-auto-1e-3": 1e-3}
+AUTO_LRS = {AUTO: SHIPPED_LR, "rpo-auto-1e-3": 1e-3, "rpo-train": SHIPPED_LR, "rpo-train-1e-3": 1e-3}
+# Methods with the adapter of `valuefree train`: rank 16 in all layers.
+WHOLE_ADAPTER = ("rpo-train", "rpo-train-1e-3")
 
 
 def _rpo(name: str, **knobs) -> Method:

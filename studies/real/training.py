@@ -11,7 +11,7 @@ import torch
 from transformers import PrinterCallback
 
 from studies.real.cells import SHUFFLED, Cell
-from studies.real.methods import AUTO_LRS, METHODS
+from studies.real.methods import AUTO_LRS, METHODS, WHOLE_ADAPTER
 from studies.real.models import MODELS, SMOLLM2
 from studies.real.rows import rows_file, rows_of
 from studies.real.scale import (
@@ -21,6 +21,7 @@ from studies.real.scale import (
     OFF_TASK_PROMPTS,
     RANK,
     SAMPLES,
+    SHIPPED_RANK,
 )
 from studies.real.tasks import NAMES, parts_of, task_named
 from valuefree.cli.commands.from_options import lora
@@ -113,6 +114,7 @@ def _device() -> str:
 def _trainer(cell: Cell, train: datasets.Dataset, folder: Path, name: str) -> tuple[PolicyTrainer, Any]:
     model, tokenizer = load_model(str(MODELS[name].folder()))
     layers = model.config.num_hidden_layers
+    adapter = lora(SHIPPED_RANK) if cell.method in WHOLE_ADAPTER else lora(RANK, layers=range(layers // 2, layers))
     torch.manual_seed(cell.seed)  # of the adapter's first weights
     args = PolicyTrainingArguments(
         output_dir=str(folder / "work" / cell.name),
@@ -138,7 +140,7 @@ def _trainer(cell: Cell, train: datasets.Dataset, folder: Path, name: str) -> tu
         args,
         train,
         processing_class=tokenizer,
-        peft_config=lora(RANK, layers=range(layers // 2, layers)),
+        peft_config=adapter,
     )
     trainer.remove_callback(PrinterCallback)
     return trainer, tokenizer
