@@ -14,6 +14,7 @@ BETAS = (0.3, 0.1)
 AUTO = "rpo-auto"
 # Learning rates of RPO() with the strength that the logged responses to the validation prompts support.
 AUTO_LRS = {AUTO: SHIPPED_LR, "rpo-auto-1e-3": 1e-3, "rpo-train": SHIPPED_LR, "rpo-train-1e-3": 1e-3}
+RATES = {AUTO: "rpo-auto-1e-3", "rpo-train": "rpo-train-1e-3"}  # the same at the present rate and at the other one
 # Methods with the adapter of `valuefree train`: rank 16 in all layers.
 WHOLE_ADAPTER = ("rpo-train", "rpo-train-1e-3")
 

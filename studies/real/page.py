@@ -8,7 +8,7 @@ from studies.harness.cells import Row
 from studies.harness.page import protocol, write_between, write_page
 from studies.harness.results import DAGGER, EMPTY, number, sign
 from studies.real.cells import Setting
-from studies.real.methods import AUTO, AUTO_LRS, METHODS
+from studies.real.methods import AUTO, AUTO_LRS, METHODS, RATES
 from studies.real.models import Model
 from studies.real.results import (
     SCORES,
@@ -59,6 +59,7 @@ def make_page(
     worlds = list(dict.fromkeys(group[:2] for group in (row.cell.group for row in rows)))
     said = [verdict(ours, found, choices, worlds) for ours in (AUTO, TUNED)]
     said += [share_of_best(world, found) for world in worlds]
+    said += [text for world in worlds for text in rates(of_world(world, found, choices, "reward"), ", ".join(world))]
     plots = [gains_plot(worlds, found, choices)]
     sections = [
         Section(
@@ -280,6 +281,16 @@ def gains_plot(worlds: Sequence[tuple[str, str]], found: Mapping[Any, Reported],
     legend_above(figure, axes[most])
     caption = "True gain on the report prompts against the KL to the reference, settings chosen by reward."
     return Plot("gains", caption, figure)
+
+
+def rates(results: Mapping[str, Reported], world: str) -> list[str]:
+    """What the other learning rate of `RATES` changes; nothing where it has not been run."""
+    return [
+        f"{world}: the gain of {other} less that of {ours} is "
+        f"{number(difference(results[other], results[ours]), signed=True)}."
+        for ours, other in RATES.items()
+        if ours in results and other in results
+    ]
 
 
 def share_of_best(world: tuple[str, str], found: Mapping[Any, Reported]) -> str:

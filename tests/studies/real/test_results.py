@@ -9,7 +9,7 @@ from studies.harness.cells import Row
 from studies.real.cells import TUNING_SEED, Cell, reported_cells, tuning_cells
 from studies.real.methods import AUTO, AUTO_LRS, METHODS, STAGE_1, applies, settings_of
 from studies.real.models import MODELS, SMOLLM2
-from studies.real.page import gains_plot, losses, make_page, share_of_best, tuning_table, verdict
+from studies.real.page import gains_plot, losses, make_page, of_world, rates, share_of_best, tuning_table, verdict
 from studies.real.results import Choices, difference_within, reported
 from valuefree.runs.manifest import manifest
 
@@ -151,6 +151,12 @@ def test_a_world_names_the_devices_it_was_computed_on(tmp_path):
     rows.append(row(AUTO, settings_of(METHODS[AUTO])[0], [0.1, 0.2], seed=1, device="NVIDIA H200"))
     make_page(tmp_path / "real.md", rows, choices, manifest("studies real", {}), MODELS[SMOLLM2])
     assert "Computed on NVIDIA H200, cpu." in (tmp_path / "real.md").read_text()
+
+
+def test_what_the_other_learning_rate_changes():
+    rows, choices = results({AUTO: [0.1, 0.2, 0.3], "rpo-auto-1e-3": [0.2, 0.31, 0.39], "rpo-train": [0.1, 0.2, 0.3]})
+    (said,) = rates(of_world(WORLD, reported(rows), choices, "reward"), "constraints, on-policy")
+    assert said.startswith("constraints, on-policy: the gain of rpo-auto-1e-3 less that of rpo-auto is +0.100 [")
 
 
 def test_the_share_of_the_best_setting():
