@@ -12,9 +12,9 @@ TAUS = (0.5, 0.15)  # standard deviations of the reward
 QUANTILE_TAUS = (0.05, 0.025)  # 0.29/τ nats: the same targets as STDS
 BETAS = (0.3, 0.1)
 AUTO = "rpo-auto"
-# Learning rates of RPO() with the strength that the logged responses to the validation prompts support.
+# RPO() is not tuned: its strength is the one that the logged responses to the validation prompts support. Its rates:
 AUTO_LRS = {AUTO: SHIPPED_LR, "rpo-auto-1e-3": 1e-3, "rpo-train": SHIPPED_LR, "rpo-train-1e-3": 1e-3}
-RATES = {AUTO: "rpo-auto-1e-3", "rpo-train": "rpo-train-1e-3"}  # the same at the present rate and at the other one
+RATES = {AUTO: "rpo-auto-1e-3", "rpo-train": "rpo-train-1e-3"}  # compared: the shipped rate, and the other one
 # Methods with the adapter of `valuefree train`: rank 16 in all layers.
 WHOLE_ADAPTER = ("rpo-train", "rpo-train-1e-3")
 
