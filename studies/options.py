@@ -198,6 +198,7 @@ class StudyRealConfig(StudyOptions):
     seeds: int = option(3, "reported runs of each setting, with seeds 0, 1, …")
     sample: bool = option(False, "only sample the rows that are missing in studies/real/rows")
     out: str | None = option(None, "folder of cells; run again to resume; default: outputs/study-real, with -MODEL")
+    records: str | None = option(None, "file of runs: those in it are not run again, new ones are added; default: none")
     readme: str | None = option(None, "file with markers to write the table of gains between; default: none")
     dry_run: bool = option(False, "print the number of cells and hours, and stop")
 

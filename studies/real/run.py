@@ -12,6 +12,7 @@ from studies.real.cells import Cell, Group, reported_cells, tuning_cells
 from studies.real.methods import METHODS, STAGE_1, applies, settings_of
 from studies.real.models import MODELS, SMOLLM2
 from studies.real.page import make_page
+from studies.real.records import add_records, restore
 from studies.real.results import Choices
 from studies.real.rows import AUTHORS, LEAST_DEVIATION, REGIMES, deviation_within, rows_file, sample_rows
 from studies.real.tasks import NAMES
@@ -45,11 +46,15 @@ def study(options: StudyRealConfig, *, say: Say) -> StudyResult | None:
     default = "outputs/study-real" + ("" if options.model == SMOLLM2 else f"-{options.model}")
     out = Path(options.out or default).absolute()
     tuning = tuning_cells(groups, {method: settings_of(METHODS[method]) for method in methods})
+    kept = None if options.records is None else Path(options.records)
+    if not options.dry_run:
+        claim(out, {"model": MODELS[options.model].title})
+        if kept is not None:
+            restore(kept, out)
     with Workers(options.workers) as workers:
         say(_plan(groups, tuning, shuffled, options.seeds, out, workers.count))
         if options.dry_run:
             return None
-        claim(out, {"model": MODELS[options.model].title})
         record = manifest("studies real", options.to_dict())
         run = partial(run_cells, measure_cell, arguments=(out, options.model), folder=out, workers=workers, say=say)
         tuned, reports = list[Row](), list[Row]()
@@ -59,6 +64,8 @@ def study(options: StudyRealConfig, *, say: Say) -> StudyResult | None:
             chosen = Choices.of([group for group in groups if group[:2] == world], tuned).settings()
             final = reported_cells({g: s for g, s in chosen.items() if g[:2] == world}, options.seeds, shuffled)
             reports += run(cells=final, named=f"reported runs of {', '.join(world)}")
+            if kept is not None:
+                add_records(kept, tuned + reports)
         choices, rows = Choices.of(groups, tuned), tuned + reports
     page = Path(options.page) if options.page else out / "real.md"
     readme = None if options.readme is None else Path(options.readme)

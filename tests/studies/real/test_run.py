@@ -2,12 +2,13 @@
 
 import pytest
 
-from studies.harness.cells import Row
+from studies.harness.cells import Row, read_rows
 from studies.options import StudyRealConfig
 from studies.real import run
 from studies.real.cells import Cell, tuning_cells
 from studies.real.methods import METHODS, settings_of
-from valuefree.errors import ConfigError
+from studies.real.records import add_records, restore
+from valuefree.errors import ConfigError, DataError
 
 SETTINGS = settings_of(METHODS["rpo"])
 REPORTED = ("sentiment", "on-policy", "rpo", *SETTINGS[0], 0, "report")
@@ -91,3 +92,38 @@ def test_what_is_not_there_is_named_before_any_run(options, words, tmp_path, mon
     monkeypatch.setattr("studies.real.rows.KEPT", tmp_path)
     with pytest.raises(ConfigError, match=words):
         study(tmp_path, **options)
+
+
+def test_the_page_is_written_again_from_the_records(tmp_path, monkeypatch):
+    """Elsewhere, where no run can be carried out, the records give the same page but for its first section."""
+    pages = []
+    for place in ("here", "elsewhere"):
+        folder, page = tmp_path / place, tmp_path / f"{place}.md"
+        tuning = tuning_cells([("sentiment", "on-policy", "rpo")], {"rpo": SETTINGS})
+        reported = [Cell(*REPORTED[:2], "rpo", *setting, 0, "report") for setting in SETTINGS[:2]]
+        for cell in [*tuning, *reported] if place == "here" else ():
+            measured(cell).write(folder)
+        options = {"worlds": WORLDS[:1], "methods": "rpo", "shuffled": "none", "seeds": 1, "workers": 1}
+        study(folder, **options, page=str(page), records=str(tmp_path / "runs.jsonl"))
+        results = page.read_text().partition("## What it says")[2].partition("```json")[0]
+        pages.append(results.replace(f"({place}/", "("))  # of its figures
+    assert pages[0] == pages[1]
+    assert "lr 0.0005, target_std 12" in pages[0]
+    assert len((tmp_path / "runs.jsonl").read_text().splitlines()) == 6
+
+
+def test_records_keep_the_runs_of_other_worlds_and_one_text_of_each(tmp_path):
+    file = tmp_path / "runs.jsonl"
+    first, second = Cell(*REPORTED), Cell("reading", *REPORTED[1:])
+    add_records(file, [measured(first), Row(second, None, "ValueError: no", 1.0, 1.0, "abc")])
+    add_records(file, [measured(second)])
+    assert restore(file, tmp_path / "other") == 2
+    assert restore(file, tmp_path / "other") == 0
+    assert [row.end["texts"] for row in read_rows([first, second], tmp_path / "other")] == [["a"], ["a"]]
+    assert read_rows([first], tmp_path / "other")[0].end["gains"] == measured(first).end["gains"]
+
+
+def test_a_line_of_another_version_is_refused(tmp_path):
+    (tmp_path / "runs.jsonl").write_text('{"cell": {"task": "sentiment"}}\n')
+    with pytest.raises(DataError, match="no run of this version"):
+        restore(tmp_path / "runs.jsonl", tmp_path)
