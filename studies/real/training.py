@@ -77,22 +77,26 @@ def measure_cell(cell: Cell, folder: Path, model: str = SMOLLM2) -> list[dict[st
     if cell.stage == SHUFFLED:
         train = shuffle_rewards(train, seed=cell.seed)
     trainer, tokenizer = _trainer(cell, train, folder, model)
-    held_out = HeldOutResponses.prepare(
-        trainer.scorer,
-        report=_of(rows, measured_on, model),
-        selection=_of(rows, validation, model) if chosen else None,
-        training=train,
-        seed=cell.seed,
-    )
+    logged = None
+    if chosen or cell.stage == "tune":  # their strength, or their setting, is chosen by the logged responses
+        rows_to_choose = _of(rows, validation, model)
+        logged = HeldOutResponses.prepare(
+            trainer.scorer,
+            report=rows_to_choose,
+            selection=rows_to_choose if chosen else None,
+            training=train,
+            seed=cell.seed,
+        )
     trainer.train()
     policy: Any = trainer.model
     found: dict[str, Any] = {"objective": trainer.objective.to_dict(), "tau": trainer.temperature, "device": _device()}
-    if chosen:
-        strength = held_out.choose_strength(policy, strength_of(policy), seed=cell.seed)
+    if logged is not None and chosen:
+        strength = logged.choose_strength(policy, strength_of(policy), seed=cell.seed)
         found["strength"] = None if strength is None else strength.scale
         if strength is not None and strength.scale:
             strength_of(policy).apply(strength.scale)
-    found["log"] = quick_measures(held_out.report.rows(policy), sampled=held_out.origin.sampled)
+    elif logged is not None:
+        found["log"] = quick_measures(logged.report.rows(policy), sampled=logged.origin.sampled)
     decoding = Decoding(max_new_tokens=NEW_TOKENS, batch_size=GENERATION_BATCH).exact(seed=1000 + cell.seed)
     asked = [MODELS[model].asked(prompt) for prompt in measured_on]
     prompt_ids, ids = generate_ids(policy, tokenizer, asked, decoding, samples=SAMPLES[cell.stage])
