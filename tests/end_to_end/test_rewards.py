@@ -140,7 +140,7 @@ def test_samples_without_a_score_outlive_a_reward_that_fails(tmp_path, tokenizer
     assert (tmp_path / "a.jsonl").read_text() == (tmp_path / "b.jsonl").read_text()
     rows = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
     assert {tuple(row) for row in rows} == {("prompt", "response")}
-    cli.run([*common, "--seed", "1", "--out", str(tmp_path / "b.jsonl")])
+    cli.run([*common, "--seed", "1", "--overwrite", "--out", str(tmp_path / "b.jsonl")])
     assert (tmp_path / "a.jsonl").read_text() != (tmp_path / "b.jsonl").read_text()
     assert "were cut at max_new_tokens" in capsys.readouterr().out
     with pytest.raises(DataError, match="reward function gave"):

@@ -90,7 +90,8 @@ def test_generate_stopped_while_it_samples_writes_no_file(number, folder, monkey
 @pytest.mark.parametrize("number", SIGNALS)
 def test_sample_stopped_while_it_rewards_keeps_the_samples(number, folder, reward):
     arguments = ["sample", str(folder / "rows.jsonl"), "--model", str(folder / "base"), "--samples", "1"]
-    arguments += ["--max-new-tokens", "4", "--score", "signalling:length", "--out", str(folder / "samples.jsonl")]
+    arguments += ["--max-new-tokens", "4", "--score", "signalling:length", "--overwrite"]
+    arguments += ["--out", str(folder / "samples.jsonl")]
     reward.at, reward.number = 1, number
     assert code_of(arguments) == CODES[number]
     assert len((folder / "samples.jsonl").read_text().splitlines()) == 12

@@ -72,6 +72,16 @@ def test_what_is_checked(options, written):
     assert options.outputs() == written
 
 
+@pytest.mark.parametrize("verb", ["init", "import", "score", "sample", "generate"])
+def test_a_file_is_replaced_only_if_asked_to(verb, tmp_path, monkeypatch):
+    """The message comes before the input, which is missing, is read."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there").write_text("mine")
+    with pytest.raises(ConfigError, match=r"^there exists\. Name another file by --out, or pass --overwrite"):
+        cli.run([verb, *ARGUMENTS[verb], "--out", "there"])
+    assert (tmp_path / "there").read_text() == "mine"
+
+
 def test_what_can_be_written_passes_and_leaves_nothing(tmp_path):
     check_output(str(tmp_path / "a" / "b" / "rows.jsonl"), "file", name="--out")
     check_output(str(tmp_path / "a" / "b"), "folder", name="--out")

@@ -21,7 +21,6 @@ from valuefree.cli.stopping import Stopped
 from valuefree.errors import ConfigError, ValueFreeError
 from valuefree.runs.lock import locked
 from valuefree.runs.manifest import launched
-from valuefree.runs.outputs import check_output
 from valuefree.runs.run_folder import VERBS as VERBS_OF_RUNS
 
 UNEXPECTED = "This is a fault of valuefree, not of the command"
@@ -59,8 +58,7 @@ def run(arguments: Sequence[str]) -> None:
         raise unknown("verb", verb, list(VERBS))
     options = parse(verb, rest)
     if launched()[0] == 0:
-        for name, (path, kind) in options.outputs().items():
-            check_output(path, kind, name=name)
+        options.check_outputs()
     with _printed_once(), _held(verb, options):
         carry_out(lambda: _command(verb, options), options)
 

@@ -101,7 +101,7 @@ def test_a_table_that_no_tool_exports_is_guessed_and_a_file_is_replaced_on_reque
     printed = capsys.readouterr().out
     assert "Not the export of a known tool; read as a table" in printed
     assert [json.loads(line)["reward"] for line in out.read_text().splitlines()] == [1.0, -1.0, 1.0]
-    with pytest.raises(ConfigError, match=r"rows\.jsonl exists already\. Add --overwrite"):
+    with pytest.raises(ConfigError, match=r"rows\.jsonl exists\. Name another"):
         cli.run(["import", str(log), "--yes", "--out", str(out)])
     cli.run(["import", str(log), "--yes", "--out", str(out), "--overwrite"])
 

@@ -14,7 +14,7 @@ from valuefree.cli.options.groups import TOP_K
 from valuefree.cli.output import bars
 from valuefree.data.prompts import Prompt
 from valuefree.data.validation import prompt_key
-from valuefree.errors import ConfigError, DataError, ServingError
+from valuefree.errors import DataError, ServingError
 from valuefree.evaluation.generation import generate_ids, response_texts
 from valuefree.evaluation.openai_client import ask
 from valuefree.evaluation.outputs import write_outputs
@@ -30,11 +30,6 @@ def generate(options: GenerateConfig) -> Path:
         ServingError: prompts that the server left without an answer; the answers of the others are written.
     """
     file = Path(options.out)
-    if file.exists() and not (options.overwrite or options.resume):
-        raise ConfigError(
-            f"{file} exists. Name another file by --out, or pass --overwrite to replace it; with --server, --resume "
-            "asks only for the prompts that it lacks."
-        )
     prompts = read_prompts(options.prompts, options.prompt)
     if options.server is not None:
         return _generate_remote(prompts, file, options, options.server)

@@ -94,10 +94,6 @@ def confirmed(options: ImportConfig, records: list[Record]) -> tuple[Settings, b
 def command(options: ImportConfig) -> None:
     """Convert an export, write its rows, and say what was joined and skipped."""
     file = Path(options.out)
-    if any(file.resolve() == Path(source).resolve() for source in options.source):
-        raise ConfigError(f"{file} is both read and written; give another --out.")
-    if file.exists() and not options.overwrite:
-        raise ConfigError(f"{file} exists already. Add --overwrite to replace it, or give another --out.")
     found = read(options)
     write_jsonl(file, found.rows)
     print(found.account)

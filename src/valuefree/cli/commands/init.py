@@ -147,14 +147,11 @@ def shape_of(model: str) -> Shape | None:
 
 def write_recipe(options: InitConfig) -> Log:
     """Write the recipe; returns what was found in the data."""
-    file = Path(options.out)
-    if file.exists() and not options.overwrite:
-        raise ConfigError(f"{file} exists. Replace it by --overwrite, or name another file by --out.")
     log, machine = read_log(options), measure_machine()
     model = options.model or choose_model(log, machine)
     found = settings(log, machine, model, named=options.model is not None)
     text = recipe_text(options.out, log, machine, found, shape_of(model))
-    write_text(file, text)
+    write_text(Path(options.out), text)
     return log
 
 

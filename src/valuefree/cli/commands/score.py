@@ -14,6 +14,7 @@ from valuefree.cli.commands.rendered import read
 from valuefree.cli.options.score import ScoreConfig
 from valuefree.cli.output import bars
 from valuefree.data.columns import to_numpy
+from valuefree.runs.files import atomic_write
 from valuefree.training.distributed import rank_and_size
 from valuefree.training.preparation import Scorer
 from valuefree.training.reference_scores import ReferenceScores
@@ -43,10 +44,10 @@ def score(options: ScoreConfig) -> tuple[Path, ReferenceScores]:
     table, _ = scorer.tokenize(rows)
     scores = scorer.score(table)
     file = Path(options.out)
-    file.parent.mkdir(parents=True, exist_ok=True)
     columns = {"prompt_id": to_numpy(table["prompt_id"], np.int64), "logp": scores.logps, "tokens": scores.tokens}
     if rank_and_size()[0] == 0:
-        pq.write_table(pa.table(columns), file)
+        with atomic_write(file) as stream:
+            pq.write_table(pa.table(columns), stream)
     return file, scores
 
 

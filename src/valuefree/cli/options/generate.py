@@ -18,6 +18,7 @@ class GenerateConfig(ModelOptions, DecodingOptions):
 
     about: ClassVar[str] = VERBS["generate"]
     group: ClassVar[str] = "server"
+    instead_of_overwrite: ClassVar[str] = "; with --server, --resume asks only for the prompts that it lacks"
     shown_first: ClassVar[tuple[str, ...]] = ("prompts", "model", "out", "max_new_tokens", "temperature", "server")
     prompts: str = required("JSONL, CSV or Parquet file, or text file with one prompt a line")
     prompt: str = option("prompt", "column of the prompt", group="data")

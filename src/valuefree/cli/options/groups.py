@@ -6,11 +6,12 @@ the defaults, then a YAML recipe, then flags (`valuefree.cli.parse`).
 
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from valuefree.cli.options.bounds import bounds_of
 from valuefree.errors import ConfigError
-from valuefree.runs.outputs import OutputKind
+from valuefree.runs.outputs import OutputKind, check_output
 
 # Groups of `--help`, in their order there.
 GROUPS = ("common", "data", "model", "objective", "training", "sampling", "evaluation", "judge", "server", "output")
@@ -87,12 +88,14 @@ class Options:
 
     group: in ``--help``, of the fields that this very class declares. shown_first: options in the first group, common.
     recipe_of: another verb whose recipes are also taken; its keys that this one does not have are left out.
+    instead_of_overwrite: another way than to replace a file that is there, for the end of a message.
     """
 
     about: ClassVar[str] = ""
     group: ClassVar[str] = ""
     shown_first: ClassVar[tuple[str, ...]] = ()
     recipe_of: ClassVar[str | None] = None
+    instead_of_overwrite: ClassVar[str] = ""
 
     def to_dict(self) -> dict[str, Any]:
         """All values, for the manifest."""
@@ -115,6 +118,17 @@ class Options:
             item for item in fields(self) if item.metadata.get("output") and getattr(self, item.name) is not None
         ]
         return {flag(item.name): (getattr(self, item.name), item.metadata["output"]) for item in written}
+
+    def check_outputs(self) -> None:
+        """Raise ConfigError for an output that cannot be written, or a file that is there and may not be replaced."""
+        may_replace = getattr(self, "overwrite", True) or getattr(self, "resume", False)
+        for name, (path, kind) in self.outputs().items():
+            check_output(path, kind, name=name)
+            if kind == "file" and Path(path).exists() and not may_replace:
+                raise ConfigError(
+                    f"{path} exists. Name another file by {name}, or pass --overwrite to replace it"
+                    f"{self.instead_of_overwrite}."
+                )
 
     def guarded(self) -> list[str]:
         """Options whose values here load code or send a key; see `option`."""

@@ -1,6 +1,7 @@
 """Options of ``valuefree import``; no torch."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from valuefree.cli.options import VERBS
@@ -30,10 +31,12 @@ class ImportConfig(ExportOptions):
         group="output",
         output="file",
     )
-    overwrite: bool = option(False, "replace the file of out", group="output")
+    overwrite: bool = option(False, "replace the file out", group="output")
 
     def __post_init__(self) -> None:
         if not self.source:
             raise ConfigError("give a file or folder to import.")
+        if any(Path(self.out).resolve() == Path(source).resolve() for source in self.source):
+            raise ConfigError(f"{self.out} is both read and written; give another --out.")
         if self.from_ not in ("auto", "csv"):
             self.check_unread(("yes",), "only --from csv guesses columns")

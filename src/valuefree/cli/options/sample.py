@@ -45,6 +45,7 @@ class SampleConfig(ModelOptions, DecodingOptions):
         output="file",
     )
     seed: int = option(0, "random seed of sampling", minimum=0)
+    overwrite: bool = option(False, "replace the file out", group="output")
     dry_run: bool = option(False, "count the prompts, print the settings, and stop", group="output")
 
     def __post_init__(self) -> None:
@@ -55,5 +56,5 @@ class SampleConfig(ModelOptions, DecodingOptions):
             return
         if self.score is None:
             raise ConfigError("--responses needs --score: module:function, or a reward model's name or folder.")
-        read = {"responses", "response", "prompt", "score", "out", "dry_run"}
+        read = {"responses", "response", "prompt", "score", "out", "overwrite", "dry_run"}
         self.check_unread({item.name for item in fields(self)} - read, "with --responses nothing is sampled")

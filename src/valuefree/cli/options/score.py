@@ -19,4 +19,5 @@ class ScoreConfig(DataOptions, ModelOptions, LengthOptions, ScoreOptions):
         group="output",
         output="file",
     )
+    overwrite: bool = option(False, "replace the file out", group="output")
     dry_run: bool = option(False, "read and check the data, print the settings, and stop", group="output")
