@@ -74,7 +74,7 @@ def make_page(
         tables = [_table(world, found, choices), tuning_table(world, rows)]
         task = task_named(world[0])
         about = f"Reward: {task.about}. Rows: {WORLDS[world[1]]}. Source: {task.licence}."
-        devices = f"Computed on {_devices(world, rows)}."
+        devices = f"Reported runs computed on {_devices(world, rows)}."
         tables += _examples(world, rows, choices)
         sections.append(Section("-".join(world), f"{world[0]}, {world[1]}", [about, devices], tables=tables))
     sections.insert(1, Section("method", "How it was done", _protocol(model)))
@@ -84,9 +84,9 @@ def make_page(
 
 
 def _devices(world: tuple[str, str], rows: Sequence[Row]) -> str:
-    """What the runs of a world were computed on. Rows without a name are older and were computed on the CPU."""
-    here = [row for row in rows if row.curve and row.cell.group[:2] == world]
-    return ", ".join(sorted({row.end.get("device", "cpu") for row in here}))
+    """What the reported runs of a world were computed on."""
+    here = [row for row in rows if row.curve and row.cell.group[:2] == world and row.cell.stage != "tune"]
+    return "; ".join(sorted({row.end["device"] for row in here}))
 
 
 def _protocol(model: Model) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import datasets
 import torch
+import transformers
 from transformers import PrinterCallback
 
 from studies.real.cells import SHUFFLED, Cell
@@ -39,6 +40,7 @@ from valuefree.models.logprobs import response_logps
 from valuefree.models.modules import accelerator_device, evaluating
 from valuefree.models.strength import strength_of
 from valuefree.runs.files import read_jsonl, write_jsonl
+from valuefree.runs.manifest import machine
 from valuefree.training.trainer import PolicyTrainer, PolicyTrainingArguments
 
 
@@ -110,9 +112,10 @@ def measure_cell(cell: Cell, folder: Path, model: str = SMOLLM2) -> list[dict[st
 
 
 def _device() -> str:
-    """What a run is computed on: the name of the GPU, or ``cpu``."""
+    """The GPU or else the processor that a run is computed on, and the versions of the libraries that compute it."""
     device = accelerator_device()
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else machine()
+    return f"{name}, with torch {torch.__version__} and transformers {transformers.__version__}"
 
 
 def _trainer(cell: Cell, train: datasets.Dataset, folder: Path, name: str) -> tuple[PolicyTrainer, Any]:

@@ -19,6 +19,7 @@ WORLD = ("constraints", "on-policy")
 def row(method, setting, gains, *, stage="report", seed=0, ranked=0.5, error=None, **more):
     cell = Cell(*WORLD, method, *setting, seed, stage)
     point = {"gains": gains, "kl": 1.0, "length": 20.0, "distinct": 0.5, "off_task": 0.1, "texts": ["A word."]}
+    point["device"] = "a CPU"
     curve = None if error else [point | {"log": {"ranking_accuracy": ranked}} | more]
     return Row(cell, curve, error, 1.0, 1.0, "abc")
 
@@ -150,7 +151,7 @@ def test_a_world_names_the_devices_it_was_computed_on(tmp_path):
     rows, choices = results({AUTO: [0.1, 0.2], "kto": [0.1, 0.2]})
     rows.append(row(AUTO, settings_of(METHODS[AUTO])[0], [0.1, 0.2], seed=1, device="NVIDIA H200"))
     make_page(tmp_path / "real.md", rows, choices, manifest("studies real", {}), MODELS[SMOLLM2])
-    assert "Computed on NVIDIA H200, cpu." in (tmp_path / "real.md").read_text()
+    assert "Reported runs computed on NVIDIA H200; a CPU." in (tmp_path / "real.md").read_text()
 
 
 def test_what_the_other_learning_rate_changes():

@@ -23,6 +23,7 @@ def measured(cell):
     """A row in which the second setting of each method is the best by reward, and the first by the log."""
     second = cell.strength in (12.0, 0.1)
     point = {"gains": [0.2 + 0.1 * second, 0.3], "log": {"ranking_accuracy": 0.6 - 0.1 * second}, "texts": ["a", "b"]}
+    point["device"] = "a CPU"
     return Row(cell, [point | {"kl": 1.0, "length": 9.0, "distinct": 0.5, "off_task": 0.1}], None, 1.0, 1.0, "abc")
 
 
