@@ -57,15 +57,19 @@ def study(options: StudyRealConfig, *, say: Say) -> StudyResult | None:
             return None
         record = manifest("studies real", options.to_dict())
         run = partial(run_cells, measure_cell, arguments=(out, options.model), folder=out, workers=workers, say=say)
-        tuned, reports = list[Row](), list[Row]()
-        for world in worlds:  # one after the other, so that an interruption leaves whole ones
-            here = [cell for cell in tuning if cell.group[:2] == world]
-            tuned += run(cells=here, named=f"tuning runs of {', '.join(world)}")
-            chosen = Choices.of([group for group in groups if group[:2] == world], tuned).settings()
-            final = reported_cells({g: s for g, s in chosen.items() if g[:2] == world}, options.seeds, shuffled)
-            reports += run(cells=final, named=f"reported runs of {', '.join(world)}")
+        tuned, reports, asked = list[Row](), list[Row](), list[Cell]()
+        try:
+            for world in worlds:  # one after the other, so that an interruption leaves whole ones
+                here = [cell for cell in tuning if cell.group[:2] == world]
+                asked += here
+                tuned += run(cells=here, named=f"tuning runs of {', '.join(world)}")
+                chosen = Choices.of([group for group in groups if group[:2] == world], tuned).settings()
+                final = reported_cells({g: s for g, s in chosen.items() if g[:2] == world}, options.seeds, shuffled)
+                asked += final
+                reports += run(cells=final, named=f"reported runs of {', '.join(world)}")
+        finally:  # also after an interruption
             if kept is not None:
-                add_records(kept, tuned + reports)
+                add_records(kept, read_rows(asked, out))
         choices, rows = Choices.of(groups, tuned), tuned + reports
     page = Path(options.page) if options.page else out / "real.md"
     readme = None if options.readme is None else Path(options.readme)

@@ -113,6 +113,18 @@ def test_the_page_is_written_again_from_the_records(tmp_path, monkeypatch):
     assert len((tmp_path / "runs.jsonl").read_text().splitlines()) == 6
 
 
+def test_an_interrupted_study_keeps_its_runs(tmp_path, monkeypatch):
+    def interrupted(measure, *, cells, folder, **_):
+        for cell in cells[:3]:
+            measured(cell).write(folder)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "run_cells", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        study(tmp_path, methods="rpo", records=str(tmp_path / "runs.jsonl"))
+    assert restore(tmp_path / "runs.jsonl", tmp_path / "elsewhere") == 3
+
+
 def test_records_keep_the_runs_of_other_worlds_and_one_text_of_each(tmp_path):
     file = tmp_path / "runs.jsonl"
     first, second = Cell(*REPORTED), Cell("reading", *REPORTED[1:])
