@@ -198,9 +198,15 @@ class StudyRealConfig(StudyOptions):
     seeds: int = option(3, "reported runs of each setting, with seeds 0, 1, …")
     sample: bool = option(False, "only sample the rows that are missing in studies/real/rows")
     out: str | None = option(None, "folder of cells; run again to resume; default: outputs/study-real, with -MODEL")
+    page_only: bool = option(False, "run nothing, and write the page from the runs that are there")
     records: str | None = option(None, "file of runs: those in it are not run again, new ones are added; default: none")
     readme: str | None = option(None, "file with markers to write the table of gains between; default: none")
     dry_run: bool = option(False, "print the number of cells and hours, and stop")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.sample + self.page_only + self.dry_run > 1:
+            raise ConfigError("sample, page_only and dry_run: give one of them; each says what alone is done.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -50,10 +50,15 @@ def tuning_cells(groups: Sequence[Group], settings: Mapping[str, Sequence[Settin
 
 
 def reported_cells(chosen: Mapping[Group, Sequence[Setting]], seeds: int, shuffled: Sequence[str]) -> list[Cell]:
-    """Every group at each of its chosen settings, and the methods of `shuffled` also on permuted rewards."""
-    cells = []
-    for group, settings in chosen.items():
-        for setting in dict.fromkeys(settings):
-            cells += [Cell(*group, *setting, seed, "report") for seed in range(seeds)]
-            cells += [Cell(*group, *setting, seed, SHUFFLED) for seed in range(seeds) if group[2] in shuffled]
-    return cells
+    """Every group at each of its chosen settings, and the methods of `shuffled` also on permuted rewards.
+
+    The first choices of all groups come before the second ones, so that an interrupted study has the former.
+    """
+    cells: dict[Cell, None] = {}
+    for choice in range(max(map(len, chosen.values()), default=0)):
+        for group, settings in chosen.items():
+            for setting in settings[choice : choice + 1]:
+                cells |= dict.fromkeys(Cell(*group, *setting, seed, "report") for seed in range(seeds))
+                if group[2] in shuffled:
+                    cells |= dict.fromkeys(Cell(*group, *setting, seed, SHUFFLED) for seed in range(seeds))
+    return list(cells)

@@ -53,11 +53,16 @@ def make_page(
     record: Mapping[str, Any],
     model: Model,
     readme: Path | None = None,
+    undone: str = "",
 ) -> None:
-    """Write the page from the rows of all runs, and the table of gains into the README between its markers."""
+    """Write the page from the rows of all runs, and the table of gains into the README between its markers.
+
+    undone: a sentence on runs that are missing, if any.
+    """
     found = reported([row for row in rows if row.cell.stage != "tune"])
     worlds = list(dict.fromkeys(group[:2] for group in (row.cell.group for row in rows)))
-    said = [verdict(ours, found, choices, worlds) for ours in (AUTO, TUNED)]
+    said = [undone]
+    said += [verdict(ours, found, choices, worlds) for ours in (AUTO, TUNED)]
     said += [share_of_best(world, found) for world in worlds]
     said += [text for world in worlds for text in rates(of_world(world, found, choices, "reward"), ", ".join(world))]
     plots = [gains_plot(worlds, found, choices)]

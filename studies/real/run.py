@@ -1,5 +1,7 @@
 """The study on real models from its options: run the cells that are missing, then write the page."""
 
+from collections import Counter
+from collections.abc import Sequence
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -57,6 +59,8 @@ def study(options: StudyRealConfig, *, say: Say) -> StudyResult | None:
             return None
         record = manifest("studies real", options.to_dict())
         run = partial(run_cells, measure_cell, arguments=(out, options.model), folder=out, workers=workers, say=say)
+        if options.page_only:
+            run = partial(_done, out)
         tuned, reports, asked = list[Row](), list[Row](), list[Cell]()
         try:
             for world in worlds:  # one after the other, so that an interruption leaves whole ones
@@ -73,8 +77,23 @@ def study(options: StudyRealConfig, *, say: Say) -> StudyResult | None:
         choices, rows = Choices.of(groups, tuned), tuned + reports
     page = Path(options.page) if options.page else out / "real.md"
     readme = None if options.readme is None else Path(options.readme)
-    make_page(page, rows, choices, record, MODELS[options.model], readme)
+    make_page(page, rows, choices, record, MODELS[options.model], readme, undone=_undone(asked, rows))
     return StudyResult.of(rows, page)
+
+
+def _done(folder: Path, *, cells: Sequence[Cell], named: str) -> list[Row]:
+    """In place of `run_cells`: the rows that are there."""
+    return read_rows(cells, folder)
+
+
+def _undone(asked: Sequence[Cell], rows: Sequence[Row]) -> str:
+    """Which runs the page lacks; empty if none."""
+    done = {row.cell for row in rows}
+    lacking = Counter((*cell.group, cell.stage) for cell in asked if cell not in done)
+    if not lacking:
+        return ""
+    listed = "; ".join(f"{count} of {', '.join(names)}" for names, count in lacking.items())
+    return f"Not finished: {lacking.total()} of {len(asked)} runs are missing: {listed}."
 
 
 def _world(text: str) -> tuple[str, str]:

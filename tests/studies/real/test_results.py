@@ -47,6 +47,7 @@ def test_settings_are_chosen_by_reward_and_by_the_log():
     cells = reported_cells(choices.settings(), 3, [AUTO])
     assert len(cells) == 2 * 3 + 3 + 3  # two settings of KTO, the automatic one, and that one with shuffled rewards
     assert len({cell.name for cell in cells}) == len(cells)
+    assert [cell.setting for cell in cells[-3:]] == [first] * 3  # what the log chose comes last
 
 
 def test_a_group_whose_runs_failed_has_no_choice():

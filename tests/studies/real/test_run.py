@@ -113,6 +113,25 @@ def test_the_page_is_written_again_from_the_records(tmp_path, monkeypatch):
     assert len((tmp_path / "runs.jsonl").read_text().splitlines()) == 6
 
 
+def test_a_page_of_the_runs_that_are_there_says_what_is_missing(tmp_path):
+    """Of two methods with four settings: one is tuned, and has two of the four runs that it is reported by."""
+    for cell in tuning_cells([("sentiment", "on-policy", "rpo")], {"rpo": SETTINGS}):
+        measured(cell).write(tmp_path)
+    for seed in (0, 1):
+        measured(Cell(*REPORTED[:3], *SETTINGS[1], seed, "report")).write(tmp_path)
+    options = {"worlds": WORLDS[:1], "methods": "rpo,kto", "shuffled": "none", "seeds": 2}
+    result = study(tmp_path, **options, page_only=True)
+    assert result.rows == 6
+    text = result.page.read_text()
+    assert (
+        "Not finished: 6 of 12 runs are missing: 4 of sentiment, on-policy, kto, tune; "
+        "2 of sentiment, on-policy, rpo, report." in text
+    )
+    assert "| rpo | reward | lr 0.0005, target_std 12 |" in text
+    with pytest.raises(ConfigError, match="give one of them"):
+        StudyRealConfig(page_only=True, dry_run=True)
+
+
 def test_an_interrupted_study_keeps_its_runs(tmp_path, monkeypatch):
     def interrupted(measure, *, cells, folder, **_):
         for cell in cells[:3]:
