@@ -52,13 +52,14 @@ def tuning_cells(groups: Sequence[Group], settings: Mapping[str, Sequence[Settin
 def reported_cells(chosen: Mapping[Group, Sequence[Setting]], seeds: int, shuffled: Sequence[str]) -> list[Cell]:
     """Every group at each of its chosen settings, and the methods of `shuffled` also on permuted rewards.
 
-    The first choices of all groups come before the second ones, so that an interrupted study has the former.
+    The first choices of all groups come before their controls, and these before the second choices, so that an
+    interrupted study has what matters most.
     """
-    cells: dict[Cell, None] = {}
+    cells: list[Cell] = []
     for choice in range(max(map(len, chosen.values()), default=0)):
-        for group, settings in chosen.items():
-            for setting in settings[choice : choice + 1]:
-                cells |= dict.fromkeys(Cell(*group, *setting, seed, "report") for seed in range(seeds))
-                if group[2] in shuffled:
-                    cells |= dict.fromkeys(Cell(*group, *setting, seed, SHUFFLED) for seed in range(seeds))
-    return list(cells)
+        for stage in ("report", SHUFFLED):
+            for group, settings in chosen.items():
+                if stage == "report" or group[2] in shuffled:
+                    here = settings[choice : choice + 1]
+                    cells += [Cell(*group, *setting, seed, stage) for setting in here for seed in range(seeds)]
+    return list(dict.fromkeys(cells))
