@@ -32,7 +32,7 @@ study-paper: $(INSTALLED) $(METEOR_DATA)
 		--page docs/results/paper-tiny.md $(PAPER_FLAGS)
 
 # Every method tuned alike on SmolLM2, and README's table; about 20 core-hours, resumable, `--dry-run` says what is left.
-# Runs that docs/results/real/runs.jsonl holds are not run again; remove it to run them all.
+# Runs that docs/results/real/runs.jsonl holds are not run again; remove it and outputs/study-real to run them all.
 study-real: $(INSTALLED)
 	$(BIN)/python -m studies real --page docs/results/real.md --readme README.md --records docs/results/real/runs.jsonl
 

@@ -48,11 +48,12 @@ def study(options: StudyRealConfig, *, say: Say) -> StudyResult | None:
     default = "outputs/study-real" + ("" if options.model == SMOLLM2 else f"-{options.model}")
     out = Path(options.out or default).absolute()
     tuning = tuning_cells(groups, {method: settings_of(METHODS[method]) for method in methods})
+    title = MODELS[options.model].title
     kept = None if options.records is None else Path(options.records)
     if not options.dry_run:
-        claim(out, {"model": MODELS[options.model].title})
+        claim(out, {"model": title})
         if kept is not None:
-            restore(kept, out)
+            restore(kept, out, title)
     with Workers(options.workers) as workers:
         say(_plan(groups, tuning, shuffled, options.seeds, out, workers.count))
         if options.dry_run:
@@ -73,7 +74,7 @@ def study(options: StudyRealConfig, *, say: Say) -> StudyResult | None:
                 reports += run(cells=final, named=f"reported runs of {', '.join(world)}")
         finally:  # also after an interruption
             if kept is not None:
-                add_records(kept, read_rows(asked, out))
+                add_records(kept, read_rows(asked, out), title)
         choices, rows = Choices.of(groups, tuned), tuned + reports
     page = Path(options.page) if options.page else out / "real.md"
     readme = None if options.readme is None else Path(options.readme)

@@ -7,11 +7,13 @@ from studies.options import StudyRealConfig
 from studies.real import run
 from studies.real.cells import Cell, tuning_cells
 from studies.real.methods import METHODS, settings_of
+from studies.real.models import MODELS
 from studies.real.records import add_records, restore
 from valuefree.errors import ConfigError, DataError
 
 SETTINGS = settings_of(METHODS["rpo"])
 REPORTED = ("sentiment", "on-policy", "rpo", *SETTINGS[0], 0, "report")
+TITLE = MODELS["smollm2"].title
 WORLDS = ("sentiment:on-policy", "reading:thumbs")
 
 
@@ -141,16 +143,16 @@ def test_an_interrupted_study_keeps_its_runs(tmp_path, monkeypatch):
     monkeypatch.setattr(run, "run_cells", interrupted)
     with pytest.raises(KeyboardInterrupt):
         study(tmp_path, methods="rpo", records=str(tmp_path / "runs.jsonl"))
-    assert restore(tmp_path / "runs.jsonl", tmp_path / "elsewhere") == 3
+    assert restore(tmp_path / "runs.jsonl", tmp_path / "elsewhere", TITLE) == 3
 
 
 def test_records_keep_the_runs_of_other_worlds_and_one_text_of_each(tmp_path):
     file = tmp_path / "runs.jsonl"
     first, second = Cell(*REPORTED), Cell("reading", *REPORTED[1:])
-    add_records(file, [measured(first), Row(second, None, "ValueError: no", 1.0, 1.0, "abc")])
-    add_records(file, [measured(second)])
-    assert restore(file, tmp_path / "other") == 2
-    assert restore(file, tmp_path / "other") == 0
+    add_records(file, [measured(first), Row(second, None, "ValueError: no", 1.0, 1.0, "abc")], TITLE)
+    add_records(file, [measured(second)], TITLE)
+    assert restore(file, tmp_path / "other", TITLE) == 2
+    assert restore(file, tmp_path / "other", TITLE) == 0
     assert [row.end["texts"] for row in read_rows([first, second], tmp_path / "other")] == [["a"], ["a"]]
     assert read_rows([first], tmp_path / "other")[0].end["gains"] == measured(first).end["gains"]
 
@@ -158,4 +160,10 @@ def test_records_keep_the_runs_of_other_worlds_and_one_text_of_each(tmp_path):
 def test_a_line_of_another_version_is_refused(tmp_path):
     (tmp_path / "runs.jsonl").write_text('{"cell": {"task": "sentiment"}}\n')
     with pytest.raises(DataError, match="no run of this version"):
-        restore(tmp_path / "runs.jsonl", tmp_path)
+        restore(tmp_path / "runs.jsonl", tmp_path, TITLE)
+
+
+def test_runs_of_another_model_are_refused(tmp_path):
+    add_records(tmp_path / "runs.jsonl", [measured(Cell(*REPORTED))], "another model")
+    with pytest.raises(DataError, match=r"holds runs of another model, and the study is of SmolLM2"):
+        study(tmp_path, records=str(tmp_path / "runs.jsonl"))
