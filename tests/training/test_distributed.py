@@ -77,16 +77,19 @@ def test_two_processes_under_ddp_train_as_one(prepared, kind, objective):
     started("two_processes.py", prepared, kind, objective, 16, 1, 3, processes=1)
     two, one = (torch.load(prepared / f"{size}.pt") for size in (2, 1))
     assert json.loads((prepared / "2.json").read_text())["wrapped"] == "DistributedDataParallel"
-    for mine, other in zip(one["logs"], two["logs"], strict=True):
-        names = ("loss", "logratio", "loss_within", "loss_level", "logratio_reward_correlation", "kl_estimate", "value")
-        for name in (*names, "pair_accuracy"):
+    names = ("loss", "logratio", "loss_within", "loss_level", "kl_estimate", "value")
+    ordering = ("logratio_reward_correlation", "pair_accuracy")
+    for step, (mine, other) in enumerate(zip(one["logs"], two["logs"], strict=True)):
+        # At the first step the policy is the reference: log-ratios are rounding, and so is their order.
+        for name in (*names, *(ordering if step else ())):
             if name in mine:
-                assert other[name] == pytest.approx(mine[name], rel=1e-4, abs=1e-6), name
+                # Log-probabilities of responses lie between -30 and -130, where float32 rounds by up to 8e-6.
+                assert other[name] == pytest.approx(mine[name], rel=1e-4, abs=1e-5), name
         assert other["loss"] == pytest.approx(mine["loss"], rel=1e-5)
     assert relative(one["gradients"], two["gradients"]) < 1e-5
     assert relative(one["weights"], two["weights"]) < 1e-5
     for name in ("eval_loss", "eval_logratio") if objective != "sft" else ("eval_loss",):
-        assert two["evaluation"][name] == pytest.approx(one["evaluation"][name], rel=1e-5, abs=1e-6)
+        assert two["evaluation"][name] == pytest.approx(one["evaluation"][name], rel=1e-5, abs=1e-5)
     # The second run finds every score of the first in the cache.
     assert one["scored"] == 0
     assert (two["scored"] > 0) == (objective != "sft")

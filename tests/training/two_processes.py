@@ -1,4 +1,4 @@
-"""What tests/test_processes.py starts under torchrun: trains or scores, and leaves what came out in a folder."""
+"""What test_distributed.py starts under torchrun: trains or scores, and leaves what came out in a folder."""
 
 import gc
 import json

@@ -1,4 +1,4 @@
-"""What tests/test_processes.py starts under torchrun: three SGD steps of RPO on weights sharded by fully_shard."""
+"""What test_distributed.py starts under torchrun: three SGD steps of RPO on weights sharded by fully_shard."""
 
 import os
 import sys

@@ -130,7 +130,8 @@ def test_sft_on_everything_does_not_use_the_rewards():
     found = world(lines("SFT all", control=True), "SFT all")
     for control in ("within", "between", "both"):
         assert [text.split(" (")[0] for text in unused(found, control)] == ["SFT all"]
-    assert control_table(found).rows[0].count("+0.000") == 3
+    lost = [text for text in control_table(found).rows[0] if text.startswith("+0.000")]
+    assert len(lost) == 3  # up to rounding, which some processors do in another order for other rewards
 
 
 def test_with_one_response_the_exchange_between_prompts_is_run():
