@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 SERVER = ("openai", "fastapi", "uvicorn")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(any(find_spec(name) is None for name in SERVER), reason="needs 'transformers[serving]'")
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 def test_an_export_becomes_a_model_that_answers_a_chat(tmp_path):

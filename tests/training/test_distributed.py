@@ -103,7 +103,8 @@ def test_uneven_prompts_end_the_epoch_on_every_rank(prepared, objective):
     assert all(entry["loss"] > 0 for entry in torch.load(prepared / "3.pt")["logs"])
 
 
-@pytest.mark.parametrize("kind", [pytest.param("t5", marks=pytest.mark.slow), "llama"])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["t5", "llama"])
 def test_two_processes_with_sharded_parameters_train_as_one(prepared, kind):
     """`fully_shard` on every layer and the root; the started script asserts that every parameter is sharded."""
     started("two_processes_fsdp.py", prepared, kind, processes=2)

@@ -23,6 +23,7 @@ def post(address, **body):
             return error.code, json.load(error)
 
 
+@pytest.mark.slow
 def test_a_real_server_answers_counts_tokens_and_leaves_out_log_probabilities(smollm2_server):
     """It ignores `logprobs`, with status 200: that they are missing has to be read off the answer."""
     status, plain = post(smollm2_server.address, model=smollm2_server.model)
@@ -36,6 +37,7 @@ def test_a_real_server_answers_counts_tokens_and_leaves_out_log_probabilities(sm
     assert not asked["choices"][0].get("logprobs")
 
 
+@pytest.mark.slow
 def test_it_accepts_one_name_of_a_model_and_no_field_that_openai_does_not_define(smollm2_server):
     status, body = post(smollm2_server.address, model="another")
     assert (status, "pinned to" in body["detail"]) == (400, True)
@@ -43,6 +45,7 @@ def test_it_accepts_one_name_of_a_model_and_no_field_that_openai_does_not_define
     assert (status, "top_k" in body["detail"]) == (422, True)
 
 
+@pytest.mark.slow
 def test_a_server_that_cannot_start_says_why(tmp_path):
     """A folder without a model: it exits, and the error carries the end of its log."""
     with pytest.raises(RuntimeError, match="ended with") as raised, real_server(tmp_path, tmp_path / "log"):

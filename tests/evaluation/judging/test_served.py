@@ -3,6 +3,8 @@
 import json
 import math
 
+import pytest
+
 from valuefree.cli import main as cli
 from valuefree.evaluation import LocalJudge, ServerJudge, judge
 from valuefree.evaluation.judging.backends import Settings
@@ -19,6 +21,7 @@ PAIRS = [
 PROMPTS_, GOOD, BAD = (list(column) for column in zip(*PAIRS, strict=True))
 
 
+@pytest.mark.slow
 def test_a_real_judge_is_asked_in_both_orders_and_resumed(smollm2_server, tmp_path, capsys):
     for name, texts in (("good", GOOD), ("bad", BAD)):
         rows = [{"prompt": p, "response": r} for p, r in zip(PROMPTS_, texts, strict=True)]
@@ -37,6 +40,7 @@ def test_a_real_judge_is_asked_in_both_orders_and_resumed(smollm2_server, tmp_pa
     assert (pair["asked"]["cached"], pair["asked"]["requests"]) == (6, 0)
 
 
+@pytest.mark.slow
 def test_the_server_and_the_same_weights_in_this_process_say_the_same(smollm2_server):
     served = ServerJudge(smollm2_server.model, server=smollm2_server.address, name="m", concurrency=1)
     local = LocalJudge(*load_model(smollm2_server.model), name="m")

@@ -146,6 +146,7 @@ def test_once_done_nothing_is_left_to_do(done):
     assert len(json.loads((done.folder / "notes.json").read_text())["sessions"]) >= 2
 
 
+@pytest.mark.slow
 def test_other_metrics_cost_no_training(copied, tmp_path):
     before = stamps(copied.folder)
     result, said = copied.again(workers=1, metrics="bleu,distinct1", page=str(tmp_path / "paper.md"))

@@ -44,6 +44,7 @@ def until(condition, seconds=240):
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_after_a_kill_exactly_the_missing_cells_are_run(world, tmp_path):
     """4 cells to tune, 20 to report and of the controls; SIGKILL when a few are done; then the rest, and no more."""
     out = tmp_path / "study"
