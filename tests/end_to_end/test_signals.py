@@ -11,7 +11,7 @@ import pytest
 from conftest import make_llama
 from valuefree.cli import main as cli
 from valuefree.cli import stopping
-from valuefree.cli.commands import generate
+from valuefree.cli.commands import responses_file
 from valuefree.cli.stopping import SIGNALS, ended_by_signal
 from valuefree.demo.data import feedback, take_prompts
 from valuefree.runs.checkpoints import checkpoints_in, step_of
@@ -81,7 +81,7 @@ def test_train_stopped_while_it_rewards_goes_on_after_the_last_step(number, fold
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_generate_stopped_while_it_samples_writes_no_file(number, folder, monkeypatch):
-    monkeypatch.setattr(generate, "generate_ids", lambda *_, **__: os.kill(os.getpid(), number))
+    monkeypatch.setattr(responses_file, "generate_ids", lambda *_, **__: os.kill(os.getpid(), number))
     arguments = ["generate", str(folder / "rows.jsonl"), "--model", str(folder / "base")]
     assert code_of([*arguments, "--out", str(folder / "responses.jsonl")]) == CODES[number]
     assert not (folder / "responses.jsonl").exists()

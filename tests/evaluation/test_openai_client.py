@@ -253,11 +253,15 @@ def test_the_verb_keeps_the_answers_it_has_and_resumes(job, server, monkeypatch,
     assert len(server.bodies) == 5
 
 
-def test_resume_drops_a_line_that_was_cut(job):
+@pytest.mark.parametrize(
+    "end", ["answer to thré".encode()[:-1], b"answer {to}", b'answer to three"', b'answer to three"}']
+)
+def test_resume_drops_a_line_that_was_cut(end, job):
+    """In the middle of a character, behind a brace of the answer, before the end, and before the line break alone."""
     arguments, out = job
     cli.run(arguments)
     whole = out.read_bytes()
-    out.write_bytes(whole.replace(b"answer to three", "answer to thré".encode())[:-5])
+    out.write_bytes(whole[: whole.rindex(b"answer to three")] + end)
     cli.run([*arguments, "--resume"])
     assert out.read_bytes() == whole
 
@@ -279,7 +283,7 @@ def test_resume_refuses_another_kind_of_file(job):
     arguments, out = job
     out.parent.mkdir()
     out.write_text('{"text": "a novel"}\n')
-    with pytest.raises(Exception, match="not a file of answers"):
+    with pytest.raises(Exception, match="not a file of responses"):
         cli.run([*arguments, "--resume"])
     assert out.read_text() == '{"text": "a novel"}\n'
 
@@ -301,7 +305,7 @@ def test_resume_leaves_a_foreign_file_byte_for_byte(job, server, content):
     arguments, out = job
     out.parent.mkdir()
     out.write_bytes(content)
-    with pytest.raises(DataError, match=r"not a file of answers .* it is left as it is"):
+    with pytest.raises(DataError, match=r"not a file of responses .* it is left as it is"):
         cli.run([*arguments, "--resume"])
     assert out.read_bytes() == content
     assert not server.bodies
@@ -319,7 +323,8 @@ def test_the_key_is_in_no_setting(job, capsys):
     ("options", "words"),
     [
         ({"server": "http://x/v1", "dtype": "bfloat16"}, "nothing reads --dtype: with --server"),
-        ({"resume": True, "concurrency": 2}, "nothing reads --concurrency, --resume: without --server"),
+        ({"concurrency": 2}, "nothing reads --concurrency: without --server"),
+        ({"resume": True, "out": "outputs.json"}, "only JSON Lines can be added to"),
     ],
 )
 def test_contradictions_name_both(options, words):

@@ -1,6 +1,5 @@
 """``valuefree generate``: one response per prompt, from a model in this process or from a server."""
 
-import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -9,22 +8,20 @@ from tqdm.auto import tqdm
 
 from valuefree.cli import show
 from valuefree.cli.commands.from_options import decoding_of, load_on_device, read_prompts
+from valuefree.cli.commands.responses_file import end_last_line, first_responses, read_rows, sample_responses
 from valuefree.cli.options.generate import GenerateConfig
 from valuefree.cli.options.groups import TOP_K
 from valuefree.cli.output import bars
 from valuefree.data.prompts import Prompt
 from valuefree.data.validation import prompt_key
-from valuefree.errors import DataError, ServingError
-from valuefree.evaluation.generation import generate_ids, response_texts
+from valuefree.errors import ServingError
 from valuefree.evaluation.openai_client import ask
 from valuefree.evaluation.outputs import write_outputs
 from valuefree.runs.files import json_line
 
-START = b'{"prompt": '  # of every line that --resume can add to
-
 
 def generate(options: GenerateConfig) -> Path:
-    """One response per prompt, written as JSON lines, or as alpaca_eval's outputs.json where `out` ends so.
+    """One response per prompt: JSON lines, written while they are made, or alpaca_eval's outputs.json if `out` ends so.
 
     Raises:
         ServingError: prompts that the server left without an answer; the answers of the others are written.
@@ -35,16 +32,20 @@ def generate(options: GenerateConfig) -> Path:
         return _generate_remote(prompts, file, options, options.server)
     if options.top_k is None:
         options = replace(options, top_k=TOP_K)
+    found = first_responses(file, read_rows(file), prompts, 1) if options.resume else []
     model, tokenizer = load_on_device(options)
-    _, ids = generate_ids(model, tokenizer, prompts, decoding_of(options, options.seed), progress=bars())
-    texts = response_texts(model, tokenizer, ids)
-    write_outputs(file, prompts, texts, name=options.model)
+    decoding, grows = decoding_of(options, options.seed), file.suffix != ".json"
+    sampled = sample_responses(model, tokenizer, prompts, decoding, file=file if grows else None, found=found)
+    if not grows:
+        write_outputs(file, prompts, sampled.texts, name=options.model)
     return file
 
 
 def _generate_remote(prompts: list[Prompt], file: Path, options: GenerateConfig, server: str) -> Path:
     """Ask a server; each answer is written as soon as those before it are there, so that --resume finds it."""
-    answered = _answered(file) if options.resume else set()
+    answered = {prompt_key(row["prompt"]) for row in read_rows(file)} if options.resume else set()
+    if options.resume:
+        end_last_line(file)
     missing = [prompt for prompt in prompts if prompt_key(prompt) not in answered]
     names = ("model", "api_key_env", "key_over_http", "concurrency", "timeout_seconds", "max_retries")
     settings = {name: getattr(options, name) for name in names}
@@ -69,39 +70,6 @@ def _generate_remote(prompts: list[Prompt], file: Path, options: GenerateConfig,
             f"{file}; the same command with --resume asks for the rest."
         )
     return file
-
-
-def _answered(file: Path) -> set[str]:
-    """Keys of the prompts in a file of answers; a last line that was cut while it was written is removed.
-
-    Raises:
-        DataError: the file holds something else; it is left as it is.
-    """
-    if not file.exists():
-        return set()
-    try:
-        content = file.read_bytes()
-        whole, _, cut = content.rpartition(b"\n")
-        found = {_prompt_of(line) for line in whole.split(b"\n") if line}
-        if cut.endswith(b"}"):  # whole but for its line break: an answer, or a row of another file
-            _prompt_of(cut)
-        elif not (cut.startswith(START) or START.startswith(cut)):
-            raise ValueError("its last line begins as no answer does")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DataError(
-            f"{file} is not a file of answers ({error!r}), so --resume cannot add to it, and it is left as it is."
-        ) from error
-    if cut:
-        os.truncate(file, len(content) - len(cut))
-    return found
-
-
-def _prompt_of(line: bytes) -> str:
-    """Key of the prompt in a line that this command has written."""
-    row = json.loads(line)
-    if set(row) != {"prompt", "response"} or not isinstance(row["response"], str):
-        raise ValueError(f"a row with {', '.join(map(str, row))}; an answer has prompt and response")
-    return prompt_key(row["prompt"])
 
 
 def command(options: GenerateConfig) -> None:

@@ -9,7 +9,7 @@ from valuefree.errors import ConfigError
 from valuefree.evaluation.server_address import check_address
 
 LOCAL = ("dtype", "attn_implementation", "quantize", "trust_remote_code", "generation_batch_size")
-REMOTE = ("api_key_env", "key_over_http", "concurrency", "timeout_seconds", "max_retries", "resume")
+REMOTE = ("api_key_env", "key_over_http", "concurrency", "timeout_seconds", "max_retries")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +18,7 @@ class GenerateConfig(ModelOptions, DecodingOptions):
 
     about: ClassVar[str] = VERBS["generate"]
     group: ClassVar[str] = "server"
-    instead_of_overwrite: ClassVar[str] = "; with --server, --resume asks only for the prompts that it lacks"
+    instead_of_overwrite: ClassVar[str] = "; with --resume only the prompts that it lacks are asked"
     shown_first: ClassVar[tuple[str, ...]] = ("prompts", "model", "out", "max_new_tokens", "temperature", "server")
     prompts: str = required("JSONL, CSV or Parquet file, or text file with one prompt a line")
     prompt: str = option("prompt", "column of the prompt", group="data")
@@ -57,7 +57,9 @@ class GenerateConfig(ModelOptions, DecodingOptions):
     )
     max_retries: int = option(5, "further tries of a request that failed", minimum=0)
     resume: bool = option(
-        False, "ask only for prompts that the file out lacks, and append; keep the settings the same", group="output"
+        False,
+        "ask only the prompts that the file out of a stopped run lacks; keep the settings the same",
+        group="output",
     )
     overwrite: bool = option(False, "replace the file out", group="output")
     dry_run: bool = option(False, "count the prompts, print the settings, and stop", group="output")
@@ -65,6 +67,8 @@ class GenerateConfig(ModelOptions, DecodingOptions):
     def __post_init__(self) -> None:
         if self.resume and self.overwrite:
             raise ConfigError("resume adds to the file out, overwrite replaces it; give one of the two.")
+        if self.resume and self.out.endswith(".json"):
+            raise ConfigError(f"with resume, out is {self.out}: only JSON Lines can be added to; name a .jsonl file.")
         if self.server is None:
             self.check_unread(REMOTE, "without --server the model runs in this process")
             return

@@ -18,6 +18,7 @@ class SampleConfig(ModelOptions, DecodingOptions):
 
     about: ClassVar[str] = VERBS["sample"]
     group: ClassVar[str] = "sampling"
+    instead_of_overwrite: ClassVar[str] = "; with --resume a run that was stopped goes on with its file"
     shown_first: ClassVar[tuple[str, ...]] = ("prompts", "model", "samples", "score", "responses", "out")
     prompts: str | None = positional(
         "JSONL, CSV or Parquet file (also of training rows: each prompt once), or text file with one prompt a line"
@@ -45,10 +46,15 @@ class SampleConfig(ModelOptions, DecodingOptions):
         output="file",
     )
     seed: int = option(0, "random seed of sampling", minimum=0)
+    resume: bool = option(
+        False, "go on with the file out of a run that was stopped; keep the settings the same", group="output"
+    )
     overwrite: bool = option(False, "replace the file out", group="output")
     dry_run: bool = option(False, "count the prompts, print the settings, and stop", group="output")
 
     def __post_init__(self) -> None:
+        if self.resume and self.overwrite:
+            raise ConfigError("resume adds to the file out, overwrite replaces it; give one of the two.")
         if (self.prompts is None) == (self.responses is None):
             raise ConfigError("give one of the two: prompts to sample from, or --responses FILE to reward.")
         if self.responses is None:
