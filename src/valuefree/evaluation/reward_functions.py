@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from valuefree.data.prompts import Prompt
-from valuefree.errors import ConfigError, DataError
+from valuefree.errors import ConfigError, DataError, ValueFreeError
 from valuefree.models.modules import accelerator_device
 from valuefree.models.reward_model import MAX_LENGTH, load_reward_model, reward_inputs, scores_of
 
@@ -22,9 +22,16 @@ def rewards_of(function: RewardFunction, prompts: Sequence[Prompt], texts: Seque
     """One finite reward per response, float64 of shape (R,).
 
     Raises:
-        DataError: the function gave another number of values, or some that are not finite.
+        DataError: the function failed, or gave another number of values, or some that are not finite.
     """
-    values = np.asarray(function(prompts, texts), dtype=np.float64)
+    try:
+        values = np.asarray(function(prompts, texts), dtype=np.float64)
+    except Exception as error:
+        if isinstance(function, RewardModel) or isinstance(error, ValueFreeError):
+            raise
+        raise DataError(  # whatever the user's code raises
+            f"the reward function failed with {type(error).__name__}: {error}\nWith --debug the command shows where."
+        ) from error
     if values.shape != (len(texts),):
         raise DataError(f"the reward function gave shape {values.shape} for {len(texts)} responses; expected one each.")
     bad = np.flatnonzero(~np.isfinite(values))
@@ -42,9 +49,10 @@ def check_reward(function: RewardFunction, prompts: Sequence[Prompt], texts: Seq
     try:
         rewards_of(function, prompts, texts)
     except Exception as error:  # whatever the user's code raises
+        cause = error.__cause__ or error
         raise ConfigError(
             f"the reward function {name} cannot be used: on {len(texts)} examples it failed with "
-            f"{type(error).__name__}: {error} It is called with a list of prompts and a list of responses, of equal "
+            f"{type(cause).__name__}: {cause} It is called with a list of prompts and a list of responses, of equal "
             "length, and returns one finite number per response."
         ) from error
 

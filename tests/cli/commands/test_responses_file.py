@@ -8,8 +8,8 @@ import pytest
 from conftest import make_llama
 from valuefree.cli import main as cli
 from valuefree.cli.commands import responses_file
-from valuefree.cli.commands.responses_file import sample_responses
-from valuefree.errors import DataError
+from valuefree.cli.commands.responses_file import Sampled, sample_responses
+from valuefree.errors import ConfigError, DataError
 from valuefree.evaluation.generation import Decoding, generate_ids
 
 PROMPTS = ["the sea", "cats purr", "bread", "the boat is small", "why"]
@@ -46,8 +46,8 @@ class Stops:
 
 
 @pytest.mark.parametrize("verb", VERBS)
-@pytest.mark.parametrize("cut", [0, 5], ids=["whole lines", "last line cut"])
-def test_a_stopped_run_goes_on_and_gives_the_same_file(verb, cut, job, tmp_path, monkeypatch, caplog):
+@pytest.mark.parametrize("more", [b"", b'{"prompt": "br'], ids=["whole lines", "last line cut"])
+def test_a_stopped_run_goes_on_and_gives_the_same_file(verb, more, job, tmp_path, monkeypatch, caplog):
     """Two parts are written, or three of `sample` with two responses per prompt; the last one is still missing."""
     out = tmp_path / "out.jsonl"
     command = [verb, *job, *VERBS[verb], "--out", str(out)]
@@ -61,11 +61,11 @@ def test_a_stopped_run_goes_on_and_gives_the_same_file(verb, cut, job, tmp_path,
     kept = out.read_bytes()
     assert f"{len(kept.splitlines())} of {len(whole.splitlines())} responses are in {out}; with --resume" in caplog.text
     assert len(kept.splitlines()) == 4 * (parts - 1)
-    out.write_bytes(kept[: len(kept) - cut])
+    out.write_bytes(kept + more)
     stops.at = 0
     cli.run([*command, "--resume"])
     assert out.read_bytes() == whole
-    assert stops.calls == parts + 1 + (cut > 0)  # where a line was cut, its part is sampled again
+    assert stops.calls == parts + 1
 
 
 def test_a_part_depends_on_the_seed_and_its_number(tokenizer, monkeypatch):
@@ -74,7 +74,8 @@ def test_a_part_depends_on_the_seed_and_its_number(tokenizer, monkeypatch):
     first = sample_responses(model, tokenizer, ["the sea"] * 12, DECODING).texts
     assert first == sample_responses(model, tokenizer, ["the sea"] * 12, DECODING).texts
     assert len({tuple(first[start : start + 4]) for start in (0, 4, 8)}) == 3
-    assert first == sample_responses(model, tokenizer, ["the sea"] * 12, DECODING, found=first[:9]).texts
+    found = Sampled(first[:8], cut=0)
+    assert first == sample_responses(model, tokenizer, ["the sea"] * 12, DECODING, found=found).texts
 
 
 def test_a_file_that_is_deleted_in_mid_run_is_written_again(tokenizer, tmp_path, monkeypatch):
@@ -91,31 +92,77 @@ def test_a_file_that_is_deleted_in_mid_run_is_written_again(tokenizer, tmp_path,
     assert rows == [{"prompt": p, "response": text} for p, text in zip(PROMPTS, texts, strict=True)]
 
 
-def test_a_finished_run_has_nothing_left_to_do(job, tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def stopped(job, tmp_path, monkeypatch):
+    """The command of a run of `sample` without rewards, stopped after four of ten responses, and its file."""
     out = tmp_path / "out.jsonl"
-    command = ["sample", *job, *VERBS["sample"], "--out", str(out)]
-    cli.run(command)
-    whole = out.read_bytes()
-    stops = Stops(0)
+    command = ["sample", *job, "--samples", "2", "--out", str(out)]
+    stops = Stops(2)
     monkeypatch.setattr(responses_file, "generate_ids", stops)
-    cli.run([*command, "--resume"])
-    assert "10 rows" in capsys.readouterr().out
-    assert (out.read_bytes(), stops.calls) == (whole, 0)
+    with pytest.raises(KeyboardInterrupt):
+        cli.run(command)
+    stops.at = 0
+    return command, out
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("options", "message"),
     [
-        ('{"prompt": "another", "response": "r"}\n', "does not hold the first responses to these prompts, 2 to each"),
-        ('{"prompt": "the sea", "response": "r"}\n{"prompt": "cats purr", "response": "r"}\n', "2 to each"),
-        ('{"prompt": "the sea", "response": "r", "reward": 1}\n', "has rewards, which are written once all 10"),
-        ('{"prompt": "the sea", "response": "r", "reward": 1}', "has rewards, which are written once all 10"),
-        ('{"text": "a novel"}\n', "not a file of responses"),
+        (["--seed", "9", "--temperature", "0"], "--temperature is 0.0, it was 1.0; --seed is 9, it was 0"),
+        (["--samples", "3"], "--samples is 3, it was 2"),
+        (["--overwrite"], "resume adds to the file out, overwrite replaces it"),
     ],
 )
-def test_another_file_is_left_as_it_is(content, message, job, tmp_path):
+def test_other_settings_are_refused(options, message, stopped):
+    command, out = stopped
+    before = out.read_bytes()
+    with pytest.raises(ConfigError, match=message):
+        cli.run([*command, "--resume", *options])
+    assert out.read_bytes() == before
+
+
+@pytest.mark.parametrize("change", ["prompts", "responses"])
+def test_other_prompts_or_a_changed_file_are_refused(change, stopped, tmp_path):
+    command, out = stopped
+    if change == "prompts":
+        (tmp_path / "prompts.txt").write_text("another\nthe sea\ncats purr")
+    else:
+        out.write_bytes(b"".join(out.read_bytes().splitlines(keepends=True)[:3]))
+    before = out.read_bytes()
+    with pytest.raises(ConfigError, match=r"does not begin with the 4 responses to these prompts .* --overwrite"):
+        cli.run([*command, "--resume"])
+    assert out.read_bytes() == before
+
+
+def test_the_file_of_a_run_that_has_ended_is_left_as_it_is(stopped, capsys):
+    command, out = stopped
+    cli.run([*command, "--resume"])
+    assert "10 rows" in capsys.readouterr().out
+    whole = out.read_bytes()
+    assert [file.name for file in out.parent.glob("out*")] == ["out.jsonl"]
+    with pytest.raises(ConfigError, match=r"not of a run that was stopped: there is no out.jsonl.progress.json"):
+        cli.run([*command, "--resume"])
+    assert out.read_bytes() == whole
+
+
+def test_responses_that_are_cut_are_counted_over_both_runs(stopped, tmp_path, capsys):
+    command, _ = stopped
+    cli.run([*command, "--resume"])
+    said = capsys.readouterr().out.splitlines()[1:]
+    cli.run([*command, "--overwrite"])
+    assert capsys.readouterr().out.splitlines()[1:] == said
+    assert "were cut" in said[0]
+
+
+def test_where_the_reward_failed_resume_rewards_what_is_there(job, tmp_path, monkeypatch, caplog):
     out = tmp_path / "out.jsonl"
-    out.write_text(content)
-    with pytest.raises(DataError, match=message):
-        cli.run(["sample", *job, *VERBS["sample"], "--out", str(out), "--resume"])
-    assert out.read_text() == content
+    fail = "import os\n\n\ndef of(prompts, responses):\n    return [float(os.environ['REWARD'])] * len(prompts)\n"
+    (tmp_path / "test_reward_by_name.py").write_text(fail)
+    command = ["sample", *job, "--score", "test_reward_by_name:of", "--out", str(out)]
+    with caplog.at_level(logging.INFO, logger="valuefree"), pytest.raises(DataError, match="failed with KeyError"):
+        cli.run(command)
+    assert f"all 20 responses are in {out}; with --resume they are rewarded" in caplog.text
+    monkeypatch.setattr(responses_file, "generate_ids", None)
+    monkeypatch.setenv("REWARD", "0.5")
+    cli.run([*command, "--resume"])
+    assert [json.loads(line)["reward"] for line in out.read_text().splitlines()] == [0.5] * 20

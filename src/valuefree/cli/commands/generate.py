@@ -8,7 +8,14 @@ from tqdm.auto import tqdm
 
 from valuefree.cli import show
 from valuefree.cli.commands.from_options import decoding_of, load_on_device, read_prompts
-from valuefree.cli.commands.responses_file import end_last_line, first_responses, read_rows, sample_responses
+from valuefree.cli.commands.responses_file import (
+    end_last_line,
+    progress_file,
+    read_rows,
+    resumed,
+    sample_responses,
+    settings_of,
+)
 from valuefree.cli.options.generate import GenerateConfig
 from valuefree.cli.options.groups import TOP_K
 from valuefree.cli.output import bars
@@ -32,12 +39,16 @@ def generate(options: GenerateConfig) -> Path:
         return _generate_remote(prompts, file, options, options.server)
     if options.top_k is None:
         options = replace(options, top_k=TOP_K)
-    found = first_responses(file, read_rows(file), prompts, 1) if options.resume else []
+    settings = settings_of(options)
+    found = resumed(file, prompts, 1, settings) if options.resume else None
     model, tokenizer = load_on_device(options)
-    decoding, grows = decoding_of(options, options.seed), file.suffix != ".json"
-    sampled = sample_responses(model, tokenizer, prompts, decoding, file=file if grows else None, found=found)
-    if not grows:
-        write_outputs(file, prompts, sampled.texts, name=options.model)
+    decoding = decoding_of(options, options.seed)
+    if file.suffix == ".json":
+        texts = sample_responses(model, tokenizer, prompts, decoding).texts
+        write_outputs(file, prompts, texts, name=options.model)
+    else:
+        sample_responses(model, tokenizer, prompts, decoding, file=file, settings=settings, found=found)
+        progress_file(file).unlink(missing_ok=True)
     return file
 
 

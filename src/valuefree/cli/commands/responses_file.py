@@ -3,8 +3,8 @@
 import json
 import logging
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +13,40 @@ from torch import nn
 from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
+from valuefree.cli.options.generate import GenerateConfig
+from valuefree.cli.options.groups import DecodingOptions, ModelOptions, flag
+from valuefree.cli.options.sample import SampleConfig
 from valuefree.cli.output import bars
 from valuefree.data.prompts import Prompt
 from valuefree.data.validation import prompt_key
-from valuefree.errors import DataError
+from valuefree.errors import ConfigError, DataError
 from valuefree.evaluation.generation import Decoding, generate_ids, response_texts, stops_of
-from valuefree.runs.files import atomic_write, json_line
+from valuefree.runs.files import atomic_write, json_line, read_json, write_json
 
 logger = logging.getLogger(__name__)
 
 BATCHES = 8  # of generation between two writes
+ELSE = "To begin again, replace --resume by --overwrite, or name another file by --out."
 START = b'{"prompt": '  # of every line
 
 
 @dataclass(frozen=True)
 class Sampled:
-    """Responses, in the order of the prompts, and how many of those sampled now were cut at max_new_tokens."""
+    """Responses, in the order of the prompts, and how many of them were cut at max_new_tokens."""
 
     texts: list[str]
     cut: int
+
+
+def settings_of(options: SampleConfig | GenerateConfig) -> dict[str, Any]:
+    """The settings on which responses depend."""
+    names = [item.name for group in (ModelOptions, DecodingOptions) for item in fields(group)]
+    return {name: getattr(options, name) for name in (*names, "seed")}
+
+
+def progress_file(file: Path) -> Path:
+    """What says how far a run has come that writes responses to `file`; it is there until the run has ended."""
+    return file.with_name(f"{file.name}.progress.json")
 
 
 def sample_responses(
@@ -42,7 +57,8 @@ def sample_responses(
     *,
     samples: int = 1,
     file: Path | None = None,
-    found: Sequence[str] = (),
+    settings: Mapping[str, Any] | None = None,
+    found: Sampled | None = None,
 ) -> Sampled:
     """Sample `samples` responses per prompt in parts of about `BATCHES` batches, each written once it is there.
 
@@ -50,12 +66,15 @@ def sample_responses(
 
     Args:
         file: of rows prompt and response; none: nothing is written.
-        found: responses of a stopped run with the same settings; those of its last part are kept if the part is whole.
+        settings: what `resumed` compares, for `progress_file`.
+        found: what `resumed` has found.
     """
     part = max(1, BATCHES * decoding.batch_size // samples)  # prompts
-    whole = len(found) if len(found) == len(prompts) * samples else len(found) // (part * samples) * part * samples
-    texts, cut, stops = list(found[:whole]), 0, stops_of(model, tokenizer)
-    starts = range(whole // samples, len(prompts), part)
+    texts, cut = (list(found.texts), found.cut) if found else ([], 0)
+    stops = stops_of(model, tokenizer)
+    if file is not None and found is None:
+        progress_file(file).unlink(missing_ok=True)
+    starts = range(len(texts) // samples, len(prompts), part)
     try:
         for start in tqdm(starts, desc="parts", leave=False, disable=not bars() or len(starts) < 2):
             seeded = replace(decoding, seed=_seed(decoding.seed, start // part))
@@ -63,12 +82,15 @@ def sample_responses(
             _, ids = generate_ids(model, tokenizer, asked, seeded, samples=samples, progress=bars())
             texts += response_texts(model, tokenizer, ids)
             cut += sum(answer[-1] not in stops for answer in ids)
-            if file is not None and start > starts[0] and file.exists():
+            if file is None:
+                continue
+            if start > starts[0] and file.exists():
                 with file.open("ab") as stream:
                     stream.writelines(_lines(prompts, texts, samples, start * samples))
-            elif file is not None:  # the first part, or the file is gone
+            else:  # the first part, or the file is gone
                 with atomic_write(file) as stream:
                     stream.writelines(_lines(prompts, texts, samples, 0))
+            write_json(progress_file(file), {"settings": settings, "rows": len(texts), "cut": cut})
     except KeyboardInterrupt:
         if file is not None and texts:
             total = len(prompts) * samples
@@ -87,20 +109,31 @@ def _lines(prompts: Sequence[Prompt], texts: Sequence[str], samples: int, first:
         yield json_line({"prompt": prompts[number // samples], "response": texts[number]}).encode("utf-8")
 
 
-def first_responses(file: Path, rows: Sequence[dict[str, Any]], prompts: Sequence[Prompt], samples: int) -> list[str]:
-    """Responses in `rows` of a file that a stopped run has left.
+def resumed(file: Path, prompts: Sequence[Prompt], samples: int, settings: Mapping[str, Any]) -> Sampled | None:
+    """What a stopped run has left in `file`; none if there is no such file.
 
     Raises:
-        DataError: they are not the first responses to these prompts, `samples` to each.
+        ConfigError: the run had other settings or other prompts, or ended.
+        DataError: the file holds something else.
     """
-    keys = [prompt_key(prompt) for prompt in prompts]
-    expected = [key for key in keys for _ in range(samples)]
-    if [prompt_key(row["prompt"]) for row in rows] != expected[: len(rows)]:
-        raise DataError(
-            f"{file} does not hold the first responses to these prompts, {samples} to each, so --resume cannot add to "
-            "it, and it is left as it is. Give the prompts and the settings of the run that was stopped."
+    if not file.exists():
+        return None
+    progress = progress_file(file)
+    if not progress.exists():
+        raise ConfigError(f"{file} is not of a run that was stopped: there is no {progress.name}. {ELSE}")
+    left = read_json(progress)
+    before = left["settings"]
+    other = [f"{flag(name)} is {now}, it was {before[name]}" for name, now in settings.items() if before[name] != now]
+    if other:
+        raise ConfigError(f"--resume needs the settings of the run that was stopped: {'; '.join(other)}. {ELSE}")
+    rows = read_rows(file, "reward")[: left["rows"]]
+    expected = [prompt_key(prompt) for prompt in prompts for _ in range(samples)][: left["rows"]]
+    if [prompt_key(row["prompt"]) for row in rows] != expected or len(rows) < left["rows"]:
+        raise ConfigError(
+            f"{file} does not begin with the {left['rows']} responses to these prompts that {progress.name} counts: "
+            f"the prompts are others, or the file was changed. {ELSE}"
         )
-    return [row["response"] for row in rows]
+    return Sampled([row["response"] for row in rows], left["cut"])
 
 
 def read_rows(file: Path, *columns: str) -> list[dict[str, Any]]:

@@ -1,15 +1,15 @@
 """``valuefree sample``: responses of the reference itself, and their rewards."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tqdm.auto import tqdm
 
 from valuefree.cli import show
 from valuefree.cli.commands.from_options import decoding_of, load_on_device, read_prompts
-from valuefree.cli.commands.responses_file import first_responses, read_rows, sample_responses
+from valuefree.cli.commands.responses_file import Sampled, progress_file, resumed, sample_responses, settings_of
 from valuefree.cli.options.sample import SampleConfig
 from valuefree.cli.output import bars
 from valuefree.data.prompts import Prompt
@@ -20,12 +20,14 @@ from valuefree.evaluation.outputs import answered
 from valuefree.evaluation.reward_functions import RewardFunction, load_reward, rewards_of
 from valuefree.runs.files import write_jsonl
 
+logger = logging.getLogger(__name__)
+
 SCORED_AT_A_TIME = 1024
 
 
 @dataclass(frozen=True)
 class Samples:
-    """The file written; rows in it; how many of those sampled now were cut at max_new_tokens; how many are empty."""
+    """The file written; rows in it; how many of the sampled ones were cut at max_new_tokens; how many are empty."""
 
     file: Path
     rows: int
@@ -51,45 +53,38 @@ def sample(options: SampleConfig) -> Samples:
         DataError: rows of the file that cannot be used; rewards that are missing or not finite.
     """
     score = load_reward(options.score) if options.score is not None else None  # before an hour of sampling
-    file, cut = Path(options.out), 0
+    file = Path(options.out)
     if options.responses is not None:
         prompts, texts = read_responses(options.responses, options.prompt, options.response)
+        sampled = Sampled(texts, cut=0)
     else:
         asked = read_prompts(str(options.prompts), options.prompt)
         prompts = [prompt for prompt in asked for _ in range(options.samples)]
-        there = read_rows(file, "reward") if options.resume else []
-        found = first_responses(file, there, asked, options.samples)
-        if any("reward" in row for row in there):
-            return _finished(file, there, len(prompts), rewarded=score is not None)
-        model, tokenizer = load_on_device(options)
-        decoding = decoding_of(options, options.seed)
-        sampled = sample_responses(
-            model, tokenizer, asked, decoding, samples=options.samples, file=file, found=found
-        )  # written before scoring, which may fail
-        texts, cut = sampled.texts, sampled.cut
+        sampled = _sample(asked, file, options)
     if score is not None:
-        rewards = _rewards(score, prompts, texts)
-        columns = zip(prompts, texts, rewards, strict=True)
+        try:
+            rewards = _rewards(score, prompts, sampled.texts)
+        except (Exception, KeyboardInterrupt):
+            if options.responses is None:
+                logger.info("all %s responses are in %s; with --resume they are rewarded", len(sampled.texts), file)
+            raise
+        columns = zip(prompts, sampled.texts, rewards, strict=True)
         write_jsonl(file, [{"prompt": p, "response": text, "reward": reward} for p, text, reward in columns])
-    return Samples(file, len(texts), cut, _empty(texts))
+    if options.responses is None:
+        progress_file(file).unlink(missing_ok=True)
+    return Samples(file, len(sampled.texts), sampled.cut, sum(not text.strip() for text in sampled.texts))
 
 
-def _finished(file: Path, rows: Sequence[dict[str, Any]], expected: int, *, rewarded: bool) -> Samples:
-    """What is in a file to which a run with --score has nothing to add.
-
-    Raises:
-        DataError: the file is not what such a run leaves at its end.
-    """
-    if not rewarded or len(rows) != expected or not all("reward" in row for row in rows):
-        raise DataError(
-            f"{file} has rewards, which are written once all {expected} responses are there and --score is given, so "
-            "--resume cannot add to it, and it is left as it is."
-        )
-    return Samples(file, len(rows), 0, _empty([row["response"] for row in rows]))
-
-
-def _empty(texts: Sequence[str]) -> int:
-    return sum(not text.strip() for text in texts)
+def _sample(prompts: list[Prompt], file: Path, options: SampleConfig) -> Sampled:
+    settings = settings_of(options) | {"samples": options.samples}
+    found = resumed(file, prompts, options.samples, settings) if options.resume else None
+    if found and len(found.texts) == len(prompts) * options.samples:
+        return found
+    model, tokenizer = load_on_device(options)
+    decoding = decoding_of(options, options.seed)
+    return sample_responses(
+        model, tokenizer, prompts, decoding, samples=options.samples, file=file, settings=settings, found=found
+    )
 
 
 def _rewards(score: RewardFunction, prompts: Sequence[Prompt], texts: Sequence[str]) -> list[float]:

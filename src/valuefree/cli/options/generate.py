@@ -18,7 +18,7 @@ class GenerateConfig(ModelOptions, DecodingOptions):
 
     about: ClassVar[str] = VERBS["generate"]
     group: ClassVar[str] = "server"
-    instead_of_overwrite: ClassVar[str] = "; with --resume only the prompts that it lacks are asked"
+    instead_of_overwrite: ClassVar[str] = "; with --resume a run that was stopped goes on with its file"
     shown_first: ClassVar[tuple[str, ...]] = ("prompts", "model", "out", "max_new_tokens", "temperature", "server")
     prompts: str = required("JSONL, CSV or Parquet file, or text file with one prompt a line")
     prompt: str = option("prompt", "column of the prompt", group="data")
@@ -58,7 +58,7 @@ class GenerateConfig(ModelOptions, DecodingOptions):
     max_retries: int = option(5, "further tries of a request that failed", minimum=0)
     resume: bool = option(
         False,
-        "ask only the prompts that the file out of a stopped run lacks; keep the settings the same",
+        "go on with the file out of a run that was stopped; with --server ask for the prompts that it lacks",
         group="output",
     )
     overwrite: bool = option(False, "replace the file out", group="output")

@@ -47,7 +47,9 @@ class SampleConfig(ModelOptions, DecodingOptions):
     )
     seed: int = option(0, "random seed of sampling", minimum=0)
     resume: bool = option(
-        False, "go on with the file out of a run that was stopped; keep the settings the same", group="output"
+        False,
+        "go on with the file out of a run that was stopped, or reward it where only that was left",
+        group="output",
     )
     overwrite: bool = option(False, "replace the file out", group="output")
     dry_run: bool = option(False, "count the prompts, print the settings, and stop", group="output")
