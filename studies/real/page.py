@@ -120,7 +120,8 @@ def verdict(ours: str, found: Mapping[Any, Reported], choices: Choices, worlds: 
     """Wins and losses of a method against each other one, by intervals, at settings chosen by reward."""
     parts = [f"{other} {_counted(ends)}" for other, (ends, _) in _signs(ours, found, choices, worlds).items()]
     named = f"{ours}, not tuned," if ours == AUTO else f"{ours}, tuned by the true reward,"
-    return f"{named} against methods tuned by the true reward, in worlds: {'; '.join(parts)}." if parts else ""
+    where = ", in worlds" if len(worlds) > 1 else ""
+    return f"{named} against methods tuned by the true reward{where}: {'; '.join(parts)}." if parts else ""
 
 
 def _signs(
@@ -139,6 +140,8 @@ def _signs(
 
 
 def _counted(signs: Sequence[int]) -> str:
+    if len(signs) == 1:
+        return {1: "won", -1: "lost", 0: "undecided"}[signs[0]]
     return f"{signs.count(1)} won, {signs.count(-1)} lost, {signs.count(0)} undecided"
 
 
@@ -170,7 +173,11 @@ def _wins(found: Mapping[Any, Reported], choices: Choices, worlds: Sequence[tupl
         for ours in (AUTO, TUNED)
         for other, (ends, equal) in _signs(ours, found, choices, worlds).items()
     ]
-    note = "Worlds in which the 95 % interval of the difference is above zero, below it, or contains it."
+    note = (
+        "Won, lost, undecided: the 95 % interval of the gain less that of the other method is above zero, below it, or "
+        "contains it; with several worlds, in how many. At equal KL the policy of the larger KL is mixed with the "
+        "reference until its KL is at most the other's; had it been trained less far instead, it might gain more there."
+    )
     return Table("", ["method", "against", "where the runs end", "at equal KL"], lines, note)
 
 
@@ -230,6 +237,7 @@ def tuning_table(world: tuple[str, str], rows: Sequence[Row]) -> Table:
 def _examples(world: tuple[str, str], rows: Sequence[Row], choices: Choices) -> list[Table]:
     """The first sample of each method to the first report prompt, of the first run at the setting chosen by reward."""
     lines = []
+    task, prompt = task_named(world[0]), parts_of(world[0])[2][0]
     for group, setting in choices.by["reward"].items():
         for row in rows:
             cell = row.cell
@@ -238,10 +246,11 @@ def _examples(world: tuple[str, str], rows: Sequence[Row], choices: Choices) -> 
                 and (cell.group, cell.setting, cell.stage) == (group, setting, "report")
                 and row.curve
             ):
-                lines.append([group[2], " ".join(row.end["texts"][0].split())])
+                text = row.end["texts"][0]
+                lines.append([group[2], f"{task.reward([prompt], [text])[0]:.2f}", " ".join(text.split())])
                 break
-    note = f"The first samples of the first runs to the first report prompt: {parts_of(world[0])[2][0]}"
-    return [Table("Examples", ["method", "response"], lines, note)] if lines else []
+    note = f"The first samples of the first runs to the first report prompt: {prompt}"
+    return [Table("Examples", ["method", "reward", "response"], lines, note)] if lines else []
 
 
 def _chosen_by(result: Reported, choices: Choices) -> str:
