@@ -226,3 +226,4 @@ def command(options: DemoConfig) -> None:
     print("\nWhat the logged responses to the held-out prompts say, without the reward function:")
     show.assessment(result.assessment)
     print(f"\n{result.seconds:.0f} s, {result.peak_memory_gb:.1f} GB at most\nreport: {result.folder / 'report.html'}")
+    print("The demo keeps no policy. With your own rows: valuefree train FILE --model MODEL --out run")
