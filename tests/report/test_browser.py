@@ -348,16 +348,17 @@ def test_text_is_readable_in_light_and_in_dark(browser, big_report, scheme):
 
 SCROLL = """
 const done = arguments[arguments.length - 1], frames = [];
-let last = performance.now(), number = 0;
+let last = performance.now(), number = 0, blank = 0;
 document.getElementById("completions").scrollIntoView();
+const distance = arguments[0];
 const step = (now) => {
   frames.push(now - last);
   last = now;
-  scrollBy(0, 700);
+  scrollBy(0, distance);
   const seen = document.elementFromPoint(700, 400)?.closest("article");
-  window.blank = (window.blank || 0) + (seen?.classList.contains("empty") ? 1 : 0);
+  blank += seen?.classList.contains("empty") ? 1 : 0;
   if (++number < 120) requestAnimationFrame(step);
-  else done({ frames: frames.slice(1).sort((a, b) => a - b), blank: window.blank });
+  else done({ frames: frames.slice(1).sort((a, b) => a - b), blank });
 };
 requestAnimationFrame(step);
 """
@@ -365,13 +366,13 @@ requestAnimationFrame(step);
 
 @pytest.mark.parametrize("diff", [False, True], ids=["plain", "diff"])
 def test_two_thousand_entries_scroll_without_delay(browser, big_report, diff):
-    """Bounds many times what an idle machine needs (16.7 ms, the screen's own rate), so that a busy one passes."""
+    """Against frames in which nothing moves, so that the bounds hold on a busy machine, too."""
     opened(browser, big_report)
     choose(browser, "#diff", diff)
-    found = browser.execute_async_script(SCROLL)
-    frames = found["frames"]
-    assert frames[len(frames) // 2] < 50, "the median frame, ms"
-    assert frames[int(len(frames) * 0.95)] < 200, "the slow frames, ms"
+    rest, found = (browser.execute_async_script(SCROLL, distance) for distance in (0, 700))
+    frames, still = found["frames"], rest["frames"][len(rest["frames"]) // 2]
+    assert frames[len(frames) // 2] < 4 * still, "the median frame, ms"
+    assert frames[int(len(frames) * 0.95)] < 15 * still, "the slow frames, ms"
     assert found["blank"] < len(frames) / 4, "frames with an unfilled entry in the middle"
 
 
