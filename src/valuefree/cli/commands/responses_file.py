@@ -26,7 +26,7 @@ from valuefree.runs.files import atomic_write, json_line, read_json, write_json
 logger = logging.getLogger(__name__)
 
 BATCHES = 8  # of generation between two writes
-ELSE = "To begin again, replace --resume by --overwrite, or name another file by --out."
+BEGIN_AGAIN = "To begin again, replace --resume by --overwrite, or name another file by --out."
 START = b'{"prompt": '  # of every line
 
 
@@ -120,18 +120,18 @@ def resumed(file: Path, prompts: Sequence[Prompt], samples: int, settings: Mappi
         return None
     progress = progress_file(file)
     if not progress.exists():
-        raise ConfigError(f"{file} is not of a run that was stopped: there is no {progress.name}. {ELSE}")
+        raise ConfigError(f"{file} is not of a run that was stopped: there is no {progress.name}. {BEGIN_AGAIN}")
     left = read_json(progress)
     before = left["settings"]
     other = [f"{flag(name)} is {now}, it was {before[name]}" for name, now in settings.items() if before[name] != now]
     if other:
-        raise ConfigError(f"--resume needs the settings of the run that was stopped: {'; '.join(other)}. {ELSE}")
+        raise ConfigError(f"--resume needs the settings of the run that was stopped: {'; '.join(other)}. {BEGIN_AGAIN}")
     rows = read_rows(file, "reward")[: left["rows"]]
     expected = [prompt_key(prompt) for prompt in prompts for _ in range(samples)][: left["rows"]]
     if [prompt_key(row["prompt"]) for row in rows] != expected or len(rows) < left["rows"]:
         raise ConfigError(
             f"{file} does not begin with the {left['rows']} responses to these prompts that {progress.name} counts: "
-            f"the prompts are others, or the file was changed. {ELSE}"
+            f"the prompts are others, or the file was changed. {BEGIN_AGAIN}"
         )
     return Sampled([row["response"] for row in rows], left["cut"])
 
