@@ -22,7 +22,7 @@ from studies.real.results import (
 )
 from studies.real.scale import NEW_TOKENS, RANK, SAMPLES, TEST, TRAIN, VALIDATION
 from studies.real.tasks import parts_of, task_named
-from valuefree.evaluation.stats import t_mean
+from valuefree.evaluation.stats import crossed_mean
 from valuefree.report import Section, Table
 from valuefree.report.drawing import colour, label, legend_above, mark, panels
 from valuefree.report.markdown import markdown_table
@@ -208,9 +208,9 @@ def _table(world: tuple[str, str], found: Mapping[Any, Reported], choices: Choic
             lines.append(_line(method, _chosen_by(result, choices), result, auto))
     order = list(METHODS)
     lines.sort(key=lambda line: order.index(line[0]))
-    seeds = max((result.seeds for result in found.values() if result.group[:2] == world), default=0)
+    seeds = max((len(result.gains) for result in found.values() if result.group[:2] == world), default=0)
     note = (
-        f"Means of {seeds} runs. Intervals: 95 %, over prompts. KL in nats per response. Off-task: loss of "
+        f"Means of {seeds} runs. Intervals: 95 %, over runs and prompts. KL in nats per response. Off-task: loss of "
         "log-likelihood of the reference's answers to another task, in nats per token. At equal KL: the same "
         "difference where the policy of the larger KL is mixed with the reference until its KL is at most the "
         f"other's, which is the least that it gives there. {DAGGER}."
@@ -273,7 +273,7 @@ def _line(method: str, by: str, result: Reported, auto: Reported | None) -> list
         if auto is not None and auto is not result
         else [EMPTY, EMPTY]
     )
-    control = EMPTY if result.shuffled is None else number(t_mean(result.shuffled), signed=True)
+    control = EMPTY if result.shuffled is None else number(crossed_mean(result.shuffled), signed=True)
     gain = number(result.gain, signed=True)
     rest = [f"{result.kl:.2f}", f"{result.length:.1f}", f"{result.distinct:.3f}", f"{result.off_task:.3f}"]
     return [method, by, setting, gain, less, at_equal_kl, control, *rest]

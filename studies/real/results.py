@@ -10,7 +10,7 @@ import numpy as np
 from studies.harness.cells import Row
 from studies.real.cells import SHUFFLED, Group, Setting
 from studies.real.methods import METHODS, settings_of
-from valuefree.evaluation.stats import Estimate, t_mean
+from valuefree.evaluation.stats import Estimate, crossed_mean
 
 
 def true_score(point: Mapping[str, Any]) -> float:
@@ -58,14 +58,14 @@ class Choices:
 
 @dataclass(frozen=True)
 class Reported:
-    """The reported runs of a group at one setting, averaged over seeds.
+    """The reported runs of a group at one setting.
 
-    gains: by prompt, (P,). shuffled: the same with permuted rewards, or None. The others are means over runs.
+    gains: by run and prompt, (R, P), in the order of the rows. shuffled: the same with permuted rewards, or None. The
+    others are means over runs.
     """
 
     group: Group
     setting: Setting
-    seeds: int
     gains: np.ndarray
     shuffled: np.ndarray | None
     kl: float
@@ -76,8 +76,8 @@ class Reported:
 
     @property
     def gain(self) -> Estimate:
-        """Mean over prompts, with Student's 95 % interval over prompts."""
-        return t_mean(self.gains)
+        """Mean, with an interval for other runs on other prompts."""
+        return crossed_mean(self.gains)
 
 
 def reported(rows: Sequence[Row]) -> dict[tuple[Group, Setting], Reported]:
@@ -97,21 +97,20 @@ def _averaged(
     return Reported(
         group,
         setting,
-        len(runs),
-        np.mean([run["gains"] for run in runs], axis=0),
-        np.mean([run["gains"] for run in shuffled], axis=0) if shuffled else None,
+        np.array([run["gains"] for run in runs]),
+        np.array([run["gains"] for run in shuffled]) if shuffled else None,
         *(fmean(run[name] for run in runs) for name in ("kl", "length", "distinct", "off_task")),
         fmean(strengths) if strengths else None,
     )
 
 
 def difference(ours: Reported, theirs: Reported) -> Estimate:
-    """Mean over prompts of the difference of gains, with its interval."""
-    return t_mean(ours.gains - theirs.gains)
+    """Mean of the difference of gains, with an interval for other runs on other prompts. Runs are paired by seed."""
+    return _less(ours.gains, theirs.gains)
 
 
 def within(result: Reported, kl: float) -> np.ndarray:
-    """Gains by prompt, (P,), of the policy within a KL to the reference: itself, or mixed with the reference.
+    """Gains by run and prompt, (R, P), of the policies within a KL to the reference: themselves, or mixed with it.
 
     A mixture that takes each response from the policy with probability w and from the reference otherwise has w times
     the gain and at most w times the KL (the KL is convex), so w = kl / KL is always within.
@@ -122,4 +121,9 @@ def within(result: Reported, kl: float) -> np.ndarray:
 def difference_within(ours: Reported, theirs: Reported) -> Estimate:
     """`difference` at equal KL: the one of the larger KL is taken within the other's."""
     kl = max(0.0, min(ours.kl, theirs.kl))  # an estimate from samples can be below zero
-    return t_mean(within(ours, kl) - within(theirs, kl))
+    return _less(within(ours, kl), within(theirs, kl))
+
+
+def _less(ours: np.ndarray, theirs: np.ndarray) -> Estimate:
+    runs = min(len(ours), len(theirs))  # they differ where a study is not finished
+    return crossed_mean(ours[:runs] - theirs[:runs])

@@ -8,7 +8,7 @@ from scipy import stats
 
 from shape_checks import unchecked
 from valuefree.errors import DataError
-from valuefree.evaluation.stats import bootstrap_mean, clustered_mean, paired_difference, t_mean
+from valuefree.evaluation.stats import bootstrap_mean, clustered_mean, crossed_mean, paired_difference, t_mean
 from valuefree.evaluation.stats.resampling import expanded_quantile
 
 SCORES = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
@@ -157,3 +157,39 @@ def test_students_interval_by_hand():
     """1, 2, 3: mean 2, standard error 1/√3, t(.975, 2) = 4.3027."""
     found = t_mean([1.0, 2.0, 3.0])
     assert found.interval == pytest.approx((2 - 4.30265 / math.sqrt(3), 2 + 4.30265 / math.sqrt(3)), rel=1e-5)
+
+
+def test_runs_and_prompts_by_hand():
+    """Means of runs 1, 3, of prompts 1, 2, 3; mean squares 6 and 2 of them, 0 of their interaction: (6 + 2) / 6 = 4/3.
+
+    Satterthwaite's degrees of freedom are 8² / (6² / 1 + 2² / 2) = 64 / 38.
+    """
+    found = crossed_mean(np.array([[0.0, 1.0, 2.0], [2.0, 3.0, 4.0]]))
+    half = stats.t.ppf(0.975, 64 / 38) * math.sqrt(4 / 3)
+    assert (found.value, found.n) == (2.0, 3)
+    assert found.interval == pytest.approx((2 - half, 2 + half))
+
+
+def test_one_run_is_students_interval_over_prompts_and_one_prompt_that_over_runs():
+    values = [0.0, 1.0, 0.5, 0.25]
+    assert crossed_mean(np.array([values])) == t_mean(values)
+    assert crossed_mean(np.array([values]).T).interval == t_mean(values).interval
+    assert crossed_mean(np.array([values]).T).n == 1
+    assert crossed_mean(np.ones((3, 4))).interval is None
+
+
+def test_runs_that_are_equal_leave_the_interval_over_prompts():
+    values = [0.0, 1.0, 0.5, 0.25]
+    assert crossed_mean(np.array([values] * 3)).interval == pytest.approx(t_mean(values).interval)
+
+
+def test_intervals_over_runs_and_prompts_hold_the_truth_where_those_over_prompts_do_not():
+    """Three runs whose means differ by a standard deviation of .03, about what training with another seed changes."""
+    generator = np.random.default_rng(8)
+    crossed, prompts = [], []
+    for _ in range(2000):
+        data = generator.normal(0, 0.15, 80) + generator.normal(0, 0.03, (3, 1)) + generator.normal(0, 0.2, (3, 80))
+        crossed.append(crossed_mean(data))
+        prompts.append(t_mean(data.mean(axis=0)))
+    assert 0.93 <= share_covered(crossed, 0.0) <= 0.97
+    assert share_covered(prompts, 0.0) < 0.9

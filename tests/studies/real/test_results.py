@@ -10,7 +10,7 @@ from studies.real.cells import TUNING_SEED, Cell, reported_cells, tuning_cells
 from studies.real.methods import AUTO, AUTO_LRS, METHODS, STAGE_1, applies, settings_of
 from studies.real.models import MODELS, SMOLLM2
 from studies.real.page import gains_plot, losses, make_page, of_world, rates, share_of_best, tuning_table, verdict
-from studies.real.results import Choices, difference_within, reported
+from studies.real.results import Choices, difference, difference_within, reported
 from studies.real.tasks import parts_of, task_named
 from valuefree.runs.manifest import manifest
 
@@ -63,12 +63,33 @@ def test_tuning_leaves_out_what_has_nothing_to_tune():
     assert len(cells) == 4
 
 
-def test_gains_are_averaged_over_runs_before_prompts():
+def test_gains_are_kept_by_run_and_prompt():
     setting = (5e-4, 0.3)
     rows = [row("kto", setting, [0.0, 0.2], seed=0), row("kto", setting, [0.2, 0.4], seed=1)]
     (result,) = reported(rows).values()
-    assert result.gains.tolist() == pytest.approx([0.1, 0.3])
+    assert result.gains.tolist() == [[0.0, 0.2], [0.2, 0.4]]
     assert result.gain.value == pytest.approx(0.2)
+
+
+def test_a_gain_that_another_seed_may_lose_is_no_win():
+    """The same lead of .2 over both runs in the mean: .2 in each, or .5 in one and -.1 in the other."""
+    noise = np.linspace(-0.05, 0.05, 20)
+    setting = (5e-4, 0.3)
+
+    def lead(*means):
+        rows = [row("kto", setting, list(noise + mean), seed=seed) for seed, mean in enumerate(means)]
+        rows += [row("dpo", setting, list(noise[::-1] / 2), seed=seed) for seed in range(2)]
+        return difference(*reported(rows).values())
+
+    steady, unsteady = lead(0.2, 0.2), lead(0.5, -0.1)
+    assert steady.value == pytest.approx(unsteady.value)
+    assert steady.interval[0] > 0 > unsteady.interval[0]
+
+
+def test_where_a_run_is_missing_the_others_are_compared():
+    setting = (5e-4, 0.3)
+    rows = [row("kto", setting, [0.3, 0.5], seed=seed) for seed in range(2)] + [row("dpo", setting, [0.1, 0.2])]
+    assert difference(*reported(rows).values()).value == pytest.approx(0.25)
 
 
 def results(gains_by_method):

@@ -7,7 +7,7 @@ resamples prompts whole. `docs/results/coverage.md` says how often each interval
 from valuefree.evaluation.stats.agreement import Agreement, cohen_kappa
 from valuefree.evaluation.stats.estimate import Estimate
 from valuefree.evaluation.stats.length import LengthControlled, length_controlled_win_rate
-from valuefree.evaluation.stats.means import bootstrap_mean, clustered_mean, paired_difference, t_mean
+from valuefree.evaluation.stats.means import bootstrap_mean, clustered_mean, crossed_mean, paired_difference, t_mean
 from valuefree.evaluation.stats.ranking import PRIOR, Ranking, bradley_terry
 from valuefree.evaluation.stats.resampling import CONFIDENCE, PERCENTILE_FROM, RESAMPLES, UNBOUNDED, Interval
 from valuefree.evaluation.stats.signs import WinTieLoss, p_shown, preferred, sign_test, win_tie_loss
@@ -28,6 +28,7 @@ __all__ = [
     "bradley_terry",
     "clustered_mean",
     "cohen_kappa",
+    "crossed_mean",
     "length_controlled_win_rate",
     "p_shown",
     "paired_difference",

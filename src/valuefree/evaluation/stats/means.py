@@ -1,7 +1,10 @@
 """Means over prompts, and over seeds, with their intervals."""
 
+from dataclasses import replace
+
 import numpy as np
 from jaxtyping import Float
+from scipy.special import stdtrit
 
 from valuefree.errors import DataError
 from valuefree.evaluation.stats.estimate import Clusters, Estimate, Values, check_lengths, cluster_index, finite
@@ -142,3 +145,41 @@ def t_mean(values: Values) -> Estimate:
         return Estimate(mean, None, data.size)
     half = student_half_width(data)
     return Estimate(mean, (mean - half, mean + half), data.size)
+
+
+def crossed_mean(values: Float[np.ndarray, "R P"]) -> Estimate:
+    """Mean over runs and prompts of one value each, with a 95 % interval for other runs on other prompts; n is P.
+
+    An interval over prompts alone says nothing of how another random seed would change the mean. The variance of the
+    mean is (MS_R + MS_P − MS_RP) / (R·P), of the mean squares of runs, of prompts and of their interaction, but at
+    least what runs alone or prompts alone give. Its degrees of freedom are Satterthwaite's. With one run it is
+    `t_mean` over prompts, with one prompt over runs.
+
+    Args:
+        values: (R, P), run by prompt.
+
+    Raises:
+        DataError: no values, or some that are not finite.
+
+    Source: Clark (1973), The Language-as-Fixed-Effect Fallacy; Satterthwaite (1946).
+    """
+    data = finite(values.ravel(), "one per run and prompt").reshape(values.shape)
+    runs, prompts = data.shape
+    if runs == 1 or prompts == 1:
+        return replace(t_mean(data.ravel()), n=prompts)
+    mean = float(data.mean())
+    if np.ptp(data) <= rounding(mean):
+        return Estimate(mean, None, prompts)
+    of_run, of_prompt = data.mean(axis=1, keepdims=True) - mean, data.mean(axis=0, keepdims=True) - mean
+    free = runs - 1, prompts - 1, (runs - 1) * (prompts - 1)
+    within = data - mean - of_run - of_prompt
+    squares = prompts * (of_run**2).sum(), runs * (of_prompt**2).sum(), (within**2).sum()
+    by_run, by_prompt, by_both = (total / degrees for total, degrees in zip(squares, free, strict=True))
+    total = by_run + by_prompt - by_both
+    if total > max(by_run, by_prompt):
+        terms = zip((by_run, by_prompt, by_both), free, strict=True)
+        degrees = total**2 / sum(square**2 / degrees for square, degrees in terms)
+    else:
+        total, degrees = max((by_run, free[0]), (by_prompt, free[1]))
+    half = float(stdtrit(degrees, (1 + CONFIDENCE) / 2) * np.sqrt(total / data.size))
+    return Estimate(mean, (mean - half, mean + half), prompts)
