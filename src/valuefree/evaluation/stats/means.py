@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float
-from scipy.special import stdtrit
+from scipy.special import stdtrit  # type: ignore[reportMissingTypeStubs]  # scipy has none
 
 from valuefree.errors import DataError
 from valuefree.evaluation.stats.estimate import Clusters, Estimate, Values, check_lengths, cluster_index, finite
@@ -163,23 +163,24 @@ def crossed_mean(values: Float[np.ndarray, "R P"]) -> Estimate:
 
     Source: Clark (1973), The Language-as-Fixed-Effect Fallacy; Satterthwaite (1946).
     """
-    data = finite(values.ravel(), "one per run and prompt").reshape(values.shape)
-    runs, prompts = data.shape
+    runs, prompts = int(values.shape[0]), int(values.shape[1])
+    data = finite(values.ravel(), "one per run and prompt")
     if runs == 1 or prompts == 1:
-        return replace(t_mean(data.ravel()), n=prompts)
+        return replace(t_mean(data), n=prompts)
     mean = float(data.mean())
     if np.ptp(data) <= rounding(mean):
         return Estimate(mean, None, prompts)
-    of_run, of_prompt = data.mean(axis=1, keepdims=True) - mean, data.mean(axis=0, keepdims=True) - mean
-    free = runs - 1, prompts - 1, (runs - 1) * (prompts - 1)
-    within = data - mean - of_run - of_prompt
-    squares = prompts * (of_run**2).sum(), runs * (of_prompt**2).sum(), (within**2).sum()
-    by_run, by_prompt, by_both = (total / degrees for total, degrees in zip(squares, free, strict=True))
-    total = by_run + by_prompt - by_both
-    if total > max(by_run, by_prompt):
-        terms = zip((by_run, by_prompt, by_both), free, strict=True)
-        degrees = total**2 / sum(square**2 / degrees for square, degrees in terms)
-    else:
-        total, degrees = max((by_run, free[0]), (by_prompt, free[1]))
-    half = float(stdtrit(degrees, (1 + CONFIDENCE) / 2) * np.sqrt(total / data.size))
+    table = data.reshape(runs, prompts) - mean
+    of_run, of_prompt = table.mean(axis=1), table.mean(axis=0)
+    within = table - of_run[:, None] - of_prompt
+    by_run = float(prompts * (of_run**2).sum() / (runs - 1))
+    by_prompt = float(runs * (of_prompt**2).sum() / (prompts - 1))
+    by_both = float((within**2).sum() / ((runs - 1) * (prompts - 1)))
+    square, degrees = max((by_run, runs - 1.0), (by_prompt, prompts - 1.0))
+    if by_run + by_prompt - by_both > square:
+        square = by_run + by_prompt - by_both
+        degrees = square**2 / (
+            by_run**2 / (runs - 1) + by_prompt**2 / (prompts - 1) + by_both**2 / ((runs - 1) * (prompts - 1))
+        )
+    half = float(stdtrit(degrees, (1 + CONFIDENCE) / 2) * np.sqrt(square / data.size))
     return Estimate(mean, (mean - half, mean + half), prompts)
