@@ -210,7 +210,9 @@ def _table(world: tuple[str, str], found: Mapping[Any, Reported], choices: Choic
     lines.sort(key=lambda line: order.index(line[0]))
     seeds = max((len(result.gains) for result in found.values() if result.group[:2] == world), default=0)
     note = (
-        f"Means of {seeds} runs. Intervals: 95 %, over runs and prompts. KL in nats per response. Off-task: loss of "
+        f"Means of {seeds} runs. Intervals: 95 %, over runs and prompts. Scaled by: the strength that the logged "
+        "responses chose, a multiple of the one trained. KL in nats per response. Tokens: mean length of the samples. "
+        "Distinct: share of different word pairs among all. Off-task: loss of "
         "log-likelihood of the reference's answers to another task, in nats per token. At equal KL: the same "
         "difference where the policy of the larger KL is mixed with the reference until its KL is at most the "
         f"other's, which is the least that it gives there. {DAGGER}."

@@ -105,7 +105,10 @@ def _averaged(
 
 
 def difference(ours: Reported, theirs: Reported) -> Estimate:
-    """Mean of the difference of gains, with an interval for other runs on other prompts. Runs are paired by seed."""
+    """Mean of the difference of gains, with an interval for other runs on other prompts.
+
+    Runs are paired in their order, which is that of their seeds.
+    """
     return _less(ours.gains, theirs.gains)
 
 

@@ -184,7 +184,7 @@ def test_runs_that_are_equal_leave_the_interval_over_prompts():
 
 
 def test_intervals_over_runs_and_prompts_hold_the_truth_where_those_over_prompts_do_not():
-    """Three runs whose means differ by a standard deviation of .03, about what training with another seed changes."""
+    """Three runs whose means have a standard deviation of .03 between seeds."""
     generator = np.random.default_rng(8)
     crossed, prompts = [], []
     for _ in range(2000):
