@@ -215,7 +215,7 @@ def _table(world: tuple[str, str], found: Mapping[Any, Reported], choices: Choic
         "Distinct: share of different word pairs among all. Off-task: loss of "
         "log-likelihood of the reference's answers to another task, in nats per token. At equal KL: the same "
         "difference where the policy of the larger KL is mixed with the reference until its KL is at most the "
-        f"other's, which is the least that it gives there. {DAGGER}."
+        f"other's. {DAGGER}."
     )
     return Table("", COLUMNS, lines, note)
 

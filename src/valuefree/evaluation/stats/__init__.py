@@ -1,8 +1,8 @@
 """Statistics of an evaluation: a number never stands without its n and its interval. No torch.
 
 Where two systems answer the same prompts everything is paired on prompts; where a prompt has several rows, the interval
-resamples prompts whole. `docs/results/coverage.md` says how often the
-bootstrap intervals hold the truth.
+resamples prompts whole. `docs/results/coverage.md` says how often the bootstrap
+intervals hold the truth.
 """
 
 from valuefree.evaluation.stats.agreement import Agreement, cohen_kappa
